@@ -1,0 +1,136 @@
+"""Name -> component. A component is the one public class of a public module; the module's file name is its name in a job.
+
+There is no list to edit: `prompts/x.py` is found as prompt `x`, and so is `x.py` in a folder that a job names under `components`.
+A component's options are one frozen pydantic model, `Options`, whose fields say how they may differ inside a pack:
+
+    numeric     one number per lane, a (T,) tensor in the forward pass (temperature, dropout rate)
+    padded      changes a shape that is padded and masked inside a pack; also a (T,) tensor (meta-prompts, hidden width)
+    structural  lanes of one pack share the value (the default)
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field as _Field
+
+from raytune_rec.errors import JobError
+
+Kind = Literal["numeric", "padded", "structural"]
+Family = Literal["backbones", "prompts", "objectives", "data.sources"]
+_NOT_COMPONENTS = {"base"}
+
+
+class Options(BaseModel):
+    """Base of every component's options: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def numeric(default: Any, description: str, **bounds: Any) -> Any:
+    """An option that differs freely between the lanes of a pack."""
+    return _Field(default, description=description, json_schema_extra={"kind": "numeric"}, **bounds)
+
+
+def padded(default: Any, description: str, **bounds: Any) -> Any:
+    """An option that changes a shape which a pack pads and masks."""
+    return _Field(default, description=description, json_schema_extra={"kind": "padded"}, **bounds)
+
+
+def structural(default: Any, description: str, **bounds: Any) -> Any:
+    """An option that all lanes of a pack share."""
+    return _Field(default, description=description, json_schema_extra={"kind": "structural"}, **bounds)
+
+
+def kinds(options: type[BaseModel]) -> dict[str, Kind]:
+    """Option name -> how it may differ inside a pack."""
+    found: dict[str, Kind] = {}
+    for name, info in options.model_fields.items():
+        extra = info.json_schema_extra
+        found[name] = extra.get("kind", "structural") if isinstance(extra, dict) else "structural"  # type: ignore[assignment]
+    return found
+
+
+def names(family: Family, folders: Sequence[Path] = ()) -> list[str]:
+    """Names of all components of a family, the user's own folders included."""
+    package = importlib.import_module(f"raytune_rec.{family}")
+    found = {m.name for m in pkgutil.iter_modules(package.__path__)}
+    for folder in folders:
+        found |= {p.stem for p in _own(folder, family).glob("*.py")}
+    return sorted(n for n in found if not n.startswith("_") and n not in _NOT_COMPONENTS)
+
+
+def component(family: Family, name: str, folders: Sequence[Path] = ()) -> Any:
+    """The class called `name`.
+
+    Raises:
+        JobError: there is none; the message lists what exists.
+    """
+    if name not in (known := names(family, folders)):
+        raise JobError(f"{family}: there is no {name!r}; there are {', '.join(known)}.")
+    for folder in folders:
+        path = _own(folder, family) / f"{name}.py"
+        if path.exists():
+            return _public_class(_load(path, f"raytune_rec_own.{family}.{name}"))
+    return _public_class(importlib.import_module(f"raytune_rec.{family}.{name}"))
+
+
+def options_of(family: Family, name: str, values: Mapping[str, Any], folders: Sequence[Path] = ()) -> Any:
+    """The checked options of a component.
+
+    Raises:
+        JobError: every wrong value, with the rule it breaks.
+    """
+    model = component(family, name, folders).Options
+    try:
+        return model(**values)
+    except ValidationError as error:
+        where = f"{family}.{name}"
+        raise JobError([sentence(where, e, model) for e in error.errors()]) from None
+
+
+def sentence(where: str, error: Any, model: type[BaseModel] | None = None) -> str:
+    """One line for one pydantic error: where, the rule, the value."""
+    place = ".".join([where, *(str(part) for part in error["loc"])]).strip(".")
+    if error["type"] == "extra_forbidden":
+        known = f"; known here: {', '.join(model.model_fields)}" if model else ""
+        return f"{place}: no such option{known}."
+    if error["type"] == "missing":
+        return f"{place}: this option is required and is not given."
+    return f"{place}: {error['msg'].removeprefix('Value error, ')} (given: {error['input']!r})."
+
+
+def _own(folder: Path, family: Family) -> Path:
+    """A folder of the user's components is laid out as the package: `<folder>/prompts/x.py`."""
+    return Path(folder) / family.replace(".", "/")
+
+
+def _load(path: Path, name: str) -> ModuleType:
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path):
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _public_class(module: ModuleType) -> Any:
+    found = [
+        c
+        for name, c in inspect.getmembers(module, inspect.isclass)
+        if c.__module__ == module.__name__ and not name.startswith("_") and hasattr(c, "Options")
+    ]
+    if len(found) != 1:
+        raise JobError(f"{module.__name__}: a component's module has exactly one public class with Options; found {len(found)}.")
+    return found[0]

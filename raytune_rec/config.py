@@ -1,0 +1,205 @@
+"""Job TOML -> frozen models. Every error is reported at once; unknown keys are refused.
+
+A job names components and gives their options; each component checks its own (`components.options_of`). The searched values of a
+trial are flat keys (`training.lr.linear`, `prompt.temperature`, `backbone.dropout`) over the same tree, so that a search space, a
+row's fixed options and `--set` all speak one language.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from raytune_rec.components import sentence
+from raytune_rec.errors import JobError
+from raytune_rec.schema import Scalar
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Component(Section):
+    """A component by name, with its options."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+class SplitOptions(Section):
+    kind: Literal["hash", "leave_one_out", "time", "given"] = Field(
+        "hash", description="hash: random by a hash of (seed, domain, user, item); time: by the field's quantiles per domain; given: the source says"
+    )
+    valid: float = Field(0.1, ge=0, lt=1, description="share of rows (hash, time)")
+    test: float = Field(0.1, ge=0, lt=1, description="share of rows (hash, time)")
+    seed: int = 0
+
+
+class DataOptions(Section):
+    source: str = Field(description="component in data/sources")
+    options: dict[str, Any] = {}
+    split: SplitOptions = SplitOptions()
+    positive_above: float | None = Field(None, description="label = rating > this, where the source gives ratings and no label")
+    max_rejected: float = Field(0.01, ge=0, le=1, description="share of unusable rows past which preparation fails")
+    buckets: int = Field(10, ge=2, description="quantile buckets of a numerical field, for discretisation")
+    block_rows: int = Field(65536, ge=1024, description="rows of a block: read, shuffled and delivered together")
+
+
+class TrainingOptions(Section):
+    """How lanes train. Learning rates and decays are per parameter group; `default` serves the groups not named."""
+
+    objective: str = "bce"
+    metric: Literal["auc", "logloss"] = "auc"
+    epochs: int = Field(20, ge=1)
+    patience: int = Field(3, ge=1, description="epochs without a better validation metric before a lane stops")
+    batch_size: int = Field(512, ge=1)
+    valid_batch_size: int = Field(16384, ge=1)
+    lr: dict[str, float] = {"default": 1e-3}
+    weight_decay: dict[str, float] = {"default": 1e-5}
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    cache_mib: int = Field(512, ge=0, description="memory for what is computed once for all epochs")
+
+    def group_rate(self, table: Literal["lr", "weight_decay"], group: str) -> float:
+        rates: dict[str, float] = getattr(self, table)
+        return rates.get(group, rates.get("default", 0.0))
+
+
+class Variant(Section):
+    """One pre-training: a backbone, with or without prompt fields."""
+
+    backbone: str = ""
+    prompt: str = "none"
+    learn_prompt: bool = Field(True, description="false: the prompt's place is kept and holds zeros (PTE)")
+    options: dict[str, Scalar] = Field({}, description="flat, over the job's own (prompt.meta_prompts ...)")
+    space: list[str] = Field(["training"], description="search spaces of its recipe")
+    from_path: str = Field("", alias="from", description="folder of a finished backbone instead of a pre-training")
+
+
+class PretrainOptions(Section):
+    variants: dict[str, Variant] = {}
+    trials: int = Field(0, ge=0, description="recipes tried on validation before the pre-training; 0: the job's own recipe")
+    workers: int = Field(1, ge=0, description="Ray Train workers; 0 runs in this process")
+    gpu: bool = False
+    mixed_precision: bool = Field(False, description="bf16 on GPU")
+    training: dict[str, Scalar] = Field({}, description="flat options over [training] for pre-training (epochs, batch_size ...)")
+    max_failures: int = Field(2, ge=0)
+
+
+class TuneOptions(Section):
+    trials: int = Field(16, ge=1, description="configurations of each row on each domain")
+    round: int = Field(16, ge=1, description="configurations asked before any of them is told")
+    pack: int = Field(32, ge=1, description="most lanes of a pack")
+    sampler: Literal["tpe", "random", "grid", "gp", "qmc"] = "tpe"
+    concurrent: int = Field(0, ge=0, description="packs at a time; 0: one per CPU or GPU of the cluster")
+    cpus: float = Field(1, gt=0, description="CPUs of a pack")
+    gpus: float = Field(0, ge=0, description="GPUs of a pack, a fraction shares one")
+    threads: int = Field(1, ge=1, description="torch threads of a pack")
+    max_failures: int = Field(2, ge=0)
+
+
+class RowOptions(Section):
+    """A row of the results table."""
+
+    strategy: str
+    prompt: str = "none"
+    backbone: str = ""
+    variant: str = Field("", description="pre-training it starts from; empty: the only one, or none for scratch")
+    space: list[str] = ["training"]
+    options: dict[str, Scalar] = {}
+    baseline: bool = Field(False, description="a row that the others are compared with")
+
+
+class EvaluateOptions(Section):
+    replicates: int = Field(5, ge=1)
+    export: str = Field("", description="row whose winners become the artifacts; empty: the prompt row of best mean validation rank")
+    compare: list[str] = Field([], description="rows that claim something; each is tested against every baseline row")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    bootstrap: int = Field(2000, ge=100)
+
+
+class Job(Section):
+    """One job: what `raytune-rec run` does."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    title: str = ""
+    seed: int = 0
+    components: list[str] = Field([], description="folders of the user's own components, relative to the job file")
+    data: DataOptions
+    backbone: Component
+    prompts: dict[str, dict[str, Any]] = Field({}, description="prompt name -> its options, for every row that uses it")
+    backbones: dict[str, dict[str, Any]] = Field({}, description="options of further backbones that rows name")
+    training: TrainingOptions = TrainingOptions()
+    pretrain: PretrainOptions = PretrainOptions()
+    tune: TuneOptions = TuneOptions()
+    rows: dict[str, RowOptions]
+    spaces: dict[str, dict[str, Any]] = Field({}, description="search spaces written in the job itself")
+    evaluate: EvaluateOptions = EvaluateOptions()
+
+    @model_validator(mode="after")
+    def _rows_name_what_exists(self) -> Job:
+        problems = []
+        for name, row in self.rows.items():
+            if row.variant and row.variant not in self.pretrain.variants:
+                known = ", ".join(self.pretrain.variants) or "none"
+                problems.append(f"rows.{name}.variant: no pre-training {row.variant!r}; the job has {known}")
+        unknown = [r for r in [*self.evaluate.compare, self.evaluate.export] if r and r not in self.rows]
+        problems += [f"evaluate: no row {r!r}; the job has {', '.join(self.rows)}" for r in unknown]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def parse(values: Mapping[str, Any], where: str = "job") -> Job:
+    """A checked job.
+
+    Raises:
+        JobError: all mistakes at once.
+    """
+    try:
+        return Job.model_validate(values)
+    except ValidationError as error:
+        raise JobError([sentence("", e) for e in error.errors()]) from None
+
+
+def read(path: Path, settings: Sequence[str] = ()) -> Job:
+    """The job in a TOML file, with `part.option=value` settings over it. A value is read as TOML, and as text where it is none.
+
+    Raises:
+        JobError: the file is missing or no TOML, or the job is wrong.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise JobError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise JobError(f"{path}: not TOML: {error}.") from None
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise JobError(f"--set {setting!r}: write part.option=value.")
+        assign(values, key.strip(), _value(text.strip()))
+    job = parse(values, str(path))
+    base = Path(path).resolve().parent
+    return job.model_copy(update={"components": [str(base / folder) for folder in job.components]})
+
+
+def assign(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in a nested dictionary, in place."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise JobError(f"{key}: {parent!r} is a value, not a section.")
+    values[last] = value
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,264 @@
+"""Value types that cross folders, and the glossary of shapes. No heavy import: numpy and torch appear in annotations only.
+
+Shapes, used in every docstring:
+
+    T  trials (lanes) of a pack       B  rows of a batch            N  rows of a table
+    U  1 or T: an axis that is 1 where all lanes share a value, and T where they do not
+    F  feature fields                 D  embedding width            V  ids of a vocabulary (0 is padding and unknown)
+    n  extra feature fields (prompt)  R  meta-prompts               H  hidden width
+    L  length of a multi-valued field or of a sequence              P  prompt tokens of a prefix
+
+Every tensor inside a model has a leading axis U. Where nothing differs between the lanes it is 1, the value is computed once, and it
+broadcasts against the T lanes where they meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Generator, Tensor
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+FieldKind = Literal["categorical", "numerical", "multi"]
+Role = Literal["user", "item", "context", "domain"]
+Scalar = bool | int | float | str
+
+ALL_DOMAINS = "all"
+"""The unit that stands for every domain together: what pre-training trains on."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One feature of a row.
+
+    Args:
+        name: the column's name in the store. `user`, `item` and `domain` are the identifiers themselves.
+        kind: `categorical` (one id), `numerical` (one number, NaN where missing) or `multi` (up to `length` ids, 0-padded).
+        role: whose feature it is.
+        size: V, the number of ids including 0; for a numerical field the number of buckets of its discretisation, including 0 (missing).
+        length: L of a multi-valued field, else 0.
+        mean, std: of a numerical field over the training split, for standardisation.
+        edges: inner bucket edges of a numerical field (training quantiles), `size - 2` of them, ascending.
+    """
+
+    name: str
+    kind: FieldKind
+    role: Role
+    size: int
+    length: int = 0
+    mean: float = 0.0
+    std: float = 1.0
+    edges: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataSchema:
+    """What a model must know of the prepared data.
+
+    Args:
+        fields: the features of a row, identifiers first: `user`, `item`, `domain`, then the others in the store's order.
+        domains: names; `domains[i]` has id `i + 1` in the field `domain`.
+        fingerprint: of the prepared data.
+        rows: (domain, split) -> number of rows.
+    """
+
+    fields: tuple[Field, ...]
+    domains: tuple[str, ...]
+    fingerprint: str
+    rows: Mapping[tuple[str, Split], int] = field(default_factory=dict)
+
+    def with_role(self, role: Role) -> tuple[Field, ...]:
+        return tuple(f for f in self.fields if f.role == role)
+
+    def field(self, name: str) -> Field:
+        return next(f for f in self.fields if f.name == name)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in memory, ready for a model.
+
+    Args:
+        columns: field name -> (N,) int64 ids, (N,) float32 numbers or (N, L) int64 ids.
+        label: (N,) float32 in {0, 1} for a CTR task.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    label: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class UnitData:
+    """The rows on which one unit trains and is validated.
+
+    Args:
+        unit: a domain's name, or `ALL_DOMAINS`.
+        train, valid: tables whose ids are local where `rows` lists the vocabulary.
+        rows: vocabulary (field name) -> (v,) int64 global ids; position is the local id. Id 0 is first, then the ids that occur in `train`,
+            then those of `valid` alone. Only these rows of a table travel with a lane, so that a small domain never pays for a large
+            vocabulary. Absent: local ids are the global ones.
+        seen: vocabulary -> (v,) bool, whether the id occurs in `train`; the others keep their start value and are not decayed.
+    """
+
+    unit: str
+    train: Table
+    valid: Table
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seen: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class Site(StrEnum):
+    """Where a backbone takes something from outside. Shapes are those of the tensor that a prompt writes."""
+
+    FIELDS = "fields"
+    """(U, B, n, D): extra feature fields of a CTR model, in front of its own."""
+    PREFIX = "prefix"
+    """(U, B, P, D): soft tokens before a sequence; `prefix_mask` (U, P) says which are real."""
+    USER = "user"
+    """(U, B, D): added to the user representation."""
+    ITEM = "item"
+    """(U, I, D): replaces the item representations."""
+
+
+@dataclass(frozen=True)
+class SiteShape:
+    """How much a backbone takes at a site, or a prompt writes there: `count` vectors of width `width`."""
+
+    count: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One trainable tensor of a component, without the lane axis.
+
+    Args:
+        name: unique within the component, dotted.
+        shape: true shape for the options of the component it comes from; a pack pads it to the largest of its lanes.
+        group: the parameter group that claims it: embedding, linear, interaction, output, encoder, prompt, profile ...
+        init: draws the start value, (shape, generator) -> float32 tensor.
+        rows: the vocabulary (field name) that indexes the first axis, where there is one.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    group: str
+    init: Callable[[tuple[int, ...], Generator], Tensor]
+    rows: str | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one step, on the device.
+
+    Args:
+        columns: field name -> (U, B) or (U, B, L).
+        label: (U, B).
+        weight: (U, B), 1 for a row and 0 for padding.
+        index: (U, B) int64, the row's place in its table: the key of its noise and of what is cached about it.
+    """
+
+    columns: Mapping[str, Tensor]
+    label: Tensor
+    weight: Tensor
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Who trains what, from which start. Data, not code.
+
+    Args:
+        start: `scratch`, or `backbone` for a pre-trained one.
+        train: parameter groups; `all` stands for every group of the backbone, `prompt` for those of the prompt.
+        prompt: `off`, `on`, or `neutral` (its sites hold zeros: pre-training for a prompt that learns later).
+    """
+
+    name: str
+    start: Literal["scratch", "backbone"]
+    train: tuple[str, ...]
+    prompt: Literal["off", "on", "neutral"] = "off"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the results table: a method that is searched, retrained and compared.
+
+    Args:
+        name: the row's name in the job.
+        strategy: who trains what.
+        backbone: component name in `backbones/`.
+        prompt: component name in `prompts/`.
+        variant: the pre-training it starts from; empty for a scratch start.
+        options: fixed options of this row, flat (`prompt.variant`, `training.epochs` ...), over the job's own.
+    """
+
+    name: str
+    strategy: Strategy
+    backbone: str
+    prompt: str
+    variant: str = ""
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One trial while it trains.
+
+    Args:
+        trial: number within its study; decides the start values.
+        replicate: decides batch order and noise; 0 during the search.
+        options: the trial's searched options, flat, over the row's and the job's.
+    """
+
+    trial: int
+    replicate: int = 0
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The lanes that one process trains together. All are trials of one row on one unit."""
+
+    name: str
+    row: str
+    unit: str
+    lanes: tuple[Lane, ...]
+
+
+@dataclass(frozen=True)
+class LaneResult:
+    """What a lane reached.
+
+    Args:
+        status: `complete`, `pruned` or `failed` (its loss or its validation metric was not finite).
+        best: best value of the validation metric over epochs.
+        best_epoch: 1-based; 0 is the start value (the model before its first step).
+        curve: validation metric after each epoch, first entry before training.
+        losses: mean training loss of each epoch.
+        epochs: epochs trained.
+        seconds: the lane's share of its pack's wall clock.
+        parameters: tuned parameters, true shapes, rows of its unit only.
+        error: why it failed.
+    """
+
+    trial: int
+    replicate: int
+    status: Literal["complete", "pruned", "failed"]
+    best: float
+    best_epoch: int
+    curve: tuple[float, ...]
+    losses: tuple[float, ...]
+    epochs: int
+    seconds: float
+    parameters: int
+    error: str = ""

@@ -1,0 +1,186 @@
+"""The trial axis: look-ups, products, shared noise and padding for tensors with a leading axis U (1 or T). See `schema` for shapes.
+
+A value that all lanes share has a leading 1 and is computed once; these functions choose the product that keeps it so (folding shared
+rows into one matrix product instead of expanding them, stacking the others).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor
+
+Params = Mapping[str, Tensor]
+Init = Callable[[tuple[int, ...], Generator], Tensor]
+
+
+def lookup(table: Tensor, ids: Tensor) -> Tensor:
+    """Rows of an embedding table.
+
+    Args:
+        table: (U, V, *rest).
+        ids: (U, B) or (U, B, L) int64.
+
+    Returns:
+        (U, *ids.shape[1:], *rest), U = 1 only if both are shared.
+    """
+    lanes, size = table.shape[:2]
+    if lanes == 1:
+        rows = table[0].index_select(0, ids.reshape(-1))
+        return rows.view(*ids.shape, *table.shape[2:])
+    if ids.shape[0] == 1:  # the gradient of a selection along axis 1 is 7 times cheaper than that of an indexed look-up
+        rows = table.index_select(1, ids.reshape(-1))
+        return rows.view(lanes, *ids.shape[1:], *table.shape[2:])
+    offset = torch.arange(lanes, device=ids.device).mul(size).view(lanes, *[1] * (ids.dim() - 1))
+    rows = table.reshape(lanes * size, *table.shape[2:]).index_select(0, (ids + offset).reshape(-1))
+    return rows.view(*ids.shape, *table.shape[2:])
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`x @ weight + bias` per lane.
+
+    Args:
+        x: (U, B, K). weight: (U, K, H). bias: (U, H).
+
+    Returns:
+        (U, B, H), U = 1 only if all are shared.
+    """
+    if x.shape[0] == 1 and weight.shape[0] > 1:  # one product for all lanes: (B, K) @ (K, T*H)
+        lanes, inner, width = weight.shape
+        y = (x[0] @ weight.permute(1, 0, 2).reshape(inner, lanes * width)).view(-1, lanes, width).permute(1, 0, 2)
+    elif weight.shape[0] == 1:
+        y = (x.reshape(-1, x.shape[-1]) @ weight[0]).view(*x.shape[:-1], weight.shape[-1])
+    else:
+        y = torch.bmm(x, weight)
+    return y if bias is None else y + bias.unsqueeze(1)
+
+
+def lane(value: Tensor, dims: int) -> Tensor:
+    """A (T,) or (1,) option, shaped to broadcast against a tensor with `dims` axes of which the first is U."""
+    return value.view(-1, *[1] * (dims - 1))
+
+
+def mix(*parts: object) -> int:
+    """A stable 63-bit key of its parts, the same on every machine and run (unlike `hash`)."""
+    text = "\x1f".join(str(p) for p in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def generator(*parts: object) -> Generator:
+    """A CPU generator seeded by its parts."""
+    return torch.Generator().manual_seed(mix(*parts))
+
+
+_MASK = 0xFFFFFFFF
+
+
+def _scramble(x: Tensor) -> Tensor:
+    """A bijection of 32-bit integers (held in int64) that leaves no visible pattern: two rounds of xor-shift and odd multiplication."""
+    x = (x ^ (x >> 16)) * 0x7FEB352D & _MASK
+    x = (x ^ (x >> 15)) * 0x846CA68B & _MASK
+    return x ^ (x >> 16)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Uniform noise that is a function of (key, site, row, feature) alone: the same for every lane, width, pack and device.
+
+    Args:
+        keys: one per U, from (job seed, unit, replicate, step).
+        rows: (U, B) int64, the identity of each row.
+    """
+
+    keys: tuple[int, ...]
+    rows: Tensor
+
+    def uniform(self, site: str, features: int) -> Tensor:
+        """(U, B, features) float32 in [0, 1). The first `features` columns do not depend on how many are drawn."""
+        device = self.rows.device
+        salt = torch.tensor([mix(k, site) & _MASK for k in self.keys], dtype=torch.int64, device=device).view(-1, 1)
+        row = _scramble((self.rows * 0x9E3779B1 + salt) & _MASK).unsqueeze(-1)
+        column = _scramble(torch.arange(1, features + 1, device=device) * 0x85EBCA77 & _MASK)
+        return (_scramble(row ^ column) >> 8).to(torch.float32) * 2.0**-24
+
+    def scalar(self, site: str) -> Tensor:
+        """(U,) float64 in [0, 1): one number per step."""
+        return torch.tensor([mix(k, site, "scalar") / 2.0**63 for k in self.keys], dtype=torch.float64, device=self.rows.device)
+
+
+@dataclass
+class Step:
+    """One pass through a model.
+
+    Args:
+        training: dropout is active, and batch norm of a trained group uses the batch.
+        trained: parameter groups that learn.
+        noise: shared noise; None outside training.
+        updates: running statistics that the pass has renewed, by buffer name. The loop stores them.
+    """
+
+    training: bool
+    trained: frozenset[str] = frozenset()
+    noise: Noise | None = None
+    updates: dict[str, Tensor] = field(default_factory=dict)
+
+
+def dropout(x: Tensor, rate: Tensor, step: Step, site: str) -> Tensor:
+    """Inverted dropout: every lane thresholds the same noise with its own rate.
+
+    Args:
+        x: (U, B, H). rate: (U,) in [0, 1).
+    """
+    if not step.training or step.noise is None:
+        return x
+    rate = lane(rate.to(x.dtype), 3)
+    if not bool((rate > 0).any()):
+        return x
+    keep = step.noise.uniform(site, x.shape[-1]).to(x.dtype) >= rate
+    return x * keep / (1 - rate)
+
+
+def pad(tensors: Sequence[Tensor]) -> Tensor:
+    """Stack lanes of unequal shapes, zeros behind: (T, *max shape)."""
+    shape = [max(sizes) for sizes in zip(*(t.shape for t in tensors), strict=True)]
+    out = tensors[0].new_zeros(len(tensors), *shape)
+    for place, value in zip(out, tensors, strict=True):
+        place[tuple(slice(0, s) for s in value.shape)] = value
+    return out
+
+
+def crop(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """The leading block of a true shape: the inverse of `pad` for one lane."""
+    return tensor[tuple(slice(0, s) for s in shape)]
+
+
+def zeros(shape: tuple[int, ...], _: Generator) -> Tensor:
+    return torch.zeros(shape)
+
+
+def ones(shape: tuple[int, ...], _: Generator) -> Tensor:
+    return torch.ones(shape)
+
+
+def normal(std: float) -> Init:
+    """N(0, std)."""
+    return lambda shape, g: torch.randn(shape, generator=g) * std
+
+
+def table(std: float) -> Init:
+    """N(0, std) with a zero row 0: padding and unknown ids say nothing."""
+
+    def draw(shape: tuple[int, ...], g: Generator) -> Tensor:
+        rows = torch.randn(shape, generator=g) * std
+        rows[0] = 0
+        return rows
+
+    return draw
+
+
+def xavier(shape: tuple[int, ...], g: Generator) -> Tensor:
+    """Glorot uniform over the last two axes (a vector counts as one row)."""
+    fan_in, fan_out = (1, shape[0]) if len(shape) == 1 else shape[-2:]
+    bound = (6.0 / (fan_in + fan_out)) ** 0.5
+    return (torch.rand(shape, generator=g) * 2 - 1) * bound
