@@ -1,0 +1,1 @@
+"""What lies on disk: facts in JSON, weights in safetensors, a marker written last. Nothing is pickled."""

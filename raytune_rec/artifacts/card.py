@@ -1,0 +1,74 @@
+"""The card of a prompt: what a person wants to know before using it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raytune_rec.artifacts.prompt import PromptFacts
+
+_LOADING = """```python
+from raytune_rec.scoring import load_prompt
+
+prompt = load_prompt(".", "../../backbones/{backbone}")   # this folder, and the backbone's
+prompt.score({{"user": ["..."], "item": ["..."]}})          # raw identifiers and features; one score per row
+```"""
+
+
+def card(facts: PromptFacts) -> str:
+    """Markdown. It holds no date, so that the same run gives the same bytes."""
+    trained = " + ".join(facts.strategy.train) or "nothing"
+    parts = [
+        f"# {facts.prompt} prompt for {facts.unit}",
+        f"Tuned tensors for the unit **{facts.unit}**, to be used beside the backbone `{facts.backbone_fingerprint}` "
+        f"({facts.backbone}). They replace nothing in it: one backbone serves many such prompts.",
+        "## Method",
+        _table(
+            {
+                "row of the results table": facts.row,
+                "strategy": facts.strategy.name,
+                "start": facts.strategy.start,
+                "trained groups": trained,
+                "prompt": f"{facts.prompt} ({facts.strategy.prompt})",
+                "tuned parameters": f"{facts.tuned_parameters:,}",
+            }
+        ),
+        "## Metrics",
+        "Validation chose the trial and its epoch. The test split was touched once, after that.",
+        _metrics("validation", facts.valid),
+        _metrics("test", facts.test) if facts.test is not None else "Test: not evaluated yet.",
+        "## How to load it",
+        _LOADING.format(backbone=facts.backbone_fingerprint),
+        "Loading checks the format, the sha256 of the weights, names, shapes and dtypes, and that the backbone is the right one.",
+        "## Winning options",
+        _table({**facts.prompt_options, **facts.options}) if facts.options or facts.prompt_options else "The defaults.",
+        "## Provenance",
+        _table(
+            {
+                "trial": facts.trial,
+                "seed": facts.seed,
+                "replicate": facts.replicate,
+                "backbone": facts.backbone_fingerprint,
+                "data": facts.data_fingerprint,
+                "sha256 of prompt.safetensors": facts.weights_sha256,
+                **facts.versions,
+            }
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _metrics(split: str, values: Mapping[str, Any]) -> str:
+    return _table({f"{split} {name}": value for name, value in values.items()}) if values else f"{split.capitalize()}: no metric."
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {_cell(key)} | {_cell(value)} |" for key, value in values.items())])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "not finite" if not math.isfinite(value) else f"{value:.6g}"
+    return str(value).replace("|", "\\|").replace("\n", " ")

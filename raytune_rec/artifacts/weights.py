@@ -1,0 +1,108 @@
+"""Tensors on disk: safetensors with deterministic bytes, and the facts that are checked before they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from raytune_rec.artifacts.files import replace
+from raytune_rec.artifacts.fingerprint import file_sha256
+from raytune_rec.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """What is known of a stored tensor without reading it.
+
+    Args:
+        shape: its true shape, no padding.
+        dtype: as in `float32`, `int64`.
+        group: the parameter group that claims it.
+        rows: vocabulary whose ids, listed in the tensor `rows.<vocabulary>`, index the first axis; None: all rows are there.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    group: str = ""
+    rows: str | None = None
+
+
+def facts(
+    tensors: Mapping[str, Tensor], groups: Mapping[str, str] | None = None, rows: Mapping[str, str | None] | None = None
+) -> dict[str, TensorFacts]:
+    """Name -> facts of each tensor, `rows.*` left out (they are an index, not a parameter)."""
+    return {
+        name: TensorFacts(tuple(t.shape), dtype_name(t), (groups or {}).get(name, ""), (rows or {}).get(name))
+        for name, t in sorted(tensors.items())
+        if not name.startswith("rows.")
+    }
+
+
+def dtype_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def write(path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Store tensors; the same tensors give the same bytes.
+
+    Args:
+        path: of the safetensors file, replaced atomically.
+        tensors: any device, any memory layout; stored contiguous, by name.
+
+    Returns:
+        sha256 of the file.
+    """
+    # A clone each: two tensors over one storage (lanes of a stack) would be refused.
+    copies = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
+    replace(Path(path), lambda temporary: save_file(copies, str(temporary)))
+    return file_sha256(path)
+
+
+def read(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a file, on the CPU.
+
+    Args:
+        path: of the safetensors file.
+        sha256: what the file must be; checked before a tensor is read.
+
+    Raises:
+        ArtifactError: the file is missing, damaged or another one.
+    """
+    path = Path(path)
+    found = file_sha256(path)
+    if sha256 is not None and found != sha256:
+        raise ArtifactError(
+            f"{path}: its sha256 is {found}, the facts beside it say {sha256}; "
+            "the file was damaged or exchanged. Copy the artifact anew."
+        )
+    try:
+        return dict(sorted(load_file(str(path)).items()))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: damaged, it is not a safetensors file ({error}); copy the artifact anew.") from None
+
+
+def check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, TensorFacts]) -> None:
+    """Names, shapes and dtypes are what the facts say, and every `rows.*` index fits the tensors that use it.
+
+    Raises:
+        ArtifactError: everything that does not fit, a sentence each.
+    """
+    index = {f"rows.{f.rows}" for f in expected.values() if f.rows is not None}
+    problems = [f"{path}: the tensor {name!r} is missing." for name in sorted({*expected, *index} - {*tensors})]
+    problems += [f"{path}: the tensor {name!r} is not in the facts." for name in sorted({*tensors} - {*expected, *index})]
+    for name in sorted({*expected} & {*tensors}):
+        shape, dtype = tuple(tensors[name].shape), dtype_name(tensors[name])
+        want = expected[name]
+        if (shape, dtype) != (tuple(want.shape), want.dtype):
+            problems.append(f"{path}: {name!r} is {dtype}{list(shape)}, the facts say {want.dtype}{list(want.shape)}.")
+        ids = tensors.get(f"rows.{want.rows}") if want.rows is not None else None
+        if ids is not None and (dtype_name(ids) != "int64" or tuple(ids.shape) != shape[:1]):
+            found = f"{dtype_name(ids)}{list(ids.shape)}"
+            problems.append(f"{path}: 'rows.{want.rows}' is {found}, {name!r} needs int64{list(shape[:1])}.")
+    if problems:
+        raise ArtifactError([*problems, f"{path}: copy the artifact anew, or export it again."])

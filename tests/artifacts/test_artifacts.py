@@ -1,0 +1,165 @@
+"""Backbone and prompt artifacts: what is written comes back; everything else is refused by a sentence."""
+
+import dataclasses
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from raytune_rec.artifacts import backbone, prompt, weights
+from raytune_rec.artifacts.files import MARKER
+from raytune_rec.artifacts.versions import versions
+from raytune_rec.errors import ArtifactError
+
+_GOLDEN = Path(__file__).parents[1] / "golden"
+_MAKE: dict[str, Any] = runpy.run_path(str(_GOLDEN / "make.py"))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Path, backbone.BackboneFacts]:
+    facts = backbone.save(tmp_path / "backbone", *_MAKE["backbone_parts"](), _MAKE["store"](tmp_path / "store"))
+    prompt.save(tmp_path / "prompt", *_MAKE["prompt_parts"](facts.fingerprint))
+    return tmp_path / "backbone", tmp_path / "prompt", facts
+
+
+@pytest.mark.parametrize("version", sorted(p.name for p in _GOLDEN.glob("v*")))
+def test_golden_artifacts_load_for_ever(version: str) -> None:
+    facts, tensors = backbone.load(_GOLDEN / version / "backbone")
+    assert facts.name == "deepfm" and facts.sites == {"fields": (2, 2)} and facts.curve == (0.5, None, 0.75)
+    assert tensors["embedding.user"].tolist() == [[0, 1], [2, 3], [4, 5]]
+    found, own = prompt.load(_GOLDEN / version / "prompt", facts.fingerprint)
+    assert found.unit == "music" and found.strategy.train == ("prompt", "linear") and found.options["prompt.temperature"] == 1e-5
+    assert own["rows.user"].tolist() == [0, 2] and own["backbone.linear.user"].tolist() == [[0.0], [1.5]]
+
+
+def test_the_same_artifact_has_the_same_bytes(saved: tuple[Path, Path, backbone.BackboneFacts]) -> None:
+    again = backbone.save(saved[0].parent / "twin", *_MAKE["backbone_parts"](), saved[0].parent / "store")
+    assert again == saved[2]
+    for name in ("backbone.json", "backbone.safetensors", MARKER):
+        assert (saved[0] / name).read_bytes() == (saved[0].parent / "twin" / name).read_bytes()
+
+
+def test_weights_of_any_layout_give_the_same_bytes(tmp_path: Path) -> None:
+    stack = torch.arange(12.0).view(2, 3, 2)
+    views = {"b": stack[1].t(), "a": stack[0], "c": torch.tensor(3)}  # views of one storage, one of them not contiguous
+    copies = {name: views[name].clone().contiguous() for name in reversed(views)}
+    assert weights.write(tmp_path / "x", views) == weights.write(tmp_path / "y", copies)
+    assert torch.equal(weights.read(tmp_path / "x")["b"], views["b"])
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_truncated_file_is_refused(saved: tuple[Path, Path, Any], place: int) -> None:
+    path = saved[place] / f"{('backbone', 'prompt')[place]}.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ArtifactError, match=r"its sha256 is .* damaged or exchanged"):
+        _load(saved, place)
+    with pytest.raises(ArtifactError, match="not a safetensors file"):
+        weights.read(path)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_folder_without_its_marker_does_not_exist(saved: tuple[Path, Path, Any], place: int) -> None:
+    (saved[place] / MARKER).unlink()
+    with pytest.raises(ArtifactError, match=r"no complete (backbone|prompt) .*_complete\.json is missing.*run the job again"):
+        _load(saved, place)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"format": 99}, "format 99; this version reads 1"),
+        ({"format": None}, "format None"),
+        ({"data_fingerprint": None}, r"data_fingerprint: .*string"),
+        ({"colour": "red"}, "colour"),
+        ({"weights_sha256": "0" * 64}, "its sha256 is"),
+    ],
+)
+def test_facts_that_do_not_fit_are_refused(saved: tuple[Path, Path, Any], place: int, change: dict[str, Any], text: str) -> None:
+    _edit(saved[place] / f"{('backbone', 'prompt')[place]}.json", change)
+    with pytest.raises(ArtifactError, match=text):
+        _load(saved, place)
+
+
+def test_tensors_that_do_not_fit_are_all_named(saved: tuple[Path, Path, Any]) -> None:
+    parameters = json.loads((saved[1] / "prompt.json").read_text())["parameters"]
+    parameters["prompt.domain"]["shape"] = [3]
+    parameters["prompt.more"] = {"shape": [1], "dtype": "float32", "group": "prompt", "rows": None}
+    parameters["backbone.linear.user"] |= {"dtype": "float64", "rows": "item"}
+    _edit(saved[1] / "prompt.json", {"parameters": parameters})
+    with pytest.raises(ArtifactError) as error:
+        prompt.load(saved[1], None)
+    text = str(error.value)
+    assert "'prompt.domain' is float32[2], the facts say float32[3]" in text
+    assert "'prompt.more' is missing" in text and "'rows.item' is missing" in text
+    assert "'rows.user' is not in the facts" in text and "float64[2, 1]" in text
+
+
+def test_a_foreign_backbone_is_refused_with_both_fingerprints(saved: tuple[Path, Path, backbone.BackboneFacts]) -> None:
+    with pytest.raises(ArtifactError, match=rf"tuned beside backbone {saved[2].fingerprint}.*given is feedfeedfeedfeed"):
+        prompt.load(saved[1], "feedfeedfeedfeed")
+    assert prompt.load(saved[1], None)[0].unit == "music"
+
+
+def test_other_weights_are_another_backbone(saved: tuple[Path, Path, backbone.BackboneFacts]) -> None:
+    facts, tensors = _MAKE["backbone_parts"]()
+    tensors["output.bias"] += 1e-6
+    again = backbone.save(saved[0].parent / "other", facts, tensors, saved[0].parent / "store")
+    assert again.fingerprint != saved[2].fingerprint
+
+
+def test_changed_data_files_are_refused_where_they_matter(saved: tuple[Path, Path, Any]) -> None:
+    (saved[0] / "data" / "users.parquet").write_bytes(b"x")
+    (saved[0] / "data" / "vocabulary" / "item.parquet").unlink()
+    with pytest.raises(ArtifactError) as error:
+        backbone.load(saved[0])
+    assert "users.parquet: missing or changed" in str(error.value) and "item.parquet: missing or changed" in str(error.value)
+    assert backbone.load(saved[0], data=False)[0].name == "deepfm"
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no such folder"):
+        backbone.load(tmp_path / "none")
+    with pytest.raises(ArtifactError, match="no prepared data"):
+        backbone.save(tmp_path / "b", *_MAKE["backbone_parts"](), tmp_path / "none")
+
+
+def test_what_the_facts_do_not_say_is_not_written(tmp_path: Path) -> None:
+    facts, tensors = _MAKE["prompt_parts"]("x")
+    with pytest.raises(ArtifactError, match=r"'rows\.user' is int64\[1\], 'backbone\.linear\.user' needs int64\[2\]"):
+        prompt.save(tmp_path / "p", facts, {**tensors, "rows.user": torch.tensor([0])})
+    assert not (tmp_path / "p").exists()
+
+
+def test_test_metrics_are_added_after_evaluation(saved: tuple[Path, Path, Any]) -> None:
+    facts, tensors = _MAKE["prompt_parts"](saved[2].fingerprint)
+    prompt.save(saved[1], dataclasses.replace(facts, test=None), tensors)
+    assert "Test: not evaluated yet." in (saved[1] / "README.md").read_text()
+    before = (saved[1] / "prompt.safetensors").read_bytes()
+    prompt.with_test(saved[1], {"auc": 0.79})
+    assert prompt.load(saved[1], saved[2].fingerprint)[0].test == {"auc": 0.79}
+    card = (saved[1] / "README.md").read_text()
+    assert "| test auc | 0.79 |" in card and "not evaluated" not in card
+    assert (saved[1] / "prompt.safetensors").read_bytes() == before
+
+
+def test_the_card_tells_what_a_person_needs(saved: tuple[Path, Path, Any]) -> None:
+    card = (saved[1] / "README.md").read_text()
+    parts = ("# plate prompt for music", "prompt + linear", "load_prompt", saved[2].fingerprint, "| trial | 5 |")
+    assert [part for part in parts if part not in card] == []
+
+
+def test_versions_name_the_libraries() -> None:
+    assert set(versions()) == {"python", "raytune_rec", "torch", "ray", "optuna", "numpy", "pyarrow"}
+    assert all(versions().values())
+
+
+def _load(saved: tuple[Path, Path, Any], place: int) -> object:
+    return backbone.load(saved[0]) if place == 0 else prompt.load(saved[1], saved[2].fingerprint)
+
+
+def _edit(path: Path, change: dict[str, Any]) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
