@@ -1,0 +1,105 @@
+"""Rows that claim something against baseline rows, paired on the same test rows. Shapes: R replicates, N rows, S resamples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raytune_rec.evaluation import statistics
+from raytune_rec.evaluation.measure import Measured
+from raytune_rec.evaluation.statistics import Array
+
+MEAN = "mean"
+"""Stands where a unit's name stands, for the mean over units."""
+
+
+def comparisons(
+    measured: Mapping[str, Mapping[str, Measured]],
+    labels: Mapping[str, NDArray[np.floating]],
+    compare: Sequence[str],
+    baselines: Sequence[str],
+    confidence: float,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Differences of the mean AUC, one entry per row, baseline and unit, then their mean over units (see `results`).
+
+    Args:
+        measured: unit -> row -> what was measured. labels: unit -> (N,).
+        compare: rows that claim. baselines: rows that they are compared with.
+        confidence: of the intervals. seed: of the resampling of replicates.
+    """
+    found: list[dict[str, Any]] = []
+    for row, baseline in [(r, b) for r in compare for b in baselines if r != b]:
+        gaps: dict[str, _Gap] = {}
+        for i, (unit, rows) in enumerate(measured.items()):
+            if row in rows and baseline in rows:
+                gaps[unit] = _gap(rows[row], rows[baseline], labels[unit], [seed, i])
+        if len(gaps) == len(measured) > 1:
+            gaps[MEAN] = _mean(list(gaps.values()))
+        found += [{"row": row, "baseline": baseline, "unit": unit, **_entry(gap, confidence)} for unit, gap in gaps.items()]
+    for entry, corrected in zip(found, statistics.holm([e["p"] for e in found]), strict=True):
+        entry["p_holm"] = corrected
+    return found
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """A difference of two rows.
+
+    Args:
+        mean: the difference. parts: independent sets (R,) of replicates whose means add up to it.
+        draws: (S,), on resampled rows and replicates. user_draws: the same on resampled users.
+        delong: p-value on mean scores.
+    """
+
+    mean: float
+    parts: Sequence[Array]
+    draws: Array
+    user_draws: Array | None
+    delong: float | None
+
+
+def _gap(a: Measured, b: Measured, labels: NDArray[np.floating], seed: Sequence[int]) -> _Gap:
+    x, y = a.values["auc"], b.values["auc"]
+    by_user = None
+    if a.by_group is not None and b.by_group is not None:
+        by_user = statistics.difference_draws((x, a.by_group), (y, b.by_group), [*seed, 4])
+    return _Gap(
+        mean=float(x.mean() - y.mean()),
+        parts=statistics.difference_replicates(x, y),
+        draws=statistics.difference_draws((x, a.changes["auc"]), (y, b.changes["auc"]), [*seed, 3]),
+        user_draws=by_user,
+        delong=statistics.delong_test(a.scores, b.scores, labels),
+    )
+
+
+def _mean(gaps: Sequence[_Gap]) -> _Gap:
+    """Of several units. Their test rows and trainings are different ones, so their resamples are independent."""
+    by_user = [g.user_draws for g in gaps if g.user_draws is not None]
+    return _Gap(
+        mean=float(np.mean([g.mean for g in gaps])),
+        parts=[part / len(gaps) for g in gaps for part in g.parts],
+        draws=np.mean([g.draws for g in gaps], axis=0),
+        user_draws=np.mean(by_user, axis=0) if len(by_user) == len(gaps) else None,
+        delong=None,
+    )
+
+
+def _entry(gap: _Gap, confidence: float) -> dict[str, Any]:
+    limits = statistics.interval(gap.mean, gap.draws, confidence, gap.parts)
+    by_user = None if gap.user_draws is None else statistics.interval(gap.mean, gap.user_draws, confidence, gap.parts)
+    differences = gap.parts[0] if len(gap.parts) == 1 else None
+    return {
+        "difference": limits.mean,
+        "low": limits.low,
+        "high": limits.high,
+        "p": limits.p,
+        "p_delong": gap.delong,
+        "p_replicates": None if differences is None else statistics.paired_t(differences, np.zeros(len(differences))),
+        "by_user": None if by_user is None else {"low": by_user.low, "high": by_user.high},
+        "replicates": differences,
+    }

@@ -1,0 +1,156 @@
+"""The content of results.json from invented predictions whose order is known."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from raytune_rec.errors import UserError
+from raytune_rec.evaluation.cohorts import cold_warm, counts
+from raytune_rec.evaluation.results import Predictions, RowFacts, summarise
+
+UNITS = {"music": 900, "book": 600}
+
+
+def _facts(row: str, trials: int = 8, tuned: int = 40) -> RowFacts:
+    return RowFacts(
+        row, "prompt", "plate", "deepfm", "prompted", row != "good", trials, tuned, 1000, 12.5,
+        valid={u: {"good": 0.8, "weak": 0.7, "flat": 0.6}[row] for u in UNITS},
+        options={u: {"training.lr.prompt": 0.01} for u in UNITS}, trial=dict.fromkeys(UNITS, 3),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world() -> dict:
+    g = np.random.default_rng(0)
+    labels = {u: (g.random(n) < 0.6).astype(np.float32) for u, n in UNITS.items()}
+    predictions = []
+    for u, y in labels.items():
+        noise = g.normal(size=len(y))
+        skill = {"good": (1.2, 5), "weak": (0.6, 5), "flat": (0.5, 1)}
+        predictions += [
+            Predictions(row, u, (k * y + noise + 0.05 * g.normal(size=(r, len(y)))).astype(np.float32))
+            for row, (k, r) in skill.items()
+        ]
+    return {
+        "facts": [_facts("good"), _facts("weak"), _facts("flat", trials=0, tuned=0)],
+        "predictions": predictions,
+        "labels": labels,
+        "groups": {u: g.integers(0, 80, n) for u, n in UNITS.items()},
+    }
+
+
+@pytest.fixture(scope="module")
+def results(world: dict) -> dict:
+    return summarise(**world, compare=["good"], baselines=["weak", "flat"], protocol={"metric": "auc"}, bootstrap=400)
+
+
+def test_it_is_plain_json(results: dict) -> None:
+    assert json.loads(json.dumps(results, allow_nan=False)) == results
+
+
+def test_values_are_those_of_the_predictions(world: dict, results: dict) -> None:
+    for p in world["predictions"]:
+        found = results["rows"][p.row]["units"][p.unit]
+        areas = [roc_auc_score(world["labels"][p.unit], s) for s in p.scores]
+        np.testing.assert_allclose(found["auc"]["replicates"], areas)
+        assert found["auc"]["mean"] == pytest.approx(np.mean(areas))
+        losses = [log_loss(world["labels"][p.unit], 1 / (1 + np.exp(-s.astype(np.float64)))) for s in p.scores]
+        np.testing.assert_allclose(found["logloss"]["replicates"], losses)
+        for name in ("auc", "logloss"):
+            assert found[name]["low"] < found[name]["mean"] < found[name]["high"]
+        assert set(found) >= {"group_auc", "calibration_error", "valid", "trial", "options"}
+    assert results["units"]["music"] == {"n": 900, "positives": int(world["labels"]["music"].sum())}
+
+
+def test_interval_of_the_log_loss_has_the_width_of_its_standard_error(world: dict, results: dict) -> None:
+    p = next(p for p in world["predictions"] if p.row == "flat" and p.unit == "music")
+    y = world["labels"]["music"]
+    loss = np.logaddexp(0, np.where(y > 0, -p.scores[0], p.scores[0]))
+    within = sum(loss[y == c].var() * (y == c).sum() for c in (0, 1)) / len(y)
+    found = results["rows"]["flat"]["units"]["music"]["logloss"]
+    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * np.sqrt(within / len(y)), rel=0.15)
+
+
+def test_the_mean_over_units(results: dict) -> None:
+    row = results["rows"]["good"]
+    assert row["mean"]["auc"]["mean"] == pytest.approx(np.mean([m["auc"]["mean"] for m in row["units"].values()]))
+    widths = [m["auc"]["high"] - m["auc"]["low"] for m in (row["mean"], *row["units"].values())]
+    assert widths[0] < min(widths[1:])
+
+
+def test_comparisons_find_the_better_row_and_nothing_where_there_is_nothing(world: dict, results: dict) -> None:
+    assert [(c["baseline"], c["unit"]) for c in results["comparisons"]] == [
+        (b, u) for b in ("weak", "flat") for u in ("music", "book", "mean")
+    ]
+    for c in results["comparisons"]:
+        values = [results["rows"][r]["mean" if c["unit"] == "mean" else "units"] for r in (c["row"], c["baseline"])]
+        values = values if c["unit"] == "mean" else [v[c["unit"]] for v in values]
+        assert c["difference"] == pytest.approx(values[0]["auc"]["mean"] - values[1]["auc"]["mean"])
+        assert 0 < c["low"] < c["difference"] < c["high"]
+        assert c["p"] <= c["p_holm"] < 1e-3
+        assert c["unit"] == "mean" or (len(c["replicates"]) == 5 and c["p_replicates"] < 1e-3)
+        assert c["by_user"]["low"] > 0
+    same = [Predictions("twin", p.unit, p.scores) for p in world["predictions"] if p.row == "good"]
+    facts = [*world["facts"], RowFacts("twin", "prompt", "plate", "deepfm", "", True, 8, 40, 1000, 1.0)]
+    both = summarise(facts, world["predictions"] + same, world["labels"], {}, ["good"], ["twin"], {}, bootstrap=100)
+    assert all(c["difference"] == 0 and c["p_holm"] == 1 and c["by_user"] is None for c in both["comparisons"])
+
+
+def test_a_row_without_training_has_one_replicate_and_no_spread(results: dict) -> None:
+    found = results["rows"]["flat"]
+    assert found["units"]["music"]["auc"]["sd"] is None and len(found["units"]["music"]["auc"]["replicates"]) == 1
+    assert found["trials"] == 0 and results["costs"]["rows"]["flat"]["seconds_per_trial"] is None
+
+
+def test_winners_and_costs(results: dict) -> None:
+    assert results["winners"] == {u: {"test": "good", "valid": "good"} for u in ("music", "book", "mean")}
+    assert results["costs"]["trials"] == 16 and results["rows"]["good"]["tuned_share"] == 0.04
+
+
+def test_lower_is_better_where_the_validation_metric_is_a_loss(world: dict) -> None:
+    found = summarise(**world, compare=[], baselines=[], protocol={"metric": "logloss"}, bootstrap=100)
+    assert found["winners"]["music"] == {"test": "good", "valid": "flat"}
+
+
+def test_a_missing_or_broken_prediction_is_absent_or_null(world: dict) -> None:
+    kept = [p for p in world["predictions"] if (p.row, p.unit) != ("weak", "book")]
+    broken = [Predictions(p.row, p.unit, p.scores * np.nan) if (p.row, p.unit) == ("flat", "music") else p for p in kept]
+    found = summarise(world["facts"], broken, world["labels"], {}, ["good"], ["weak", "flat"], {}, bootstrap=100)
+    assert "book" not in found["rows"]["weak"]["units"] and "mean" not in found["rows"]["weak"]
+    assert found["rows"]["flat"]["units"]["music"]["auc"]["mean"] is None
+    assert [(c["baseline"], c["unit"]) for c in found["comparisons"]][:2] == [("weak", "music"), ("flat", "music")]
+    assert found["winners"]["mean"]["test"] == "good"
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_unit_of_a_single_class_has_no_auc_but_a_loss(world: dict) -> None:
+    labels = {**world["labels"], "book": np.ones(UNITS["book"], dtype=np.float32)}
+    found = summarise(world["facts"], world["predictions"], labels, world["groups"], ["good"], ["weak"], {}, bootstrap=100)
+    book = found["rows"]["good"]["units"]["book"]
+    assert book["auc"]["mean"] is None and book["logloss"]["mean"] > 0
+    assert found["comparisons"][1]["p_holm"] is None
+
+
+def test_cohorts_are_measured_on_their_rows(world: dict) -> None:
+    n = UNITS["music"]
+    users, items = np.arange(n) % 7, np.arange(n) % 5
+    masks = cold_warm(users, items, counts(np.repeat(np.arange(7), np.arange(7) * 3), 7), np.full(5, 50))
+    assert masks["cold_user"].tolist() == (users < 4).tolist() and masks["warm_item"].all()
+    found = summarise(**world, compare=[], baselines=[], protocol={}, bootstrap=100, cohorts={"music": masks})
+    cold = found["rows"]["good"]["units"]["music"]["cohorts"]["cold_user"]
+    p = next(p for p in world["predictions"] if p.row == "good")
+    expected = roc_auc_score(world["labels"]["music"][users < 4], p.scores[0][users < 4])
+    assert cold["n"] == int((users < 4).sum()) and cold["auc"]["replicates"][0] == pytest.approx(expected)
+    assert found["rows"]["good"]["units"]["music"]["cohorts"]["cold_item"]["auc"]["mean"] is None
+    assert "cohorts" not in found["rows"]["good"]["units"]["book"]
+
+
+def test_id_0_is_never_seen_in_training() -> None:
+    assert counts(np.array([0, 0, 1, 3, 3]), 4).tolist() == [0, 1, 0, 2]
+
+
+def test_a_domain_called_mean_is_refused(world: dict) -> None:
+    with pytest.raises(UserError, match="'mean' stands for the mean over units"):
+        summarise([], [], {"mean": np.ones(3)}, {}, [], [], {})
