@@ -1,0 +1,100 @@
+"""The embedding layer and the linear part that CTR backbones share (PLATE, section 2.2.1 and Eq. 2). Shapes: see `schema`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from raytune_rec.schema import Batch, DataSchema, Field, Parameter
+from raytune_rec.tensors import Params, lookup, normal, table, zeros
+
+Treatment = Literal["none", "field", "discretize"]
+
+
+def standard(field: Field, batch: Batch) -> Tensor:
+    """(U, B) standardised numbers; a missing one is the mean, 0."""
+    x = batch.columns[field.name]
+    return torch.nan_to_num((x - field.mean) / (field.std or 1.0))
+
+
+def bucket(field: Field, batch: Batch) -> Tensor:
+    """(U, B) bucket ids 1..size-1; a missing number is in bucket 0."""
+    x = batch.columns[field.name].contiguous()
+    edges = torch.tensor(field.edges, dtype=x.dtype, device=x.device)
+    return torch.where(torch.isnan(x), 0, torch.bucketize(x, edges, right=True) + 1)
+
+
+def pooled(rows: Tensor, ids: Tensor) -> Tensor:
+    """Mean over the real values of a multi-valued field: (U, B, L, *rest) and (U, B, L) -> (U, B, *rest)."""
+    real = (ids != 0).to(rows.dtype)
+    weight = real / real.sum(-1, keepdim=True).clamp(min=1)
+    return (rows * weight.view(*weight.shape, *[1] * (rows.dim() - 3))).sum(2)
+
+
+class FieldLayer:
+    """Embeds every field, and gives the first-order (linear) part.
+
+    Args:
+        schema: whose fields are embedded, in order.
+        width: D; 0 for the linear part alone.
+        treatment: of numerical fields. `none`: the standardised number goes to the deep part as it is; `field`: it scales one vector
+            per field; `discretize`: its quantile bucket is embedded like an id.
+        std: standard deviation of the start values of embeddings.
+    """
+
+    def __init__(self, schema: DataSchema, width: int, treatment: Treatment, std: float) -> None:
+        self.schema, self.width, self.treatment, self.std = schema, width, treatment, std
+        self.tables = [f for f in schema.fields if f.kind != "numerical" or treatment == "discretize"]
+        self.numbers = [f for f in schema.fields if f.kind == "numerical" and treatment != "discretize"]
+        self.embedded = [f for f in schema.fields if f in self.tables or treatment == "field"]
+
+    @property
+    def raw(self) -> int:
+        """How many numbers go to the deep part as they are."""
+        return len(self.numbers) if self.treatment == "none" else 0
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Embedding tables (V, D), and one vector (D,) for each number under `field`."""
+        tables = [Parameter(f"embedding.{f.name}", (f.size, self.width), "embedding", table(self.std), _vocabulary(f)) for f in self.tables]
+        vectors = [Parameter(f"embedding.{f.name}", (self.width,), "embedding", normal(self.std)) for f in self.embedded if f in self.numbers]
+        return (*tables, *vectors)
+
+    def linear_parameters(self) -> tuple[Parameter, ...]:
+        """One weight per id (V,) or number (1,), and the bias (1,)."""
+        tables = [Parameter(f"linear.{f.name}", (f.size,), "linear", zeros, _vocabulary(f)) for f in self.tables]
+        numbers = [Parameter(f"linear.{f.name}", (1,), "linear", zeros) for f in self.numbers]
+        return (*tables, *numbers, Parameter("linear.bias", (1,), "linear", zeros))
+
+    def vector(self, params: Params, field: Field, batch: Batch) -> Tensor:
+        """(U, B, D): the embedding of one field."""
+        if field in self.numbers:
+            return standard(field, batch).unsqueeze(-1) * params[f"embedding.{field.name}"].unsqueeze(1)
+        ids = self._ids(field, batch)
+        rows = lookup(params[f"embedding.{field.name}"], ids)
+        return pooled(rows, ids) if field.kind == "multi" else rows
+
+    def numbers_as_they_are(self, batch: Batch) -> list[Tensor]:
+        """The (U, B, 1) standardised numbers under `none`."""
+        return [standard(f, batch).unsqueeze(-1) for f in self.numbers] if self.raw else []
+
+    def linear(self, params: Params, batch: Batch) -> Tensor:
+        """(U, B): the first-order part."""
+        total: Tensor = params["linear.bias"]
+        for f in self.tables:
+            ids = self._ids(f, batch)
+            rows = lookup(params[f"linear.{f.name}"], ids)
+            total = total + (pooled(rows, ids) if f.kind == "multi" else rows)
+        for f in self.numbers:
+            total = total + standard(f, batch) * params[f"linear.{f.name}"]
+        return total
+
+    @staticmethod
+    def _ids(field: Field, batch: Batch) -> Tensor:
+        return bucket(field, batch) if field.kind == "numerical" else batch.columns[field.name]
+
+
+def _vocabulary(field: Field) -> str | None:
+    """Tables of ids travel by rows; those of buckets are small and travel whole."""
+    return None if field.kind == "numerical" else field.name

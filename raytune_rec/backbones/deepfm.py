@@ -1,0 +1,128 @@
+"""DeepFM (Guo et al., IJCAI 2017), with room for prompt fields in front (PLATE, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from raytune_rec import components
+from raytune_rec.backbones._fields import FieldLayer, Treatment
+from raytune_rec.backbones.base import Outputs
+from raytune_rec.components import numeric, structural
+from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
+from raytune_rec.tensors import Params, Step, dropout, linear, ones, xavier, zeros
+
+_MOMENTUM = 0.1
+
+
+class DeepFM:
+    """Linear part + pairwise inner products of the fields (FM) + a deep part, summed into one logit.
+
+    The n prompt fields take part in the FM and in the deep part like every other field. The first layer is kept as two matrices, that of
+    the own fields and that of the prompt fields, so that the share of the own fields is computed once for all lanes, and once for all
+    epochs where embeddings and interaction are frozen; so are the sums of the FM.
+
+    Differs from the paper: dropout and batch norm are options of the deep part alone; a prompt has no first-order weight.
+    """
+
+    class Options(components.Options):
+        width: int = structural(16, "D, embedding width (PLATE, Table 5: 16 for Douban)", ge=1)
+        hidden: tuple[int, ...] = structural((16, 16), "widths of the deep part (PLATE, Table 5)", min_length=1)
+        numbers: Treatment = structural("field", "numerical fields (PLATE, section 2.2.1): none, field or discretize")
+        batch_norm: bool = structural(False, "batch norm before each activation of the deep part")
+        embedding_std: float = structural(0.01, "standard deviation of the embeddings' start values", gt=0)
+        dropout: float = numeric(0.2, "dropout rate of the deep part (PLATE, Table 5)", ge=0, lt=1)
+
+    encoded_groups: frozenset[str] = frozenset({"embedding", "interaction"})
+
+    def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
+        self.options = options
+        self.layer = FieldLayer(schema, options.width, options.numbers, options.embedding_std)
+        self.prompts = sites[Site.FIELDS].count if Site.FIELDS in sites else 0
+        self.profile = [f for f in schema.with_role("user") if f in self.layer.embedded]
+
+    @classmethod
+    def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
+        return {Site.FIELDS: options.width}
+
+    @classmethod
+    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, int]:
+        profile = [f for f in schema.with_role("user") if f.kind != "numerical" or options.numbers != "none"]
+        return {"user_features": len(profile) * options.width}
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        width, hidden = self.options.width, self.options.hidden
+        first = [Parameter("deep.0.fields", (len(self.layer.embedded) * width + self.layer.raw, hidden[0]), "interaction", xavier)]
+        if self.prompts:
+            first.append(Parameter("deep.0.prompt", (self.prompts * width, hidden[0]), "interaction", xavier))
+        further = [
+            Parameter(f"deep.{i}.weight", (a, b), "interaction", xavier) for i, (a, b) in enumerate(zip(hidden, hidden[1:], strict=False), 1)
+        ]
+        biases = [] if self.options.batch_norm else [Parameter(f"deep.{i}.bias", (h,), "interaction", zeros) for i, h in enumerate(hidden)]
+        output = (Parameter("output.weight", (hidden[-1], 1), "output", xavier), Parameter("output.bias", (1,), "output", zeros))
+        return (*self.layer.parameters(), *self.layer.linear_parameters(), *first, *further, *biases, *self._norms(), *output)
+
+    def _norms(self) -> list[Parameter]:
+        if not self.options.batch_norm:
+            return []
+        gains = [Parameter(f"norm.{i}.gain", (h,), "interaction", ones) for i, h in enumerate(self.options.hidden)]
+        return gains + [Parameter(f"norm.{i}.shift", (h,), "interaction", zeros) for i, h in enumerate(self.options.hidden)]
+
+    def buffers(self) -> tuple[Parameter, ...]:
+        if not self.options.batch_norm:
+            return ()
+        means = [Parameter(f"norm.{i}.mean", (h,), "interaction", zeros) for i, h in enumerate(self.options.hidden)]
+        return (*means, *(Parameter(f"norm.{i}.var", (h,), "interaction", ones) for i, h in enumerate(self.options.hidden)))
+
+    def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
+        """`sum` (U, B, D) and `square` (U, B) of the FM, `first` (U, B, H) of the deep part, `user_features` (U, B, Fu*D)."""
+        vectors = {f.name: self.layer.vector(params, f, batch) for f in self.layer.embedded}
+        flat = torch.cat([*vectors.values(), *self.layer.numbers_as_they_are(batch)], dim=-1)
+        fields = torch.stack(list(vectors.values()), dim=2)  # (U, B, F, D)
+        profile = [vectors[f.name] for f in self.profile]
+        return {
+            "sum": fields.sum(2),
+            "square": fields.square().sum((2, 3)),
+            "first": linear(flat, params["deep.0.fields"]),
+            "user_features": torch.cat(profile, dim=-1),
+        }
+
+    def forward(
+        self,
+        params: Params,
+        encoded: Mapping[str, Tensor],
+        batch: Batch,
+        sites: Mapping[Site, Tensor],
+        options: Mapping[str, Tensor],
+        step: Step,
+    ) -> Outputs:
+        total, square, hidden = encoded["sum"], encoded["square"], encoded["first"]
+        if self.prompts:
+            prompt = sites[Site.FIELDS]  # (U, B, n, D)
+            total = total + prompt.sum(2)
+            square = square + prompt.square().sum((2, 3))
+            hidden = hidden + linear(prompt.flatten(2), params["deep.0.prompt"])
+        pairs = (total.square().sum(-1) - square) / 2
+        for i in range(len(self.options.hidden)):
+            hidden = linear(hidden, params[f"deep.{i}.weight"]) if i else hidden
+            if not self.options.batch_norm:  # the norm's shift stands in for the bias, whose gradient before a norm is zero
+                hidden = hidden + params[f"deep.{i}.bias"].unsqueeze(1)
+            hidden = torch.relu(self._norm(params, hidden, i, step))
+            hidden = dropout(hidden, options["dropout"], step, f"deep.{i}")
+        deep = linear(hidden, params["output.weight"], params["output.bias"]).squeeze(-1)
+        return {"logit": self.layer.linear(params, batch) + pairs + deep}
+
+    def _norm(self, params: Params, x: Tensor, i: int, step: Step) -> Tensor:
+        """Batch norm of (U, B, H) over B; a frozen one uses its stored statistics."""
+        if not self.options.batch_norm:
+            return x
+        mean, var = params[f"norm.{i}.mean"], params[f"norm.{i}.var"]
+        if step.training and "interaction" in step.trained:
+            batch_mean, batch_var = x.mean(1), x.var(1, unbiased=False)
+            step.updates[f"norm.{i}.mean"] = (mean + _MOMENTUM * (batch_mean - mean)).detach()
+            step.updates[f"norm.{i}.var"] = (var + _MOMENTUM * (batch_var - var)).detach()
+            mean, var = batch_mean, batch_var
+        x = (x - mean.unsqueeze(1)) * torch.rsqrt(var.unsqueeze(1) + 1e-5)
+        return x * params[f"norm.{i}.gain"].unsqueeze(1) + params[f"norm.{i}.shift"].unsqueeze(1)

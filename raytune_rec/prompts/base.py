@@ -1,0 +1,75 @@
+"""What a prompt is: the small trainable part beside a backbone. Shapes: see `schema`.
+
+Like a backbone it owns no tensor. It says which readings of the backbone it needs and what it writes at which sites; only
+`training.assemble` knows both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from raytune_rec.backbones.base import Outputs
+from raytune_rec.components import Options
+from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
+from raytune_rec.tensors import Params, Step
+
+Run = Callable[[Mapping[Site, Tensor], Batch], Outputs]
+"""The backbone as a function of what is written at its sites: for a loss that compares several views of a row."""
+
+
+class Prompt(Protocol):
+    """A prompt method.
+
+    Class attributes:
+        Options: frozen pydantic model; `numeric` and `padded` options come to `write` as (U,) tensors.
+
+    Args of the constructor:
+        options: checked options of one lane (in a pack: of the lane whose structural options all share).
+        schema: of the prepared data.
+        readings: name -> width of what the backbone gives.
+        widths: site -> width D of a vector there.
+    """
+
+    Options: type[Options]
+
+    def __init__(
+        self, options: Options, schema: DataSchema, readings: Mapping[str, int], widths: Mapping[Site, int]
+    ) -> None: ...
+
+    @classmethod
+    def reads(cls, options: Options) -> tuple[str, ...]:
+        """Readings that it needs."""
+
+    @classmethod
+    def writes(cls, options: Options) -> Mapping[Site, int]:
+        """Sites that it writes, with the number of vectors there."""
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Its trainable tensors, true shapes."""
+
+    def write(
+        self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step
+    ) -> Mapping[Site, Tensor]:
+        """What stands at each site for these rows.
+
+        Args:
+            params: own parameters by name, (U, *padded shape).
+            readings: name -> (U, B, width), detached.
+            batch: the rows.
+            options: numeric and padded options, (U,).
+            step: whether this is training, and the shared noise.
+        """
+
+    def losses(
+        self,
+        params: Params,
+        readings: Mapping[str, Tensor],
+        batch: Batch,
+        options: Mapping[str, Tensor],
+        step: Step,
+        run: Run,
+    ) -> Mapping[str, Tensor]:
+        """Further losses of the method, already weighted, name -> (U, B) per row. Empty for most."""

@@ -1,0 +1,1 @@
+"""Who trains what, from which start. A strategy is data (`schema.Strategy`)."""
