@@ -32,7 +32,8 @@ class Component(Section):
 
 class SplitOptions(Section):
     kind: Literal["hash", "leave_one_out", "time", "given"] = Field(
-        "hash", description="hash: random by a hash of (seed, domain, user, item); time: by the field's quantiles per domain; given: the source says"
+        "hash",
+        description="hash: by a hash of (seed, domain, user, item); time: quantiles of time per domain; given: the source says",
     )
     valid: float = Field(0.1, ge=0, lt=1, description="share of rows (hash, time)")
     test: float = Field(0.1, ge=0, lt=1, description="share of rows (hash, time)")
@@ -116,7 +117,9 @@ class RowOptions(Section):
 
 class EvaluateOptions(Section):
     replicates: int = Field(5, ge=1)
-    export: str = Field("", description="row whose winners become the artifacts; empty: the prompt row of best mean validation rank")
+    export: str = Field(
+        "", description="row whose winners become the artifacts; empty: the prompt row of best mean validation rank"
+    )
     compare: list[str] = Field([], description="rows that claim something; each is tested against every baseline row")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     bootstrap: int = Field(2000, ge=100)

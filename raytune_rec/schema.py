@@ -8,8 +8,8 @@ Shapes, used in every docstring:
     n  extra feature fields (prompt)  R  meta-prompts               H  hidden width
     L  length of a multi-valued field or of a sequence              P  prompt tokens of a prefix
 
-Every tensor inside a model has a leading axis U. Where nothing differs between the lanes it is 1, the value is computed once, and it
-broadcasts against the T lanes where they meet.
+Every tensor inside a model has a leading axis U. Where nothing differs between the lanes it is 1, the value is computed once, and
+it broadcasts against the T lanes where they meet.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Field:
         name: the column's name in the store. `user`, `item` and `domain` are the identifiers themselves.
         kind: `categorical` (one id), `numerical` (one number, NaN where missing) or `multi` (up to `length` ids, 0-padded).
         role: whose feature it is.
-        size: V, the number of ids including 0; for a numerical field the number of buckets of its discretisation, including 0 (missing).
+        size: V, the number of ids including 0; for a numerical field the number of buckets of its discretisation, including 0
+            (missing).
         length: L of a multi-valued field, else 0.
         mean, std: of a numerical field over the training split, for standardisation.
         edges: inner bucket edges of a numerical field (training quantiles), `size - 2` of them, ascending.
@@ -103,9 +104,9 @@ class UnitData:
     Args:
         unit: a domain's name, or `ALL_DOMAINS`.
         train, valid: tables whose ids are local where `rows` lists the vocabulary.
-        rows: vocabulary (field name) -> (v,) int64 global ids; position is the local id. Id 0 is first, then the ids that occur in `train`,
-            then those of `valid` alone. Only these rows of a table travel with a lane, so that a small domain never pays for a large
-            vocabulary. Absent: local ids are the global ones.
+        rows: vocabulary (field name) -> (v,) int64 global ids; position is the local id. Id 0 is first, then the ids that occur
+            in `train`, then those of `valid` alone. Only these rows of a table travel with a lane, so that a small domain never
+            pays for a large vocabulary. Absent: local ids are the global ones.
         seen: vocabulary -> (v,) bool, whether the id occurs in `train`; the others keep their start value and are not decayed.
     """
 

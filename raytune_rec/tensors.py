@@ -1,7 +1,9 @@
-"""The trial axis: look-ups, products, shared noise and padding for tensors with a leading axis U (1 or T). See `schema` for shapes.
+"""The trial axis: look-ups, products, shared noise and padding for tensors with a leading axis U (1 or T).
 
-A value that all lanes share has a leading 1 and is computed once; these functions choose the product that keeps it so (folding shared
-rows into one matrix product instead of expanding them, stacking the others).
+Shapes: see `schema`.
+
+A value that all lanes share has a leading 1 and is computed once; these functions choose the product that keeps it so (folding
+shared rows into one matrix product instead of expanding them, stacking the others).
 """
 
 from __future__ import annotations
@@ -78,7 +80,10 @@ _MASK = 0xFFFFFFFF
 
 
 def _scramble(x: Tensor) -> Tensor:
-    """A bijection of 32-bit integers (held in int64) that leaves no visible pattern: two rounds of xor-shift and odd multiplication."""
+    """A bijection of 32-bit integers (held in int64) that leaves no visible pattern:
+
+    two rounds of xor-shift and odd multiplication.
+    """
     x = (x ^ (x >> 16)) * 0x7FEB352D & _MASK
     x = (x ^ (x >> 15)) * 0x846CA68B & _MASK
     return x ^ (x >> 16)

@@ -1,7 +1,7 @@
 """The backbone artifact: weights, facts, and what maps raw rows to ids. Any program can load it without the run that made it.
 
-    backbone.safetensors  backbone.json  _complete.json
-    data/schema.json  data/vocabulary/<field>.parquet  data/users.parquet  data/items.parquet
+backbone.safetensors  backbone.json  _complete.json
+data/schema.json  data/vocabulary/<field>.parquet  data/users.parquet  data/items.parquet
 """
 
 from __future__ import annotations

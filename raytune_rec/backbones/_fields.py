@@ -39,8 +39,8 @@ class FieldLayer:
     Args:
         schema: whose fields are embedded, in order.
         width: D; 0 for the linear part alone.
-        treatment: of numerical fields. `none`: the standardised number goes to the deep part as it is; `field`: it scales one vector
-            per field; `discretize`: its quantile bucket is embedded like an id.
+        treatment: of numerical fields. `none`: the standardised number goes to the deep part as it is; `field`: it scales one
+            vector per field; `discretize`: its quantile bucket is embedded like an id.
         std: standard deviation of the start values of embeddings.
     """
 
@@ -57,8 +57,15 @@ class FieldLayer:
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Embedding tables (V, D), and one vector (D,) for each number under `field`."""
-        tables = [Parameter(f"embedding.{f.name}", (f.size, self.width), "embedding", table(self.std), _vocabulary(f)) for f in self.tables]
-        vectors = [Parameter(f"embedding.{f.name}", (self.width,), "embedding", normal(self.std)) for f in self.embedded if f in self.numbers]
+        tables = [
+            Parameter(f"embedding.{f.name}", (f.size, self.width), "embedding", table(self.std), _vocabulary(f))
+            for f in self.tables
+        ]
+        vectors = [
+            Parameter(f"embedding.{f.name}", (self.width,), "embedding", normal(self.std))
+            for f in self.embedded
+            if f in self.numbers
+        ]
         return (*tables, *vectors)
 
     def linear_parameters(self) -> tuple[Parameter, ...]:

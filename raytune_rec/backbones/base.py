@@ -1,21 +1,21 @@
 """What a backbone is: the model that is pre-trained once and shared. Shapes: see `schema`.
 
-A backbone owns no tensor. It declares its parameters, and computes from those that it is given, so that the same code serves one model, T
-stacked models, and a frozen model with T prompts beside it.
+A backbone owns no tensor. It declares its parameters, and computes from those that it is given, so that the same code serves one
+model, T stacked models, and a frozen model with T prompts beside it.
 
-A pass has two halves. `encode` computes what reads the parameter groups in `encoded_groups` and the batch alone; where all of those are
-frozen the loop calls it once per table and indexes the result by row for the rest of the training. `forward` does the rest, takes what
-the prompts wrote at the sites, and returns the outputs that the objective reads.
+A pass has two halves. `encode` computes what reads the parameter groups in `encoded_groups` and the batch alone; where all of
+those are frozen the loop calls it once per table and indexes the result by row for the rest of the training. `forward` does the
+rest, takes what the prompts wrote at the sites, and returns the outputs that the objective reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from raytune_rec.components import Options
+from raytune_rec import components
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
 from raytune_rec.tensors import Params, Step
 
@@ -36,17 +36,17 @@ class Backbone(Protocol):
         sites: what a prompt will write, so that the backbone makes room (a wider first layer); empty without a prompt.
     """
 
-    Options: type[Options]
+    Options: type[components.Options]
     encoded_groups: frozenset[str]
 
-    def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None: ...
+    def __init__(self, options: Any, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None: ...
 
     @classmethod
-    def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
+    def takes(cls, options: Any, schema: DataSchema) -> Mapping[Site, int]:
         """The sites where it takes something, with the width D of a vector there."""
 
     @classmethod
-    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, int]:
+    def gives(cls, options: Any, schema: DataSchema) -> Mapping[str, int]:
         """What may be read from it, frozen and detached, with the width of a row: user_features, user_vector, item_vector."""
 
     def parameters(self) -> tuple[Parameter, ...]:

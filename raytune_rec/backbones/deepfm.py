@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -20,9 +21,9 @@ _MOMENTUM = 0.1
 class DeepFM:
     """Linear part + pairwise inner products of the fields (FM) + a deep part, summed into one logit.
 
-    The n prompt fields take part in the FM and in the deep part like every other field. The first layer is kept as two matrices, that of
-    the own fields and that of the prompt fields, so that the share of the own fields is computed once for all lanes, and once for all
-    epochs where embeddings and interaction are frozen; so are the sums of the FM.
+    The n prompt fields take part in the FM and in the deep part like every other field. The first layer is kept as two matrices,
+    that of the own fields and that of the prompt fields, so that the share of the own fields is computed once for all lanes, and
+    once for all epochs where embeddings and interaction are frozen; so are the sums of the FM.
 
     Differs from the paper: dropout and batch norm are options of the deep part alone; a prompt has no first-order weight.
     """
@@ -54,13 +55,20 @@ class DeepFM:
 
     def parameters(self) -> tuple[Parameter, ...]:
         width, hidden = self.options.width, self.options.hidden
-        first = [Parameter("deep.0.fields", (len(self.layer.embedded) * width + self.layer.raw, hidden[0]), "interaction", xavier)]
+        first = [
+            Parameter("deep.0.fields", (len(self.layer.embedded) * width + self.layer.raw, hidden[0]), "interaction", xavier)
+        ]
         if self.prompts:
             first.append(Parameter("deep.0.prompt", (self.prompts * width, hidden[0]), "interaction", xavier))
         further = [
-            Parameter(f"deep.{i}.weight", (a, b), "interaction", xavier) for i, (a, b) in enumerate(zip(hidden, hidden[1:], strict=False), 1)
+            Parameter(f"deep.{i}.weight", (a, b), "interaction", xavier)
+            for i, (a, b) in enumerate(pairwise(hidden), 1)
         ]
-        biases = [] if self.options.batch_norm else [Parameter(f"deep.{i}.bias", (h,), "interaction", zeros) for i, h in enumerate(hidden)]
+        biases = (
+            []
+            if self.options.batch_norm
+            else [Parameter(f"deep.{i}.bias", (h,), "interaction", zeros) for i, h in enumerate(hidden)]
+        )
         output = (Parameter("output.weight", (hidden[-1], 1), "output", xavier), Parameter("output.bias", (1,), "output", zeros))
         return (*self.layer.parameters(), *self.layer.linear_parameters(), *first, *further, *biases, *self._norms(), *output)
 

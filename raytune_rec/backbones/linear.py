@@ -22,7 +22,9 @@ class Linear:
     """
 
     class Options(components.Options):
-        numbers: Literal["field", "discretize"] = structural("field", "numerical fields: as they are (standardised), or in quantile buckets")
+        numbers: Literal["field", "discretize"] = structural(
+            "field", "numerical fields: as they are (standardised), or in quantile buckets"
+        )
 
     encoded_groups: frozenset[str] = frozenset()
 

@@ -7,13 +7,13 @@ Like a backbone it owns no tensor. It says which readings of the backbone it nee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from raytune_rec.backbones.base import Outputs
-from raytune_rec.components import Options
-from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
+from raytune_rec import components
+from raytune_rec.schema import Batch, DataSchema, Parameter, Site
 from raytune_rec.tensors import Params, Step
 
 Run = Callable[[Mapping[Site, Tensor], Batch], Outputs]
@@ -33,18 +33,16 @@ class Prompt(Protocol):
         widths: site -> width D of a vector there.
     """
 
-    Options: type[Options]
+    Options: type[components.Options]
 
-    def __init__(
-        self, options: Options, schema: DataSchema, readings: Mapping[str, int], widths: Mapping[Site, int]
-    ) -> None: ...
+    def __init__(self, options: Any, schema: DataSchema, readings: Mapping[str, int], widths: Mapping[Site, int]) -> None: ...
 
     @classmethod
-    def reads(cls, options: Options) -> tuple[str, ...]:
+    def reads(cls, options: Any) -> tuple[str, ...]:
         """Readings that it needs."""
 
     @classmethod
-    def writes(cls, options: Options) -> Mapping[Site, int]:
+    def writes(cls, options: Any) -> Mapping[Site, int]:
         """Sites that it writes, with the number of vectors there."""
 
     def parameters(self) -> tuple[Parameter, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -18,16 +19,17 @@ from raytune_rec.tensors import Params, Step, lane, linear, lookup, xavier, zero
 class Plate:
     """Two extra feature fields: one vector per domain, and one vector that a small network makes of the user's features.
 
-    Fusion: the network gives weights w over R shared meta-prompts, softmax(w / temperature), and the user prompt is their weighted sum
-    (Eq. 5 and 6). Generative: the network gives the vector itself. PLATE learns both in pre-training and goes on with them (Eq. 7);
-    PTE keeps their place with zeros in pre-training and starts fresh (Eq. 8): that is the pre-training's `learn_prompt`.
+    Fusion: the network gives weights w over R shared meta-prompts, softmax(w / temperature), and the user prompt is their
+    weighted sum (Eq. 5 and 6). Generative: the network gives the vector itself. PLATE learns both in pre-training and goes on
+    with them (Eq. 7); PTE keeps their place with zeros in pre-training and starts fresh (Eq. 8): that is the pre-training's
+    `learn_prompt`.
 
-    Differs from the paper: the meta-prompts are parameters of their own and not outputs of the network (as in Figure 3). The user prompt's
-    zero start is a zero output layer over live hidden layers (zeros in every layer never learn); Fusion's meta-prompts start apart
-    with mean zero, so that their sum under equal weights is zero too (equal ones would move as one). The user features are read detached, so that a prompt does not
-    reach into the embeddings. `elastic` pre-training draws the number of meta-prompts in use anew each step, so that the first R of
-    them serve any R. At a temperature near 1e-5 (the paper's) the softmax is one-hot: its gradient vanishes, and the network stays
-    what it was; the meta-prompts still learn.
+    Differs from the paper: the meta-prompts are parameters of their own and not outputs of the network (as in Figure 3). The user
+    prompt's zero start is a zero output layer over live hidden layers (zeros in every layer never learn); Fusion's meta-prompts
+    start apart with mean zero, so that their sum under equal weights is zero too (equal ones would move as one). The user
+    features are read detached, so that a prompt does not reach into the embeddings. `elastic` pre-training draws the number of
+    meta-prompts in use anew each step, so that the first R of them serve any R. At a temperature near 1e-5 (the paper's) the
+    softmax is one-hot: its gradient vanishes, and the network stays what it was; the meta-prompts still learn.
     """
 
     class Options(components.Options):
@@ -55,13 +57,15 @@ class Plate:
         return {Site.FIELDS: options.domain_prompt + options.user_prompt}
 
     def parameters(self) -> tuple[Parameter, ...]:
-        domain = (Parameter("domain", (self.domains, self.width), "prompt", xavier, "domain"),) if self.options.domain_prompt else ()
+        domain = (
+            (Parameter("domain", (self.domains, self.width), "prompt", xavier, "domain"),) if self.options.domain_prompt else ()
+        )
         return (*domain, *self._user_parameters()) if self.options.user_prompt else domain
 
     def _user_parameters(self) -> list[Parameter]:
         o = self.options
         widths = [self.inner, *[o.hidden_width] * o.hidden_layers]
-        layers = list(enumerate(zip(widths, widths[1:], strict=False)))
+        layers = list(enumerate(pairwise(widths)))
         found = [Parameter(f"user.{i}.weight", shape, "prompt", xavier) for i, shape in layers]
         found += [Parameter(f"user.{i}.bias", (shape[1],), "prompt", zeros) for i, shape in layers]
         if o.variant == "generative":

@@ -35,5 +35,7 @@ def strategy(name: str) -> Strategy:
     """
     base, _, groups = name.partition(":")
     if base not in ALIASES or (groups and base != "finetune_partial"):
-        raise JobError(f"strategy: there is no {name!r}; there are {', '.join(ALIASES)} (finetune_partial:GROUP+GROUP lists groups).")
+        raise JobError(
+            f"strategy: there is no {name!r}; there are {', '.join(ALIASES)} (finetune_partial:GROUP+GROUP lists groups)."
+        )
     return Strategy(name, "backbone", tuple(groups.split("+"))) if groups else ALIASES[base]

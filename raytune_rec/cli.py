@@ -1,0 +1,194 @@
+"""The command `raytune-rec`. Thin: it reads a job, calls the pipeline and turns errors into exit codes.
+
+0 done, 1 a run failed, 2 the user's mistake: each problem is one plain line on stderr. Torch and Ray are imported by the verbs
+that need them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raytune_rec import __version__, config, shipped
+from raytune_rec.errors import JobError, RunFailed, UserError
+
+if TYPE_CHECKING:
+    from raytune_rec.config import Job
+
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Pre-train one recommender backbone, then tune and export one small prompt per domain, on Ray.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A TOML file, or the name of a shipped job (quickstart).")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PART.OPTION=VALUE", help="Change an option of the job; may be repeated.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run folder. Default: runs/<the job's name>.")]
+
+
+class Shown(StrEnum):
+    """What `show` can list."""
+
+    BACKBONES = "backbones"
+    PROMPTS = "prompts"
+    OBJECTIVES = "objectives"
+    STRATEGIES = "strategies"
+    SPACES = "spaces"
+    SOURCES = "sources"
+    JOBS = "jobs"
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False
+) -> None:
+    if version:
+        typer.echo(f"raytune-rec {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def run(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
+    """The whole pipeline. The same command again goes on after an interruption, and skips what is done."""
+    _pipeline(job, settings, out, None)
+
+
+@app.command()
+def prepare(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
+    """Read the raw data and write the Parquet store."""
+    _pipeline(job, settings, out, "prepare")
+
+
+@app.command()
+def pretrain(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
+    """Train the shared backbones on all domains (Ray Train)."""
+    _pipeline(job, settings, out, "pretrain")
+
+
+@app.command()
+def tune(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
+    """Search every row of the table on every domain (Ray Tune)."""
+    _pipeline(job, settings, out, "tune")
+
+
+@app.command()
+def export(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
+    """Train the winners again and write the artifacts."""
+    _pipeline(job, settings, out, "export")
+
+
+@app.command()
+def evaluate(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
+    """Score the winners on the test split, once, and compare the rows."""
+    _pipeline(job, settings, out, "evaluate")
+
+
+@app.command()
+def report(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
+    """Write the HTML report and the TensorBoard logs of a run."""
+    _pipeline(job, settings, out, "report")
+
+
+@app.command()
+def check(job: JobArgument, settings: SetOption = None) -> None:
+    """Validate a job and print its plan; nothing is read or trained."""
+    checked = read_job(job, settings or ())
+    from raytune_rec.pipeline import check as plan
+    from raytune_rec.show import console
+
+    console().print(plan(checked))
+
+
+@app.command()
+def show(what: Annotated[Shown, typer.Argument(help="What to list.")]) -> None:
+    """List what there is, with every option, from the code itself."""
+    from raytune_rec import show as shown
+
+    shown.show(what.value)
+
+
+@app.command()
+def doctor(
+    start_ray: Annotated[bool, typer.Option("--start-ray", help="Start a small Ray here too, and stop it again.")] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder of runs that must be writable.")] = Path("runs"),
+) -> None:
+    """Check this machine: versions, Ray, GPUs, dashboard, storage, tokens."""
+    from raytune_rec import doctor as examination
+
+    if not examination.examine(out, start_ray):
+        raise RunFailed("doctor: something above needs attention.")
+
+
+def read_job(job: str, settings: Sequence[str]) -> Job:
+    """The checked job of a path, or of a shipped job's name.
+
+    Raises:
+        JobError: there is none, or it is wrong.
+    """
+    path = Path(job)
+    if not path.is_file():
+        if job not in shipped.names("jobs"):
+            known = ", ".join(shipped.names("jobs")) or "none"
+            raise JobError(f"{job}: no such job file, and no shipped job of that name; shipped are {known}.")
+        path = shipped.folder("jobs") / f"{job}.toml"
+    return config.read(path, settings)
+
+
+def _pipeline(job: str, settings: list[str] | None, out: Path | None, only: str | None) -> None:
+    checked = read_job(job, settings or ())
+    folder = (out or Path("runs") / checked.name).absolute()
+    _writable(folder)
+    from raytune_rec.pipeline import run as run_job
+
+    run_job(checked, folder, only=only)
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot be made ({error.strerror}); name a folder that you may write to.") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words after `raytune-rec`; None: the process's own.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        code = app(args=None if argv is None else list(argv), prog_name="raytune-rec", standalone_mode=False)
+    except UserError as error:
+        return _say(error.problems, 2)
+    except typer.TyperException as error:  # a wrong command, option or argument
+        return _say([error.format_message().replace("Value error, ", "")], 2)
+    except RunFailed as error:
+        return _say([str(error)], 1)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except OSError as error:  # a full disk, a vanished folder: the machine's state, not a defect
+        return _say([f"{error.filename or 'system'}: {error.strerror or error}"], 1)
+    if code == _INTERRUPTED:  # typer turns a KeyboardInterrupt inside a command into this code
+        return _say(["Interrupted. The same command goes on where this one stopped."], _INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def _say(problems: Sequence[str], code: int) -> int:
+    for problem in problems:
+        print(f"raytune-rec: {' '.join(problem.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,157 @@
+"""Feature columns: raw values -> ids and numbers, with what a model must know of each field, all taken from the training split.
+
+A feature of a user (item) weighs as often as the user (item) has training interactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from raytune_rec.data.sources.base import SourceField
+from raytune_rec.data.validate import Checked
+from raytune_rec.data.vocabulary import Codes, Order
+from raytune_rec.schema import Field, Role
+
+
+class Column:
+    """One feature of the rows of a table of users or items."""
+
+    def __init__(self, field: SourceField, rows: int) -> None:
+        self.field = field
+        self._codes = Codes()
+        self._values: np.ndarray = {
+            "numerical": lambda: np.full(rows, np.nan, np.float32),
+            "text": lambda: np.full(rows, "", object),
+        }.get(field.kind, lambda: np.full(rows, -1, np.int32))()
+        self._lists: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # rows, lengths, codes
+
+    def put(self, rows: np.ndarray, take: np.ndarray, block: Checked) -> None:
+        """Values of the block's rows `take` at the table's rows `rows`."""
+        name = self.field.name
+        if self.field.kind == "numerical":
+            self._values[rows] = block.numbers[name][take]
+        elif self.field.kind == "categorical":
+            self._values[rows] = self._codes.add(block.text[name].take(pa.array(take)))
+        elif self.field.kind == "text":
+            self._values[rows] = [t or "" for t in block.text[name].take(pa.array(take)).to_pylist()]
+        else:
+            lengths, codes = list_codes(block.lists[name].take(pa.array(take)), self._codes)
+            self._lists.append((rows, lengths, codes))
+
+    def finish(self, weights: np.ndarray, buckets: int) -> tuple[pa.Array, Field | None, Order | None]:
+        """(the encoded column, the field, its vocabulary). A text column is no field.
+
+        Args:
+            weights: (rows,) training interactions of each row.
+        """
+        kind, role = self.field.kind, self.field.role
+        if kind == "text":
+            return pa.array(self._values.tolist(), pa.string()), None, None
+        if kind == "numerical":
+            return pa.array(self._values), numerical_field(self.field.name, role, self._values, weights, buckets), None
+        if kind == "categorical":
+            known = self._values >= 0
+            order = self._order(np.bincount(self._values[known], weights[known], minlength=len(self._codes)))
+            return pa.array(order.ids(self._values)), Field(self.field.name, "categorical", role, order.size), order
+        rows, lengths, codes = self._joined_lists(len(weights))
+        order = self._order(np.bincount(codes, np.repeat(weights[rows], lengths), minlength=len(self._codes)))
+        column, longest = id_lists(order.ids(codes), lengths, self.field.length)
+        return column, Field(self.field.name, "multi", role, order.size, longest), order
+
+    def _order(self, counts: np.ndarray) -> Order:
+        return Order(self._codes.raws(), counts)
+
+    def _joined_lists(self, total: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(all rows in order, length of each, codes one after another)."""
+        empty = np.zeros(0, np.int64)
+        rows, lengths, codes = (np.concatenate(parts) for parts in zip((empty, empty, empty), *self._lists, strict=True))
+        full = np.zeros(total, np.int64)
+        full[rows] = lengths
+        order = np.argsort(np.repeat(rows, lengths), kind="stable")
+        return np.arange(total), full, codes[order]
+
+
+class FeatureTable:
+    """Features of all users or items that have interactions, row by row as their places say.
+
+    Args:
+        keys: provisional codes of the raw ids.
+        order: their final places.
+    """
+
+    def __init__(self, fields: Sequence[SourceField], keys: Codes, order: Order) -> None:
+        self._keys, self._order = keys, order
+        self._filled = np.zeros(len(order.raws) + 1, bool)
+        self.columns = [Column(field, len(self._filled)) for field in fields]
+
+    def add(self, key: pa.DictionaryArray | pa.Array, block: Checked) -> None:
+        """Rows of a block; of repeated keys the first counts, and keys without interactions are passed over."""
+        codes = self._keys.find(key)
+        places = np.append(self._order.place, 0)[codes]  # 0 where the key has no interactions
+        _, first = np.unique(places, return_index=True)
+        take = np.sort(first)
+        take = take[(places[take] > 0) & ~self._filled[places[take]]]
+        for column in self.columns:
+            column.put(places[take], take, block)
+        self._filled[places[take]] = True
+
+    def finish(self, buckets: int) -> tuple[pa.Table, list[Field], Mapping[str, Order]]:
+        weights = np.concatenate([[0], self._order.counts]).astype(np.float64)
+        columns: dict[str, pa.Array] = {
+            "raw": pa.array(["", *self._order.raws], pa.string()),
+            "count": pa.array(weights.astype(np.int32)),
+        }
+        fields: list[Field] = []
+        orders: dict[str, Order] = {}
+        for column in self.columns:
+            name = column.field.name
+            columns[name], field, order = column.finish(weights, buckets)
+            fields += [field] if field else []
+            orders |= {name: order} if order else {}
+        return pa.table(columns), fields, orders
+
+
+def list_codes(lists: pa.ListArray, codes: Codes) -> tuple[np.ndarray, np.ndarray]:
+    """((N,) lengths, codes one after another). Empty values within a list are dropped, repeated ones counted once."""
+    values = codes.add(lists.flatten())
+    lengths = np.where(lists.is_valid().to_numpy(zero_copy_only=False), np.diff(lists.offsets.to_numpy()), 0)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    _, first = np.unique(owner.astype(np.int64) << 32 | values.astype(np.int64) & 0xFFFFFFFF, return_index=True)
+    keep = np.zeros(len(values), bool)
+    keep[first] = True
+    keep &= values >= 0
+    return np.bincount(owner[keep], minlength=len(lengths)), values[keep]
+
+
+def id_lists(ids: np.ndarray, lengths: np.ndarray, limit: int) -> tuple[pa.ListArray, int]:
+    """(list<int32> of the known ids of each row, the length of the longest). Unknown ids (0) are dropped, and what goes past
+    `limit`.
+    """
+    owner = np.repeat(np.arange(len(lengths)), lengths)[ids > 0]
+    ids = ids[ids > 0]
+    starts = np.searchsorted(owner, np.arange(len(lengths)))
+    if limit:
+        keep = np.arange(len(ids)) - starts[owner] < limit
+        owner, ids = owner[keep], ids[keep]
+    offsets = np.searchsorted(owner, np.arange(len(lengths) + 1)).astype(np.int32)
+    longest = int(np.diff(offsets).max(initial=0))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(ids.astype(np.int32))), max(longest, 1)
+
+
+def numerical_field(name: str, role: Role, values: np.ndarray, weights: np.ndarray, buckets: int) -> Field:
+    """Mean, deviation and inner quantile edges of the known values, each with its weight."""
+    used = ~np.isnan(values) & (weights > 0)
+    x, w = values[used].astype(np.float64), weights[used]
+    if not len(x):
+        return Field(name, "numerical", role, 2)
+    mean = float(np.average(x, weights=w))
+    std = float(np.sqrt(np.average((x - mean) ** 2, weights=w)))
+    order = np.argsort(x, kind="stable")
+    share = np.cumsum(w[order]) / w.sum()
+    cuts = np.searchsorted(share, np.arange(1, buckets) / buckets - 1e-12)
+    found = np.unique(x[order][np.minimum(cuts, len(x) - 1)].astype(np.float32))
+    edges = tuple(float(e) for e in found if e < x.max())
+    return Field(name, "numerical", role, len(edges) + 2, mean=mean, std=std or 1.0, edges=edges)

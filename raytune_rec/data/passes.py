@@ -1,0 +1,285 @@
+"""The three passes of the preparation.
+
+1: the source is read once; each row is judged, coded and spilled to disk in buckets of its hash. 2: over the buckets: the split
+is decided, what the training split holds is counted, ids are given. 3: over the buckets: the store is written in hash order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytune_rec.config import DataOptions
+from raytune_rec.data.features import FeatureTable, id_lists, list_codes, numerical_field
+from raytune_rec.data.layout import domain_folder, item_keys
+from raytune_rec.data.sources.base import RawBlock, Source, SourceField
+from raytune_rec.data.spill import Spill
+from raytune_rec.data.splits import TRAIN, Splitter, row_hash, splitter
+from raytune_rec.data.summary import Summary
+from raytune_rec.data.tables import Rejects, RowGroups
+from raytune_rec.data.validate import Checked, check_features, check_interactions
+from raytune_rec.data.vocabulary import Codes, Order
+from raytune_rec.errors import DataError
+from raytune_rec.schema import DataSchema, Field, FieldKind
+
+_PART_GROUPS = 16
+_MOST_DOMAINS = 500
+_SAMPLE = 1_000_000
+_TYPES = {"rating": np.float32, "timestamp": np.float64, "position": np.int64, "split": np.int8}
+
+
+@dataclass
+class _Coded:
+    """Provisional codes of everything that the interactions name."""
+
+    domain: Codes = field(default_factory=Codes)
+    user: Codes = field(default_factory=Codes)
+    item: Codes = field(default_factory=Codes)
+    context: dict[str, Codes] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """What the second pass finds: final places, and the context fields."""
+
+    domains: tuple[str, ...]
+    domain: np.ndarray
+    user: Order
+    item: Order
+    context: dict[str, Order]
+    fields: list[Field]
+
+
+class Preparation:
+    """One preparation.
+
+    Args:
+        mark: fingerprint of what goes in.
+    """
+
+    def __init__(self, options: DataOptions, source: Source, out: Path, spill: Spill, rejects: Rejects, mark: str) -> None:
+        self._options, self._source, self._out, self._mark = options, source, out, mark
+        self._spill, self._rejects = spill, rejects
+        self._fields = source.fields()
+        self._context = [f for f in self._fields if f.role == "context"]
+        self._summary = Summary()
+
+    def run(self) -> tuple[DataSchema, dict[str, Any]]:
+        """The schema and the summary of the store that is written."""
+        coded, splits = self._read()
+        placed = self._place(coded, splits)
+        fields, orders = self._features(coded, placed)
+        lengths = self._write(coded, placed, splits)
+        fields += [Field(f.name, f.kind, f.role, f.size, lengths[f.name]) if f.kind == "multi" else f for f in placed.fields]
+        self._vocabulary({"user": placed.user, "item": placed.item, **orders, **placed.context}, placed.domains)
+        identifiers = [
+            Field("user", "categorical", "user", placed.user.size),
+            Field("item", "categorical", "item", placed.item.size),
+            Field("domain", "categorical", "domain", len(placed.domains) + 1),
+        ]
+        schema = DataSchema((*identifiers, *fields), placed.domains, self._mark, self._summary.rows(placed.domains))
+        sizes = {f.name: f.size - 1 for f in schema.fields if f.kind != "numerical"}
+        return schema, self._summary.values(placed.domains, sizes, self._rejects.reasons)
+
+    # first pass
+
+    def _read(self) -> tuple[_Coded, Splitter]:
+        coded, splits = _Coded(context={f.name: Codes() for f in self._context if f.kind != "numerical"}), None
+        read = refused = start = 0
+        for block in self._source.read():
+            checked = check_interactions(block, self._context, self._source.rating_range, self._options.positive_above)
+            self._rejects.add(checked.rejects)
+            read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
+            columns = ("label", *(c for c in _TYPES if c in checked.numbers))
+            if splits is None:
+                coded.columns, splits = columns, splitter(self._options.split, set(columns))
+            if columns != coded.columns:
+                before = ", ".join(coded.columns)
+                raise DataError(f"{block.file}: has the columns {', '.join(columns)}; the files before it have {before}.")
+            rows = self._code(coded, checked, start)
+            splits.observe({k: v for k, v in rows.items() if isinstance(v, np.ndarray)})
+            self._spill.add(rows)
+            start += len(rows["hash"])
+        self._spill.close()
+        self._rejects.judge("rows of interactions", read, refused, self._options.max_rejected)
+        if splits is None or not start:
+            raise DataError("the source has no usable row of interactions; check its files and columns.")
+        self._summary.read, self._summary.refused = read, refused
+        return coded, splits
+
+    def _code(self, coded: _Coded, checked: Checked, start: int) -> dict[str, np.ndarray | pa.Array]:
+        domain = coded.domain.add(checked.text["domain"])
+        user = coded.user.add(checked.text["user"])
+        item = coded.item.add(item_keys(checked.text["domain"], checked.text["item"], self._source.shared_items))
+        if len(coded.domain) > _MOST_DOMAINS:
+            raise DataError(f"more than {_MOST_DOMAINS} domains; is the column mapped to domain the right one?")
+        hashes = row_hash(
+            self._options.split.seed, coded.domain.hashes()[domain], coded.user.hashes()[user], coded.item.hashes()[item]
+        )
+        rows: dict[str, np.ndarray | pa.Array] = {
+            "hash": hashes,
+            "row": np.arange(start, start + len(user), dtype=np.int64),
+            "domain": domain,
+            "user": user,
+            "item": item,
+            "label": checked.numbers["label"].astype(np.float32),
+        }
+        rows |= {name: checked.numbers[name].astype(_TYPES[name]) for name in coded.columns if name in _TYPES}
+        for f in self._context:
+            if f.kind == "numerical":
+                rows[f.name] = checked.numbers[f.name].astype(np.float32)
+            elif f.kind == "categorical":
+                rows[f.name] = coded.context[f.name].add(checked.text[f.name])
+            else:
+                lengths, codes = list_codes(checked.lists[f.name], coded.context[f.name])
+                offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+                rows[f.name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(codes))
+        return rows
+
+    # second pass
+
+    def _place(self, coded: _Coded, splits: Splitter) -> _Placed:
+        counts = {"user": np.zeros(len(coded.user), np.int64), "item": np.zeros(len(coded.item), np.int64)}
+        counts |= {name: np.zeros(len(codes), np.int64) for name, codes in coded.context.items()}
+        sample: dict[str, list[np.ndarray]] = {f.name: [] for f in self._context if f.kind == "numerical"}
+        sampled = 0
+        for table in self._spill.buckets():
+            table = table.filter(pa.array(splits.assign(_arrays(table)) == TRAIN))
+            for name, count in counts.items():
+                column = table[name].combine_chunks()
+                codes = (column.flatten() if pa.types.is_list(column.type) else column).to_numpy()
+                count += np.bincount(codes[codes >= 0], minlength=len(count))
+            if sampled < _SAMPLE:  # buckets come in hash order: the first of them are a random sample of the rows
+                sampled += len(table)
+                for name, parts in sample.items():
+                    parts.append(table[name].to_numpy())
+        context = {name: Order(codes.raws(), counts[name]) for name, codes in coded.context.items()}
+        fields = [self._context_field(f, context, sample) for f in self._context]
+        domains, place = _domain_order(coded.domain.raws(), self._source.domains())
+        user, item = Order(coded.user.raws(), counts["user"]), Order(coded.item.raws(), counts["item"])
+        return _Placed(domains, place, user, item, context, fields)
+
+    def _context_field(self, f: SourceField, orders: Mapping[str, Order], sample: Mapping[str, list[np.ndarray]]) -> Field:
+        if f.kind == "numerical":
+            values = np.concatenate(sample[f.name])
+            return numerical_field(f.name, "context", values, np.ones(len(values)), self._options.buckets)
+        kind: FieldKind = "categorical" if f.kind == "categorical" else "multi"
+        return Field(f.name, kind, "context", orders[f.name].size, f.length)
+
+    # users and items
+
+    def _features(self, coded: _Coded, placed: _Placed) -> tuple[list[Field], dict[str, Order]]:
+        users = FeatureTable([f for f in self._fields if f.role == "user"], coded.user, placed.user)
+        items = FeatureTable([f for f in self._fields if f.role == "item"], coded.item, placed.item)
+        shared = self._source.shared_items
+        self._collect(users, self._source.users, ["user"], lambda c: c.text["user"], "rows of users")
+        keys = ["item"] if shared else ["domain", "item"]
+
+        def key(checked: Checked) -> pa.Array:
+            return item_keys(checked.text.get("domain"), checked.text["item"], shared)
+
+        self._collect(items, self._source.items, keys, key, "rows of items")
+        fields: list[Field] = []
+        orders: dict[str, Order] = {}
+        for name, table in (("users", users), ("items", items)):
+            written, found, vocabulary = table.finish(self._options.buckets)
+            pq.write_table(written, self._out / f"{name}.parquet", compression="zstd")
+            fields += found
+            orders |= vocabulary
+        return fields, orders
+
+    def _collect(
+        self,
+        table: FeatureTable,
+        blocks: Callable[[], Iterator[RawBlock]],
+        keys: list[str],
+        key: Callable[[Checked], pa.Array],
+        what: str,
+    ) -> None:
+        if not table.columns:
+            return
+        read = refused = 0
+        for block in blocks():
+            checked = check_features(block, keys, [c.field for c in table.columns])
+            self._rejects.add(checked.rejects)
+            read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
+            table.add(key(checked), checked)
+        self._rejects.judge(what, read, refused, self._options.max_rejected)
+
+    # third pass
+
+    def _write(self, coded: _Coded, placed: _Placed, splits: Splitter) -> dict[str, int]:
+        """Writes the interactions; returns the length of each multi-valued context field."""
+        lengths = {f.name: 1 for f in self._context}
+        writers: dict[int, RowGroups] = {}
+        train: RowGroups | None = None
+        for spilled in self._spill.buckets():
+            rows = _arrays(spilled)
+            split = splits.assign(rows)
+            domain = placed.domain[rows["domain"]]
+            table = self._encoded(coded, placed, spilled, lengths)
+            self._summary.count(domain, rows, split)
+            if train is None:
+                with_domain = table.schema.append(pa.field("domain", pa.int32()))
+                train = RowGroups(self._out / "train", with_domain, self._options.block_rows, _PART_GROUPS)
+                stored = table.schema.append(pa.field("split", pa.int8()))
+                writers = {i: RowGroups(domain_folder(self._out, d), stored, self._options.block_rows)
+                           for i, d in enumerate(placed.domains)}  # fmt: skip
+            train.add(table.append_column("domain", pa.array(domain + 1, pa.int32())).filter(pa.array(split == TRAIN)))
+            stored_rows = table.append_column("split", pa.array(split, pa.int8()))
+            for i, writer in writers.items():
+                writer.add(stored_rows.filter(pa.array(domain == i)))
+        for group in [*writers.values(), *([train] if train else [])]:
+            group.close()
+        return lengths
+
+    def _encoded(self, coded: _Coded, placed: _Placed, rows: pa.Table, lengths: dict[str, int]) -> pa.Table:
+        """Final columns of spilled rows. `user` and `item` are rows of their tables: ids, and past these the rows of the
+        unseen."""
+        columns: dict[str, Any] = {
+            "user": pa.array(placed.user.place[rows["user"].to_numpy()]),
+            "item": pa.array(placed.item.place[rows["item"].to_numpy()]),
+            "label": rows["label"],
+        }
+        columns |= {name: rows[name] for name in coded.columns if name in _TYPES and name != "split"}
+        for f in self._context:
+            if f.kind == "multi":
+                lists = rows[f.name].combine_chunks()
+                ids = placed.context[f.name].ids(lists.flatten().to_numpy())
+                columns[f.name], longest = id_lists(ids, np.diff(lists.offsets.to_numpy()), f.length)
+                lengths[f.name] = max(lengths[f.name], longest)
+            elif f.kind == "categorical":
+                columns[f.name] = pa.array(placed.context[f.name].ids(rows[f.name].to_numpy()))
+            else:
+                columns[f.name] = rows[f.name]
+        return pa.table(columns)
+
+    def _vocabulary(self, orders: Mapping[str, Order], domains: tuple[str, ...]) -> None:
+        folder = self._out / "vocabulary"
+        folder.mkdir()
+        for name, order in orders.items():
+            pq.write_table(order.table(), folder / f"{name}.parquet", compression="zstd")
+        ids = pa.array(range(1, len(domains) + 1), pa.int32())
+        pq.write_table(pa.table({"raw": pa.array(domains, pa.string()), "id": ids}), folder / "domain.parquet")
+
+
+def _arrays(table: pa.Table) -> dict[str, np.ndarray]:
+    """What a splitter or a summary looks at."""
+    wanted = ("hash", "row", "domain", "user", "item", "label", "timestamp", "position", "split")
+    return {name: table[name].to_numpy() for name in wanted if name in table.column_names}
+
+
+def _domain_order(found: list[str], known: tuple[str, ...] | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """(names by id - 1, place of each code). A known domain without rows is left out; one that was not announced comes after
+    them.
+    """
+    rank = {name: i for i, name in enumerate(known or ())}
+    names = sorted(found, key=lambda name: (rank.get(name, len(rank)), name))
+    return tuple(names), np.array([names.index(name) for name in found], np.int64)

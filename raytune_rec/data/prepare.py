@@ -1,0 +1,108 @@
+"""Raw rows -> the store (see ARCHITECTURE.md, Data store).
+
+Memory holds a block, a bucket, the distinct raw ids and the features of users and items, never all rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from raytune_rec.config import DataOptions
+from raytune_rec.data.layout import BEGUN, MARKER
+from raytune_rec.data.passes import Preparation
+from raytune_rec.data.sources.base import ROW_COLUMNS, Source, SourceField
+from raytune_rec.data.spill import Spill
+from raytune_rec.data.tables import Rejects, schema_values, write_json
+from raytune_rec.errors import DataError
+from raytune_rec.schema import ALL_DOMAINS, SPLITS
+
+STAGE = "prepare"
+FORMAT = 1
+"""Raised only when the same input gives another store."""
+
+
+def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
+    """What decides the store, as plain values: the job's options, the source's own, and its files."""
+    inputs = {"options": options.model_dump(exclude={"options"}), "source": dict(source.fingerprint_inputs())}
+    plain: dict[str, Any] = json.loads(json.dumps(inputs, default=str))
+    return plain
+
+
+def fingerprint(inputs: Mapping[str, Any]) -> str:
+    """16 hex digits of a store's inputs."""
+    text = json.dumps({"format": FORMAT, **inputs}, sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def prepare(options: DataOptions, source: Source, out: Path) -> None:
+    """Write the store of a job into the folder `out`, unless it is there.
+
+    Raises:
+        DataError: a file or column is missing, too many rows cannot be used, or `out` holds something else.
+    """
+    _check_fields(source.fields())
+    inputs = stage_inputs(options, source)
+    marker = {"stage": STAGE, "format": FORMAT, "inputs": inputs, "facts": {"fingerprint": fingerprint(inputs)}}
+    if _is_done(out, marker):
+        return
+    try:
+        _begin(out, marker)
+        with Rejects(out / "rejected.parquet") as rejects, Spill(out / "_spill") as spill:
+            schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs)).run()
+        write_json(out / "schema.json", {**schema_values(schema), "shared_items": source.shared_items})
+        write_json(out / "summary.json", summary)
+        write_json(out / MARKER, marker)
+        (out / BEGUN).unlink()
+    except OSError as error:
+        raise DataError(f"{out}: the store cannot be written ({error}); make room or choose another folder.") from None
+
+
+def _is_done(out: Path, marker: Mapping[str, Any]) -> bool:
+    if not (out / MARKER).exists():
+        return False
+    try:
+        found = json.loads((out / MARKER).read_text(encoding="utf-8"))
+    except ValueError:
+        raise DataError(f"{out / MARKER}: damaged; delete the folder {out} and prepare the data again.") from None
+    changes = [f"  {key}: {was} -> {now}" for key, was, now in _differences("", found, marker) if not key.startswith("facts")]
+    if changes:
+        raise DataError([f"{out}: was prepared from something else; choose another folder, or undo the change:", *changes])
+    return True
+
+
+def _differences(key: str, was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(was, dict) and isinstance(now, dict):
+        for name in sorted(was.keys() | now.keys()):
+            yield from _differences(f"{key}.{name}".strip("."), was.get(name), now.get(name))
+    elif was != now:
+        yield key, was, now
+
+
+def _begin(out: Path, marker: Mapping[str, Any]) -> None:
+    """An empty folder, or one that an interrupted preparation has left: only such a folder is ever cleared."""
+    if out.exists() and any(out.iterdir()) and not (out / BEGUN).exists():
+        raise DataError(f"{out}: holds files that no preparation has written; empty the folder, or choose another.")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / BEGUN, marker)
+    for path in out.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != BEGUN:
+            path.unlink()
+
+
+def _check_fields(fields: tuple[SourceField, ...]) -> None:
+    reserved = {*ROW_COLUMNS, ALL_DOMAINS, *SPLITS, "raw", "count", "hash", "row", "id"}
+    names = [f.name for f in fields]
+    problems = [f"feature {n!r}: this name has a meaning of its own; choose another." for n in names if n in reserved]
+    problems += [f"feature {n!r}: named twice." for n in sorted({n for n in names if names.count(n) > 1})]
+    problems += [
+        f"feature {f.name!r}: text belongs to users and items." for f in fields if f.kind == "text" and f.role == "context"
+    ]
+    if problems:
+        raise DataError(problems)

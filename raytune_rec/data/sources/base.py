@@ -1,0 +1,137 @@
+"""The contract of a source: one reader per public format, one file each.
+
+A source streams raw rows as they stand in its files and says where each row comes from; it judges nothing but whether a line can
+be read at all. `validate` judges values, `prepare` does everything else. So a source never holds more than one block of its
+files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from raytune_rec.components import Options
+from raytune_rec.errors import DataError
+
+SourceKind = Literal["categorical", "numerical", "multi", "text"]
+SourceRole = Literal["user", "item", "context"]
+
+ROW_COLUMNS = ("domain", "user", "item", "label", "rating", "timestamp", "position", "split")
+"""Names a block of interactions may carry besides context features. The first three are required, and a label or a rating."""
+
+
+@dataclass(frozen=True)
+class SourceField:
+    """A feature column that a source declares.
+
+    Args:
+        name: its name in the store; none of `ROW_COLUMNS`.
+        kind: `text` is kept with users and items for models that read words; it is no field of a CTR model.
+        role: whose feature it is; a context feature is a column of the interactions themselves.
+        length: most values of a multi-valued field that are kept; 0 keeps as many as the longest row has.
+    """
+
+    name: str
+    kind: SourceKind
+    role: SourceRole
+    length: int = 0
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that cannot be used: where it stands, the value that is wrong, and the rule it breaks."""
+
+    file: str
+    line: int
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RawBlock:
+    """Rows of one file, as they stand there.
+
+    Args:
+        table: interactions: columns of `ROW_COLUMNS` and context features; users or items: the key `user` or `item` (with
+            `domain` where items are not shared) and features. Values are text or numbers, null where a cell is empty;
+            multi-valued cells are lists of text.
+        file: whose rows they are.
+        lines: (N,) int64, the line of each row in its file, from 1 (for Parquet: the row's number).
+        rejects: lines that could not be read as a row.
+    """
+
+    table: pa.Table
+    file: str
+    lines: np.ndarray
+    rejects: tuple[Reject, ...] = ()
+
+
+class Source(Protocol):
+    """One way to read raw data. Construction does no reading.
+
+    Attributes:
+        shared_items: an item id means the same item in every domain; otherwise the vocabulary's key is `<domain>/<item>`.
+        rating_range: least and greatest allowed rating; None allows every finite one.
+    """
+
+    Options: type[Options]
+    shared_items: bool
+    rating_range: tuple[float, float] | None
+
+    def __init__(self, options: Any) -> None: ...
+
+    def fields(self) -> tuple[SourceField, ...]:
+        """The feature columns, in the order in which they stand in the store."""
+        ...
+
+    def domains(self) -> tuple[str, ...] | None:
+        """Names in the order of their ids, or None where only the rows tell; then they are sorted by name."""
+        ...
+
+    def read(self) -> Iterator[RawBlock]:
+        """All interactions. Every block has the same columns.
+
+        Raises:
+            DataError: a file is missing or lacks a column, found before the first row is read.
+        """
+        ...
+
+    def users(self) -> Iterator[RawBlock]:
+        """User features. Where a user comes more than once, the first row counts."""
+        ...
+
+    def items(self) -> Iterator[RawBlock]:
+        """Item features. Where an item comes more than once, the first row counts."""
+        ...
+
+    def fingerprint_inputs(self) -> Mapping[str, Any]:
+        """What decides the rows: options (without paths) and size and sha256 of every file."""
+        ...
+
+
+def constant(text: str, rows: int) -> pa.DictionaryArray:
+    """A column that holds one text in every row."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([text]))
+
+
+def digest_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Name, size and sha256 of files. The folder is left out, so that a data set may be moved.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    found = []
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found.append({"file": path.name, "bytes": path.stat().st_size, "sha256": digest})
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); name a readable file under data.options.") from None
+    return found

@@ -1,0 +1,195 @@
+"""Which rows train, which validate, which test.
+
+`hash`: a row's share of the unit interval is a hash of (seed, domain, user, item): BLAKE2b-64 of each part, mixed in turn by
+SplitMix64. It depends on nothing else, neither on other rows nor on their order, so a row keeps its place when data are added.
+Repeated interactions of one (domain, user, item) fall together: a repeated row never stands on both sides.
+`leave_one_out`: of each (domain, user) with three rows or more the last is tested and the one before validates.
+`time`: by quantiles of the time of each domain; rows of one instant stay together, on the earlier side.
+`given`: the source says.
+
+A splitter sees all rows once, block by block (`observe`), and then answers for any rows (`assign`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from raytune_rec.config import SplitOptions
+from raytune_rec.data.vocabulary import text_hash
+from raytune_rec.errors import DataError
+from raytune_rec.schema import SPLITS
+
+TRAIN, VALID, TEST = range(len(SPLITS))
+_MERGED_ROWS = 1_000_000
+Rows = Mapping[str, np.ndarray]
+"""Columns of rows: `hash` uint64, `row` int64 (number in reading order), `domain` and `user` codes, and what the source gives."""
+
+
+def scramble(x: np.ndarray) -> np.ndarray:
+    """SplitMix64's output function: a bijection of uint64 without visible pattern."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def row_hash(seed: int, domain: np.ndarray, user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """(N,) uint64 hash of (seed, domain, user, item).
+
+    Args:
+        domain, user, item: (N,) uint64, `text_hash` of the raw values.
+    """
+    x = scramble(text_hash([str(seed)]) ^ domain)
+    return scramble(scramble(x ^ user) ^ item)
+
+
+class Splitter(Protocol):
+    def observe(self, rows: Rows) -> None: ...
+
+    def assign(self, rows: Rows) -> np.ndarray:
+        """(N,) int8: place in `SPLITS`."""
+        ...
+
+
+def splitter(options: SplitOptions, columns: set[str]) -> Splitter:
+    """The splitter that a job asks for.
+
+    Args:
+        columns: what the source gives.
+
+    Raises:
+        DataError: the source gives too little for this kind of split, or has a split of its own that would be lost.
+    """
+    if "split" in columns and options.kind != "given":
+        raise DataError(
+            f"data.split.kind = {options.kind!r}, but the source brings its own split; set data.split.kind = 'given'."
+        )
+    if options.kind == "given":
+        if "split" not in columns:
+            raise DataError(
+                "data.split.kind = 'given', but the source has no split; name its train, valid and test files, or choose hash."
+            )
+        return _Given()
+    if options.valid + options.test >= 1:
+        raise DataError(
+            f"data.split: valid {options.valid} and test {options.test} leave nothing to train on; their sum must be below 1."
+        )
+    if options.kind == "hash":
+        return _Hash(options.valid, options.test)
+    time = next((c for c in ("timestamp", "position") if c in columns), None)
+    if time is None:
+        raise DataError(
+            f"data.split.kind = {options.kind!r} needs a timestamp or a position, and the source gives neither; choose hash."
+        )
+    return _LeaveOneOut(time) if options.kind == "leave_one_out" else _Time(time, options.valid, options.test)
+
+
+class _Hash:
+    def __init__(self, valid: float, test: float) -> None:
+        self._edges = np.array([1 - valid - test, 1 - test])
+
+    def observe(self, rows: Rows) -> None:
+        pass
+
+    def assign(self, rows: Rows) -> np.ndarray:
+        share = (rows["hash"] >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return np.searchsorted(self._edges, share, side="right").astype(np.int8)
+
+
+class _Given:
+    def observe(self, rows: Rows) -> None:
+        pass
+
+    def assign(self, rows: Rows) -> np.ndarray:
+        return rows["split"]
+
+
+class _Time:
+    """Keeps the times of every domain, 8 bytes a row, to cut at exact quantiles."""
+
+    def __init__(self, column: str, valid: float, test: float) -> None:
+        self._column, self._shares = column, (1 - valid - test, 1 - test)
+        self._times: dict[int, list[np.ndarray]] = {}
+        self._edges: dict[int, tuple[float, float]] = {}
+
+    def observe(self, rows: Rows) -> None:
+        for domain in np.unique(rows["domain"]):
+            self._times.setdefault(int(domain), []).append(rows[self._column][rows["domain"] == domain].astype(np.float64))
+
+    def assign(self, rows: Rows) -> np.ndarray:
+        split = np.zeros(len(rows["domain"]), np.int8)
+        for domain in np.unique(rows["domain"]):
+            here = rows["domain"] == domain
+            first, second = self._cut(int(domain))
+            time = rows[self._column][here]
+            split[here] = np.where(time > second, TEST, np.where(time > first, VALID, TRAIN))
+        return split
+
+    def _cut(self, domain: int) -> tuple[float, float]:
+        if domain not in self._edges:
+            times = np.concatenate(self._times.pop(domain))
+            at = [max(int(np.ceil(len(times) * share - 1e-9)) - 1, 0) for share in self._shares]
+            times.partition(at)
+            self._edges[domain] = (float(times[at[0]]), float(times[at[1]]))
+        return self._edges[domain]
+
+
+class _LeaveOneOut:
+    """Keeps the three latest rows of every (domain, user)."""
+
+    def __init__(self, column: str) -> None:
+        self._column = column
+        self._latest: Rows = {}
+        self._pending: list[Rows] = []
+        self._waiting = 0
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def observe(self, rows: Rows) -> None:
+        key = rows["domain"].astype(np.int64) << 32 | rows["user"].astype(np.int64)
+        time = rows[self._column].astype(np.float64)
+        self._pending.append({"key": key, "time": time, "hash": rows["hash"], "row": rows["row"]})
+        self._waiting += len(key)
+        if self._waiting > max(_MERGED_ROWS, len(self._latest.get("key", ()))):
+            self._merge()
+
+    def assign(self, rows: Rows) -> np.ndarray:
+        if self._last is None:
+            self._last = self._find_last()
+        test, valid = self._last
+        return np.where(_within(rows["row"], test), TEST, np.where(_within(rows["row"], valid), VALID, TRAIN)).astype(np.int8)
+
+    def _merge(self) -> None:
+        parts = [*([self._latest] if self._latest else []), *self._pending]
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        # equal times are ordered by hash, so that the order of the rows in the file does not matter
+        order = np.lexsort((joined["row"], joined["hash"], joined["time"], joined["key"]))
+        order = order[_from_end(joined["key"][order]) < 3]
+        self._latest = {name: values[order] for name, values in joined.items()}
+        self._pending, self._waiting = [], 0
+
+    def _find_last(self) -> tuple[np.ndarray, np.ndarray]:
+        """Sorted row numbers of the last rows and of those before them, where a user has three rows or more."""
+        if self._pending:
+            self._merge()
+        key, row = self._latest["key"], self._latest["row"]
+        _, inverse, sizes = np.unique(key, return_inverse=True, return_counts=True)
+        place = np.where(sizes[inverse] == 3, _from_end(key), -1)
+        self._latest = {}
+        return np.sort(row[place == 0]), np.sort(row[place == 1])
+
+
+def _within(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(N,) bool, for sorted known values."""
+    if not len(known):
+        return np.zeros(len(values), bool)
+    return known[np.minimum(np.searchsorted(known, values), len(known) - 1)] == values
+
+
+def _from_end(key: np.ndarray) -> np.ndarray:
+    """Distance of each entry from the last of its run, for sorted keys."""
+    starts = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if len(key) else np.zeros(0, np.int64)
+    sizes = np.diff(np.append(starts, len(key)))
+    return np.repeat(starts + sizes - 1, sizes) - np.arange(len(key))

@@ -1,0 +1,70 @@
+"""What the preparation counts for people: summary.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from raytune_rec.schema import SPLITS, Split
+
+
+class Summary:
+    """Counts, fed a bucket at a time. All rows of one (domain, user, item) are in one bucket, so repeats are found there."""
+
+    def __init__(self) -> None:
+        self.read = self.refused = self.duplicates = 0
+        self._rows: dict[int, np.ndarray] = {}  # domain -> (splits, 2): rows, positives
+        self._found: dict[tuple[int, str], np.ndarray] = {}  # (domain, user or item) -> which codes occur
+
+    def count(self, domain: np.ndarray, rows: Mapping[str, np.ndarray], split: np.ndarray) -> None:
+        """A bucket's rows; `domain` is the final place, `user` and `item` are codes."""
+        for d in np.unique(domain).tolist():
+            here = domain == d
+            counts = np.zeros((len(SPLITS), 2), np.int64)
+            counts[:, 0] = np.bincount(split[here], minlength=len(SPLITS))
+            counts[:, 1] = np.bincount(split[here], rows["label"][here] > 0.5, minlength=len(SPLITS))
+            self._rows[d] = self._rows.get(d, 0) + counts
+            for name in ("user", "item"):
+                self._mark(d, name, rows[name][here])
+            # sorted by hand: np.unique of a few thousand such keys takes a hundred times as long
+            pairs = np.sort(rows["user"][here].astype(np.int64) << 32 | rows["item"][here].astype(np.int64))
+            self.duplicates += int((pairs[1:] == pairs[:-1]).sum())
+
+    def _mark(self, domain: int, name: str, codes: np.ndarray) -> None:
+        found = self._found.get((domain, name), np.zeros(0, bool))
+        if (size := int(codes.max()) + 1) > len(found):
+            found = np.append(found, np.zeros(size - len(found), bool))
+        found[codes] = True
+        self._found[domain, name] = found
+
+    def rows(self, domains: tuple[str, ...]) -> dict[tuple[str, Split], int]:
+        return {(name, s): int(self._rows[i][j, 0]) for i, name in enumerate(domains) for j, s in enumerate(SPLITS)}
+
+    def values(self, domains: tuple[str, ...], vocabulary: Mapping[str, int], reasons: Mapping[str, int]) -> dict[str, Any]:
+        """The summary as JSON values.
+
+        Args:
+            vocabulary: field -> ids of the training split.
+            reasons: rejected rows by reason, those of users and items included.
+        """
+        kept = sum(int(c[:, 0].sum()) for c in self._rows.values())
+        return {
+            "interactions": {"read": self.read, "rejected": self.refused, "kept": kept, "duplicates": self.duplicates},
+            "rejected_by_reason": dict(reasons),
+            "vocabulary": dict(vocabulary),
+            "domains": {name: self._domain(i) for i, name in enumerate(domains)},
+        }
+
+    def _domain(self, i: int) -> dict[str, Any]:
+        rows, positives = self._rows[i][:, 0], self._rows[i][:, 1]
+        splits = {s: {"rows": int(n), "positive_share": round(int(p) / max(int(n), 1), 6)}
+                  for s, n, p in zip(SPLITS, rows, positives, strict=True)}  # fmt: skip
+        return {
+            "rows": int(rows.sum()),
+            "positive_share": round(int(positives.sum()) / max(int(rows.sum()), 1), 6),
+            "users": int(self._found[i, "user"].sum()),
+            "items": int(self._found[i, "item"].sum()),
+            **{str(s): counts for s, counts in splits.items()},
+        }

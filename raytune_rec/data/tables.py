@@ -1,0 +1,119 @@
+"""Writing the store: row groups of even size, rejected rows, and the schema as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytune_rec.data.sources.base import Reject
+from raytune_rec.errors import DataError
+from raytune_rec.schema import SPLITS, DataSchema, Field
+
+REJECTED = pa.schema([("file", pa.string()), ("line", pa.int64()), ("value", pa.string()), ("reason", pa.string())])
+_NAMED = 5
+
+
+class RowGroups:
+    """Parquet files of row groups of `rows` rows (the last one shorter), `part-00000.parquet` and on.
+
+    Args:
+        groups: row groups of a file.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema, rows: int, groups: int = 1 << 30) -> None:
+        self._folder, self._schema, self._rows, self._groups = folder, schema, rows, groups
+        self._held: list[pa.Table] = []
+        self._count = self._written = 0
+        self._writer: pq.ParquetWriter | None = None
+        folder.mkdir(parents=True)
+
+    def add(self, table: pa.Table) -> None:
+        self._held.append(table)
+        self._count += len(table)
+        if self._count >= self._rows:
+            table = pa.concat_tables(self._held)
+            whole = len(table) - len(table) % self._rows
+            for start in range(0, whole, self._rows):
+                self._write(table.slice(start, self._rows))
+            # a copy: the rest would otherwise hold all of the table in memory
+            self._held = [table.slice(whole).take(pa.array(range(len(table) - whole), pa.int64()))]
+            self._count = len(table) - whole
+
+    def close(self) -> None:
+        if self._count or not self._written:
+            self._write(pa.concat_tables(self._held) if self._held else self._schema.empty_table())
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self, group: pa.Table) -> None:
+        if self._written % self._groups == 0:
+            if self._writer is not None:
+                self._writer.close()
+            path = self._folder / f"part-{self._written // self._groups:05d}.parquet"
+            self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        assert self._writer is not None
+        self._writer.write_table(group.combine_chunks(), row_group_size=self._rows)
+        self._written += 1
+
+
+class Rejects:
+    """Rows that cannot be used, written as they come and counted by reason; too many of them end the preparation."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pq.ParquetWriter(path, REJECTED)
+        self._path = path
+        self._first: list[Reject] = []
+        self.reasons: Counter[str] = Counter()
+
+    def __enter__(self) -> Rejects:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def add(self, rejects: Sequence[Reject]) -> None:
+        if rejects:
+            columns = {name: [getattr(r, name) for r in rejects] for name in REJECTED.names}
+            self._writer.write_table(pa.table(columns, REJECTED))
+            self.reasons.update(r.reason for r in rejects)
+            self._first += rejects[: _NAMED - len(self._first)]
+
+    def judge(self, what: str, read: int, refused: int, limit: float) -> None:
+        """Raises DataError where more than the allowed share of rows was refused."""
+        if refused > limit * read:
+            named = [f"  {r.file}, line {r.line}: {r.reason} (value: {r.value!r})" for r in self._first]
+            raise DataError(
+                [
+                    f"{refused} of {read} {what} cannot be used, more than data.max_rejected = {limit:g} allows. "
+                    f"All are in {self._path}; mend them, or raise data.max_rejected. The first:",
+                    *named,
+                ]
+            )
+
+
+def schema_values(schema: DataSchema) -> dict[str, Any]:
+    """A schema as JSON values."""
+    fields = [{**vars(f), "edges": list(f.edges)} for f in schema.fields]
+    rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in schema.domains}
+    return {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "rows": rows}
+
+
+def schema_from(values: Mapping[str, Any]) -> DataSchema:
+    """The inverse of `schema_values`."""
+    fields = tuple(Field(**{**f, "edges": tuple(f["edges"])}) for f in values["fields"])
+    rows = {(d, s): values["rows"][d][s] for d in values["domains"] for s in SPLITS}
+    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Complete or absent: written beside its place, then moved there."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, path)

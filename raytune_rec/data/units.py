@@ -1,0 +1,54 @@
+"""The rows of one unit, with ids of its own: only the rows of a vocabulary that a unit meets travel with its lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from raytune_rec.data.store import Store
+from raytune_rec.schema import Table, UnitData
+
+
+def unit_data(store: Store, unit: str, compact: bool = True) -> UnitData:
+    """What a unit trains on and is validated with.
+
+    Args:
+        unit: a domain, or `ALL_DOMAINS`.
+        compact: local ids for every categorical and multi-valued field: 0, then the ids that occur in train, then those that
+            occur in valid alone, each ascending. False leaves global ids.
+    """
+    train, valid = store.load(unit, "train"), store.load(unit, "valid")
+    if not compact:
+        return UnitData(unit, train, valid)
+    rows: dict[str, np.ndarray] = {}
+    seen: dict[str, np.ndarray] = {}
+    for field in store.schema.fields:
+        if field.kind != "numerical":
+            trained = _occurring(train.columns[field.name], field.size)
+            further = _occurring(valid.columns[field.name], field.size) & ~trained
+            trained[0] = further[0] = False
+            rows[field.name] = np.concatenate([[0], np.flatnonzero(trained), np.flatnonzero(further)])
+            seen[field.name] = trained[rows[field.name]]
+    return UnitData(unit, localise(train, rows), localise(valid, rows), rows, seen)
+
+
+def localise(table: Table, rows: Mapping[str, np.ndarray]) -> Table:
+    """A table with global ids -> the local ids of a unit; ids that the unit does not have become 0.
+
+    Args:
+        rows: vocabulary -> (v,) global ids, 0 first.
+    """
+    columns = dict(table.columns)
+    for name, known in rows.items():
+        ids, order = columns[name], np.argsort(known)
+        place = order[np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)]
+        columns[name] = np.where(known[place] == ids, place, 0)
+    return Table(columns, table.label)
+
+
+def _occurring(ids: np.ndarray, size: int) -> np.ndarray:
+    """(V,) bool."""
+    found = np.zeros(size, bool)
+    found[ids.reshape(-1)] = True
+    return found

@@ -1,0 +1,98 @@
+"""Raw identifiers <-> numbers.
+
+While the rows are read every raw value gets a provisional code in order of appearance. Once the split is known the codes are
+ordered: values that occur in the training split get ids from 1 by falling training count and then by raw value, so that ids
+depend on neither the order of the rows nor anything outside the training split. The values themselves are held in memory; the
+rows are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def text_hash(values: Iterable[str]) -> np.ndarray:
+    """(N,) uint64: BLAKE2b-64 of each value in UTF-8, the same on every machine."""
+    hashes = [int.from_bytes(hashlib.blake2b(v.encode(), digest_size=8).digest(), "little") for v in values]
+    return np.array(hashes, dtype=np.uint64)
+
+
+class Codes:
+    """Raw values -> provisional codes 0, 1, 2 ... in order of appearance; -1 for null."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, int] = {}
+        self._hashes = np.zeros(0, np.uint64)
+
+    def __len__(self) -> int:
+        return len(self._codes)
+
+    def add(self, values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+        """(N,) int32 codes; values not met before get the next ones."""
+        indices, distinct = _distinct(values)
+        codes = self._codes
+        return _spread(indices, [codes.setdefault(v, len(codes)) for v in distinct])
+
+    def find(self, values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+        """(N,) int32 codes, -1 for values never met."""
+        indices, distinct = _distinct(values)
+        return _spread(indices, [self._codes.get(v, -1) for v in distinct])
+
+    def hashes(self) -> np.ndarray:
+        """(len,) uint64: `text_hash` of each value, by code."""
+        if len(self._hashes) < len(self._codes):
+            fresh = list(self._codes)[len(self._hashes) :]
+            self._hashes = np.concatenate([self._hashes, text_hash(fresh)])
+        return self._hashes
+
+    def raws(self) -> list[str]:
+        """The values, by code."""
+        return list(self._codes)
+
+
+def _distinct(values: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if not pa.types.is_dictionary(values.type):
+        values = pc.dictionary_encode(values)
+    indices = pc.fill_null(values.indices, -1).to_numpy(zero_copy_only=False)
+    return indices, values.dictionary.to_pylist()
+
+
+def _spread(indices: np.ndarray, codes: list[int]) -> np.ndarray:
+    return np.array([*codes, -1], dtype=np.int32)[indices]  # index -1, null, takes the last entry
+
+
+class Order:
+    """Final places of provisional codes.
+
+    Attributes:
+        size: V, ids of the vocabulary including 0.
+        place: (codes,) int32: 1 .. V-1 for values of the training split, V and up for the others, by raw value.
+        raws: raw value of each place from 1.
+        counts: training rows of each place from 1.
+    """
+
+    def __init__(self, raws: Sequence[str], counts: np.ndarray) -> None:
+        by_name = np.array(sorted(range(len(raws)), key=raws.__getitem__), dtype=np.int64)
+        order = by_name[np.argsort(-counts[by_name], kind="stable")]
+        self.place = np.empty(len(raws), np.int32)
+        self.place[order] = np.arange(1, len(raws) + 1, dtype=np.int32)
+        self.size = int((counts > 0).sum()) + 1
+        self.raws = [raws[i] for i in order]
+        self.counts = counts[order]
+
+    def ids(self, codes: np.ndarray) -> np.ndarray:
+        """int32 ids of codes: 0 for null (-1) and for values outside the training split."""
+        ids = np.append(np.where(self.place < self.size, self.place, 0), 0).astype(np.int32)
+        return ids[codes]
+
+    def table(self) -> pa.Table:
+        """raw:string, id:int32, training values alone."""
+        known = self.raws[: self.size - 1]
+        return pa.table({"raw": pa.array(known, pa.string()), "id": pa.array(range(1, self.size), pa.int32())})

@@ -1,0 +1,148 @@
+"""Checks of the machine, each one line: what was looked at, what was found, what to do about it.
+
+Ray is looked at from outside, in a process of its own: a Ray that cannot be imported or started must not take the doctor with it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.markup import escape
+
+from raytune_rec.artifacts.versions import versions
+from raytune_rec.show import console
+
+State = Literal["ok", "note", "wrong"]
+_START = """
+import ray
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+ray.get(ray.put(1))
+ray.shutdown()
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination.
+
+    Args:
+        what: was looked at.
+        state: `wrong` makes the command fail.
+        text: what was found, with the remedy where there is one.
+    """
+
+    what: str
+    state: State
+    text: str
+
+
+def examine(out: Path, start_ray: bool) -> bool:
+    """Print every finding.
+
+    Args:
+        out: folder of runs that must be writable.
+        start_ray: start a Ray too (some seconds).
+
+    Returns:
+        Whether nothing is wrong.
+    """
+    sound = True
+    marks = {"ok": "[green]ok   [/green]", "note": "[yellow]note [/yellow]", "wrong": "[red]wrong[/red]"}
+    for finding in findings(out, start_ray):
+        console().print(f"{marks[finding.state]}  {finding.what:<10} {escape(finding.text)}", soft_wrap=True)
+        sound = sound and finding.state != "wrong"
+    return sound
+
+
+def findings(out: Path, start_ray: bool) -> Iterator[Finding]:
+    """All findings, one after the other, so that the quick ones stand while the slow ones run."""
+    yield _versions(versions())
+    yield _gpus()
+    yield _dashboard()
+    yield _storage(out)
+    yield tokens(os.environ, Path.home())
+    if start_ray:
+        yield _ray()
+
+
+def _versions(found: Mapping[str, str]) -> Finding:
+    text = ", ".join(f"{name} {version}" for name, version in found.items())
+    missing = [name for name, version in found.items() if version == "not installed"]
+    return Finding("versions", "wrong" if missing else "ok", text + (f"; install {', '.join(missing)}." if missing else ""))
+
+
+def _gpus() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return Finding("GPUs", "ok", f"{', '.join(names)}; torch is built for CUDA {torch.version.cuda}")
+    if shutil.which("nvidia-smi") is None:
+        return Finding("GPUs", "ok", f"none; {os.cpu_count()} CPUs")
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
+    return Finding("GPUs", "note", f"there is a driver, but torch ({built}) sees no GPU; choose a build by make TORCH_INDEX=URL")
+
+
+def _dashboard() -> Finding:
+    needed = ("aiohttp", "aiohttp_cors", "opencensus", "opentelemetry", "prometheus_client")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        return Finding("dashboard", "wrong", f"cannot start: {', '.join(missing)} missing; pip install 'ray[default]'.")
+    return Finding("dashboard", "ok", "can be imported")
+
+
+def _storage(out: Path) -> Finding:
+    place = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return Finding("storage", "wrong", f"{place}: cannot be written ({error.strerror}); name another folder with --out.")
+    free = shutil.disk_usage(place).free / 2**30
+    return Finding("storage", "ok" if free >= 2 else "note", f"{place}: writable, {free:.1f} GiB free")
+
+
+def tokens(environment: Mapping[str, str], home: Path) -> Finding:
+    """How Ray will ask for a token on this machine.
+
+    Args:
+        environment: of the process.
+        home: where Ray keeps its token file.
+    """
+    mode = environment.get("RAY_AUTH_MODE", "")
+    path = Path(environment.get("RAY_AUTH_TOKEN_PATH") or home / ".ray" / "auth_token")
+    has_token = bool(environment.get("RAY_AUTH_TOKEN")) or path.is_file()
+    if mode == "disabled":
+        return Finding("tokens", "note", "RAY_AUTH_MODE=disabled: who reaches a Ray of yours may run code on it. For tests only.")
+    if mode == "token" and not has_token:
+        return Finding("tokens", "note", f"RAY_AUTH_MODE=token, no token at {path}; make one: ray get-auth-token --generate.")
+    if mode == "token":
+        return Finding("tokens", "ok", "RAY_AUTH_MODE=token, and there is a token")
+    if has_token:
+        return Finding("tokens", "note", f"a token ({path}) but RAY_AUTH_MODE is not set; set it to token before ray job submit.")
+    return Finding("tokens", "ok", "RAY_AUTH_MODE is not set: a local Ray makes its own token")
+
+
+def _ray() -> Finding:
+    # A token for this start alone: left to itself Ray would write one into the home folder, and an examination changes nothing.
+    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _START], env={**os.environ, **own}, capture_output=True, text=True, timeout=180, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding("ray", "wrong", "did not start within 180 s; see /tmp/ray/session_latest/logs.")
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return Finding("ray", "wrong", f"did not start: {reason}")
+    return Finding("ray", "ok", "starts and answers")

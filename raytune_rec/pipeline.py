@@ -1,0 +1,100 @@
+"""prepare -> pretrain -> tune -> export -> evaluate -> report.
+
+Every stage that is done is skipped, so that the same command resumes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import tomli_w
+from rich.console import Console
+
+from raytune_rec.artifacts.files import read_json, write_text
+from raytune_rec.artifacts.stage import Stage
+from raytune_rec.config import Job
+from raytune_rec.report.table import console as results_table
+from raytune_rec.stages import evaluate, export, prepare, pretrain, report, tune
+from raytune_rec.stages.context import Context
+
+STAGES: Mapping[str, ModuleType] = {
+    "prepare": prepare,
+    "pretrain": pretrain,
+    "tune": tune,
+    "export": export,
+    "evaluate": evaluate,
+    "report": report,
+}
+
+
+def run(job: Job, out: Path, only: str | None = None, say: Callable[[str], None] | None = None) -> None:
+    """Run a job, or go on with it.
+
+    Args:
+        job: what to do.
+        out: the run folder, absolute.
+        only: the last stage to run; those before it run if they are not done.
+        say: shows a line.
+
+    Raises:
+        UserError: the job, its data or the folder is wrong. RunFailed: work could not be finished.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(job.tune.threads))
+    console = Console(highlight=False, soft_wrap=True)
+    context = Context(job, out, say or console.print, {})
+    redone = False
+    for name, module in STAGES.items():
+        redone = _stage(context, name, module, redone) or redone
+        if name == "pretrain":
+            fingerprints = _marker(context, name, module, {}).facts()["backbones"]
+            context.backbones = {v: out / "backbones" / fp for v, fp in fingerprints.items()}
+        if name == only:
+            return
+    console.print(results_table(read_json(out / "results.json")))
+    console.print(f"report: {(out / 'report' / 'index.html').as_uri()}")
+
+
+def write_job(job: Job, out: Path) -> None:
+    """The job with every default filled in; the run can be repeated from it."""
+    write_text(out / "job.toml", tomli_w.dumps(_without_none(job.model_dump(mode="json", by_alias=True))))
+
+
+def check(job: Job) -> Any:
+    """The plan of a job, as something that a console prints."""
+    from raytune_rec.stages.plan import plan
+
+    return plan(job)
+
+
+def _stage(context: Context, name: str, module: ModuleType, redone: bool) -> bool:
+    """Run one stage unless it is done; True if it ran. What follows a stage that ran is done anew."""
+    marker = _marker(context, name, module, module.inputs(context))
+    if redone:
+        shutil.rmtree(marker.folder, ignore_errors=True)
+    if marker.done():
+        return False
+    started = time.perf_counter()
+    marker.begin()
+    write_job(context.job, context.folder)  # once nothing refuses the job any more
+    facts = module.run(context)
+    marker.finish(facts)
+    context.say(f"{name}: done in {time.perf_counter() - started:.1f} s")
+    return True
+
+
+def _marker(context: Context, name: str, module: ModuleType, inputs: Mapping[str, Any]) -> Stage:
+    free = getattr(module, "FREE", ())
+    return Stage(context.folder / "stages" / name, name, inputs, module.FORMAT, free=free, resumes=True)
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: what is not set is left out."""
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,203 @@
+"""Pre-training on Ray Train: one worker process or several, each with the one loop and its share of every batch.
+
+The workers start equal, sum their gradients, and so stay equal: each validates on its own and comes to the same end. After an
+epoch the first one's state is a checkpoint; after a worker was lost all of them go on from the last one, as if nothing had
+happened. Batch norm takes the statistics of a worker's own share of a batch, so that with it the number of workers changes the
+result.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+import torch.distributed as distributed
+from ray.train.torch import TorchConfig, TorchTrainer
+from torch import Tensor
+
+from raytune_rec.artifacts.files import write_json
+from raytune_rec.data.store import Store
+from raytune_rec.errors import DataError, RunFailed
+from raytune_rec.pretraining import checkpoint
+from raytune_rec.pretraining.blocks import Blocks, options, row_groups, stream
+from raytune_rec.pretraining.export import Facts, export, summary
+from raytune_rec.pretraining.follow import Tell, following
+from raytune_rec.pretraining.plan import Plan, streamed
+from raytune_rec.training.feed import StreamFeed
+from raytune_rec.training.loop import Trainer
+
+Watch = Callable[[Trainer], None]
+
+_ROWS = "train"
+_POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+"""How often Ray Train asks its workers for a report, in seconds. The next one waits for that: its own 2 s hold up epochs."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker gets.
+
+    Args:
+        groups: row groups of an epoch.
+        progress: file that the first worker renews after each epoch.
+        watch: called in every worker after an epoch, before it is reported.
+    """
+
+    plan: Plan
+    groups: int
+    progress: Path
+    watch: Watch | None
+
+
+def train(plan: Plan, store: Store, tell: Tell, watch: Watch | None = None) -> Facts:
+    """Pre-train on the cluster that Ray is connected to (or on a local one), and export.
+
+    Raises:
+        DataError: there is nothing to train on.
+        RunFailed: workers failed more often than `pretrain.max_failures` allows.
+    """
+    name, folder = plan.name(store.schema), plan.run_folder / "train"
+    progress = folder / f"{name}.json"
+    groups = row_groups(store.train_files())
+    if not groups:
+        raise DataError(f"{store.path}: there is no training row to pre-train on; check data.split.")
+    trainer = TorchTrainer(
+        _work,  # type: ignore[arg-type]
+        train_loop_config={"work": Work(plan, len(groups), progress, watch)},
+        torch_config=TorchConfig(backend="nccl" if plan.job.pretrain.gpu else "gloo"),
+        scaling_config=_scaling(plan),
+        run_config=_run_config(plan, name, folder),
+        datasets={_ROWS: stream(groups, plan.settings.training.epochs)},
+        dataset_config=ray.train.DataConfig(datasets_to_split=[], execution_options=options(groups)),
+    )
+    try:
+        with following(progress, tell), _signals_kept(), _polled():
+            facts: Facts = trainer.fit().return_value  # type: ignore[attr-defined]
+    except ray.train.TrainingFailedError as error:
+        raise RunFailed(_reason(plan, error)) from error
+    shutil.rmtree(folder / name, ignore_errors=True)
+    progress.unlink(missing_ok=True)
+    return facts
+
+
+def _scaling(plan: Plan) -> ray.train.ScalingConfig:
+    pretrain, threads = plan.job.pretrain, plan.job.tune.threads
+    needed = {"CPU": float(threads)} | ({"GPU": 1.0} if pretrain.gpu else {})
+    if ray.is_initialized():
+        there = ray.cluster_resources()
+        for kind, amount in needed.items():
+            if pretrain.workers * amount > there.get(kind, 0.0):
+                logging.getLogger(__name__).warning(
+                    "pretrain.workers = %d need %g %s, the cluster has %g; waiting for nodes. Lower it, or add nodes.",
+                    pretrain.workers, pretrain.workers * amount, kind, there.get(kind, 0.0),
+                )  # fmt: skip
+    return ray.train.ScalingConfig(num_workers=pretrain.workers, use_gpu=pretrain.gpu, resources_per_worker=needed)
+
+
+def _run_config(plan: Plan, name: str, folder: Path) -> ray.train.RunConfig:
+    # mypy is shown the class of the old API; these arguments are of the one that is there
+    return ray.train.RunConfig(  # type: ignore[call-arg]
+        name=name,
+        storage_path=str(folder),
+        failure_config=ray.train.FailureConfig(max_failures=plan.job.pretrain.max_failures),
+        checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
+        worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(plan.job.tune.threads)}},
+        logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+    )
+
+
+def _work(config: dict[str, Any]) -> Facts:
+    """The training function of Ray Train."""
+    work: Work = config["work"]
+    plan = work.plan
+    torch.set_num_threads(plan.job.tune.threads)
+    for chatter in ("ray.data", "ray.train"):
+        logging.getLogger(chatter).setLevel(logging.ERROR)
+    store = Store.open(plan.store)
+    place = ray.train.get_context()
+    rank, world = place.get_world_rank(), place.get_world_size()
+    device = str(ray.train.torch.get_device())
+    blocks = Blocks(ray.train.get_dataset_shard(_ROWS), store, work.groups)
+    feed = StreamFeed(blocks, plan.key, plan.settings.training.batch_size, device, rank, world)
+    trainer = plan.trainer(store, streamed(store), feed, device, sum_over_workers if world > 1 else None)
+    if (last := ray.train.get_checkpoint()) is not None:
+        with last.as_directory() as held:
+            checkpoint.restore(Path(held), trainer)
+    while not trainer.finished:
+        trainer.epoch()
+        if work.watch is not None:
+            work.watch(trainer)
+        _report(work, store, trainer, rank)
+    facts = summary(plan, store, trainer)
+    return export(plan, store, trainer) if rank == 0 and facts["status"] == "complete" else facts
+
+
+def _report(work: Work, store: Store, trainer: Trainer, rank: int) -> None:
+    """Hand in the epoch; a barrier over all workers. The state of the first one stands for all."""
+    epoch = {"epoch": trainer.done}
+    if rank != 0:
+        ray.train.report(epoch)
+        return
+    with tempfile.TemporaryDirectory() as held:
+        checkpoint.save(Path(held), trainer)
+        ray.train.report(epoch, checkpoint=ray.train.Checkpoint.from_directory(held))
+    write_json(work.progress, summary(work.plan, store, trainer))
+
+
+def sum_over_workers(tensors: list[Tensor]) -> None:
+    """Sum over all workers, in place: one message for each dtype."""
+    for dtype in dict.fromkeys(t.dtype for t in tensors):
+        own = [t for t in tensors if t.dtype == dtype]
+        flat = torch.cat([t.reshape(-1) for t in own])
+        distributed.all_reduce(flat)
+        for tensor, part in zip(own, flat.split([t.numel() for t in own]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+
+@contextmanager
+def _polled() -> Iterator[None]:
+    """Ray Train's controller takes the interval from the environment; a user's own value stands."""
+    name, value = _POLL
+    before = os.environ.get(name)
+    os.environ.setdefault(name, value)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray Train takes Ctrl-C over and never gives it back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _reason(plan: Plan, error: Exception) -> str:
+    failures = getattr(error, "worker_failures", {})
+    causes = [f"worker {rank}: {str(cause).strip().splitlines()[-1]}" for rank, cause in sorted(failures.items())] or [
+        str(error).strip().splitlines()[-1]
+    ]
+    return (
+        f"pre-training {plan.variant!r} failed more often than pretrain.max_failures = {plan.job.pretrain.max_failures} allows; "
+        f"the last time: {'; '.join(causes)}. Run the same command again to go on from the last epoch."
+    )

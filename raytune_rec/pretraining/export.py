@@ -1,0 +1,81 @@
+"""The end of a pre-training: the best epoch's weights as a backbone artifact, and what the run folder notes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from torch import Tensor
+
+from raytune_rec.artifacts import backbone, weights
+from raytune_rec.artifacts.backbone import BackboneFacts
+from raytune_rec.artifacts.versions import versions
+from raytune_rec.data.store import Store
+from raytune_rec.pretraining.plan import Plan
+from raytune_rec.training.loop import Trainer
+
+Facts = dict[str, Any]
+
+
+def export(plan: Plan, store: Store, trainer: Trainer) -> Facts:
+    """Write the artifact; the facts of `summary` with its fingerprint."""
+    tensors, result = best(trainer), trainer.results()[0]
+    own, row = plan.settings, plan.row
+    parts = trainer.model.parts
+    groups = trainer.model.groups | {f"backbone.{b.name}": b.group for b in parts.backbone.buffers()}
+    facts = BackboneFacts(
+        name=row.backbone,
+        options=own.backbone.model_dump(),
+        prompt=row.prompt,
+        prompt_options=own.prompt.model_dump(),
+        sites={site.value: (shape.count, shape.width) for site, shape in parts.sites.items()},
+        variant=plan.variant,
+        learn_prompt=plan.job.pretrain.variants[plan.variant].learn_prompt,
+        training=own.training.model_dump(),
+        trials=plan.trials,
+        data_fingerprint=store.schema.fingerprint,
+        seed=plan.job.seed,
+        metric=own.training.metric,
+        value=_plain(result.best),
+        epochs=result.epochs,
+        curve=tuple(_plain(v) for v in result.curve),
+        parameters=weights.facts(tensors, groups),
+        versions=versions(),
+    )
+    saved = backbone.save(plan.folder, facts, tensors, store.path)
+    return summary(plan, store, trainer) | {"fingerprint": saved.fingerprint}
+
+
+def best(trainer: Trainer) -> dict[str, Tensor]:
+    """Full name -> tensor of true shape at the best epoch, buffers included. A prompt whose place holds zeros has none."""
+    model = trainer.model
+    stored = {name: tensor[0] for name, tensor in (*model.fixed.items(), *model.buffers.items())}
+    return stored | trainer.best(0)
+
+
+def summary(plan: Plan, store: Store, trainer: Trainer) -> Facts:
+    """What is known after an epoch, as JSON values.
+
+    Returns:
+        variant, recipe, trials, metric, curve (metric after each epoch, the first before training), losses, best, best_epoch,
+        epochs, seconds, rows_per_second, parameters, status, error.
+    """
+    result = dataclasses.asdict(trainer.results()[0])
+    rows = sum(store.schema.rows[domain, "train"] for domain in store.schema.domains) * result["epochs"]
+    kept = ("best_epoch", "epochs", "seconds", "parameters", "status", "error")
+    return {
+        "variant": plan.variant,
+        "recipe": dict(plan.recipe),
+        "trials": plan.trials,
+        "metric": plan.settings.training.metric,
+        "curve": [_plain(v) for v in result["curve"]],
+        "losses": [_plain(v) for v in result["losses"]],
+        "best": _plain(result["best"]),
+        "rows_per_second": rows / result["seconds"] if result["seconds"] else 0.0,
+        **{name: result[name] for name in kept},
+    }
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,84 @@
+"""A finished backbone in place of a pre-training (`pretrain.variants.<name>.from`)."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+from raytune_rec.artifacts import backbone
+from raytune_rec.artifacts.backbone import BackboneFacts
+from raytune_rec.artifacts.files import MARKER, replace
+from raytune_rec.config import Job
+from raytune_rec.data.store import Store
+from raytune_rec.errors import ArtifactError
+from raytune_rec.pretraining.export import Facts
+from raytune_rec.training.settings import PRETRAIN, row_of
+
+
+def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
+    """Check the backbone that a variant names and copy it into the run.
+
+    Args:
+        store_path: the prepared data.
+        folder: where it goes; what stands there is replaced.
+
+    Returns:
+        The same facts as `pretrain`, and `from`.
+
+    Raises:
+        ArtifactError: it is damaged, was trained on other data, or is not what the variant describes.
+    """
+    source = Path(job.pretrain.variants[variant].from_path).expanduser().absolute()
+    facts, _ = backbone.load(source)
+    _check(job, variant, source, facts, Store.open(store_path).schema.fingerprint)
+    if source.resolve() != folder.resolve():
+        _copy(source, folder)
+    return {
+        "variant": variant,
+        "recipe": {},
+        "trials": facts.trials,
+        "metric": facts.metric,
+        "curve": list(facts.curve),
+        "losses": [],
+        "best": facts.value,
+        "best_epoch": facts.curve.index(facts.value) if facts.value in facts.curve else 0,
+        "epochs": facts.epochs,
+        "seconds": 0.0,
+        "rows_per_second": 0.0,
+        "parameters": 0,
+        "status": "complete",
+        "error": "",
+        "fingerprint": facts.fingerprint,
+        "from": str(source),
+    }
+
+
+def _check(job: Job, variant: str, source: Path, facts: BackboneFacts, data: str) -> None:
+    row, wanted = row_of(job, PRETRAIN + variant), job.pretrain.variants[variant]
+    where = f"pretrain.variants.{variant}.from: {source}"
+    problems = []
+    if facts.data_fingerprint != data:
+        problems.append(
+            f"{where} was trained on the prepared data {facts.data_fingerprint}, this job's are {data}: other ids. "
+            "Prepare the same source with the same [data] options, or leave `from` out to pre-train here."
+        )
+    if facts.name != row.backbone:
+        problems.append(f"{where} is a {facts.name!r}, the variant names backbone {row.backbone!r}; set it to {facts.name!r}.")
+    found, asked = _prompt(facts.prompt, facts.learn_prompt), _prompt(row.prompt, wanted.learn_prompt)
+    if found != asked:
+        problems.append(f"{where} was pre-trained with {found}, the variant asks for {asked}; change one of them.")
+    if problems:
+        raise ArtifactError(problems)
+
+
+def _prompt(name: str, learned: bool) -> str:
+    return "no prompt" if name == "none" else f"prompt {name!r}" if learned else f"zeros in the place of prompt {name!r}"
+
+
+def _copy(source: Path, folder: Path) -> None:
+    """File by file, the marker last."""
+    (folder / MARKER).unlink(missing_ok=True)
+    files = sorted((p for p in source.rglob("*") if p.is_file()), key=lambda p: (p.name == MARKER, p))
+    for path in files:
+        replace(folder / path.relative_to(source), partial(shutil.copyfile, path))

@@ -1,0 +1,89 @@
+"""One pre-training as a value: what is trained on what, and where the result goes. Travels to the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raytune_rec.artifacts.fingerprint import fingerprint
+from raytune_rec.config import Job
+from raytune_rec.data.store import Store
+from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Pack, Row, Scalar, Table, UnitData
+from raytune_rec.training.build import assemble, train_with
+from raytune_rec.training.feed import Key
+from raytune_rec.training.loop import Feed, Reduce, Trainer
+from raytune_rec.training.settings import PRETRAIN, Settings, row_of, settings
+
+FORMAT = 1
+"""Raised only when the same pre-training gives another result: an interrupted run of another format is not gone on with."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One pre-training.
+
+    Args:
+        job: whose `pretrain.variants` holds the variant.
+        variant: which one.
+        lane: its number decides the start values, its options are those of the recipe.
+        trials: recipes that were tried before.
+        store: folder of the prepared data.
+        folder: of the artifact.
+        run_folder: `train/` in it holds what an interrupted pre-training goes on from.
+    """
+
+    job: Job
+    variant: str
+    lane: Lane
+    trials: int
+    store: Path
+    folder: Path
+    run_folder: Path
+
+    @property
+    def row(self) -> Row:
+        return row_of(self.job, PRETRAIN + self.variant)
+
+    @property
+    def settings(self) -> Settings:
+        return settings(self.job, self.row, self.lane)
+
+    @property
+    def recipe(self) -> Mapping[str, Scalar]:
+        return self.lane.options
+
+    @property
+    def key(self) -> Key:
+        """What the order of rows and the noise depend on."""
+        return (self.job.seed, ALL_DOMAINS, self.lane.replicate)
+
+    def name(self, schema: DataSchema) -> str:
+        """Name of the Ray Train run: one goes on from what is left under its name. All that the result depends on is in it."""
+        pretrain = self.job.pretrain
+        devices = (pretrain.workers, pretrain.gpu, pretrain.mixed_precision, self.job.tune.threads)
+        order = (self.job.seed, self.lane, self.job.data.block_rows)
+        identity = (FORMAT, self.row, self.settings, order, devices, schema.fingerprint)
+        return f"{self.variant}-{fingerprint(identity)}"
+
+    def check(self, schema: DataSchema) -> None:
+        """Refuse what cannot be assembled before a worker starts.
+
+        Raises:
+            JobError, AssemblyError: as `settings` and `assemble` do.
+        """
+        assemble(self.job, self.row, [self.settings], schema, None)
+
+    def trainer(self, store: Store, data: UnitData, feed: Feed, device: str = "cpu", reduce: Reduce | None = None) -> Trainer:
+        """The one loop on this plan."""
+        pack = Pack(PRETRAIN + self.variant, self.row.name, ALL_DOMAINS, (self.lane,))
+        how: dict[str, Any] = {"device": device, "reduce": reduce, "autocast": self.job.pretrain.mixed_precision}
+        return train_with(self.job, pack, self.row, [self.settings], store.schema, data, feed, **how)
+
+
+def streamed(store: Store) -> UnitData:
+    """Every domain with the validation rows alone in memory: the training rows stream in."""
+    return UnitData(ALL_DOMAINS, Table({}, np.zeros(0, np.float32)), store.load(ALL_DOMAINS, "valid"))

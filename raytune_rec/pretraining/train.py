@@ -1,0 +1,99 @@
+"""Pre-training of one variant: from a job and prepared data to a backbone artifact."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from raytune_rec.config import Job
+from raytune_rec.data.store import Store
+from raytune_rec.errors import RunFailed
+from raytune_rec.pretraining.export import Facts, export, summary
+from raytune_rec.pretraining.follow import Tell, line
+from raytune_rec.pretraining.plan import Plan
+from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
+from raytune_rec.training.build import rows_of
+from raytune_rec.training.feed import TableFeed
+from raytune_rec.training.loop import Trainer
+
+log = logging.getLogger("raytune_rec.pretraining")
+
+
+def pretrain(
+    job: Job,
+    variant: str,
+    recipe: Mapping[str, Scalar],
+    trials: int,
+    store_path: Path,
+    folder: Path,
+    run_folder: Path,
+    lane: Lane | None = None,
+    tell: Tell = line,
+) -> Facts:
+    """Train a variant on every domain and save the best epoch as a backbone artifact.
+
+    With workers, a pre-training that was interrupted goes on from its last epoch when it is called again with the same arguments.
+
+    Args:
+        job: `job.pretrain` says on how many workers; 0 trains in this process, without Ray.
+        variant: name in `job.pretrain.variants`.
+        recipe: flat options of the trial that won, over the variant's own; may be empty.
+        trials: recipes that were tried.
+        store_path: the prepared data.
+        folder: of the artifact, on storage that all nodes share.
+        run_folder: likewise; `train/` in it holds the state of unfinished pre-trainings.
+        lane: trial and replicate; decides start values and the order of rows.
+        tell: told the facts so far after each epoch, in this process.
+
+    Returns:
+        JSON facts: see `export.summary`, with the artifact's `fingerprint`.
+
+    Raises:
+        JobError, AssemblyError: the variant's options or components do not fit.
+        RunFailed: the training diverged, or workers failed too often.
+    """
+    lane = lane or Lane(0)
+    lane = Lane(lane.trial, lane.replicate, dict(recipe))
+    plan = Plan(job, variant, lane, trials, *(Path(p).absolute() for p in (store_path, folder, run_folder)))
+    store = Store.open(plan.store)
+    plan.check(store.schema)
+    if job.pretrain.mixed_precision and not job.pretrain.gpu:
+        log.warning("pretrain.mixed_precision has no effect without pretrain.gpu = true.")
+    if job.pretrain.workers:
+        from raytune_rec.pretraining.cluster import train  # Ray: seconds to import, and not needed without workers
+
+        facts = train(plan, store, tell)
+    else:
+        facts = _here(plan, store, tell)
+    if facts["status"] != "complete":
+        raise RunFailed(
+            f"pre-training {variant!r} failed: {facts['error']}. Lower its learning rate (pretrain.training, lr.default ...), "
+            "or look for empty validation rows."
+        )
+    return facts
+
+
+def _here(plan: Plan, store: Store, tell: Tell) -> Facts:
+    """In this process, on rows in memory."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(plan.job.tune.threads)
+    try:
+        trainer = in_memory(plan, store)
+        while not trainer.finished:
+            trainer.epoch()
+            tell(summary(plan, store, trainer))
+        facts = summary(plan, store, trainer)
+        return export(plan, store, trainer) if facts["status"] == "complete" else facts
+    finally:
+        torch.set_num_threads(threads)
+
+
+def in_memory(plan: Plan, store: Store) -> Trainer:
+    """The loop on rows in memory."""
+    device = "cuda" if plan.job.pretrain.gpu else "cpu"
+    data = rows_of(str(store.path), ALL_DOMAINS)
+    feed = TableFeed(data.train, [plan.key], plan.settings.training.batch_size, plan.job.data.block_rows, device)
+    return plan.trainer(store, data, feed, device)

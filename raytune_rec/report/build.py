@@ -1,0 +1,80 @@
+"""The report page: one self-contained HTML file, made of a run folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from raytune_rec.artifacts.files import write_text
+from raytune_rec.report import cells, panels, words
+from raytune_rec.report.run import read
+
+
+def build(run: Path) -> Path:
+    """Write `report/index.html` into a run folder; equal folders give equal pages.
+
+    Args:
+        run: the folder; `results.json` and `job.toml` must be there, what else is missing is left out of the page.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        ArtifactError: a file is missing, damaged or of an unknown format.
+    """
+    content = read(run)
+    colour = panels.row_colours(content)
+    environment = Environment(
+        loader=PackageLoader("raytune_rec", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    effects = panels.effects(content, colour)
+    own = [g for g in effects if g.name.startswith("prompt.")]
+    page = environment.get_template("page.html.j2").render(
+        run=content,
+        verdict=words.verdict(content),
+        table=cells.main(content, colour),
+        further=cells.further(content, colour),
+        cohorts=cells.cohorts(content, colour),
+        forest=panels.forest(content, colour),
+        comparisons=cells.comparisons(content, colour),
+        learning=panels.learning(content, colour),
+        pretraining=panels.pretraining(content),
+        pretrained=cells.pretraining(content),
+        search=panels.search(content, colour),
+        importances=panels.importances(content, colour),
+        effects=own,
+        other_effects=[g for g in effects if g not in own],
+        costs=panels.costs(content, colour),
+        winners=cells.winners(content),
+        protocol=cells.facts(content.results["protocol"]),
+        provenance=cells.facts({k: v for k, v in content.results.get("provenance", {}).items() if k != "command"}),
+        backbones=[_backbone(b) for b in content.backbones],
+        command=content.results.get("provenance", {}).get("command") or "raytune-rec run job.toml",
+    )
+    path = Path(run) / "report" / "index.html"
+    write_text(path, page)
+    return path
+
+
+def _backbone(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What identifies a backbone; its tensors and data files stay in its own folder."""
+    names = (
+        "fingerprint",
+        "name",
+        "variant",
+        "prompt",
+        "value",
+        "epochs",
+        "trials",
+        "seed",
+        "weights_sha256",
+        "data_fingerprint",
+    )
+    return cells.facts({n: facts[n] for n in names if n in facts})

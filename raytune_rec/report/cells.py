@@ -1,0 +1,199 @@
+"""The page's tables: every number as the text that is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from raytune_rec.evaluation.comparisons import MEAN
+from raytune_rec.report import words
+from raytune_rec.report.run import Run
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number, a second line below it, and whether it is the best of its column."""
+
+    text: str
+    below: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table: its name with a swatch and a note, then its cells."""
+
+    name: str
+    colour: str
+    note: str
+    cells: Sequence[Cell] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Table:
+    caption: str
+    head: Sequence[str]
+    lines: Sequence[Line]
+
+
+def columns(run: Run) -> list[str]:
+    """Units, and their mean where there are several."""
+    return [*run.units, MEAN] if len(run.units) > 1 else run.units
+
+
+def measures(run: Run, row: str, unit: str) -> Mapping[str, Any]:
+    facts = run.results["rows"][row]
+    return (facts.get(MEAN) if unit == MEAN else facts["units"].get(unit)) or {}
+
+
+def main(run: Run, colour: Mapping[str, str]) -> Table:
+    """Rows by units, and what each row cost."""
+    protocol = run.results["protocol"]
+    lines = []
+    for row in run.rows:
+        facts = run.results["rows"][row]
+        cells = [_auc(run, row, unit) for unit in columns(run)]
+        cells += [
+            Cell(words.count(facts["trials"])),
+            Cell(words.count(facts["tuned_parameters"]), words.percent(facts["tuned_share"])),
+            Cell(words.duration(facts["seconds"]) if facts["trials"] else words.NONE),
+        ]
+        lines.append(Line(row, colour[row], _note(facts), cells))
+    caption = (
+        f"Test AUC, mean over replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a column "
+        f"is bold. Split: {protocol['split']}; cohort: {protocol['cohort']}; candidates: {protocol['candidates']}. Intervals "
+        "of levels hold the chance of the test rows, which all rows share; rows are judged by their paired differences below. "
+        "Tuned: parameters trained for one domain, and their share of the backbone."
+    )
+    return Table(caption, ["row", *columns(run), "trials", "tuned", "search"], lines)
+
+
+def further(run: Run, colour: Mapping[str, str]) -> Table:
+    """The other metrics of each row on each unit."""
+    names = [("logloss", "log loss"), ("group_auc", "user AUC"), ("calibration_error", "calibration error")]
+    head = [f"{unit}: {title}" for unit in columns(run) for _, title in names]
+    lines = []
+    for row in run.rows:
+        cells = []
+        for unit in columns(run):
+            for name, _ in names:
+                found = measures(run, row, unit).get(name, {})
+                sd = found.get("sd")
+                cells.append(Cell(words.fixed(found.get("mean")), f"sd {words.fixed(sd)}" if sd is not None else ""))
+        lines.append(Line(row, colour[row], "", cells))
+    caption = (
+        "Mean over replicates, with their standard deviation. Log loss and calibration error (15 bins of equal mass): lower "
+        "is better. User AUC: mean over users who have both labels, weighted by their rows; higher is better."
+    )
+    return Table(caption, ["row", *head], lines)
+
+
+def cohorts(run: Run, colour: Mapping[str, str]) -> Table | None:
+    """AUC of each cohort, where the results have any."""
+    pairs = [(u, c) for u in run.units for c in _cohort_names(run, u)]
+    if not pairs:
+        return None
+    lines = []
+    for row in run.rows:
+        found = [measures(run, row, u).get("cohorts", {}).get(c, {}) for u, c in pairs]
+        cells = [Cell(words.fixed(f.get("auc", {}).get("mean")), f"n {words.count(f.get('n'))}") for f in found]
+        lines.append(Line(row, colour[row], "", cells))
+    return Table("Test AUC of cohorts of the test rows.", ["row", *[f"{u}: {c.replace('_', ' ')}" for u, c in pairs]], lines)
+
+
+def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
+    """Every tested difference."""
+    found = run.results["comparisons"]
+    if not found:
+        return None
+    confidence = run.results["protocol"]["confidence"]
+    said = {"ahead": "better", "leaning": "undecided", "open": "undecided", "trailing": "undecided", "behind": "worse"}
+    lines = []
+    for c in found:
+        user = c["by_user"]
+        cells = [
+            Cell(c["baseline"]),
+            Cell(c["unit"]),
+            Cell(words.signed(c["difference"]), best=words.outcome(c, confidence) == "ahead"),
+            Cell(_span(c["low"], c["high"])),
+            Cell(_span(user["low"], user["high"]) if user else words.NONE),
+            Cell(words.p_value(c["p"])),
+            Cell(words.p_value(c["p_holm"])),
+            Cell(words.p_value(c["p_replicates"])),
+            Cell(said[words.outcome(c, confidence)]),
+        ]
+        lines.append(Line(c["row"], colour[c["row"]], "", cells))
+    caption = (
+        f"Paired differences of test AUC. Interval: {confidence * 100:g} %, bootstrap over test rows and replicates "
+        f"({run.results['protocol']['bootstrap']} resamples); by user: whole users are resampled; p: of that difference; p, "
+        "Holm: corrected for all lines of this table; p, replicates: paired t over replicates alone."
+    )
+    head = ["row", "baseline", "domain", "difference", "interval", "by user", "p", "p, Holm", "p, replicates", "verdict"]
+    return Table(caption, head, lines)
+
+
+def winners(run: Run) -> list[tuple[str, str, str, str, str]]:
+    """(row, unit, trial, validation value, options) of each winner."""
+    found = []
+    for row in run.rows:
+        for unit in run.units:
+            m = measures(run, row, unit)
+            options = ", ".join(f"{k} = {words.option(v)}" for k, v in sorted(m.get("options", {}).items()))
+            trial = words.NONE if m.get("trial") is None else str(m["trial"])
+            found.append((row, unit, trial, words.fixed(m.get("valid")), options or words.NONE))
+    return found
+
+
+def facts(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested facts as (dotted name, text)."""
+    if isinstance(value, Mapping):
+        return [pair for k, v in value.items() for pair in facts(v, f"{prefix}.{k}" if prefix else str(k))]
+    if isinstance(value, list | tuple):
+        return [(prefix, ", ".join(words.option(v) for v in value))]
+    return [(prefix, words.NONE if value is None else words.option(value))]
+
+
+def pretraining(run: Run) -> list[tuple[str, str]]:
+    """(variant, what it was) in words."""
+    found = []
+    for name, v in run.pretrain.items():
+        parts = []
+        if v.get("parameters") is not None:
+            parts.append(f"{words.count(v['parameters'])} parameters")
+        if v.get("curve"):
+            parts.append(f"{len(v['curve']) - 1} epochs")
+        if v.get("seconds") is not None:
+            parts.append(words.duration(v["seconds"]))
+        if v.get("rows_per_second") is not None:
+            parts.append(f"{words.count(v['rows_per_second'])} rows a second")
+        tried = v.get("trials")
+        if tried:
+            parts.append(f"{len(tried) if isinstance(tried, list) else tried} recipes tried")
+        recipe = ", ".join(f"{k} = {t}" for k, t in facts(v.get("recipe") or {}))
+        found.append((name, "; ".join(parts + ([f"recipe: {recipe}"] if recipe else []))))
+    return found
+
+
+def _auc(run: Run, row: str, unit: str) -> Cell:
+    auc = measures(run, row, unit).get("auc", {})
+    best = run.results["winners"].get(unit, {}).get("test") == row
+    return Cell(words.fixed(auc.get("mean")), _span(auc.get("low"), auc.get("high"), plain=True), best)
+
+
+def _span(low: float | None, high: float | None, plain: bool = False) -> str:
+    if low is None or high is None:
+        return words.NONE
+    write = words.fixed if plain else words.signed
+    return f"{write(low)} to {write(high)}"
+
+
+def _note(facts: Mapping[str, Any]) -> str:
+    parts = [facts["strategy"], facts["backbone"], *([f"prompt {facts['prompt']}"] if facts["prompt"] != "none" else [])]
+    if facts["baseline"]:
+        parts.append("baseline")
+    return " · ".join(parts)
+
+
+def _cohort_names(run: Run, unit: str) -> list[str]:
+    return list(dict.fromkeys(c for r in run.rows for c in measures(run, r, unit).get("cohorts", {})))

@@ -1,0 +1,202 @@
+"""Charts, one set of axes each, from plain numbers. A page lays panels side by side; equal ranges are the caller's business."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from raytune_rec.report.theme import GRID, INK, MUTED, PAPER, panel
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one colour. `mark` is the index of the point that is marked."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: str
+    mark: int | None = None
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A difference with its interval, on line `line` of a forest plot; a clear one is filled."""
+
+    line: float
+    mean: float
+    low: float
+    high: float
+    colour: str
+    clear: bool
+
+
+def forest(title: str, effects: Sequence[Effect], labels: Sequence[str], limits: Range) -> Figure:
+    """Differences of AUC around zero, one line for each label."""
+    height = 0.8 + 0.24 * max(len(labels), len(effects) * 0.75)
+    with panel(title, height) as (figure, axes):
+        axes.axvline(0, color=INK, linewidth=0.8)
+        for e in effects:
+            axes.plot([e.low, e.high], [e.line, e.line], color=e.colour, linewidth=1.6, solid_capstyle="round")
+            face = e.colour if e.clear else PAPER
+            axes.plot(e.mean, e.line, "o", markersize=5, color=e.colour, markerfacecolor=face, markeredgewidth=1.2)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.tick_params(axis="y", labelcolor=INK, length=0)
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+        axes.set_xlim(*limits)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(False, axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("difference in test AUC")
+    return figure
+
+
+def lines(title: str, series: Sequence[Series], x: str, y: str, limits: Range | None = None) -> Figure:
+    """Curves over whole numbers such as epochs."""
+    with panel(title) as (figure, axes):
+        for s in series:
+            axes.plot(s.x, s.y, color=s.colour, marker="." if len(s.x) < 3 else None)
+            if s.mark is not None and s.mark < len(s.x):
+                axes.plot(
+                    s.x[s.mark], s.y[s.mark], "o", color=s.colour, markersize=4.5, markeredgecolor=PAPER, markeredgewidth=0.8
+                )
+        _frame(axes, x, y, limits)
+    return figure
+
+
+def history(title: str, series: Sequence[Series], higher: bool, y: str, limits: Range) -> Figure:
+    """Value of each trial as a dot, the best so far as a step line; dots outside `limits` stand at the edge."""
+    with panel(title) as (figure, axes):
+        for s in series:
+            _dots(axes, s, limits)
+            best = (np.maximum if higher else np.minimum).accumulate(np.asarray(s.y, dtype=float))
+            axes.step(s.x, best, where="post", color=s.colour, linewidth=1.5)
+        _frame(axes, "trial", y, limits)
+    return figure
+
+
+def effect(title: str, series: Sequence[Series], x: str, y: str, logarithmic: bool, limits: Range) -> Figure:
+    """Value against an option, each trial a dot, with the median of groups of equal size."""
+    with panel(title, height=2.0) as (figure, axes):
+        for s in series:
+            _dots(axes, s, limits)
+            centre, median = binned(s.x, s.y)
+            axes.plot(centre, np.clip(median, *limits), color=s.colour, linewidth=1.5)
+        if logarithmic:
+            _logarithmic(axes)
+        axes.set_ylim(*_padded(limits))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+    return figure
+
+
+def shares(title: str, names: Sequence[str], means: Sequence[float], parts: Sequence[Sequence[float]], colour: str) -> Figure:
+    """Bars of shares with a dot for each part of the mean."""
+    with panel(title, height=0.75 + 0.2 * len(names)) as (figure, axes):
+        at = range(len(names))
+        axes.barh(at, means, height=0.62, color=colour, alpha=0.55)
+        for line, values in zip(at, parts, strict=True):
+            axes.plot(values, [line] * len(values), "o", color=colour, markersize=3)
+        _bars(axes, names, "share of the importance")
+        axes.set_xlim(0, 1)
+    return figure
+
+
+def bars(
+    title: str, names: Sequence[str], values: Sequence[float], texts: Sequence[str], colours: Sequence[str], x: str
+) -> Figure:
+    """Bars with their values written behind them; logarithmic where they span more than a hundredfold."""
+    with panel(title, height=0.75 + 0.21 * len(names)) as (figure, axes):
+        positive = [v for v in values if v > 0]
+        logarithmic = bool(positive) and max(positive) / min(positive) > 100
+        floor = min(positive) / 3 if logarithmic else 0.0
+        axes.barh(
+            range(len(names)), [max(v, floor) if v > 0 else floor for v in values], height=0.62, color=list(colours), alpha=0.8
+        )
+        for line, (value, text) in enumerate(zip(values, texts, strict=True)):
+            axes.annotate(
+                text, (max(value, floor), line), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5, color=MUTED
+            )
+        top = max(positive, default=1.0)
+        if logarithmic:
+            _logarithmic(axes)
+            axes.set_xlim(floor, top * (top / floor) ** 0.45)
+        else:
+            axes.set_xlim(0, top * 1.4)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+        _bars(axes, names, x)
+    return figure
+
+
+def binned(x: Sequence[float], y: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Medians of x and y over groups of neighbours in x of nearly equal size: at least 3 points a group, 10 groups at most."""
+    order = np.argsort(np.asarray(x, dtype=float), kind="stable")
+    groups = np.array_split(order, int(np.clip(len(order) // 3, 1, 10)))
+    pairs = [(np.median(np.asarray(x)[g]), np.median(np.asarray(y)[g])) for g in groups if len(g)]
+    return np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
+
+
+def sensible(values: Sequence[float], higher: bool) -> Range:
+    """A range that shows the good values apart: all of them, less those far on the bad side."""
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
+        return 0.0, 1.0
+    sign = 1.0 if higher else -1.0
+    good = finite * sign
+    best, middle = good.max(), float(np.median(good))
+    worst = max(good.min(), middle - 2.5 * max(best - middle, 1e-4))
+    low, high = sorted((worst * sign, best * sign))
+    return (low, high) if high > low else (low - 1e-3, high + 1e-3)
+
+
+def _dots(axes: Any, s: Series, limits: Range) -> None:
+    y = np.asarray(s.y, dtype=float)
+    x = np.asarray(s.x, dtype=float)
+    inside = (y >= limits[0]) & (y <= limits[1])
+    axes.plot(x[inside], y[inside], "o", color=s.colour, markersize=3, alpha=0.45, markeredgewidth=0)
+    axes.plot(x[~inside], np.clip(y[~inside], *limits), "v", color=s.colour, markersize=3, alpha=0.35, markeredgewidth=0)
+    if s.mark is not None and s.mark < len(x):
+        axes.plot(
+            x[s.mark], np.clip(y[s.mark], *limits), "o", color=s.colour, markersize=6, markerfacecolor="none", markeredgewidth=1.2
+        )
+
+
+def _frame(axes: Any, x: str, y: str, limits: Range | None) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    if limits:
+        axes.set_ylim(*_padded(limits))
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def _logarithmic(axes: Any) -> None:
+    """Decades written as plain numbers."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _padded(limits: Range) -> Range:
+    margin = 0.06 * (limits[1] - limits[0])
+    return limits[0] - margin, limits[1] + margin
+
+
+def _bars(axes: Any, names: Sequence[str], x: str) -> None:
+    axes.yaxis.set_major_locator(FixedLocator(list(range(len(names)))))
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", labelcolor=INK, length=0)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(False, axis="y")
+    axes.grid(True, axis="x", color=GRID)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(x)

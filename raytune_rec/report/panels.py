@@ -1,0 +1,249 @@
+"""The page's groups of charts: which panels there are, what they show, and how that reads in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from raytune_rec.report import charts, words
+from raytune_rec.report.charts import Series
+from raytune_rec.report.importance import importance, is_number, wide
+from raytune_rec.report.run import Run, Trial, number
+from raytune_rec.report.theme import colours, svg
+
+Colours = Mapping[str, str]
+DISTINCT = 8
+"""Values of an option below which its effect is not drawn."""
+LARGE = 8
+"""Options with the largest importance that a panel shows."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Panels side by side under one caption. `key` is (name, colour)."""
+
+    caption: str
+    panels: Sequence[Markup]
+    key: Sequence[tuple[str, str]] = ()
+    name: str = ""
+
+
+def row_colours(run: Run) -> dict[str, str]:
+    return colours(run.claims, run.rows)
+
+
+def forest(run: Run, colour: Colours) -> Group | None:
+    """Differences to the baselines, one panel for each unit and one for their mean."""
+    found = run.results["comparisons"]
+    if not found:
+        return None
+    confidence = run.results["protocol"]["confidence"]
+    rows, baselines = (list(dict.fromkeys(c[k] for c in found)) for k in ("row", "baseline"))
+    ends = [v for c in found for v in (c["low"], c["high"]) if v is not None] or [-0.01, 0.01]
+    margin = 0.05 * (max(*ends, 0.0) - min(*ends, 0.0))
+    panels = []
+    for unit in dict.fromkeys(c["unit"] for c in found):
+        here = [c for c in found if c["unit"] == unit and c["low"] is not None]
+        effects = [
+            charts.Effect(
+                line=baselines.index(c["baseline"]) + (rows.index(c["row"]) - (len(rows) - 1) / 2) * 0.7 / len(rows),
+                mean=c["difference"],
+                low=c["low"],
+                high=c["high"],
+                colour=colour[c["row"]],
+                clear=words.outcome(c, confidence) in ("ahead", "behind"),
+            )
+            for c in here
+        ]
+        figure = charts.forest(unit, effects, baselines, (min(*ends, 0.0) - margin, max(*ends, 0.0) + margin))
+        said = "; ".join(f"{c['row']} minus {c['baseline']} {words.signed(c['difference'])}" for c in here)
+        panels.append(svg(figure, f"Differences in test AUC {words.place(unit)}: {said}."))
+    caption = (
+        f"Test AUC of {words.listed(rows)} minus that of each baseline, with {confidence * 100:g} % intervals over test rows "
+        "and replicates. Right of zero is better. A filled dot stands after correction for the number of comparisons, a "
+        "hollow one does not."
+    )
+    return Group(caption, panels, _key(colour, rows))
+
+
+def learning(run: Run, colour: Colours) -> Group | None:
+    """Validation curve of each row's winning trial, one panel for each unit."""
+    panels, shown = [], set()
+    for unit in run.units:
+        chosen = {r: t for r in run.rows if (t := run.winner(r, unit)) and t.curve}
+        if not chosen:
+            continue
+        series = [Series(range(len(t.curve)), t.curve, colour[r], t.best_epoch) for r, t in chosen.items()]
+        limits = charts.sensible([v for t in chosen.values() for v in t.curve], run.higher)
+        said = "; ".join(f"{r} best {words.fixed(t.value)} at epoch {t.best_epoch}" for r, t in chosen.items())
+        panels.append(
+            svg(
+                charts.lines(unit, series, "epoch", f"validation {run.metric_title}", limits),
+                f"Learning curves in {unit}: {said}.",
+            )
+        )
+        shown |= set(chosen)
+    if not panels:
+        return None
+    caption = (
+        f"Validation {run.metric_title} of each row's winning trial by epoch; epoch 0 is the model before its first step, the "
+        "dot is the epoch that is kept. Curves that start far below are cut by the frame."
+    )
+    return Group(caption, panels, _key(colour, [r for r in run.rows if r in shown]))
+
+
+def pretraining(run: Run) -> Group | None:
+    """Validation curve and loss of each pre-training."""
+    variants = {name: v for name, v in run.pretrain.items() if v.get("curve")}
+    if not variants:
+        return None
+    colour = colours([], list(variants))
+    curves = {name: [number(x) for x in v["curve"]] for name, v in variants.items()}
+    series = [Series(range(len(c)), c, colour[name]) for name, c in curves.items()]
+    limits = charts.sensible([x for c in curves.values() for x in c], run.higher)
+    said = "; ".join(f"{name} ends at {words.fixed(c[-1])} after {len(c) - 1} epochs" for name, c in curves.items())
+    panels = [
+        svg(
+            charts.lines("validation", series, "epoch", f"validation {run.metric_title}", limits),
+            f"Pre-training, validation {run.metric_title}: {said}.",
+        )
+    ]
+    losses = {name: [number(x) for x in v.get("losses") or ()] for name, v in variants.items()}
+    if any(losses.values()):
+        series = [Series(range(1, len(c) + 1), c, colour[name]) for name, c in losses.items() if c]
+        said = "; ".join(f"{name} from {words.fixed(c[0])} to {words.fixed(c[-1])}" for name, c in losses.items() if c)
+        panels.append(svg(charts.lines("training", series, "epoch", "mean training loss"), f"Pre-training loss: {said}."))
+    caption = f"Pre-training on all domains: validation {run.metric_title} and mean training loss by epoch."
+    return Group(caption, panels, _key(colour, list(variants)))
+
+
+def search(run: Run, colour: Colours) -> Group | None:
+    """Value by trial with the best so far, one panel for each unit."""
+    panels, shown = [], set()
+    for unit in run.units:
+        chosen = {r: trials for r in run.rows if (trials := run.searched(r, unit))}
+        if not chosen:
+            continue
+        values = [t.value for trials in chosen.values() for t in trials]
+        series = [Series([t.number for t in trials], [t.value for t in trials], colour[r]) for r, trials in chosen.items()]
+        best = max if run.higher else min
+        said = "; ".join(f"{r} best {best(t.value for t in trials):.4f} of {len(trials)} trials" for r, trials in chosen.items())
+        figure = charts.history(unit, series, run.higher, f"validation {run.metric_title}", charts.sensible(values, run.higher))
+        panels.append(svg(figure, f"Search in {unit}: {said}."))
+        shown |= set(chosen)
+    if not panels:
+        return None
+    caption = (
+        f"Best validation {run.metric_title} of every trial (dots) and the best so far (lines). Dots below the frame stand at "
+        f"its edge as triangles.{_unfinished(run)}"
+    )
+    return Group(caption, panels, _key(colour, [r for r in run.rows if r in shown]))
+
+
+def importances(run: Run, colour: Colours) -> Group | None:
+    """Hyperparameter importance, one panel for each searched row."""
+    panels = []
+    for row in run.rows:
+        units = [found for u in run.units if (found := importance(run.searched(row, u), run.higher))]
+        names = {n for found in units for n in found}
+        mean = {n: sum(found.get(n, 0.0) for found in units) / len(units) for n in names}
+        top = sorted(names, key=lambda n: (-mean[n], n))[:LARGE]
+        if not top:
+            continue
+        parts = [[found[n] for found in units if n in found] for n in top]
+        figure = charts.shares(row, [short(n, names) for n in top], [mean[n] for n in top], parts, colour[row])
+        panels.append(svg(figure, f"Importance in {row}: " + "; ".join(f"{n} {mean[n]:.0%}" for n in top) + "."))
+    if not panels:
+        return None
+    caption = (
+        "Share of each searched option in what sets the better quarter of a row's trials apart (PED-ANOVA); bars are means "
+        f"over domains, dots single domains, the {LARGE} largest are shown. With few trials this is a hint, not a finding."
+    )
+    return Group(caption, panels)
+
+
+def effects(run: Run, colour: Colours) -> list[Group]:
+    """Value against every numeric option with enough distinct values among the rows that have a prompt; the prompt's own
+    options first."""
+    rows = [r for r in run.rows if run.results["rows"][r]["prompt"] != "none"]
+    trials = [t for t in run.searched() if t.row in rows]
+    values: dict[str, set[float]] = {}
+    for t in trials:
+        for name, value in t.options.items():
+            if is_number(value):
+                values.setdefault(name, set()).add(float(value))
+    chosen = [n for n, v in values.items() if len(v) >= DISTINCT]
+    chosen.sort(key=lambda n: (not n.startswith("prompt."), n))
+    return [_effect(run, name, trials, wide(list(values[name])), set(values), colour) for name in chosen]
+
+
+def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, names: set[str], colour: Colours) -> Group:
+    panels = []
+    for unit in run.units:
+        series, said = [], []
+        for row in run.rows:
+            points = [t for t in trials if (t.row, t.unit) == (row, unit) and is_number(t.options.get(name, ""))]
+            if not points:
+                continue
+            winner = run.winner(row, unit)
+            mark = next((i for i, t in enumerate(points) if winner is not None and t.number == winner.number), None)
+            series.append(Series([float(t.options[name]) for t in points], [t.value for t in points], colour[row], mark))
+            if mark is not None:
+                said.append(f"{row} does best at {words.option(points[mark].options[name])}")
+        if not series:
+            continue
+        limits = charts.sensible([y for s in series for y in s.y], run.higher)
+        figure = charts.effect(unit, series, short(name, names), f"validation {run.metric_title}", logarithmic, limits)
+        panels.append(svg(figure, f"Effect of {name} in {unit}: {'; '.join(said) or 'no winner'}."))
+    rows = [r for r in run.rows if any(t.row == r and name in t.options for t in trials)]
+    caption = f"Each dot is a trial, the line joins medians of neighbouring trials, the ring is the winner. Option {name}."
+    return Group(caption, panels, _key(colour, rows), name)
+
+
+def costs(run: Run, colour: Colours) -> Group | None:
+    """Tuned parameters and time of each row."""
+    rows = [(r, run.results["rows"][r]) for r in run.rows]
+    if not rows:
+        return None
+    names, shades = [r for r, _ in rows], [colour[r] for r, _ in rows]
+    tuned = [float(f["tuned_parameters"]) for _, f in rows]
+    tuned_text = [f"{words.count(f['tuned_parameters'])} ({words.percent(f['tuned_share'])})" for _, f in rows]
+    each = [f["seconds"] / f["trials"] if f["trials"] else 0.0 for _, f in rows]
+    each_text = [words.duration(s) if f["trials"] else "no search" for s, (_, f) in zip(each, rows, strict=True)]
+    panels = [
+        svg(
+            charts.bars("tuned parameters", names, tuned, tuned_text, shades, "parameters"),
+            "Tuned parameters: " + "; ".join(f"{n} {t}" for n, t in zip(names, tuned_text, strict=True)) + ".",
+        ),
+        svg(
+            charts.bars("time of a trial", names, each, each_text, shades, "seconds"),
+            "Seconds of a trial: " + "; ".join(f"{n} {t}" for n, t in zip(names, each_text, strict=True)) + ".",
+        ),
+    ]
+    total = words.duration(run.results["costs"]["seconds"])
+    caption = (
+        "What each row trains, in numbers and as a share of the backbone, and the mean wall clock of one of its trials, as "
+        f"its share of the pack it ran in. All searches together took {total} of process time for "
+        f"{words.count(run.results['costs']['trials'])} trials."
+    )
+    return Group(caption, panels)
+
+
+def _key(colour: Colours, names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(n, colour[n]) for n in names]
+
+
+def short(name: str, names: set[str]) -> str:
+    """An option's name without its section, where no other option ends alike."""
+    tail = name.partition(".")[2] or name
+    return tail if sum(n.partition(".")[2] == tail for n in names) < 2 else name
+
+
+def _unfinished(run: Run) -> str:
+    failed = sum(t.state == "failed" or (t.state == "complete" and not math.isfinite(t.value)) for t in run.trials)
+    pruned = sum(t.state == "pruned" for t in run.trials)
+    parts = [f"{n} {word}" for n, word in ((failed, "failed"), (pruned, "were pruned")) if n]
+    return f" Of {len(run.trials)} trials {words.listed(parts)} and are not shown." if parts else ""

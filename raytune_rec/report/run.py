@@ -1,0 +1,162 @@
+"""A run folder as the report reads it. Only `results.json` and `job.toml` must be there; what else is missing is left out."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from raytune_rec.artifacts.files import read_json
+from raytune_rec.errors import ArtifactError
+from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.evaluation.results import FORMAT
+from raytune_rec.schema import Scalar
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One line of `trials.json`. `curve[0]` is the validation metric before training; a value that was not finite is NaN."""
+
+    row: str
+    unit: str
+    number: int
+    state: str
+    value: float
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    best_epoch: int = 0
+    epochs: int = 0
+    curve: tuple[float, ...] = ()
+    losses: tuple[float, ...] = ()
+    seconds: float = 0.0
+    parameters: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return self.state == "complete" and math.isfinite(self.value)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything the report is made of.
+
+    Args:
+        folder: of the run. job: text of `job.toml`. results: of `results.json`.
+        trials: all of the search. pretrain: variant -> its facts. backbones: facts of each backbone folder.
+    """
+
+    folder: Path
+    job: str
+    results: Mapping[str, Any]
+    trials: tuple[Trial, ...] = ()
+    pretrain: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    backbones: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def rows(self) -> list[str]:
+        return list(self.results.get("row_order") or self.results["rows"])
+
+    @property
+    def units(self) -> list[str]:
+        return list(self.results.get("unit_order") or self.results["units"])
+
+    @property
+    def metric(self) -> str:
+        return str(self.results["protocol"].get("metric", "auc"))
+
+    @property
+    def metric_title(self) -> str:
+        """The validation metric as a person writes it."""
+        return {"auc": "AUC", "logloss": "log loss"}.get(self.metric, self.metric.replace("_", " "))
+
+    @property
+    def higher(self) -> bool:
+        """Whether a higher validation value is better."""
+        return self.metric not in METRICS or METRICS[self.metric].higher
+
+    @property
+    def claims(self) -> list[str]:
+        return [r for r in self.rows if self.results["rows"][r].get("claims")]
+
+    @property
+    def title(self) -> str:
+        try:
+            job = tomllib.loads(self.job)
+        except tomllib.TOMLDecodeError:
+            return self.folder.name
+        return str(job.get("title") or job.get("name") or self.folder.name)
+
+    def searched(self, row: str | None = None, unit: str | None = None) -> list[Trial]:
+        """Complete trials, in order of their number."""
+        chosen = [t for t in self.trials if t.complete and row in (None, t.row) and unit in (None, t.unit)]
+        return sorted(chosen, key=lambda t: t.number)
+
+    def winner(self, row: str, unit: str) -> Trial | None:
+        number = self.results["rows"][row]["units"].get(unit, {}).get("trial")
+        return next((t for t in self.trials if (t.row, t.unit, t.number) == (row, unit, number)), None)
+
+
+def read(folder: Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        ArtifactError: `results.json` or `job.toml` is missing, or a file is damaged or of an unknown format.
+    """
+    folder = Path(folder)
+    results = read_json(folder / "results.json")
+    found = results.get("format") if isinstance(results, dict) else None
+    if found != FORMAT:
+        raise ArtifactError(f"{folder / 'results.json'}: format {found!r}; this version reads {FORMAT}. Run `evaluate` again.")
+    try:
+        job = (folder / "job.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{folder / 'job.toml'}: cannot be read ({error}); it is written by `run`.") from None
+    return Run(
+        folder=folder,
+        job=job,
+        results=results,
+        trials=read_trials(folder),
+        pretrain=_optional(folder / "pretrain.json", {}),
+        backbones=tuple(read_json(p) for p in sorted(folder.glob("backbones/*/backbone.json"))),
+    )
+
+
+def read_trials(folder: Path) -> tuple[Trial, ...]:
+    """All trials of a run; none where `trials.json` is missing.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    path = Path(folder) / "trials.json"
+    try:
+        return tuple(_trial(t) for t in _optional(path, []))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(f"{path}: not a list of trials ({error!r}); run `tune` again.") from None
+
+
+def _optional(path: Path, default: Any) -> Any:
+    return read_json(path) if path.exists() else default
+
+
+def _trial(t: Mapping[str, Any]) -> Trial:
+    return Trial(
+        row=str(t["row"]),
+        unit=str(t["unit"]),
+        number=int(t["number"]),
+        state=str(t["state"]).lower(),
+        value=number(t.get("value")),
+        options=dict(t.get("options") or {}),
+        best_epoch=int(t.get("best_epoch") or 0),
+        epochs=int(t.get("epochs") or 0),
+        curve=tuple(number(v) for v in t.get("curve") or ()),
+        losses=tuple(number(v) for v in t.get("losses") or ()),
+        seconds=float(t.get("seconds") or 0),
+        parameters=int(t.get("parameters") or 0),
+    )
+
+
+def number(value: Any) -> float:
+    """A JSON number; null, which stands for what was not finite, is NaN."""
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,78 @@
+"""TensorBoard's view of the search: the best trials of each unit as runs, and one HParams table over them.
+
+tensorboard/                          the HParams experiment: every option of any run, and the final metric
+tensorboard/<unit>/01-<row>-<trial>/  validation metric and training loss by epoch, the trial's options and final value
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch.utils.tensorboard.summary import hparams
+from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
+
+from raytune_rec.report.run import Trial, read_trials
+from raytune_rec.schema import Scalar
+
+BEST = 20
+"""Trials of a unit that become runs."""
+FINAL = "final/validation"
+
+
+def write(run: Path) -> None:
+    """Write `tensorboard/` into a run folder, in place of what an earlier call wrote there. Reads `trials.json` alone.
+
+    Args:
+        run: the folder. Without `trials.json` nothing is written.
+
+    Raises:
+        ArtifactError: `trials.json` is damaged.
+    """
+    trials = [t for t in read_trials(run) if t.complete]
+    folder = Path(run) / "tensorboard"
+    for old in folder.rglob("events.out.tfevents.*"):
+        old.unlink()
+    if not trials:
+        return
+    chosen = {unit: best([t for t in trials if t.unit == unit]) for unit in dict.fromkeys(t.unit for t in trials)}
+    options = {k: v for shown in chosen.values() for t in shown for k, v in _options(t).items()}
+    _experiment(folder, options)
+    for unit, shown in chosen.items():
+        for place, t in enumerate(shown, start=1):
+            _run(folder / unit / f"{place:02d}-{t.row}-{t.number}", t)
+
+
+def best(trials: Sequence[Trial], count: int = BEST) -> list[Trial]:
+    """The best trials first. Whether higher is better shows in the curves: a trial's value is the best point of its own."""
+    curves = [(t, [v for v in t.curve if math.isfinite(v)]) for t in trials]
+    up = sum(abs(t.value - max(c)) < abs(t.value - min(c)) for t, c in curves if c)
+    down = sum(abs(t.value - max(c)) > abs(t.value - min(c)) for t, c in curves if c)
+    return sorted(trials, key=lambda t: (-t.value if up >= down else t.value, t.row, t.number))[:count]
+
+
+def _options(t: Trial) -> dict[str, Scalar]:
+    return {"row": t.row, "unit": t.unit, **t.options}
+
+
+def _experiment(folder: Path, options: Mapping[str, Scalar]) -> None:
+    """One description of all columns at the root; a description in each run would show the options of one of them only."""
+    experiment, _, _ = hparams(dict(options), {FINAL: 0.0})
+    writer = FileWriter(str(folder))
+    writer.add_summary(experiment)
+    writer.close()
+
+
+def _run(folder: Path, t: Trial) -> None:
+    with SummaryWriter(str(folder)) as writer:
+        for epoch, value in enumerate(t.curve):
+            if math.isfinite(value):
+                writer.add_scalar("validation", value, epoch)
+        for epoch, loss in enumerate(t.losses, start=1):
+            if math.isfinite(loss):
+                writer.add_scalar("training/loss", loss, epoch)
+        writer.add_scalar(FINAL, t.value, t.best_epoch)
+        _, start, end = hparams(_options(t), {FINAL: t.value})
+        for summary in (start, end):
+            writer._get_file_writer().add_summary(summary)

@@ -1,0 +1,95 @@
+"""One look for all charts: colours that hold on light and dark paper, and SVG that takes its text colour from the page."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#0a0b0c", "#7a7b7c", "#d1d2d3", "#fdfcfb"
+_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "var(--paper)"}
+"""Stand-ins that become variables of the page, so that a chart follows its light or dark theme."""
+
+PALETTE = ("#2f6fd0", "#d9772b", "#1e9a84", "#b0559f", "#8a8f2e", "#d1495b", "#3d9fc4", "#9a6b4b", "#6b63c9", "#7b8794")
+"""Of middle lightness. Order: claiming rows come first."""
+
+_STYLE: Any = {
+    "axes.edgecolor": MUTED,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 8.5,
+    "axes.linewidth": 0.6,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "figure.facecolor": "none",
+    "font.size": 8.5,
+    "grid.color": GRID,
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.4,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "raytune_rec",
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "xtick.labelsize": 8,
+    "xtick.major.size": 2.5,
+    "xtick.major.width": 0.6,
+    "xtick.minor.size": 0,
+    "ytick.color": MUTED,
+    "ytick.labelsize": 8,
+    "ytick.major.size": 2.5,
+    "ytick.major.width": 0.6,
+    "ytick.minor.size": 0,
+}
+
+
+def colours(first: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """A colour for each name, those in `first` before the others."""
+    order = [*[n for n in names if n in first], *[n for n in names if n not in first]]
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(order)}
+
+
+@contextmanager
+def panel(title: str = "", height: float = 2.15, width: float = 3.2) -> Iterator[tuple[Figure, Any]]:
+    """A figure of one set of axes in the common style; sizes in inches."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots()
+        if title:
+            axes.set_title(title)
+        yield figure, axes
+
+
+def svg(figure: Figure, alt: str) -> Markup:
+    """The figure as inline SVG with a text for those who cannot see it. Equal figures give equal bytes."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)  # it would speak to the whole page
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    key = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()  # several charts share a page, ids must not meet
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
+    text = re.sub(r'href="#([^"]+)"', rf'href="#{key}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", text)
+    for stand_in, variable in _VARIABLES.items():
+        text = text.replace(stand_in, variable)
+    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1))

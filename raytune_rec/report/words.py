@@ -1,0 +1,199 @@
+"""Numbers as text, and the verdict in plain sentences. It says what the tests allow and no more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from raytune_rec.evaluation.comparisons import MEAN
+from raytune_rec.report.run import Run
+
+Outcome = Literal["ahead", "leaning", "open", "trailing", "behind"]
+NONE = "\N{EN DASH}"
+
+
+def fixed(value: float | None, digits: int = 4) -> str:
+    return NONE if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 4) -> str:
+    """With its sign; a minus is a real minus, as wide as the plus."""
+    return NONE if value is None else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def p_value(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def count(value: float | None) -> str:
+    """Thousands are parted by a narrow space that does not break."""
+    return NONE if value is None else f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def percent(share: float | None) -> str:
+    if share is None:
+        return NONE
+    return "0 %" if share == 0 else f"{100 * share:.3g} %"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return NONE
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def option(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    return f"{', '.join(names[:-1])} {last} {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def place(unit: str) -> str:
+    return "on average over domains" if unit == MEAN else f"in {unit}"
+
+
+def outcome(comparison: Mapping[str, Any], confidence: float) -> Outcome:
+    """`ahead`: the interval is above zero and so it stays after correction; `leaning`: above zero before correction only;
+    `behind`: below zero after correction; `open`: none of these."""
+    low, high, p = comparison["low"], comparison["high"], comparison["p_holm"]
+    if low is None or high is None or p is None:
+        return "open"
+    if low > 0:
+        return "ahead" if p < 1 - confidence else "leaning"
+    if high < 0:
+        return "behind" if p < 1 - confidence else "trailing"
+    return "open"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the run shows.
+
+    Args:
+        headline: one sentence. points: (lead-in, sentences).
+    """
+
+    headline: str
+    points: Sequence[tuple[str, str]]
+
+
+def verdict(run: Run) -> Verdict:
+    """What the run shows, for the claiming row that validation likes best."""
+    lead = leader(run)
+    found = [c for c in run.results["comparisons"] if c["row"] == lead]
+    if lead is None or not found:
+        return Verdict(_untested(run), [])
+    units = list(dict.fromkeys(c["unit"] for c in found))
+    points = [(_capital(place(u)), _against_strongest(run, found, u)) for u in units]
+    if beyond := _beyond_linear(run, found):
+        points.append(("Beyond the linear part", beyond))
+    points.append(("How sure", _how_sure(run)))
+    return Verdict(_headline(run, lead, found, units), points)
+
+
+def leader(run: Run) -> str | None:
+    """The claiming row with the best mean validation value, so that the test rows do not choose whom the verdict is about."""
+    values = {r: run.results["rows"][r].get(MEAN, {}).get("valid") for r in run.claims}
+    known = {r: v if run.higher else -v for r, v in values.items() if v is not None}
+    return max(known, key=lambda r: known[r]) if known else next(iter(run.claims), None)
+
+
+def _untested(run: Run) -> str:
+    best = run.results["winners"].get(MEAN, {}).get("test")
+    if best is None:
+        return "No row has a test value in every domain, so there is no best one."
+    return f"{best} has the highest mean test AUC. No row claims to be better than another, so no difference was tested."
+
+
+def _headline(run: Run, lead: str, found: Sequence[Mapping[str, Any]], units: Sequence[str]) -> str:
+    groups: dict[str, list[str]] = {}
+    for unit in [u for u in units if u != MEAN] or units:
+        groups.setdefault(_standing(run, [c for c in found if c["unit"] == unit]), []).append(unit)
+    return f"{lead} is {listed([f'{said} in {listed(names)}' for said, names in groups.items()], last='but')}."
+
+
+def _standing(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
+    confidence = run.results["protocol"]["confidence"]
+    outcomes = {c["baseline"]: outcome(c, confidence) for c in found}
+    ahead = [b for b, o in outcomes.items() if o == "ahead"]
+    behind = [b for b, o in outcomes.items() if o == "behind"]
+    undecided = [b for b, o in outcomes.items() if o in ("leaning", "open", "trailing")]
+    if len(ahead) == len(outcomes):
+        return f"better than all {len(ahead)} baselines" if len(ahead) > 1 else f"better than {ahead[0]}"
+    parts = [f"better than {len(ahead)} of {len(outcomes)} baselines"] if ahead else []
+    if undecided:
+        all_of_them = len(undecided) == len(outcomes) > 2
+        parts.append(f"not clearly different from {'any baseline' if all_of_them else listed(undecided, 'or')}")
+    return listed(parts + ([f"worse than {listed(behind)}"] if behind else []))
+
+
+def _against_strongest(run: Run, found: Sequence[Mapping[str, Any]], unit: str) -> str:
+    rows = run.results["rows"]
+
+    def level(name: str) -> float | None:
+        measures = rows[name].get(MEAN) if unit == MEAN else rows[name]["units"].get(unit)
+        return measures["auc"]["mean"] if measures else None
+
+    here = [c for c in found if c["unit"] == unit]
+    strongest = max(here, key=lambda c: level(c["baseline"]) or 0.0)
+    return (
+        f"{strongest['row']} has AUC {fixed(level(strongest['row']))}, the strongest baseline {strongest['baseline']} "
+        f"{fixed(level(strongest['baseline']))}: {difference(run, strongest)}"
+    )
+
+
+def difference(run: Run, c: Mapping[str, Any]) -> str:
+    """A comparison in words, with its interval."""
+    confidence = run.results["protocol"]["confidence"]
+    number = f"{signed(c['difference'])} ({confidence * 100:g} % interval {signed(c['low'])} to {signed(c['high'])})"
+    unsure = f"does not stand after correction for {len(run.results['comparisons'])} comparisons"
+    said = {
+        "ahead": "a clear gain",
+        "leaning": f"a gain that {unsure}",
+        "trailing": f"a loss that {unsure}",
+        "open": "no clear difference",
+        "behind": "a clear loss",
+    }
+    return f"{number}, {said[outcome(c, confidence)]}."
+
+
+def linear_rows(run: Run) -> list[str]:
+    """Rows that train a linear part and no prompt: what a prompt has to add to."""
+    rows = run.results["rows"]
+    return [r for r in run.rows if rows[r]["backbone"] == "linear" or rows[r]["strategy"].partition(":")[2] == "linear"]
+
+
+def _beyond_linear(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
+    sentences = []
+    for baseline in linear_rows(run):
+        here = {c["unit"]: c for c in found if c["baseline"] == baseline}
+        if MEAN in here:
+            parts = listed([f"{signed(c['difference'])} in {u}" for u, c in here.items() if u != MEAN])
+            sentences.append(f"Against {baseline}, {place(MEAN)}: {difference(run, here[MEAN])} Domain by domain: {parts}.")
+        else:
+            sentences += [f"Against {baseline} in {u}: {difference(run, c)}" for u, c in here.items()]
+    return " ".join(sentences)
+
+
+def _how_sure(run: Run) -> str:
+    p = run.results["protocol"]
+    replicates = max((len(m["auc"]["replicates"]) for r in run.results["rows"].values() for m in r["units"].values()), default=0)
+    rows = listed([f"{count(n)} in {u}" for u, n in ((u, p["rows"].get(u)) for u in run.units)])
+    trained = f"{replicates} replicates of each trained row" if replicates != 1 else "One run of each row"
+    return (
+        f"{trained}; test rows: {rows}. Differences are paired on the same rows, intervals cover both rows and replicates, and "
+        f"p-values are corrected for all {len(run.results['comparisons'])} comparisons (Holm). Validation chose every winner; "
+        "the test rows were used once."
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,60 @@
+"""What the stages of one run share: the job, the folder, and what earlier stages left there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from raytune_rec.components import component, options_of
+from raytune_rec.config import Job
+from raytune_rec.data.sources.base import Source
+from raytune_rec.data.store import Store
+
+
+@dataclass
+class Context:
+    """One run.
+
+    Args:
+        job: of the run.
+        folder: of the run, absolute.
+        say: shows a line to the user.
+        backbones: variant -> folder of its artifact; known once `pretrain` is done.
+    """
+
+    job: Job
+    folder: Path
+    say: Callable[[str], None]
+    backbones: Mapping[str, Path]
+
+    @property
+    def store_path(self) -> Path:
+        return self.folder / "data"
+
+    @cached_property
+    def store(self) -> Store:
+        return Store.open(self.store_path)
+
+    @property
+    def own(self) -> list[Path]:
+        """Folders of the user's own components."""
+        return [Path(f) for f in self.job.components]
+
+    @cached_property
+    def source(self) -> Source:
+        data = self.job.data
+        made: Source = component("data.sources", data.source, self.own)(
+            options_of("data.sources", data.source, data.options, self.own)
+        )
+        return made
+
+    def winner_folder(self, row: str, unit: str) -> Path:
+        return self.folder / "winners" / row / unit
+
+    def connect(self) -> None:
+        """Connect to Ray. It takes seconds to load, so only where something must be trained."""
+        from raytune_rec.tuning.cluster import connect
+
+        connect(self.job.tune.threads)

@@ -1,0 +1,177 @@
+"""Train the winners again with replicates, and write one artifact for each domain. Validation chooses, always."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raytune_rec.artifacts import backbone as backbone_artifact
+from raytune_rec.artifacts import prompt as prompt_artifact
+from raytune_rec.artifacts import weights
+from raytune_rec.artifacts.files import read_json, write_json
+from raytune_rec.artifacts.prompt import PromptFacts, StrategyFacts
+from raytune_rec.artifacts.versions import versions
+from raytune_rec.config import Job
+from raytune_rec.errors import JobError, RunFailed
+from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.schema import Lane, Pack
+from raytune_rec.scoring.scorer import parts_of
+from raytune_rec.scoring.tuned import cut, tables
+from raytune_rec.stages.context import Context
+from raytune_rec.training.assemble import Parts
+from raytune_rec.training.build import rows_of
+from raytune_rec.training.settings import Settings, row_of, settings
+from raytune_rec.tuning import engine
+from raytune_rec.tuning.folder import PackFolder
+from raytune_rec.tuning.packing import pack_name
+from raytune_rec.tuning.planner import FixedPlanner
+from raytune_rec.tuning.studies import Winner, winners
+
+FORMAT = 1
+
+
+def inputs(context: Context) -> dict[str, Any]:
+    job = context.job
+    chosen = {f"{row}/{unit}": w.trial for (row, unit), w in _winners(context).items()}
+    return {"replicates": job.evaluate.replicates, "export": job.evaluate.export, "winners": chosen, "seed": job.seed}
+
+
+def run(context: Context) -> dict[str, Any]:
+    job, best = context.job, _winners(context)
+    row = exported_row(job, best)
+    packs = {key: _pack(context.job, *key, winner) for key, winner in best.items()}
+    engine.run(
+        job, FixedPlanner(list(packs.values())), context.folder, context.store_path, context.backbones, keep_weights=True,
+        connect=context.connect, title="winners", say=context.say,
+    )  # fmt: skip
+    for (name, unit), pack in packs.items():
+        _keep(context, name, unit, pack, best[name, unit])
+    for unit in context.store.schema.domains if row else ():
+        _artifact(context, row, unit)
+    for pack in packs.values():
+        PackFolder.of(context.folder, job, pack).remove()
+    if row:
+        context.say(f"artifacts of row {row}: {', '.join(f'artifacts/{unit}' for unit in context.store.schema.domains)}")
+    return {"row": row}
+
+
+def exported_row(job: Job, best: Mapping[tuple[str, str], Winner]) -> str:
+    """The row whose winners become artifacts:
+
+    the job's choice, else the prompt row of the best mean validation rank over domains.
+    """
+    if job.evaluate.export:
+        chosen = row_of(job, job.evaluate.export)
+        if chosen.strategy.start != "backbone":
+            raise JobError(
+                f"evaluate.export: row {chosen.name!r} starts from scratch; an artifact stands on a pre-trained backbone. "
+                "Name another row."
+            )
+        return chosen.name
+    rows = [name for name in job.rows if row_of(job, name).strategy.prompt == "on"]
+    units = sorted({unit for _, unit in best})
+    sign = -1 if METRICS[job.training.metric].higher else 1
+    values = np.array([[sign * best[row, unit].value for unit in units] for row in rows])
+    if not rows:
+        return ""
+    ranks = values.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+    return rows[int(ranks.mean(axis=1).argmin())]
+
+
+def winner_settings(context: Context, row: str, facts: Mapping[str, Any]) -> tuple[Settings, Parts]:
+    """The options and components of a winner."""
+    found = row_of(context.job, row)
+    base = backbone_artifact.read(context.backbones[found.variant]) if found.strategy.start == "backbone" else None
+    own = settings(context.job, found, Lane(facts["trial"], 0, facts["options"]), base)
+    options = {"backbone": own.backbone, "prompt": own.prompt}
+    return own, parts_of(found.backbone, found.prompt, found.strategy, options, context.store.schema, base, context.own)
+
+
+def _winners(context: Context) -> dict[tuple[str, str], Winner]:
+    return {key: w for key, w in winners(context.folder / "journal").items() if key[0] in context.job.rows}
+
+
+def _pack(job: Job, row: str, unit: str, winner: Winner) -> Pack:
+    """The winner's replicates; one where nothing is trained."""
+    count = job.evaluate.replicates if row_of(job, row).strategy.train else 1
+    lanes = tuple(Lane(winner.trial, replicate, winner.options) for replicate in range(1, count + 1))
+    return Pack("winner." + pack_name(row, unit, 0, 0), row, unit, lanes)
+
+
+def _keep(context: Context, row: str, unit: str, pack: Pack, winner: Winner) -> None:
+    """Store what each replicate tuned, and its facts."""
+    folder, work = context.winner_folder(row, unit), PackFolder.of(context.folder, context.job, pack)
+    results = work.results()
+    assert results is not None, f"{pack.name} has no result"
+    failed = [r for r in results if r.status == "failed"]
+    if failed:
+        raise RunFailed(f"row {row} on {unit}: replicate {failed[0].replicate} of the winner failed: {failed[0].error}.")
+    facts: dict[str, Any] = {
+        "trial": winner.trial,
+        "options": dict(winner.options),
+        "value": winner.value,
+        "trials": winner.trials,
+    }
+    _, parts = winner_settings(context, row, facts)
+    vocabularies = tables(_declared(parts))
+    data = rows_of(str(context.store_path), unit)
+    for i, result in enumerate(results):
+        weights.write(folder / f"replicate-{result.replicate}.safetensors", cut(work.weights(i), vocabularies, data))
+    write_json(folder / "winner.json", {**facts, "replicates": [asdict(r) for r in results]})
+
+
+def _declared(parts: Parts) -> list[tuple[str, Any]]:
+    found = [(f"backbone.{p.name}", p) for p in parts.backbone.parameters()]
+    return found + [(f"prompt.{p.name}", p) for prompt in parts.prompts for p in prompt.parameters()]
+
+
+def _artifact(context: Context, row: str, unit: str) -> None:
+    """The replicate of the best validation metric becomes the artifact."""
+    folder, found = context.winner_folder(row, unit), row_of(context.job, row)
+    facts = read_json(folder / "winner.json")
+    metric = METRICS[context.job.training.metric]
+    chosen = _best(facts["replicates"], metric.higher)
+    tensors = weights.read(folder / f"replicate-{chosen['replicate']}.safetensors")
+    own, parts = winner_settings(context, row, facts)
+    base = backbone_artifact.read(context.backbones[found.variant])
+    tensors = _with_prompt(context, found.variant, parts, own, tensors)
+    declared = dict(_declared(parts))
+    groups = {name: declared[name].group for name in tensors if name in declared}
+    rows = {name: declared[name].rows for name in tensors if name in declared and f"rows.{declared[name].rows}" in tensors}
+    s = found.strategy
+    prompt_artifact.save(
+        context.folder / "artifacts" / unit,
+        PromptFacts(
+            unit=unit, row=row, strategy=StrategyFacts(name=s.name, start=s.start, train=s.train, prompt=s.prompt),
+            prompt=found.prompt, prompt_options=own.prompt.model_dump(mode="json"),
+            backbone=found.backbone, backbone_options=own.backbone.model_dump(mode="json"),
+            backbone_fingerprint=base.fingerprint, data_fingerprint=context.store.schema.fingerprint,
+            parameters=weights.facts(tensors, groups, rows), tuned_parameters=chosen["parameters"],
+            trial=facts["trial"], options=facts["options"], seed=context.job.seed, replicate=chosen["replicate"],
+            valid={context.job.training.metric: chosen["best"]}, versions=versions(),
+        ),
+        tensors,
+    )  # fmt: skip
+
+
+def _with_prompt(context: Context, variant: str, parts: Parts, own: Settings, tensors: dict[str, Any]) -> dict[str, Any]:
+    """A prompt that was not tuned is exported as it was pre-trained."""
+    from raytune_rec.tensors import crop
+
+    if any(name.startswith("prompt.") for name in tensors):
+        return tensors
+    _, start = backbone_artifact.load(context.backbones[variant], data=False)
+    untuned = {f"prompt.{p.name}": p for prompt in parts.prompts for p in prompt.parameters() if f"prompt.{p.name}" in start}
+    return tensors | {name: crop(start[name], p.shape).contiguous() for name, p in untuned.items()}
+
+
+def _best(replicates: Sequence[Mapping[str, Any]], higher: bool) -> Mapping[str, Any]:
+    return max(replicates, key=lambda r: (r["best"] if higher else -r["best"], -r["replicate"]))
+
+
+def artifact_folders(folder: Path) -> list[Path]:
+    return sorted(p.parent for p in (folder / "artifacts").glob("*/prompt.json"))

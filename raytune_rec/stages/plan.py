@@ -1,0 +1,120 @@
+"""What a job will do, before it does it: rows, what each searches and trains, trials, packs and memory."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from rich.console import Group
+from rich.table import Table
+
+from raytune_rec.components import component, options_of
+from raytune_rec.config import Job
+from raytune_rec.errors import UserError
+from raytune_rec.schema import DataSchema, Field, Lane, Row
+from raytune_rec.training.assemble import Parts, groups_of
+from raytune_rec.training.build import assemble
+from raytune_rec.training.settings import PRETRAIN, row_of, settings
+from raytune_rec.tuning.plan import row_space
+
+
+def plan(job: Job) -> Group:
+    """The plan as tables.
+
+    Data are not read: fields are those that the source declares, and the sizes of vocabularies are not known, so that memory is
+    told for a thousand users and a thousand items.
+
+    Raises:
+        UserError: everything that is wrong with the job, at once.
+    """
+    schema = declared(job)
+    names = [PRETRAIN + v for v, o in job.pretrain.variants.items() if not o.from_path] + list(job.rows)
+    table = Table(
+        "row",
+        "strategy",
+        "trains",
+        "searches",
+        "trials",
+        "packs of",
+        "MiB a lane",
+        title=f"Plan of {job.name}",
+        title_justify="left",
+    )
+    problems: list[str] = []
+    for name in names:
+        try:
+            table.add_row(*_line(job, name, schema))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+    return Group(table, _sentence(job, schema))
+
+
+def declared(job: Job) -> DataSchema:
+    """A schema of what the source declares, with vocabularies of a thousand ids."""
+    folders = [Path(f) for f in job.components]
+    data = job.data
+    source = component("data.sources", data.source, folders)(options_of("data.sources", data.source, data.options, folders))
+    domains = source.domains() or ("domain",)
+    own = [
+        Field("user", "categorical", "user", 1001),
+        Field("item", "categorical", "item", 1001),
+        Field("domain", "categorical", "domain", len(domains) + 1),
+    ]
+    for f in source.fields():
+        if f.kind != "text":
+            edges = tuple(i / data.buckets for i in range(1, data.buckets))
+            size = data.buckets + 1 if f.kind == "numerical" else 101
+            own.append(
+                Field(
+                    f.name,
+                    f.kind,
+                    f.role,
+                    size,
+                    f.length or 8 if f.kind == "multi" else 0,
+                    edges=edges if f.kind == "numerical" else (),
+                )
+            )
+    return DataSchema(tuple(own), tuple(domains), "")
+
+
+def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:
+    row = row_of(job, name)
+    space = row_space(job, row, schema, None)
+    own = settings(job, row, Lane(0))
+    parts = assemble(job, row, [own], schema, None)
+    pretraining = name.startswith(PRETRAIN)
+    wanted = job.pretrain.trials if pretraining else job.tune.trials
+    trials = wanted if space.dimensions else 0 if pretraining else 1
+    units = "all domains" if pretraining else f"each of {len(schema.domains)}"
+    width = min(trials, job.tune.round, job.tune.pack)
+    groups = ", ".join(sorted(groups_of(parts))) or "nothing"
+    return (
+        name,
+        row.strategy.name,
+        groups,
+        f"{len(space.dimensions)} options",
+        f"{trials} on {units}",
+        str(width or 1),
+        f"{_mib(parts, row):.1f}",
+    )
+
+
+def _mib(parts: Parts, row: Row) -> float:
+    """Parameters, gradients, two moments and the best epoch of what a lane trains."""
+    trained = groups_of(parts)
+    own = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
+    return 5 * 4 * sum(math.prod(p.shape) for p in own if p.group in trained) / 2**20
+
+
+def _sentence(job: Job, schema: DataSchema) -> str:
+    searched = sum(1 for name in job.rows if row_space(job, row_of(job, name), schema, None).dimensions)
+    fixed = len(job.rows) - searched
+    trials = (searched * job.tune.trials + fixed) * len(schema.domains)
+    return (
+        f"{trials} trials on {len(schema.domains)} domains ({', '.join(schema.domains)}), "
+        f"then {job.evaluate.replicates} replicates of each winner; "
+        f"{len(job.pretrain.variants)} pre-trainings with {job.pretrain.trials or 1} recipes each. "
+        "Memory is told for 1,000 users and 1,000 items."
+    )

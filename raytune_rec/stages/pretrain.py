@@ -1,0 +1,99 @@
+"""The shared backbones: search the recipe of each pre-training on validation, train it once on Ray Train, export it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from raytune_rec.artifacts import backbone as backbone_artifact
+from raytune_rec.artifacts.files import read_json, write_json
+from raytune_rec.artifacts.fingerprint import fingerprint
+from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
+from raytune_rec.stages.context import Context
+from raytune_rec.training.settings import PRETRAIN
+from raytune_rec.tuning import engine
+from raytune_rec.tuning.catalogue import compose
+from raytune_rec.tuning.plan import recipe_searches, with_trials
+from raytune_rec.tuning.planner import SearchPlanner
+from raytune_rec.tuning.studies import Studies, Winner, winners
+
+FORMAT = 1
+
+
+def inputs(context: Context) -> dict[str, Any]:
+    job = context.job
+    spaces = {name: fingerprint(compose([name], job)) for v in job.pretrain.variants.values() for name in v.space}
+    parts = ("seed", "backbone", "backbones", "prompts", "training", "pretrain")
+    chosen = job.model_dump(mode="json", by_alias=True, include=set(parts))
+    chosen["pretrain"].pop("max_failures")
+    search = {"sampler": job.tune.sampler, "round": job.tune.round, "pack": job.tune.pack} if job.pretrain.trials else {}
+    return {**chosen, "search": search, "spaces": spaces, "data": context.store.schema.fingerprint}
+
+
+def run(context: Context) -> dict[str, Any]:
+    from raytune_rec.pretraining.finished import adopt
+    from raytune_rec.pretraining.train import pretrain
+
+    found = _recipes(context)
+    facts: dict[str, Any] = _finished(context)
+    for name, variant in context.job.pretrain.variants.items():
+        if name in facts:
+            continue
+        working = context.folder / "backbones" / f"_{name}"
+        if variant.from_path:
+            facts[name] = adopt(context.job, name, context.store_path, working)
+        else:
+            winner = found.get(name)
+            recipe: dict[str, Scalar] = dict(winner.options) if winner else {}
+            if context.job.pretrain.workers:
+                context.connect()
+            trials = winner.trials if winner else 0
+            lane = Lane(winner.trial if winner else 0)  # the start values of the trial that won
+            facts[name] = pretrain(context.job, name, recipe, trials, context.store_path, working, context.folder, lane)
+        _publish(context, working, facts[name])
+        write_json(context.folder / "pretrain.json", facts)
+    backbones = {name: facts[name]["fingerprint"] for name in context.job.pretrain.variants}
+    return {"backbones": backbones}
+
+
+def _finished(context: Context) -> dict[str, Any]:
+    """Pre-trainings that an interrupted attempt has finished."""
+    path = context.folder / "pretrain.json"
+    known = read_json(path) if path.exists() else {}
+    folder = context.folder / "backbones"
+    return {
+        n: f
+        for n, f in known.items()
+        if n in context.job.pretrain.variants and (folder / f["fingerprint"] / "_complete.json").exists()
+    }
+
+
+def _recipes(context: Context) -> dict[str, Winner]:
+    """The best recipe of each variant; empty where none is searched."""
+    job = context.job
+    if not job.pretrain.trials:
+        return {}
+    searching = with_trials(job, job.pretrain.trials)
+    studies = Studies(context.folder / "journal", searching)
+    planner = SearchPlanner.of(studies, recipe_searches(searching, context.store.schema))
+    engine.run(
+        searching, planner, context.folder, context.store_path, {},
+        connect=context.connect, title="recipes", say=context.say,
+    )  # fmt: skip
+    best = winners(context.folder / "journal")
+    return {v: best[PRETRAIN + v, ALL_DOMAINS] for v in job.pretrain.variants if (PRETRAIN + v, ALL_DOMAINS) in best}
+
+
+def _publish(context: Context, working: Path, facts: dict[str, Any]) -> None:
+    """Give a finished backbone the name of its fingerprint."""
+    backbone = backbone_artifact.read(working)
+    facts["fingerprint"] = backbone.fingerprint
+    target = context.folder / "backbones" / backbone.fingerprint
+    if target.exists():
+        shutil.rmtree(target)
+    working.rename(target)
+    value = "" if backbone.value is None else f", validation {backbone.metric} {backbone.value:.4f}"
+    context.say(
+        f"backbone {backbone.variant or facts.get('variant')}: {backbone.fingerprint}{value}, {facts.get('seconds', 0):.0f} s"
+    )

@@ -1,0 +1,21 @@
+"""The page, the table and the TensorBoard logs of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_rec.artifacts.fingerprint import file_sha256
+from raytune_rec.report import build, tensorboard
+from raytune_rec.stages.context import Context
+
+FORMAT = 1
+
+
+def inputs(context: Context) -> dict[str, Any]:
+    return {"results": file_sha256(context.folder / "results.json")}
+
+
+def run(context: Context) -> dict[str, Any]:
+    build.build(context.folder)
+    tensorboard.write(context.folder)
+    return {}

@@ -1,0 +1,50 @@
+"""Search every row on every domain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_rec.artifacts.files import write_json
+from raytune_rec.artifacts.fingerprint import fingerprint
+from raytune_rec.errors import RunFailed
+from raytune_rec.stages.context import Context
+from raytune_rec.tuning import engine
+from raytune_rec.tuning.catalogue import compose
+from raytune_rec.tuning.plan import searches
+from raytune_rec.tuning.planner import SearchPlanner
+from raytune_rec.tuning.studies import Studies, trials, winners
+
+FORMAT = 1
+FREE = ("tune.trials",)
+SCHEDULING = {"concurrent", "cpus", "gpus", "max_failures"}
+
+
+def inputs(context: Context) -> dict[str, Any]:
+    job = context.job
+    spaces = {name: fingerprint(compose([name], job)) for row in job.rows.values() for name in row.space}
+    chosen = job.model_dump(
+        mode="json", by_alias=True, include={"seed", "backbone", "backbones", "prompts", "training", "rows", "tune"}
+    )
+    chosen["tune"] = {k: v for k, v in chosen["tune"].items() if k not in SCHEDULING}
+    for row in chosen["rows"].values():
+        row.pop("baseline")
+    backbones = {name: path.name for name, path in context.backbones.items()}
+    return {**chosen, "spaces": spaces, "backbones": backbones, "data": context.store.schema.fingerprint}
+
+
+def run(context: Context) -> dict[str, Any]:
+    job, journal = context.job, context.folder / "journal"
+    planner = SearchPlanner.of(Studies(journal, job), searches(job, context.store.schema, context.backbones))
+    engine.run(
+        job, planner, context.folder, context.store_path, context.backbones,
+        connect=context.connect, title="tune", say=context.say,
+    )  # fmt: skip
+    every, best = trials(journal), winners(journal)
+    write_json(context.folder / "trials.json", every)
+    lost = [f"{row} on {unit}" for row in job.rows for unit in context.store.schema.domains if (row, unit) not in best]
+    if lost:
+        raise RunFailed(
+            f"every trial failed for {', '.join(lost)}; see trials.json for the reasons, and lower the learning rates."
+        )
+    chosen = {f"{row}/{unit}": [w.trial, w.value] for (row, unit), w in best.items() if row in job.rows}
+    return {"trials": sum(t["row"] in job.rows for t in every), "winners": chosen}

@@ -1,0 +1,125 @@
+"""The rows of a step.
+
+Their order is a function of (job seed, unit, replicate, epoch) and never of the trial, so that lanes share batches.
+
+Rows are permuted within blocks (the store's rows lie in hash order, so that a block is a fair sample) and cut into batches across
+blocks. A whole table in memory and blocks that stream in give the same batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raytune_rec.schema import Batch, Table
+from raytune_rec.tensors import generator
+
+Key = tuple[object, ...]
+
+
+def permutation(rows: int, key: Key, epoch: int, block: int) -> Tensor:
+    """(rows,) the order of one block in one epoch."""
+    return torch.randperm(rows, generator=generator("order", *key, epoch, block))
+
+
+def device_table(table: Table, device: str) -> tuple[dict[str, Tensor], Tensor]:
+    """Columns (1, N, ...) and label (1, N) on the device."""
+    columns = {name: torch.tensor(c, device=device).unsqueeze(0) for name, c in table.columns.items()}
+    return columns, torch.tensor(table.label, device=device).unsqueeze(0)
+
+
+def take(columns: Mapping[str, Tensor], label: Tensor, index: Tensor) -> Batch:
+    """The rows `index` (U, B) of a table with a leading 1."""
+    picked = {name: c[0][index] for name, c in columns.items()}
+    label = label[0][index]
+    return Batch(picked, label, torch.ones_like(label), index)
+
+
+class TableFeed:
+    """Batches of a table in memory.
+
+    Args:
+        table: the rows.
+        keys: one per U: (job seed, unit, replicate).
+        batch_size: B.
+        block_rows: rows of a block.
+        device: where batches lie.
+    """
+
+    def __init__(self, table: Table, keys: Sequence[Key], batch_size: int, block_rows: int, device: str = "cpu") -> None:
+        self.columns, self.label = device_table(table, device)
+        self.keys, self.batch_size, self.block_rows, self.device = list(keys), batch_size, block_rows, device
+        self.rows = len(table)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch (from 1)."""
+        order = torch.stack([self._order(key, epoch) for key in self.keys]).to(self.device)  # (U, N)
+        for index in order.split(self.batch_size, dim=1):
+            yield take(self.columns, self.label, index)
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Drop the keys of lanes that left (where lanes do not share one)."""
+        if len(self.keys) > 1:
+            self.keys = [self.keys[i] for i in lanes]
+
+    def _order(self, key: Key, epoch: int) -> Tensor:
+        starts = range(0, self.rows, self.block_rows)
+        return torch.cat([s + permutation(min(self.block_rows, self.rows - s), key, epoch, i) for i, s in enumerate(starts)])
+
+
+class StreamFeed:
+    """Batches of blocks that arrive one after the other, for one lane.
+
+    Args:
+        blocks: epoch -> the blocks in order. Each but the last has `block_rows` rows.
+        key: (job seed, unit, replicate).
+        batch_size: B of the whole job; with several workers each gets its share.
+        rank, world: this worker's place.
+    """
+
+    def __init__(
+        self, blocks: Iterable[Table], key: Key, batch_size: int, device: str = "cpu", rank: int = 0, world: int = 1
+    ) -> None:
+        self.blocks, self.keys, self.batch_size, self.device = blocks, [key], batch_size, device
+        self.rank, self.world = rank, world
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        rest: Table | None = None
+        first = seen = 0
+        for block, table in enumerate(self.blocks):
+            order = permutation(len(table), self.keys[0], epoch, block).numpy()
+            index = seen + order
+            seen += len(table)
+            table = Table({n: c[order] for n, c in table.columns.items()} | {_INDEX: index}, table.label[order])
+            table = table if rest is None else _join(rest, table)
+            full = len(table) // self.batch_size * self.batch_size
+            for first in range(0, full, self.batch_size):
+                yield self._batch(_cut(table, first, first + self.batch_size))
+            rest = _cut(table, full, len(table))
+        if rest is not None and len(rest):
+            yield self._batch(rest)
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        assert list(lanes) in ([0], [])
+
+    def _batch(self, table: Table) -> Batch:
+        part = _cut(table, self.rank, len(table), self.world)
+        idle = not len(part)  # the last batch has fewer rows than there are workers: a row of no weight keeps this one in step
+        columns, label = device_table(_cut(table, 0, 1) if idle else part, self.device)
+        index = columns.pop(_INDEX)
+        return Batch(columns, label, torch.full_like(label, 0.0 if idle else 1.0), index)
+
+
+_INDEX = "\x00index"
+
+
+def _cut(table: Table, start: int, stop: int, step: int = 1) -> Table:
+    return Table({n: c[start:stop:step] for n, c in table.columns.items()}, table.label[start:stop:step])
+
+
+def _join(a: Table, b: Table) -> Table:
+    columns = {n: np.concatenate([a.columns[n], b.columns[n]]) for n in a.columns}
+    return Table(columns, np.concatenate([a.label, b.label]))

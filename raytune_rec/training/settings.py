@@ -1,0 +1,136 @@
+"""From a job, one of its rows and one lane to checked options: what the flat keys of a trial mean."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from raytune_rec.artifacts.backbone import BackboneFacts
+from raytune_rec.components import Options, component, kinds, options_of, sentence
+from raytune_rec.config import Job, TrainingOptions, assign
+from raytune_rec.errors import JobError
+from raytune_rec.schema import Lane, Row, Scalar
+from raytune_rec.strategies.aliases import strategy
+
+PRETRAIN = "pretrain."
+"""A row of this name and a variant's is that variant's pre-training."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked options of one lane."""
+
+    backbone: Options
+    prompt: Options
+    training: TrainingOptions
+
+
+def row_of(job: Job, name: str) -> Row:
+    """A row of the job, or the pre-training of a variant (`pretrain.<variant>`)."""
+    if name.startswith(PRETRAIN) and name not in job.rows:
+        return _pretraining(job, name.removeprefix(PRETRAIN))
+    row = job.rows[name]
+    method = strategy(row.strategy)
+    variants = list(job.pretrain.variants)
+    variant = row.variant or (variants[0] if method.start == "backbone" and len(variants) == 1 else "")
+    if method.start == "backbone" and not variant:
+        raise JobError(
+            f"rows.{name}.variant: strategy {row.strategy!r} starts from a backbone; name one of {', '.join(variants) or 'none'}."
+        )
+    if method.start == "scratch" and variant:
+        raise JobError(
+            f"rows.{name}.variant: strategy {row.strategy!r} starts from scratch and uses no pre-training; leave {variant!r} out."
+        )
+    backbone = (job.pretrain.variants[variant].backbone if variant else row.backbone) or job.backbone.name
+    return Row(name, method, backbone, row.prompt, variant, row.options)
+
+
+def _pretraining(job: Job, name: str) -> Row:
+    variant = job.pretrain.variants[name]
+    learns = "pretrain_prompt" if variant.learn_prompt else "pretrain_neutral"
+    method = strategy("pretrain" if variant.prompt == "none" else learns)
+    options = {f"training.{key}": value for key, value in job.pretrain.training.items()} | variant.options
+    return Row(PRETRAIN + name, method, variant.backbone or job.backbone.name, variant.prompt, name, options)
+
+
+def settings(job: Job, row: Row, lane: Lane, start: BackboneFacts | None = None) -> Settings:
+    """The options of one lane: the job's, then those of the pre-training, then the row's, then the trial's.
+
+    Args:
+        start: the pre-trained backbone. Its options stand over the job's; of a prompt that learned with it, those that may differ
+            between lanes (a temperature, a number of meta-prompts): a prompt goes on as it was pre-trained unless the row says else.
+
+    Raises:
+        JobError: every option that is unknown or out of range.
+    """
+    own = job.backbone.options if row.backbone == job.backbone.name else job.backbones.get(row.backbone, {})
+    tree: dict[str, Any] = {
+        "backbone": {**own, **(start.options if start else {})},
+        "prompt": {**job.prompts.get(row.prompt, {}), **learned(job, row, start)},
+        "training": job.training.model_dump(),
+    }
+    tree = copy.deepcopy(tree)
+    for key, value in {**row.options, **lane.options}.items():
+        _assign(tree, row, key, value)
+    folders = [Path(f) for f in job.components]
+    return Settings(
+        options_of("backbones", row.backbone, tree["backbone"], folders),
+        options_of("prompts", row.prompt, tree["prompt"], folders),
+        _training(tree["training"], row),
+    )
+
+
+def learned(job: Job, row: Row, start: BackboneFacts | None) -> dict[str, Scalar]:
+    """The numeric and padded options with which a row's prompt was pre-trained; empty where it starts fresh."""
+    if start is None or not start.learn_prompt or start.prompt != row.prompt or row.strategy.prompt != "on":
+        return {}
+    allowed = kinds(component("prompts", row.prompt, [Path(f) for f in job.components]).Options)
+    return {name: value for name, value in start.prompt_options.items() if allowed.get(name, "structural") != "structural"}
+
+
+def _assign(tree: dict[str, Any], row: Row, key: str, value: Scalar) -> None:
+    part, _, rest = key.partition(".")
+    if part not in tree or not rest:
+        raise JobError(f"rows.{row.name}: option {key!r}: begin with backbone., prompt. or training.")
+    assign(tree[part], rest, value)
+
+
+def _training(values: Mapping[str, Any], row: Row) -> TrainingOptions:
+    try:
+        return TrainingOptions.model_validate(values)
+    except ValidationError as error:
+        raise JobError([sentence(f"rows.{row.name}.training", e, TrainingOptions) for e in error.errors()]) from None
+
+
+def same(values: Sequence[Any], what: str) -> Any:
+    """The value that all lanes of a pack share."""
+    assert all(v == values[0] for v in values), f"lanes of one pack differ in {what}: {values}"
+    return values[0]
+
+
+SHARED = ("objective", "metric", "batch_size", "valid_batch_size")
+"""Training options that the lanes of a pack share."""
+
+
+def structure(settings: Settings) -> Hashable:
+    """Lanes share a pack only where this is equal: structural options, and what decides the batches."""
+    parts = (settings.backbone, settings.prompt)
+    chosen = [tuple((n, getattr(o, n)) for n, kind in kinds(type(o)).items() if kind == "structural") for o in parts]
+    return (*chosen, tuple(getattr(settings.training, n) for n in SHARED))
+
+
+def is_option(job: Job, row: Row, key: str) -> bool:
+    """Whether a flat key names an option that this row's components, or training, have."""
+    part, _, name = key.partition(".")
+    folders = [Path(f) for f in job.components]
+    if part == "training":
+        return name.partition(".")[0] in TrainingOptions.model_fields
+    if part not in ("backbone", "prompt"):
+        return False
+    family: Literal["backbones", "prompts"] = "backbones" if part == "backbone" else "prompts"
+    return name in component(family, row.backbone if part == "backbone" else row.prompt, folders).Options.model_fields

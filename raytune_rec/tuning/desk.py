@@ -1,0 +1,77 @@
+"""Between planner and cluster: hands out packs that need training, takes complete results, and remembers what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from raytune_rec import errors
+from raytune_rec.errors import RunFailed, UserError
+from raytune_rec.schema import Pack
+from raytune_rec.tuning.folder import PackFolder
+from raytune_rec.tuning.planner import DONE, Done, Planner
+
+
+class Desk:
+    """One run's counter.
+
+    Args:
+        planner: says what is next.
+        folder: of a pack.
+        keep: leave a pack's folder when its results are told (they hold weights that are wanted).
+    """
+
+    def __init__(self, planner: Planner, folder: Callable[[Pack], PackFolder], keep: bool) -> None:
+        self.planner, self.folder, self.keep = planner, folder, keep
+        self.failure: BaseException | None = None
+        self.packs_done = 0
+        self._back: list[Pack] = []
+        for pack in planner.told():  # told, and then interrupted before the folder went
+            folder(pack).remove()
+
+    def next(self) -> Pack | Done | None:
+        """The next pack that must be trained. After a failure nothing more is handed out."""
+        if self.failure is not None:
+            return DONE
+        if self._back:
+            return self._back.pop()
+        try:
+            while isinstance(pack := self.planner.next(), Pack):
+                if self.folder(pack).results() is None:
+                    return pack
+                self.ended(pack)  # trained before an interruption
+        except Exception as error:  # Ray Tune would hide it; the engine raises it
+            self.failure = error
+            return DONE
+        return pack
+
+    def put_back(self, pack: Pack) -> None:
+        self._back.append(pack)
+
+    def ended(self, pack: Pack) -> None:
+        """Nobody works on a pack any more. If its results are there they are told, however it ended; otherwise it has failed."""
+        folder = self.folder(pack)
+        results = folder.results()
+        if results is None:
+            self.failure = self.failure or _failure(pack, folder.error())
+            return
+        try:
+            self.planner.done(pack, results)
+        except Exception as error:  # Ray Tune would hide it; the engine raises it
+            self.failure = self.failure or error
+            return
+        self.packs_done += 1
+        if not self.keep:
+            folder.remove()
+
+
+def _failure(pack: Pack, error: dict[str, Any] | None) -> Exception:
+    what = f"pack {pack.name} ({pack.row} on {pack.unit}, {len(pack.lanes)} trials)"
+    if error is None:
+        remedy = "lower tune.pack or tune.concurrent, and run the same command again"
+        return RunFailed(f"{what}: its process died without a word (out of memory?); {remedy}.")
+    kind = getattr(errors, error["kind"], None)
+    if isinstance(kind, type) and issubclass(kind, UserError):
+        return kind(error["problems"])
+    report = f"the whole report is in logs/{pack.name}.txt"
+    return RunFailed(f"{what}: {'; '.join(error['problems'])} ({report}). The same command goes on from here.")

@@ -1,0 +1,108 @@
+"""Trains everything that a planner hands out, on Ray, and goes on where an interrupted run stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from raytune_rec.config import Job
+from raytune_rec.data.store import Store
+from raytune_rec.schema import Pack
+from raytune_rec.training.build import build
+from raytune_rec.tuning.desk import Desk
+from raytune_rec.tuning.folder import PackFolder
+from raytune_rec.tuning.planner import DONE, Planner
+from raytune_rec.tuning.progress import Reporter
+
+if TYPE_CHECKING:
+    from raytune_rec.tuning.trainable import Build
+
+GRACE = 2.0
+"""Seconds between SIGTERM and the end of the driver, at most."""
+
+
+def run(
+    job: Job,
+    planner: Planner,
+    run_folder: Path,
+    store_path: Path,
+    backbones: Mapping[str, Path],
+    *,
+    keep_weights: bool = False,
+    build: Build = build,
+    open_store: Callable[[Path], Any] = Store.open,
+    connect: Callable[[], object] | None = None,
+    title: str = "tune",
+    say: Callable[[str], None] | None = None,
+    seconds: float = 10.0,
+) -> None:
+    """Train packs until the planner is done. The same call goes on after an interruption, and does nothing when all is told.
+
+    Args:
+        job: of the run.
+        planner: hands out packs and records results.
+        run_folder: of the run; packs work in its `checkpoints/`.
+        store_path: of the prepared data.
+        backbones: variant -> folder of the finished backbone.
+        keep_weights: keep each lane's best weights in the pack's folder, and the folder with them.
+        build, open_store: make a pack's trainer, and open the data.
+        connect: connects to Ray; called only if something must be trained.
+        title, say: for progress.
+        seconds: of training between two checkpoints of a pack.
+
+    Raises:
+        RunFailed: a pack failed more often than it may; what others reached is kept.
+        UserError: a pack cannot be trained as the job describes it.
+    """
+    run_folder = Path(run_folder).resolve()
+    desk = Desk(planner, lambda pack: PackFolder.of(run_folder, job, pack), keep_weights)
+    first = desk.next()
+    if isinstance(first, Pack):
+        desk.put_back(first)
+        # Loading Ray takes seconds: only where there is work.
+        from raytune_rec.tuning import experiment, trainable
+
+        work = trainable.Work(
+            job=job,
+            run_folder=run_folder,
+            store_path=Path(store_path).resolve(),
+            backbones={name: Path(path).resolve() for name, path in backbones.items()},
+            keep_weights=keep_weights,
+            build=build,
+            open_store=open_store,
+            seconds=seconds,
+        )
+        if connect is not None:
+            connect()
+        with _ends_on_sigterm():  # connecting to Ray sets a handler of its own, so ours comes after
+            experiment.fit(desk, work, Reporter(title, say))
+    if desk.failure is not None:
+        raise desk.failure
+    assert desk.next() is DONE, "Ray Tune ended before the planner did"
+
+
+@contextmanager
+def _ends_on_sigterm() -> Iterator[None]:
+    """End at once: `ray job stop` sends SIGKILL 3 s after SIGTERM. The journal is whole after every write."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        # Ray's own farewell may take longer than those 3 s.
+        hurry = threading.Timer(GRACE, os._exit, (128 + number,))
+        hurry.daemon = True
+        hurry.start()
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

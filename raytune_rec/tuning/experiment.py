@@ -1,0 +1,119 @@
+"""One Ray Tune experiment over all packs of a desk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray import tune
+
+from raytune_rec.config import TuneOptions
+from raytune_rec.tuning.desk import Desk
+from raytune_rec.tuning.progress import Reporter
+from raytune_rec.tuning.searcher import PackSearcher
+from raytune_rec.tuning.trainable import PackTrainable, Work
+
+_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints tables even when it is told to be silent
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # packs share their working directory with the driver
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # a file per report and logger costs more than the report
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run at once; the journal is whole at any moment
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000",  # Tune's own state is never read
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a pack's error is in its folder, and raised in the end
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+class Watcher(tune.Callback):
+    """Shows progress while Tune works."""
+
+    def __init__(self, desk: Desk, reporter: Reporter) -> None:
+        self._desk, self._reporter = desk, reporter
+
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+        """Tune pickles its callbacks into a state that nobody reads; a terminal is no part of it."""
+        return tune.Callback, ()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._reporter.show(self._desk)
+
+
+def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
+    """Train packs until the desk has no more. Ray is connected.
+
+    The name of an attempt is new each time, and nothing of an earlier one is read.
+    """
+    options = work.job.tune
+    folder = work.run_folder / "tune"
+    shutil.rmtree(folder, ignore_errors=True)  # attempts that were interrupted
+    folder.mkdir(parents=True)
+    name = f"{work.job.name}-{os.getpid()}-{os.urandom(4).hex()}"
+    trainable = type(f"{PackTrainable.__name__}_{name}", (PackTrainable,), {})  # Ray keeps trainables by name
+    needs = {"cpu": options.cpus, **({"gpu": options.gpus} if options.gpus else {})}
+    with _environment(_SETTINGS), _silent("ray.tune"), reporter:
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(trainable, work=work), needs),
+            tune_config=tune.TuneConfig(
+                search_alg=PackSearcher(desk),
+                num_samples=-1,
+                max_concurrent_trials=concurrency(options, ray.cluster_resources()),
+                reuse_actors=True,
+                trial_dirname_creator=_dirname,
+                trial_name_creator=_dirname,
+            ),
+            run_config=tune.RunConfig(
+                name=name,
+                storage_path=str(folder),
+                failure_config=tune.FailureConfig(max_failures=options.max_failures),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[Watcher(desk, reporter)],
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def concurrency(options: TuneOptions, cluster: Mapping[str, float]) -> int:
+    """Packs at a time: as the job says, else as many as the cluster holds."""
+    if options.concurrent:
+        return options.concurrent
+    fits = [int(cluster.get("CPU", 1) / options.cpus)]
+    if options.gpus:
+        fits.append(int(cluster.get("GPU", 0) / options.gpus))
+    return max(1, min(fits))
+
+
+def _dirname(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Ray Tune reports failures of packs as errors of its own, with advice that does not fit; the desk raises them."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value

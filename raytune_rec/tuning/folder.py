@@ -1,0 +1,129 @@
+"""What a pack leaves on disk: a checkpoint while it trains, its result at the end. Both are complete or absent.
+
+checkpoints/<pack>/
+    state-<n>.safetensors  state.json     the checkpoint; the JSON names its tensors and their sha256, and is written last
+    lane-<i>.safetensors                  best weights of a lane, where they are kept
+    result.json                           written last of all
+    error.json                            why the last attempt stopped
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from raytune_rec.artifacts import files, weights
+from raytune_rec.artifacts.fingerprint import fingerprint
+from raytune_rec.config import Job
+from raytune_rec.errors import ArtifactError
+from raytune_rec.schema import LaneResult, Pack
+
+FORMAT = 1
+"""Raised when the results of a pack change."""
+
+State = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class PackFolder:
+    """The folder of one pack of one run.
+
+    Args:
+        path: of the folder.
+        key: fingerprint of what decides the pack's results; files of another key are not ours and count as absent.
+    """
+
+    path: Path
+    key: str
+
+    @classmethod
+    def of(cls, run_folder: Path, job: Job, pack: Pack) -> PackFolder:
+        """The folder of a pack. How packs are scheduled does not enter its key."""
+        other = {"name", "title", "tune", "evaluate", "spaces", "components"}
+        decides = job.model_dump(exclude=other, mode="json", by_alias=True)
+        return cls(Path(run_folder) / "checkpoints" / pack.name, fingerprint({"format": FORMAT, "job": decides, "pack": pack}))
+
+    def results(self) -> list[LaneResult] | None:
+        """The lanes' results in the pack's order; None while there are none."""
+        found = self._read("result.json")
+        return None if found is None else [_result(values) for values in found["lanes"]]
+
+    def save_results(self, results: Sequence[LaneResult], best: Sequence[Mapping[str, Tensor]] = ()) -> None:
+        """Store results, and the lanes' best weights where they are given; the checkpoint goes."""
+        sha256 = [weights.write(self.path / f"lane-{i}.safetensors", tensors) for i, tensors in enumerate(best)]
+        files.write_json(self.path / "result.json", {"key": self.key, "lanes": [asdict(r) for r in results], "weights": sha256})
+        for path in [self.path / "state.json", self.path / "error.json", *self.path.glob("state-*.safetensors")]:
+            path.unlink(missing_ok=True)
+
+    def weights(self, i: int) -> dict[str, Tensor]:
+        """Best weights of lane i.
+
+        Raises:
+            ArtifactError: they were not kept, or are damaged.
+        """
+        found = self._read("result.json") or {"weights": []}
+        if i >= len(found["weights"]):
+            raise ArtifactError(f"{self.path}: holds no weights of lane {i}; run the job again.")
+        return weights.read(self.path / f"lane-{i}.safetensors", found["weights"][i])
+
+    def state(self) -> State | None:
+        """The last checkpoint. A damaged one counts as none: the pack starts anew, with the same result."""
+        found = self._read("state.json")
+        if found is None:
+            return None
+        try:
+            return weights.read(self.path / found["tensors"], found["sha256"]), found["facts"]
+        except ArtifactError:
+            return None
+
+    def save_state(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], number: int) -> None:
+        """Replace the checkpoint.
+
+        Args:
+            tensors, facts: the trainer's state.
+            number: grows from one checkpoint to the next.
+        """
+        name = f"state-{number}.safetensors"
+        sha256 = weights.write(self.path / name, tensors)
+        # Not `write_json`: a state may hold NaN or infinity (a failed lane), and must come back as it was.
+        state = {"key": self.key, "tensors": name, "sha256": sha256, "facts": dict(facts)}
+        files.write_text(self.path / "state.json", json.dumps(state))
+        for path in self.path.glob("state-*.safetensors"):
+            if path.name != name:
+                path.unlink()
+
+    def error(self) -> dict[str, Any] | None:
+        return self._read("error.json")
+
+    def save_error(self, kind: str, problems: Sequence[str]) -> None:
+        files.write_json(self.path / "error.json", {"key": self.key, "kind": kind, "problems": list(problems)})
+
+    def clear_error(self) -> None:
+        (self.path / "error.json").unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            found = files.read_json(self.path / name)
+        except ArtifactError:
+            return None
+        return found if isinstance(found, dict) and found.get("key") == self.key else None
+
+
+def _result(values: Mapping[str, Any]) -> LaneResult:
+    """JSON has no NaN: null stands for it."""
+    numbers = {name: tuple(_nan(v) for v in values[name]) for name in ("curve", "losses")}
+    return LaneResult(**{**values, **numbers, "best": _nan(values["best"])})
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,123 @@
+"""From a job to its searches: what each row searches on each domain, and each pre-training on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from raytune_rec.artifacts import backbone as backbone_artifact
+from raytune_rec.artifacts.backbone import BackboneFacts
+from raytune_rec.config import Job
+from raytune_rec.errors import AssemblyError, JobError
+from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Row, Scalar
+from raytune_rec.training.assemble import Parts, groups_of
+from raytune_rec.training.build import assemble
+from raytune_rec.training.settings import PRETRAIN, is_option, learned, row_of, settings, structure
+from raytune_rec.tuning.catalogue import compose
+from raytune_rec.tuning.space import Point, Space, restrict
+from raytune_rec.tuning.studies import Search
+
+
+def searches(job: Job, schema: DataSchema, backbones: Mapping[str, Path]) -> list[Search]:
+    """Every row on every domain.
+
+    Raises:
+        UserError: everything that is wrong with the rows, at once.
+    """
+    return _all(
+        job, schema, {name: backbone_artifact.read(path) for name, path in backbones.items()}, list(job.rows), schema.domains
+    )
+
+
+def recipe_searches(job: Job, schema: DataSchema) -> list[Search]:
+    """The recipe of every pre-training that is not brought along, on all domains together."""
+    names = [PRETRAIN + v for v, options in job.pretrain.variants.items() if not options.from_path]
+    return _all(job, schema, {}, names, (ALL_DOMAINS,))
+
+
+def check_rows(job: Job, schema: DataSchema) -> list[Search]:
+    """The searches of a job whose backbones are not trained yet: what can be refused early is."""
+    return _all(job, schema, {}, list(job.rows), schema.domains)
+
+
+def with_trials(job: Job, trials: int) -> Job:
+    """The job with another number of trials (that of the pre-training's recipe)."""
+    return job.model_copy(update={"tune": job.tune.model_copy(update={"trials": trials})})
+
+
+def _all(
+    job: Job, schema: DataSchema, backbones: Mapping[str, BackboneFacts], rows: Sequence[str], units: Sequence[str]
+) -> list[Search]:
+    problems: list[str] = []
+    found: list[Search] = []
+    for name in rows:
+        try:
+            row = row_of(job, name)
+            space = row_space(job, row, schema, backbones.get(row.variant))
+        except (JobError, AssemblyError) as error:
+            problems += error.problems
+            continue
+        base = backbones.get(row.variant) if row.strategy.start == "backbone" else None
+        found += [Search(name, unit, space, _Structure(job, row, base)) for unit in units]
+    if problems:
+        raise JobError(problems)
+    return found
+
+
+def row_space(job: Job, row: Row, schema: DataSchema, base: BackboneFacts | None) -> Space:
+    """What one row searches: the job's spaces, without what the row does not train, sets itself or does not have."""
+    start = base if row.strategy.start == "backbone" else None
+    own = settings(job, row, Lane(0), start)
+    parts = assemble(job, row, [own], schema, start)
+    names = job.pretrain.variants[row.variant].space if row.name.startswith(PRETRAIN) else job.rows[row.name].space
+    if not row.strategy.train:
+        return Space()
+    trained = groups_of(parts)
+    space = compose(names, job)
+    if as_pretrained := {f"prompt.{n}": v for n, v in learned(job, row, start).items() if f"prompt.{n}" in space.keys()}:
+        space = replace(space, first=(_outside(space, as_pretrained), *space.first))
+    return restrict(
+        space,
+        groups=trained,
+        prompt="prompt" in row.strategy.train,
+        fixed=row.options,
+        base=_flat(own),
+        known=lambda key: is_option(job, row, key),
+        declared=_groups(parts),
+        where=f"rows.{row.name}",
+    )
+
+
+def _outside(space: Space, values: Mapping[str, Scalar]) -> Point:
+    """The prompt as it was pre-trained: the first configuration to try."""
+    inside = {d.key: d.contains(values[d.key]) for d in space.dimensions if d.key in values}
+    return Point(values, not all(inside.values()))
+
+
+def _groups(parts: Parts) -> set[str]:
+    """Every group of the row's components, and those that other components of ours have."""
+    own = {p.group for p in parts.backbone.parameters()} | {p.group for prompt in parts.prompts for p in prompt.parameters()}
+    return own | {"embedding", "linear", "interaction", "encoder", "output", "prompt", "profile"}
+
+
+def _flat(own: Any) -> dict[str, Scalar]:
+    """Effective options that a condition may look at."""
+    parts = {"backbone": own.backbone, "prompt": own.prompt}
+    return {
+        f"{part}.{name}": value
+        for part, options in parts.items()
+        for name, value in options.model_dump().items()
+        if isinstance(value, bool | int | float | str)
+    }
+
+
+class _Structure:
+    """Searched options -> the key that lanes of one pack share."""
+
+    def __init__(self, job: Job, row: Row, base: BackboneFacts | None) -> None:
+        self._job, self._row, self._base = job, row, base
+
+    def __call__(self, options: Mapping[str, Scalar]) -> Hashable:
+        return structure(settings(self._job, self._row, Lane(0, 0, options), self._base))

@@ -1,0 +1,65 @@
+"""How far the search is: a bar on a terminal, a line at intervals elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from raytune_rec.tuning.desk import Desk
+
+SECONDS = 20.0
+"""Between two lines."""
+
+
+class Reporter:
+    """Shows a desk's progress.
+
+    Args:
+        title: what is being done.
+        say: takes a line where there is no terminal for a bar; None: stderr.
+    """
+
+    def __init__(self, title: str = "tune", say: Callable[[str], None] | None = None) -> None:
+        self.title, self._say = title, say
+        self._last = time.monotonic()
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        console = Console(stderr=True)
+        if console.is_terminal:
+            best = TextColumn("{task.fields[best]}")
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), best)
+            self._bar = Bar(*columns, console=console, transient=True)
+            self._task = self._bar.add_task(title, total=None, best="")
+
+    def __enter__(self) -> Reporter:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def show(self, desk: Desk) -> None:
+        """Show where the desk is, at most once in an interval."""
+        now = time.monotonic()
+        if now - self._last < (1.0 if self._bar else SECONDS):
+            return
+        self._last = now
+        progress = desk.planner.progress()
+        best = ", ".join(f"{study} {value:.4f}" for study, value in list(progress.best.items())[:6])
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=progress.done, total=progress.total, best=best)
+            return
+        line = f"{self.title}: {progress.done} of {progress.total} trials, {desk.packs_done} packs"
+        (self._say or _stderr)(f"{line}; best {best}" if best else line)
+
+
+def _stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,126 @@
+"""Bad input: named by file, line and value, counted, and fatal past the limit."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from raytune_rec.errors import DataError
+
+GOOD = [f"x,u{n % 20},i{n % 15},{n % 2},{n % 5 + 1},{n}" for n in range(400)]
+HEAD = "domain,user,item,label,rating,time"
+OPTIONS = {
+    "columns": {"domain": "domain", "user": "user", "item": "item", "label": "label", "rating": "rating", "timestamp": "time"},
+    "rating_range": (1, 5),
+}
+BAD = [  # raw line, value, reason
+    (b"x,u1,i1,nan,3,5", "nan", "label is not a finite number"),
+    (b"x,u1,i1,2,3,5", "2", "label is neither 0 nor 1"),
+    (b"x,u1,i1,,3,5", "", "label is neither 0 nor 1"),
+    (b"x,u1,i1,yes,3,5", "yes", "label is not a finite number"),
+    (b"x,u1,i1,1,inf,5", "inf", "rating is not a finite number"),
+    (b"x,u1,i1,1,9,5", "9", "rating outside 1 to 5"),
+    (b"x,u1,i1,1,3,-5", "-5", "timestamp is negative"),
+    (b"x,u1,i1,1,3,", "", "timestamp is empty"),
+    (b"x,,i1,1,3,5", "", "user is empty"),
+    (b"x,u1,  ,1,3,5", "  ", "item is empty"),
+    (b",u1,i1,1,3,5", "", "domain is empty"),
+    (b"all,u1,i1,1,3,5", "all", "not a name for a domain"),
+    (b"x,u1,i1,1,3", "x,u1,i1,1,3", "a row has 6 cells"),
+    (b'x,"u1,i1,1,3,5', 'x,"u1,i1,1,3,5', "a quote is not closed on its line"),
+    (b"x,u\xff1,i1,1,3,5", "x,u\\xff1,i1,1,3,5", "not utf-8"),
+]
+
+
+def test_every_kind_of_bad_row_is_reported(make, tmp_path: Path) -> None:
+    lines, expected = [HEAD.encode()], []
+    for n, (raw, value, reason) in enumerate(BAD):
+        lines += [row.encode() for row in GOOD[n * 20 : n * 20 + 20]]
+        lines.append(raw)
+        expected.append((str(tmp_path / "log.csv"), len(lines), value, reason))
+    lines.insert(10, b"")  # an empty line is no row, but it counts as a line
+    expected = [(file, line + 1, value, reason) for file, line, value, reason in expected]
+    (tmp_path / "log.csv").write_bytes(b"\n".join(lines) + b"\n")
+    store = make("tabular", {**OPTIONS, "files": str(tmp_path / "log.csv")}, max_rejected=0.1)
+    found = pd.read_parquet(store.path / "rejected.parquet")
+    assert list(found.itertuples(index=False, name=None)) == expected
+    summary = json.loads((store.path / "summary.json").read_text())
+    assert summary["interactions"] == {"read": 315, "rejected": 15, "kept": 300, "duplicates": 240}
+    assert sum(summary["rejected_by_reason"].values()) == 15
+    assert summary["rejected_by_reason"]["label is neither 0 nor 1"] == 2
+    assert sum(store.schema.rows.values()) == 300
+    assert store.schema.domains == ("x",)
+
+
+def test_numbers_found_bad_by_arrow_itself(make, write) -> None:
+    """Every line can be read, so the fast way is taken; values are judged all the same."""
+    log = write("log.csv", [HEAD, *GOOD, "x,u1,i1,1,NaN,5", "x,fresh,i1,7,3,5"])
+    store = make("tabular", {**OPTIONS, "files": log})
+    found = pd.read_parquet(store.path / "rejected.parquet")
+    assert found["line"].tolist() == [402, 403] and found["value"].tolist() == ["NaN", "7"]
+    assert "fresh" not in pd.read_parquet(store.path / "users.parquet")["raw"].tolist()
+
+
+def test_json_lines_and_parquet_name_their_rows(make, write, tmp_path: Path) -> None:
+    rows = [{"domain": "x", "user": n % 7, "item": n % 5, "label": n % 2} for n in range(300)]
+    log = write(
+        "log.jsonl", [*(json.dumps(r) for r in rows), "{broken", "[1]", '{"domain": "x", "user": 1, "item": 2, "label": NaN}']
+    )
+    store = make("tabular", {"files": log}, max_rejected=0.02)
+    found = pd.read_parquet(store.path / "rejected.parquet")
+    assert found["line"].tolist() == [301, 302, 303] and found["value"].tolist() == ["{broken", "[1]", "NaN"]
+    table = pd.DataFrame([*rows, {"domain": "x", "user": None, "item": 2, "label": 1}])
+    table.to_parquet(tmp_path / "log.parquet")
+    store = make("tabular", {"files": str(tmp_path / "log.parquet")}, out="parquet", max_rejected=0.02)
+    found = pd.read_parquet(store.path / "rejected.parquet")
+    assert found["line"].tolist() == [301] and found["reason"].tolist() == ["user is empty"]
+    assert sorted(store.vocabulary("user")["raw"].to_pylist()) == list("0123456")
+
+
+def test_too_many_bad_rows_end_the_preparation(make, write, tmp_path: Path) -> None:
+    log = write("log.csv", [HEAD, *GOOD[:95], *["x,u1,i1,5,3,5"] * 5])
+    with pytest.raises(DataError) as error:
+        make("tabular", {**OPTIONS, "files": log})
+    assert "5 of 100 rows of interactions cannot be used, more than data.max_rejected = 0.01 allows" in str(error.value)
+    assert f"{log}, line 97: label is neither 0 nor 1 (value: '5')" in str(error.value)
+    assert len(pd.read_parquet(tmp_path / "store" / "rejected.parquet")) == 5
+    assert not (tmp_path / "store" / "_complete.json").exists()
+    make("tabular", {**OPTIONS, "files": log}, max_rejected=0.05)
+
+
+def test_bad_numbers_of_users_are_rejected_too(make, write) -> None:
+    log = write("log.csv", ["domain,user,item,label", *(f"x,u{n % 9},i{n % 4},{n % 2}" for n in range(90))])
+    users = write("users.csv", ["user,age", *(f"u{n},{n + 20}" for n in range(8)), "u8,old"])
+    options = {"files": log, "users": {"files": users}, "features": {"age": {"role": "user", "kind": "numerical"}}}
+    with pytest.raises(DataError, match="1 of 9 rows of users cannot be used"):
+        make("tabular", options)
+    store = make("tabular", options, max_rejected=0.2)
+    found = pd.read_parquet(store.path / "rejected.parquet")
+    assert found.values.tolist() == [[users, 10, "old", "age is not a finite number"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("cut.csv.gz", gzip.compress(b"domain,user,item,label\n" + b"x,a,1,1\n" * 5000)[:-20], "damaged"),
+        ("not.csv.gz", b"domain,user\n", "the header cannot be read"),
+        ("not.parquet", b"PAR1 no", "cannot be read as Parquet"),
+        ("empty.csv", b"", "has no header line"),
+        ("no_rows.csv", b"domain,user,item,label\n", "no usable row"),
+    ],
+)
+def test_damaged_files_are_told_in_a_sentence(name: str, content: bytes, text: str, make, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=text):
+        make("tabular", {"files": str(tmp_path / name)})
+
+
+def test_a_column_of_lists_is_no_identifier(make, tmp_path: Path) -> None:
+    table = pd.DataFrame({"domain": ["x"], "user": [[1, 2]], "item": [1], "label": [1]})
+    table.to_parquet(tmp_path / "log.parquet")
+    with pytest.raises(DataError, match="cannot be read as string; map another column"):
+        make("tabular", {"files": str(tmp_path / "log.parquet")})

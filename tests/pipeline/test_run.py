@@ -1,0 +1,185 @@
+"""A whole run, small: what a user relies on when a job ends, is repeated, goes on, or is changed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raytune_rec import pipeline
+from raytune_rec.artifacts import prompt as prompt_artifact
+from raytune_rec.config import Job, parse
+from raytune_rec.data.store import Store
+from raytune_rec.errors import ArtifactError, UserError
+from raytune_rec.schema import Table
+from raytune_rec.scoring import load_prompt
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "seed": 5,
+    "data": {"source": "synthetic", "options": {"interactions": {"feed": 1500, "search": 900}, "users": 80, "items": 60}},
+    "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [8]}},
+    "training": {"batch_size": 128, "epochs": 3, "patience": 2, "lr": {"default": 0.005}},
+    "pretrain": {
+        "trials": 2,
+        "variants": {
+            "plain": {},
+            "plate": {
+                "prompt": "plate",
+                "space": ["training", "plate"],
+                "options": {"prompt.meta_prompts": 24, "prompt.elastic": True},
+            },
+        },
+    },
+    "prompts": {"plate": {"temperature": 1.0, "hidden_width": 8}},
+    "tune": {"trials": 4, "round": 2, "pack": 2},
+    "rows": {
+        "logistic": {"strategy": "single", "backbone": "linear", "baseline": True},
+        "pretrained": {"strategy": "pretrained", "variant": "plain", "baseline": True},
+        "finetune_all": {"strategy": "finetune_all", "variant": "plain", "baseline": True},
+        "untuned": {"strategy": "prompt_untuned", "prompt": "plate", "variant": "plate"},
+        "plate": {"strategy": "prompt_linear", "prompt": "plate", "variant": "plate", "space": ["training", "plate"]},
+    },
+    "evaluate": {"replicates": 2, "compare": ["plate"], "export": "plate", "bootstrap": 200},
+}
+
+
+def job(**changes: Any) -> Job:
+    return parse(SMALL | changes)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "small"
+    out.mkdir()
+    pipeline.run(job(), out)
+    return out
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_the_run_folder_holds_what_was_promised(done: Path) -> None:
+    results = json.loads((done / "results.json").read_text())
+    assert set(results["rows"]) == set(SMALL["rows"]) and set(results["units"]) == {"feed", "search"}
+    plate = results["rows"]["plate"]["units"]["feed"]["auc"]
+    assert len(plate["replicates"]) == 2 and plate["low"] <= plate["mean"] <= plate["high"]
+    assert {c["baseline"] for c in results["comparisons"]} == {"logistic", "pretrained", "finetune_all"}
+    assert results["rows"]["plate"]["trials"] == results["rows"]["finetune_all"]["trials"] == 8
+    assert {p.name for p in (done / "artifacts").iterdir()} == {"feed", "search"}
+    assert (done / "report" / "index.html").stat().st_size > 10_000
+    assert not list((done / "checkpoints").glob("*")), "checkpoints are of unfinished packs only"
+    assert any((done / "tensorboard").rglob("events.*"))
+    trials = json.loads((done / "trials.json").read_text())
+    assert sum(t["row"] == "plate" for t in trials) == 8 and {t["state"] for t in trials} <= {"complete", "fail"}
+
+
+def test_the_second_run_changes_nothing(done: Path) -> None:
+    before = contents(done)
+    pipeline.run(job(), done)
+    assert contents(done) == before
+
+
+def test_a_changed_option_is_refused_with_the_difference(done: Path) -> None:
+    before = contents(done)
+    with pytest.raises(UserError, match=r"training\.patience was 2 .* is 1 now"):
+        pipeline.run(job(training={**SMALL["training"], "patience": 1}), done)
+    with pytest.raises(UserError, match=r"interactions\.feed"):
+        pipeline.run(
+            job(
+                data={"source": "synthetic", "options": {"interactions": {"feed": 1600, "search": 900}, "users": 80, "items": 60}}
+            ),
+            done,
+        )
+    assert contents(done) == before, "a refused job leaves the folder as it was, its job.toml included"
+
+
+def test_the_same_job_elsewhere_gives_bit_identical_artifacts(done: Path, tmp_path: Path) -> None:
+    pipeline.run(job(tune={**SMALL["tune"], "concurrent": 1}), tmp_path)
+    ours, theirs = contents(done / "artifacts"), contents(tmp_path / "artifacts")
+    assert ours == theirs
+    names = [p.name for p in (done / "backbones").iterdir()]
+    assert names and sorted(names) == sorted(p.name for p in (tmp_path / "backbones").iterdir())
+    keep = ("study", "number", "state", "value", "options", "curve", "losses", "best_epoch")
+    runs = [[{k: t[k] for k in keep} for t in json.loads((out / "trials.json").read_text())] for out in (done, tmp_path)]
+    assert runs[0] == runs[1]
+
+
+def test_an_exported_prompt_scores_raw_rows_without_ray(done: Path) -> None:
+    backbone = done / "backbones" / prompt_artifact.read(done / "artifacts" / "feed").backbone_fingerprint
+    scorer = load_prompt(done / "artifacts" / "feed", backbone)
+    store = Store.open(done / "data")
+    test = store.load("feed", "test")
+    users, items = (store.vocabulary(name)["raw"].to_pylist() for name in ("user", "item"))
+    known = (test.columns["user"] > 0) & (test.columns["item"] > 0)
+    rows = {name: [raw[i - 1] for i in test.columns[name][known]] for name, raw in (("user", users), ("item", items))}
+    given = scorer.score(rows)
+    logits = scorer.logits(Table({n: c[known] for n, c in test.columns.items()}, test.label[known]))
+    np.testing.assert_allclose(given, 1 / (1 + np.exp(-logits)), rtol=1e-6)
+    assert np.isfinite(scorer.score({"user": ["never seen"], "item": ["nor this"]})).all()
+
+
+def test_the_artifact_scores_as_it_was_evaluated(done: Path) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    facts = prompt_artifact.read(done / "artifacts" / "search")
+    scorer = load_prompt(done / "artifacts" / "search", done / "backbones" / facts.backbone_fingerprint)
+    store = Store.open(done / "data")
+    for split, expected in (("test", facts.test["auc"] if facts.test else None), ("valid", facts.valid["auc"])):
+        table = store.load("search", split)  # type: ignore[arg-type]
+        assert roc_auc_score(table.label, scorer.logits(table)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_prompt_refuses_a_foreign_backbone(done: Path) -> None:
+    own = prompt_artifact.read(done / "artifacts" / "feed").backbone_fingerprint
+    other = next(p for p in (done / "backbones").iterdir() if p.name != own)
+    with pytest.raises(ArtifactError, match=f"{own}.*{other.name}"):
+        load_prompt(done / "artifacts" / "feed", other)
+
+
+def test_raising_the_trials_goes_on_where_the_search_was(done: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(done, tmp_path / "run")
+    pipeline.run(job(tune={**SMALL["tune"], "trials": 6}), tmp_path / "run")
+    before, after = (json.loads((out / "trials.json").read_text()) for out in (done, tmp_path / "run"))
+    plate = [[t for t in run if t["study"] == "plate/feed"] for run in (before, after)]
+    assert len(plate[1]) == 6 and plate[1][:4] == plate[0]
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["rows"]["plate"]["trials"] == 12
+    with pytest.raises(UserError, match="raised, not lowered"):
+        pipeline.run(job(), tmp_path / "run")
+
+
+def test_users_bring_their_own_split(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for name, count in (("train", 1200), ("valid", 200), ("test", 200)):
+        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+            out = csv.writer(file)
+            out.writerow(["domain", "user", "item", "label"])
+            for _ in range(count):
+                user, item = draw.integers(0, 50), draw.integers(0, 40)
+                out.writerow(
+                    ["a" if draw.random() < 0.6 else "b", f"u{user}", f"i{item}", int(draw.random() < (0.2 + 0.6 * (user % 2)))]
+                )
+    options = {name: str(tmp_path / f"{name}.csv") for name in ("train", "valid", "test")}
+    own = job(name="own", data={"source": "tabular", "options": options, "split": {"kind": "given"}}, tune={"trials": 2})
+    pipeline.run(own, tmp_path / "run")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert sum(unit["n"] for unit in results["units"].values()) == 200
+    assert results["rows"]["logistic"]["mean"]["auc"]["mean"] > 0.6

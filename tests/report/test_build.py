@@ -1,0 +1,176 @@
+"""The page: its numbers are those of results.json, it needs no network, and it copes with what is missing."""
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from raytune_rec.errors import ArtifactError
+from raytune_rec.report.build import build
+from raytune_rec.report.words import signed
+
+
+class _Tables(HTMLParser):
+    """The cells of every table, first lines only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.below = 0
+        self.open = False
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self.open = True
+        elif tag == "small":
+            self.below += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        self.below -= tag == "small"
+        if tag in ("td", "th"):
+            self.open = False
+
+    def handle_data(self, data: str) -> None:
+        if self.open and not self.below:
+            self.tables[-1][-1][-1] += data.strip()
+
+
+def _tables(page: str) -> list[list[list[str]]]:
+    parser = _Tables()
+    parser.feed(page)
+    return parser.tables
+
+
+def test_the_table_holds_the_values_of_the_results_in_the_jobs_order(page: str, content: dict) -> None:
+    results = content["results"]
+    head, *lines = _tables(page)[0]
+    assert head == ["row", "music", "book", "movie", "mean", "trials", "tuned", "search"]
+    assert [line[0] for line in lines] == results["row_order"]
+    for name, *cells in lines:
+        row = results["rows"][name]
+        values = [row["units"][u]["auc"]["mean"] for u in ("music", "book", "movie")] + [row["mean"]["auc"]["mean"]]
+        assert cells[:5] == [*(f"{v:.4f}" for v in values), str(row["trials"])]
+    for name in results["row_order"]:
+        for m in results["rows"][name]["units"].values():
+            assert f"{m['auc']['low']:.4f} to {m['auc']['high']:.4f}" in page
+
+
+def test_the_best_of_a_column_is_marked(page: str, content: dict) -> None:
+    winner = content["results"]["winners"]["music"]["test"]
+    value = content["results"]["rows"][winner]["units"]["music"]["auc"]["mean"]
+    assert re.search(rf'<td class="best">{value:.4f}<small>', page)
+
+
+def test_every_comparison_stands_in_its_table(page: str, content: dict) -> None:
+    table = next(t for t in _tables(page) if "p, Holm" in t[0])
+    found = content["results"]["comparisons"]
+    assert [(c["row"], c["baseline"], c["unit"], signed(c["difference"])) for c in found] == [
+        tuple(line[:4]) for line in table[1:]
+    ]
+    assert [f"{signed(c['low'])} to {signed(c['high'])}" for c in found] == [line[4] for line in table[1:]]
+
+
+def test_the_page_reaches_for_nothing_outside(page: str) -> None:
+    assert "http:" not in page and "https:" not in page and "//" not in re.sub(r"/\*.*?\*/", "", page)
+    assert not re.findall(r"<(?:script|link|img|iframe)\b", page) and "@import" not in page
+    assert all(target.startswith("#") for target in re.findall(r'(?:href|src)="([^"]*)"', page))
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+
+
+def test_ids_are_unique_and_what_refers_to_them_finds_them(page: str) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) | set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
+
+
+def test_every_chart_has_a_text_with_its_numbers(page: str, content: dict) -> None:
+    labels = re.findall(r'<svg role="img" aria-label="([^"]*)"', page)
+    assert len(labels) == page.count("<svg") > 15
+    found = next(c for c in content["results"]["comparisons"] if c["unit"] == "book")
+    assert any(f"{found['row']} minus {found['baseline']} {signed(found['difference'])}" in label for label in labels)
+
+
+def test_text_of_the_run_is_escaped(page: str) -> None:
+    assert "<title>An invented &lt;run&gt; &amp; its report</title>" in page and "<run>" not in page
+
+
+def test_options_of_the_prompt_are_drawn_without_being_named_in_code(page: str) -> None:
+    for name in ("prompt.tokens", "prompt.heat", "training.lr.linear"):
+        assert f"<code>{name}</code>" in page
+    assert "<code>prompt.kind</code>" not in page  # it is no number
+    assert re.search(r"Effect of prompt.tokens in music: [^\"]*soft_prompt_linear does best at \d+", page)
+
+
+def test_provenance(page: str) -> None:
+    for text in (
+        "raytune-rec run invented.toml --out here",
+        "versions.torch",
+        "f00d",
+        "trials = 16",
+        "92\u202f000 rows a second",
+        "abc",
+    ):
+        assert text in page, text
+    assert "secret.tensor" not in page
+
+
+def test_equal_folders_give_equal_pages(folder: Path, page: str) -> None:
+    assert build(folder).read_text(encoding="utf-8") == page
+
+
+def test_optional_files_may_be_missing(folder: Path) -> None:
+    for name in ("trials.json", "pretrain.json", "backbones/abc/backbone.json"):
+        (folder / name).unlink()
+    page = build(folder).read_text(encoding="utf-8")
+    assert 'id="results"' in page and 'id="comparisons"' in page and 'id="costs"' in page
+    assert not any(f'id="{name}"' in page for name in ("learning", "search", "effects"))
+
+
+def test_few_trials_failed_trials_and_values_that_are_missing(folder: Path, content: dict) -> None:
+    few = [t for t in content["trials"] if t["number"] < 1]
+    (folder / "trials.json").write_text(
+        json.dumps([t | {"value": None, "state": "FAILED"} if t["row"] == "single" else t for t in few])
+    )
+    results = copy.deepcopy(content["results"])
+    del results["rows"]["single"]["units"]["book"], results["rows"]["single"]["mean"]
+    results["rows"]["linear"]["units"]["book"]["auc"] = {
+        "mean": None,
+        "low": None,
+        "high": None,
+        "sd": None,
+        "replicates": [None],
+    }
+    for c in results["comparisons"]:
+        if c["baseline"] == "linear" and c["unit"] == "book":
+            c |= {k: None for k in ("difference", "low", "high", "p", "p_holm", "p_delong", "p_replicates", "by_user")}
+    results["comparisons"] = [c for c in results["comparisons"] if (c["baseline"], c["unit"]) != ("single", "book")]
+    (folder / "results.json").write_text(json.dumps(results))
+    page = build(folder).read_text(encoding="utf-8")
+    assert not re.search(r"\bnan\b", page, flags=re.IGNORECASE) and "None" not in page
+    assert 'id="effects"' not in page and "\N{EN DASH}" in page
+
+
+def test_a_folder_without_results_is_refused(folder: Path) -> None:
+    (folder / "results.json").unlink()
+    with pytest.raises(ArtifactError, match=r"results\.json"):
+        build(folder)
+
+
+def test_results_of_another_format_are_refused(folder: Path) -> None:
+    (folder / "results.json").write_text('{"format": 99}')
+    with pytest.raises(ArtifactError, match="format 99; this version reads 1"):
+        build(folder)
+
+
+def test_damaged_trials_are_refused(folder: Path) -> None:
+    (folder / "trials.json").write_text('[{"row": "x"}]')
+    with pytest.raises(ArtifactError, match="not a list of trials"):
+        build(folder)

@@ -1,0 +1,70 @@
+"""What TensorBoard reads back from the event files."""
+
+import json
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from raytune_rec.report import tensorboard
+
+
+def _read(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events
+
+
+def _hparams(folder: Path, tag: str) -> HParamsPluginData:
+    return HParamsPluginData.FromString(_read(folder).summary_metadata[tag].plugin_data.content)
+
+
+def _best(trials: list[dict], unit: str) -> list[dict]:
+    found = [t for t in trials if t["unit"] == unit and t["state"] == "complete" and t["value"] is not None]
+    return sorted(found, key=lambda t: -t["value"])[:20]
+
+
+def test_the_best_trials_of_each_unit_are_runs_with_their_curves(folder: Path, content: dict) -> None:
+    (folder / "results.json").unlink()  # trials.json alone is read
+    tensorboard.write(folder)
+    for unit in ("music", "book", "movie"):
+        runs = sorted((folder / "tensorboard" / unit).iterdir())
+        assert [r.name for r in runs] == [
+            f"{i:02d}-{t['row']}-{t['number']}" for i, t in enumerate(_best(content["trials"], unit), 1)
+        ]
+    best = _best(content["trials"], "music")[0]
+    events = _read(folder / "tensorboard" / "music" / f"01-{best['row']}-{best['number']}")
+    assert [round(e.value, 5) for e in events.Scalars("validation")] == [round(v, 5) for v in best["curve"]]
+    assert [e.step for e in events.Scalars("training/loss")] == list(range(1, best["epochs"] + 1))
+
+
+def test_hparams_know_every_option_of_any_run_and_the_final_metric(folder: Path, content: dict) -> None:
+    tensorboard.write(folder)
+    experiment = _hparams(folder / "tensorboard", "_hparams_/experiment").experiment
+    shown = [t for u in ("music", "book", "movie") for t in _best(content["trials"], u)]
+    assert {h.name for h in experiment.hparam_infos} == {"row", "unit"} | {k for t in shown for k in t["options"]}
+    assert [m.name.tag for m in experiment.metric_infos] == [tensorboard.FINAL]
+    best = shown[0]
+    run = folder / "tensorboard" / "music" / f"01-{best['row']}-{best['number']}"
+    start = _hparams(run, "_hparams_/session_start_info").session_start_info
+    assert start.hparams["training.lr.linear"].number_value == best["options"]["training.lr.linear"]
+    assert round(_read(run).Scalars(tensorboard.FINAL)[0].value, 5) == round(best["value"], 5)
+
+
+def test_writing_again_replaces_what_was_there(folder: Path) -> None:
+    for _ in range(2):
+        tensorboard.write(folder)
+    assert len(list((folder / "tensorboard").rglob("events.*"))) == 61
+    (folder / "trials.json").unlink()
+    tensorboard.write(folder)
+    assert not list((folder / "tensorboard").rglob("events.*"))
+
+
+def test_lower_is_better_where_the_curves_say_so(folder: Path, content: dict) -> None:
+    falling = [
+        t | {"value": 1 - t["value"], "curve": [1 - v for v in t["curve"]]} for t in content["trials"] if t["state"] == "complete"
+    ]
+    (folder / "trials.json").write_text(json.dumps(falling))
+    tensorboard.write(folder)
+    best = min((t for t in falling if t["unit"] == "book"), key=lambda t: t["value"])
+    assert (folder / "tensorboard" / "book" / f"01-{best['row']}-{best['number']}").is_dir()

@@ -1,0 +1,142 @@
+"""The verdict says what the tests allow and no more."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from raytune_rec.report import words
+from raytune_rec.report.charts import binned, sensible
+from raytune_rec.report.importance import distributions, importance
+from raytune_rec.report.run import Run, Trial
+from raytune_rec.report.table import console
+
+
+def _row(value: float, backbone: str = "deepfm", strategy: str = "single", claims: bool = False) -> dict:
+    measures = {"auc": {"mean": value, "low": value - 0.01, "high": value + 0.01, "replicates": [value] * 5}, "valid": value}
+    return {
+        "strategy": strategy, "prompt": "none", "backbone": backbone, "claims": claims, "baseline": not claims, "trials": 4,
+        "tuned_parameters": 10, "tuned_share": 0.1, "seconds": 8.0,
+        "units": {"music": measures, "book": measures}, "mean": measures,
+    }  # fmt: skip
+
+
+def _comparison(baseline: str, unit: str, low: float, high: float, p: float) -> dict:
+    return {
+        "row": "new",
+        "baseline": baseline,
+        "unit": unit,
+        "difference": (low + high) / 2,
+        "low": low,
+        "high": high,
+        "p": p,
+        "p_holm": p,
+    }
+
+
+def _run(comparisons: list[dict], claims: bool = True) -> Run:
+    rows = {"new": _row(0.80, claims=claims), "other": _row(0.78), "lr": _row(0.79, backbone="linear")}
+    return Run(Path("x"), 'name = "x"', {
+        "protocol": {"confidence": 0.95, "rows": {"music": 7000, "book": 900}, "metric": "auc", "split": "test",
+                     "cohort": "all rows",
+                     "candidates": "logged rows"},
+        "units": {"music": {}, "book": {}}, "rows": rows, "comparisons": comparisons, "row_order": ["new", "other", "lr"],
+        "winners": {u: {"test": "new"} for u in ("music", "book", "mean")},
+    })  # fmt: skip
+
+
+AHEAD, OPEN, BEHIND, LEANING = (0.001, 0.005, 0.001), (-0.002, 0.004, 0.5), (-0.006, -0.002, 0.001), (0.001, 0.005, 0.2)
+
+
+def _all(music: tuple, book: tuple) -> list[dict]:
+    return [_comparison(b, u, *v) for b in ("other", "lr") for u, v in (("music", music), ("book", book), ("mean", AHEAD))]
+
+
+@pytest.mark.parametrize(
+    ("music", "book", "headline"),
+    [
+        (AHEAD, AHEAD, "new is better than all 2 baselines in music and book."),
+        (AHEAD, OPEN, "new is better than all 2 baselines in music but not clearly different from other or lr in book."),
+        (LEANING, LEANING, "new is not clearly different from other or lr in music and book."),
+        (BEHIND, AHEAD, "new is worse than other and lr in music but better than all 2 baselines in book."),
+    ],
+)
+def test_headline(music: tuple, book: tuple, headline: str) -> None:
+    assert words.verdict(_run(_all(music, book))).headline == headline
+
+
+def test_points_name_the_strongest_baseline_its_interval_and_what_the_prompt_adds_to_the_linear_part() -> None:
+    points = dict(words.verdict(_run(_all(LEANING, OPEN))).points)
+    assert points["In music"] == (
+        "new has AUC 0.8000, the strongest baseline lr 0.7900: +0.0030 (95 % interval +0.0010 to +0.0050), "
+        "a gain that does not stand after correction for 6 comparisons."
+    )
+    assert points["In book"].endswith("no clear difference.")
+    assert points["Beyond the linear part"].startswith("Against lr, on average over domains: +0.0030")
+    assert points["Beyond the linear part"].endswith("Domain by domain: +0.0030 in music and +0.0010 in book.")
+    assert "7\u202f000 in music and 900 in book" in points["How sure"]
+
+
+def test_a_loss_before_correction_is_told_as_such() -> None:
+    points = dict(words.verdict(_run(_all((-0.006, -0.002, 0.2), OPEN))).points)
+    assert points["In music"].endswith("a loss that does not stand after correction for 6 comparisons.")
+
+
+def test_without_a_claim_nothing_is_claimed() -> None:
+    said = words.verdict(_run([], claims=False)).headline
+    assert said == "new has the highest mean test AUC. No row claims to be better than another, so no difference was tested."
+
+
+def test_a_comparison_without_a_value_is_open() -> None:
+    assert words.outcome({"low": None, "high": None, "p_holm": None}, 0.95) == "open"
+
+
+def test_numbers_as_text() -> None:
+    assert words.signed(-0.00123) == "\N{MINUS SIGN}0.0012" and words.signed(None) == words.fixed(None) == words.NONE
+    assert words.p_value(0.0004) == "< 0.001" and words.p_value(0.0123) == "0.012"
+    assert [words.duration(s) for s in (0.3456, 119, 600, 8000)] == ["0.346 s", "119 s", "10 min", "2.2 h"]
+    assert words.listed(["a"]) == "a" and words.listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_console_table() -> None:
+    printer = Console(width=120, file=io.StringIO())
+    printer.print(console(_run(_all(AHEAD, AHEAD)).results))
+    assert isinstance(printer.file, io.StringIO)
+    text = printer.file.getvalue()
+    assert "0.8000 ±0.0100" in text and text.index("new") < text.index("other") < text.index("lr") and "10 %" in text
+
+
+def test_medians_of_neighbours() -> None:
+    x, y = binned([1, 2, 3, 10, 20, 30], [5, 6, 100, 1, 2, 3])
+    assert x.tolist() == [2, 20] and y.tolist() == [6, 2]
+
+
+def test_the_range_leaves_out_what_is_far_on_the_bad_side() -> None:
+    low, high = sensible([0.79, 0.788, 0.785, 0.5], higher=True)
+    assert high == 0.79 and 0.77 < low < 0.785
+    low, high = sensible([0.51, 0.512, 0.515, 0.9], higher=False)
+    assert low == 0.51 and high < 0.53
+
+
+def test_importance_finds_the_option_that_decides() -> None:
+    trials = [
+        Trial(
+            "r",
+            "u",
+            i,
+            "complete",
+            -abs(i % 8 - 2.0),
+            {"right": i % 8, "noise": (i * 7 % 40) / 40, "kind": "ab"[i % 2 == 0], "fixed": 3},
+        )
+        for i in range(40)
+    ]
+    found = importance(trials, higher=True)
+    assert next(iter(found)) == "right" and found["right"] > 0.6 and "fixed" not in found
+    assert sum(found.values()) == pytest.approx(1)
+    assert importance(trials[:4], higher=True) == {}
+
+
+def test_a_wide_option_is_taken_on_a_log_scale() -> None:
+    found = distributions([{"lr": 1e-4, "rate": 0.1, "both": 1}, {"lr": 1e-1, "rate": 0.4, "both": 2, "one": 3}])
+    assert found["lr"].log and not found["rate"].log and "one" not in found

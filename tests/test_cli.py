@@ -1,0 +1,213 @@
+"""The command: its words are frozen, its exit codes mean something, mistakes are plain lines."""
+
+import importlib
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.core import TyperOption
+
+from raytune_rec import __version__, cli, components, doctor
+from raytune_rec.errors import DataError, RunFailed
+from raytune_rec.strategies.aliases import ALIASES
+
+_ROOT = Path(__file__).parents[1]
+_STAGE = ["--help", "--out", "--set", "JOB"]
+_WORDS = {
+    "run": _STAGE,
+    "prepare": _STAGE,
+    "pretrain": _STAGE,
+    "tune": _STAGE,
+    "export": _STAGE,
+    "evaluate": _STAGE,
+    "report": _STAGE,
+    "check": ["--help", "--set", "JOB"],
+    "show": ["--help", "WHAT"],
+    "doctor": ["--help", "--out", "--start-ray"],
+}
+_JOB = """
+name = "small"
+[data]
+source = "synthetic"
+[backbone]
+name = "deepfm"
+[rows.single]
+strategy = "single"
+"""
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """A pipeline that only writes down how it is called."""
+    made: list[dict[str, Any]] = []
+    pipeline = types.ModuleType("raytune_rec.pipeline")
+    pipeline.run = lambda job, out, until="report", only=None: made.append({"job": job, "out": out, "until": until, "only": only})  # type: ignore[attr-defined]
+    pipeline.check = lambda job: f"plan of {job.name}"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "raytune_rec.pipeline", pipeline)
+    monkeypatch.setattr(importlib.import_module("raytune_rec"), "pipeline", pipeline, raising=False)
+    return made
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.toml").write_text(_JOB)
+    return tmp_path / "job.toml"
+
+
+def test_commands_and_flags_are_frozen() -> None:
+    group: Any = typer.main.get_command(cli.app)
+    found = {}
+    for name, command in group.commands.items():
+        options = [word for p in command.params if isinstance(p, TyperOption) for word in p.opts]
+        found[name] = sorted(["--help", *options, *(p.name.upper() for p in command.params if not isinstance(p, TyperOption))])
+    assert found == {name: sorted(words) for name, words in _WORDS.items()}
+
+
+@pytest.mark.parametrize("stage", ["prepare", "pretrain", "tune", "export", "evaluate", "report"])
+def test_a_stage_runs_alone(calls: list[dict[str, Any]], job: Path, stage: str) -> None:
+    assert cli.main([stage, str(job)]) == 0
+    assert [(c["only"], c["out"]) for c in calls] == [(stage, job.parent / "runs" / "small")]
+
+
+def test_run_takes_settings_and_a_folder(calls: list[dict[str, Any]], job: Path, tmp_path: Path) -> None:
+    assert cli.main(["run", str(job), "--set", "tune.trials=3", "--set", "seed=7", "--out", str(tmp_path / "there")]) == 0
+    assert calls[0]["job"].tune.trials == 3 and calls[0]["job"].seed == 7
+    assert calls[0]["out"] == tmp_path / "there" and calls[0]["only"] is None and calls[0]["until"] == "report"
+
+
+def test_check_prints_the_plan(calls: list[dict[str, Any]], job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(job)]) == 0
+    assert "plan of small" in capsys.readouterr().out and calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["run"], "Missing argument 'JOB'"),
+        (["run", "job.toml", "--colour"], "No such option: --colour"),
+        (["rnu", "job.toml"], "No such command 'rnu'"),
+        (["show", "everything"], "'everything' is not one of 'backbones'"),
+        (["run", "nowhere"], "nowhere: no such job file, and no shipped job of that name"),
+        (["run", "job.toml", "--set", "tune.trials=0"], r"tune.trials: Input should be greater than or equal to 1 (given: 0)."),
+        (["check", "job.toml", "--set", "seed"], "--set 'seed': write part.option=value."),
+        (["run", "job.toml", "--out", "job.toml/x"], "cannot be made (Not a directory)"),
+    ],
+)
+def test_a_mistake_is_one_plain_line(
+    calls: list[dict[str, Any]], job: Path, words: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    heard = capsys.readouterr().err
+    assert text in heard and heard.startswith("raytune-rec: ") and heard.count("\n") == 1
+    assert calls == []
+
+
+def test_several_mistakes_are_several_lines(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(job), "--set", "tune.trials=0", "--set", "tune.pack=0", "--set", "colour=red"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (DataError(["a.csv:3: no 'x'.", "Mend it."]), 2, "raytune-rec: a.csv:3: no 'x'.\nraytune-rec: Mend it.\n"),
+        (RunFailed("3 of 16 packs failed."), 1, "raytune-rec: 3 of 16 packs failed.\n"),
+        (OSError(28, "No space left on device", "x.parquet"), 1, "raytune-rec: x.parquet: No space left on device\n"),
+        (KeyboardInterrupt(), 130, "raytune-rec: Interrupted. The same command goes on where this one stopped.\n"),
+    ],
+)
+def test_exit_codes(
+    calls: list[dict[str, Any]],
+    job: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    text: str,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules["raytune_rec.pipeline"], "run", fails)
+    assert cli.main(["run", str(job)]) == code
+    assert capsys.readouterr().err == text
+
+
+def test_shipped_jobs_go_by_name(calls: list[dict[str, Any]], job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job.parent / "jobs").mkdir()
+    (job.parent / "jobs" / "tiny.toml").write_text(_JOB.replace("small", "tiny"))
+    monkeypatch.setattr("raytune_rec.shipped._PACKAGE", job.parent)
+    assert cli.main(["run", "tiny"]) == 0
+    assert calls[0]["job"].name == "tiny"
+
+
+@pytest.mark.parametrize("what", list(cli.Shown))
+def test_show_lists_what_there_is(what: cli.Shown, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show", what.value]) == 0
+    shown = capsys.readouterr().out
+    families: dict[str, components.Family] = {"backbones": "backbones", "prompts": "prompts", "objectives": "objectives"}
+    for name in components.names(families[what]) if what in families else ALIASES if what == "strategies" else ():
+        assert name in shown
+
+
+def test_show_tells_kinds_defaults_and_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["show", "backbones"])
+    dropout = next(line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("dropout "))
+    assert "numeric" in dropout and "float, ge 0, lt 1" in dropout and "0.2" in dropout and "dropout rate" in dropout
+
+
+def test_doctor_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--out", str(tmp_path)]) == 0
+    assert "writable" in capsys.readouterr().out
+    found = {"python": "3.11", "ray": "not installed"}
+    monkeypatch.setattr(doctor, "versions", lambda: found)
+    assert cli.main(["doctor", "--out", str(tmp_path)]) == 1
+    heard = capsys.readouterr()
+    assert "install ray" in heard.out and "needs attention" in heard.err
+
+
+@pytest.mark.parametrize(
+    ("environment", "token", "text"),
+    [
+        ({}, False, "makes its own token"),
+        ({}, True, "set it to token before"),
+        ({"RAY_AUTH_MODE": "token"}, False, "ray get-auth-token --generate"),
+        ({"RAY_AUTH_MODE": "token"}, True, "there is a token"),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "x"}, False, "there is a token"),
+        ({"RAY_AUTH_MODE": "disabled"}, True, "For tests only"),
+    ],
+)
+def test_doctor_knows_both_token_modes(tmp_path: Path, environment: dict[str, str], token: bool, text: str) -> None:
+    if token:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("secret")
+    found = doctor.tokens(environment, tmp_path)
+    assert text in found.text and "secret" not in found.text
+
+
+def test_the_module_is_the_command() -> None:
+    def call(word: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "raytune_rec", word], cwd=_ROOT, capture_output=True, text=True, check=False)
+
+    assert (call("--version").stdout.strip(), call("--version").returncode) == (f"raytune-rec {__version__}", 0)
+    assert call("nothing").returncode == 2 and "Traceback" not in call("nothing").stderr
+
+
+def test_the_cluster_file_is_one_that_ray_takes() -> None:
+    import jsonschema
+    import yaml
+
+    spec = importlib.util.find_spec("ray")
+    assert spec is not None and spec.origin is not None
+    schema = json.loads((Path(spec.origin).parent / "autoscaler" / "ray-schema.json").read_text())
+    cluster = yaml.safe_load((_ROOT / "cluster.yaml").read_text())
+    jsonschema.validate(cluster, schema)
+    head = " ".join(cluster["head_start_ray_commands"])
+    assert "RAY_AUTH_MODE=token" in head and "--dashboard-host=127.0.0.1" in head
+    assert "RAY_AUTH_MODE=token" in " ".join(cluster["worker_start_ray_commands"])

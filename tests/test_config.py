@@ -1,0 +1,118 @@
+"""Jobs: every mistake at once, with the place, the rule and the value; defaults; settings over a file."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raytune_rec import config
+from raytune_rec.errors import JobError
+
+_JOB: dict[str, Any] = {
+    "name": "small",
+    "data": {"source": "synthetic"},
+    "backbone": {"name": "deepfm"},
+    "rows": {"single": {"strategy": "single", "baseline": True}},
+}
+_TOML = """
+name = "small"
+components = ["own"]
+[data]
+source = "synthetic"
+[backbone]
+name = "deepfm"
+[training]
+lr = { default = 1e-3, linear = 1e-2 }
+[rows.single]
+strategy = "single"
+"""
+
+
+def _file(folder: Path, text: str = _TOML) -> Path:
+    path = folder / "job.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_small_job_has_every_default() -> None:
+    job = config.parse(_JOB)
+    assert job.tune.trials == 16 and job.evaluate.replicates == 5 and job.training.metric == "auc"
+    assert job.data.max_rejected == 0.01 and job.rows["single"].baseline
+
+
+def test_a_filled_in_job_reads_as_itself() -> None:
+    job = config.parse(_JOB)
+    assert config.parse(job.model_dump(by_alias=True)) == job
+
+
+def test_every_mistake_is_reported_at_once() -> None:
+    wrong = {
+        **_JOB,
+        "name": "a/b",
+        "tune": {"trials": 0, "sampler": "magic"},
+        "training": {"epochs": "many", "colour": "red"},
+        "data": {"max_rejected": 2},
+    }
+    with pytest.raises(JobError) as error:
+        config.parse(wrong)
+    text = "\n".join(error.value.problems)
+    places = ("name", "tune.trials", "tune.sampler", "training.epochs", "training.colour", "data.source", "data.max_rejected")
+    assert [place for place in places if f"{place}:" not in text] == []
+    assert "(given: 0)" in text and "(given: 'many')" in text and "no such option" in text
+    assert "required" in text
+    assert len(error.value.problems) == 7
+
+
+def test_rows_name_what_exists() -> None:
+    rows = {"plate": {"strategy": "prompt", "prompt": "plate", "variant": "missing"}}
+    with pytest.raises(JobError, match=r"no pre-training 'missing'"):
+        config.parse({**_JOB, "rows": rows})
+    with pytest.raises(JobError, match=r"evaluate: no row 'plate'; the job has single"):
+        config.parse({**_JOB, "evaluate": {"compare": ["plate"]}})
+
+
+def test_settings_go_over_the_file(tmp_path: Path) -> None:
+    job = config.read(_file(tmp_path), ["tune.trials=4", "training.lr.linear=5e-3", "title=a b", "data.options.seed = 3"])
+    assert job.tune.trials == 4
+    assert job.training.lr == {"default": 1e-3, "linear": 5e-3}
+    assert job.title == "a b" and job.data.options == {"seed": 3}
+
+
+def test_own_components_are_relative_to_the_job(tmp_path: Path) -> None:
+    assert config.read(_file(tmp_path)).components == [str(tmp_path / "own")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (["tune.trials"], "--set 'tune.trials': write part.option=value"),
+        (["tune.trials=0"], r"tune\.trials: .*\(given: 0\)"),
+        (["tune.tirals=3"], r"tune\.tirals: no such option"),
+        (["name.x=3"], "'name' is a value, not a section"),
+    ],
+)
+def test_wrong_settings(tmp_path: Path, settings: list[str], text: str) -> None:
+    with pytest.raises(JobError, match=text):
+        config.read(_file(tmp_path), settings)
+
+
+def test_files_that_are_no_job(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"none\.toml: cannot be read"):
+        config.read(tmp_path / "none.toml")
+    with pytest.raises(JobError, match="not TOML"):
+        config.read(_file(tmp_path, "name = "))
+    (tmp_path / "job.toml").write_bytes(b"name = '\xff'")
+    with pytest.raises(JobError, match="not TOML"):
+        config.read(tmp_path / "job.toml")
+
+
+def test_rates_are_per_group() -> None:
+    job = config.parse({**_JOB, "training": {"lr": {"default": 1e-3, "linear": 1e-2}, "weight_decay": {"linear": 1e-5}}})
+    assert job.training.group_rate("lr", "linear") == 1e-2
+    assert job.training.group_rate("lr", "output") == 1e-3
+    assert job.training.group_rate("weight_decay", "output") == 0.0
+
+
+def test_jobs_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        config.parse(_JOB).name = "other"  # type: ignore[misc]

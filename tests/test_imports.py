@@ -1,0 +1,107 @@
+"""The shape of the code: imports point one way, heavy libraries stay where they belong, files stay small."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_ROOT = Path(__file__).parents[1]
+_PACKAGE = _ROOT / "raytune_rec"
+
+# Lowest first. Parts of one layer may not see each other.
+_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("errors", "shipped"),
+    ("schema",),
+    ("tensors", "components"),
+    ("config",),
+    ("data", "artifacts"),
+    ("backbones",),
+    ("prompts", "objectives", "evaluation"),
+    ("strategies",),
+    ("training",),
+    ("pretraining", "tuning", "scoring"),
+    ("report",),
+    ("stages",),
+    ("pipeline",),
+    ("show",),
+    ("doctor",),
+    ("cli",),
+    ("__main__",),
+)
+_LEVEL = {part: level for level, parts in enumerate(_LAYERS) for part in parts}
+_RAY = {"pretraining", "tuning", "scoring", "pipeline"}
+_FILES = sorted(_PACKAGE.rglob("*.py"))
+
+
+def _part(path: Path) -> str:
+    first = path.relative_to(_PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Dotted names of everything that a file imports, at any depth of the code, for types too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write it out"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _own(path: Path) -> Iterator[str]:
+    """The parts of this package that a file imports."""
+    for name in _imports(path):
+        if name.startswith("raytune_rec."):
+            yield name.split(".")[1]
+
+
+@pytest.mark.parametrize("path", _FILES, ids=lambda p: str(p.relative_to(_ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    part = _part(path)
+    if part == "__init__":
+        assert not list(_own(path))
+        return
+    assert part in _LEVEL, f"{part}: a new part of the package; give it its place in _LAYERS"
+    for other in _own(path):
+        if other == part or other == "__version__":
+            continue
+        assert other in _LEVEL, f"{path}: imports raytune_rec.{other}, which has no place in _LAYERS"
+        assert _LEVEL[other] < _LEVEL[part], f"{path}: {part} may not import {other}"
+
+
+def _top_names(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in _imports(path)}
+
+
+def test_ray_stays_where_it_belongs() -> None:
+    assert [str(p) for p in _FILES if "ray" in _top_names(p) and _part(p) not in _RAY] == []
+
+
+def test_nothing_pickles_and_nothing_imports_transformers() -> None:
+    banned = {"transformers", "pickle", "cloudpickle", "joblib", "dill"}
+    assert [(str(p), sorted(banned & _top_names(p))) for p in _FILES if banned & _top_names(p)] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import raytune_rec",
+        "from raytune_rec import cli; assert cli.main(['--help']) == 0",
+        "from raytune_rec import cli; assert cli.main(['run', '--help']) == 0",
+        "from raytune_rec import cli; assert cli.main(['run', 'no-such-job']) == 2",
+        "from raytune_rec import config, components, schema, errors, shipped",
+    ],
+)
+def test_light_commands_load_neither_torch_nor_ray(code: str) -> None:
+    check = "import sys; heavy = {'torch', 'ray', 'pandas', 'pyarrow', 'optuna'} & set(sys.modules); assert not heavy, heavy"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_files_stay_small_and_named_by_nouns() -> None:
+    files = [p for folder in ("raytune_rec", "tests", "benchmarks") for p in (_ROOT / folder).rglob("*.py")]
+    assert [str(p) for p in files if len(p.read_text(encoding="utf-8").splitlines()) > 500] == []
+    assert [str(p) for p in files if p.stem in {"utils", "util", "helpers", "helper", "misc", "common"}] == []

@@ -1,0 +1,105 @@
+"""A small world in memory: two domains, users with a profile, items with tags and a price. No store, no cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from raytune_rec.config import Job, parse
+from raytune_rec.schema import DataSchema, Field, Lane, Pack, Table, UnitData
+from raytune_rec.training.build import train_with
+from raytune_rec.training.feed import TableFeed
+from raytune_rec.training.loop import Trainer
+from raytune_rec.training.settings import row_of, settings
+
+FIELDS = (
+    Field("user", "categorical", "user", 41),
+    Field("item", "categorical", "item", 31),
+    Field("domain", "categorical", "domain", 3),
+    Field("gender", "categorical", "user", 4),
+    Field("tags", "multi", "item", 8, length=3),
+    Field("price", "numerical", "item", 4, mean=2.0, std=1.5, edges=(1.0, 3.0)),
+)
+SCHEMA = DataSchema(FIELDS, ("music", "book"), "0" * 16)
+
+
+def table(rows: int, seed: int) -> Table:
+    draw = np.random.default_rng(seed)
+    user, item = draw.integers(1, 41, rows), draw.integers(1, 31, rows)
+    tags = draw.integers(1, 8, (rows, 3))
+    tags[draw.random((rows, 3)) < 0.4] = 0
+    price = draw.normal(2, 1.5, rows).astype(np.float32)
+    price[draw.random(rows) < 0.1] = np.nan
+    logit = np.sin(user) + np.cos(item) + 0.5 * np.nan_to_num(price)
+    label = (draw.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.float32)
+    columns = {
+        "user": user,
+        "item": item,
+        "domain": np.ones(rows, dtype=np.int64),
+        "gender": user % 3 + 1,
+        "tags": tags,
+        "price": price,
+    }
+    return Table(columns, label)
+
+
+def job(**changes: Any) -> Job:
+    values: dict[str, Any] = {
+        "name": "small",
+        "seed": 3,
+        "data": {"source": "synthetic"},
+        "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [8, 6], "dropout": 0.3}},
+        "training": {"batch_size": 64, "epochs": 3, "lr": {"default": 0.01}},
+        "pretrain": {"variants": {"plain": {}, "plate": {"prompt": "plate"}, "pte": {"prompt": "plate", "learn_prompt": False}}},
+        "rows": {
+            "single": {"strategy": "single"},
+            "linear": {"strategy": "single", "backbone": "linear"},
+            "finetune": {"strategy": "finetune_all", "variant": "plain"},
+            "prompt": {"strategy": "prompt", "prompt": "plate", "variant": "plate"},
+            "prompt_linear": {"strategy": "prompt_linear", "prompt": "plate", "variant": "plate"},
+        },
+    }
+    return parse(values | changes)
+
+
+@pytest.fixture(scope="session")
+def world() -> UnitData:
+    return UnitData("music", table(700, 1), table(300, 2))
+
+
+Make = Callable[..., Trainer]
+
+
+@pytest.fixture
+def make(world: UnitData) -> Make:
+    """A trainer for lanes of a row that starts from scratch."""
+
+    def build(
+        row: str,
+        lanes: Sequence[Mapping[str, Any]],
+        dtype: torch.dtype = torch.float64,
+        of: Job | None = None,
+        data: UnitData | None = None,
+    ) -> Trainer:
+        own, unit = of or job(), data or world
+        names = tuple(
+            Lane(i, options.get("replicate", 0), {k: v for k, v in options.items() if "." in k}) for i, options in lanes_of(lanes)
+        )
+        pack = Pack("p", row, unit.unit, names)
+        found = row_of(own, row)
+        of_lanes = [settings(own, found, lane) for lane in names]
+        keys = list(dict.fromkeys((own.seed, unit.unit, lane.replicate) for lane in names))
+        keys = keys if len(keys) == 1 else [(own.seed, unit.unit, lane.replicate) for lane in names]
+        feed = TableFeed(unit.train, keys, of_lanes[0].training.batch_size, 256)
+        return train_with(own, pack, found, of_lanes, SCHEMA, unit, feed, dtype=dtype)
+
+    return build
+
+
+def lanes_of(lanes: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+    """A lane's trial number is its own (`trial`), or its place."""
+    return [(options.get("trial", i), options) for i, options in enumerate(lanes)]

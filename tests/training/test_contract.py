@@ -1,0 +1,173 @@
+"""What every backbone and every prompt must keep to.
+
+Components are found by themselves: a new file is tested without an edit here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from raytune_rec.components import component, kinds, names
+from raytune_rec.errors import AssemblyError
+from raytune_rec.prompts.base import Prompt
+from raytune_rec.schema import Lane, Site, SiteShape, Strategy
+from raytune_rec.strategies.aliases import ALIASES
+from raytune_rec.tensors import Noise, Step
+from raytune_rec.training.assemble import groups_of, meet, stack
+from raytune_rec.training.feed import TableFeed
+from tests.training.conftest import SCHEMA, table
+
+BACKBONES, PROMPTS = names("backbones"), names("prompts")
+PAIRS = [(b, p) for b in BACKBONES for p in PROMPTS]
+
+
+def fits(backbone: str, prompt: str) -> bool:
+    b, p = component("backbones", backbone), component("prompts", prompt)
+    takes, gives = b.takes(b.Options(), SCHEMA), b.gives(b.Options(), SCHEMA)
+    return all(s in takes for s in p.writes(p.Options())) and all(r in gives for r in p.reads(p.Options()))
+
+
+def parts(backbone: str, prompt: str, strategy: Strategy, **options: Any) -> Any:
+    b, p = component("backbones", backbone), component("prompts", prompt)
+    return meet(b, p, strategy, b.Options(), [p.Options(**options)], SCHEMA)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbone_declares_every_parameter_once_with_a_group_and_a_start(name: str) -> None:
+    backbone = parts(name, "none", ALIASES["single"]).backbone
+    own = [*backbone.parameters(), *backbone.buffers()]
+    assert len({p.name for p in own}) == len(own)
+    for p in own:
+        value = p.init(p.shape, torch.Generator().manual_seed(0))
+        assert value.shape == p.shape and value.dtype == torch.float32 and torch.isfinite(value).all()
+        if p.rows is not None:
+            assert p.shape[0] == SCHEMA.field(p.rows).size
+            assert not value[0].any(), f"{p.name}: row 0 is padding and unknown; it starts as zero"
+    assert backbone.encoded_groups <= {p.group for p in own}
+
+
+@pytest.mark.parametrize(("backbone", "prompt"), PAIRS)
+def test_a_pair_fits_or_is_refused_with_both_names_and_what_would_fit(backbone: str, prompt: str) -> None:
+    strategy = ALIASES["pretrain_prompt"]
+    if fits(backbone, prompt):
+        assert "prompt" in groups_of(parts(backbone, prompt, strategy)) or prompt == "none"
+        return
+    with pytest.raises(AssemblyError) as refused:
+        parts(backbone, prompt, strategy)
+    classes = component("backbones", backbone).__name__, component("prompts", prompt).__name__
+    assert all(c in str(refused.value) for c in classes) and "takes" in str(refused.value)
+
+
+@pytest.mark.parametrize(("backbone", "prompt"), [pair for pair in PAIRS if fits(*pair)])
+def test_scores_are_per_row_and_the_same_in_any_company(backbone: str, prompt: str) -> None:
+    """A row's score depends neither on the other rows of its batch nor on their order."""
+    own = parts(backbone, prompt, ALIASES["pretrain_prompt"])
+    options = {
+        "backbone": [own.backbone.options if hasattr(own.backbone, "options") else component("backbones", backbone).Options()]
+    }
+    options["prompt"] = [component("prompts", prompt).Options()]
+    model = stack(own, [Lane(0)], options, {}, {}, (1, "x"))
+    batch = next(iter(TableFeed(table(64, 3), [(1,)], 64, 64).epoch(1)))
+    with torch.no_grad():
+        whole, _ = model.forward(batch, model.encode(batch), Step(False))
+        few = replace(
+            batch,
+            columns={n: c[:, [5, 2]] for n, c in batch.columns.items()},
+            label=batch.label[:, [5, 2]],
+            weight=batch.weight[:, [5, 2]],
+            index=batch.index[:, [5, 2]],
+        )
+        alone, _ = model.forward(few, model.encode(few), Step(False))
+    assert whole["logit"].shape == (1, 64)
+    torch.testing.assert_close(alone["logit"][0], whole["logit"][0, [5, 2]], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("backbone", "prompt"), [pair for pair in PAIRS if fits(*pair) and pair[1] != "none"])
+def test_padding_is_inert(backbone: str, prompt: str) -> None:
+    """A lane padded to a wider neighbour writes what it writes alone, and what is padded gets no gradient."""
+    cls: type[Prompt] = component("prompts", prompt)
+    padded = [n for n, kind in kinds(cls.Options).items() if kind == "padded"]
+    small, large = cls.Options(**dict.fromkeys(padded, 3)), cls.Options(**dict.fromkeys(padded, 7))
+    own = component("backbones", backbone).Options()
+    batch = next(iter(TableFeed(table(32, 3), [(1,)], 32, 32).epoch(1)))
+    written = []
+    for options in ([small], [small, large]):
+        made = meet(component("backbones", backbone), cls, ALIASES["pretrain_prompt"], own, options, SCHEMA)
+        lanes = [Lane(i) for i in range(len(options))]
+        model = stack(made, lanes, {"backbone": [own] * len(options), "prompt": options}, {}, {}, (1, "x"))
+        for name in model.trained:
+            draw = torch.randn(model.shapes[0][name], generator=torch.Generator().manual_seed(3))
+            model.trained[name][0].zero_()
+            model.trained[name][0][tuple(slice(0, s) for s in draw.shape)] = draw
+            model.trained[name].requires_grad_()
+        outputs, _ = model.forward(batch, model.encode(batch), Step(True, model.trained_groups, Noise((1,), batch.index)))
+        written.append(outputs["logit"][0].detach())
+        grads = torch.autograd.grad(outputs["logit"][0].sum(), list(model.trained.values()), allow_unused=True)
+        for (name, _), g in zip(model.trained.items(), grads, strict=True):
+            if g is not None:
+                inside = g[0][tuple(slice(0, s) for s in model.shapes[0][name])]
+                assert g[0].abs().sum() == pytest.approx(inside.abs().sum().item(), rel=1e-6), f"{name}: padding has a gradient"
+    torch.testing.assert_close(written[0], written[1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("prompt", [p for p in PROMPTS if p != "none"])
+def test_a_prompt_claims_only_prompt_groups_and_counts_what_it_writes(prompt: str) -> None:
+    for backbone in (b for b in BACKBONES if fits(b, prompt)):
+        made = parts(backbone, prompt, ALIASES["pretrain_prompt"])
+        groups = {p.group for p in made.prompts[0].parameters()}
+        assert groups and not groups & {p.group for p in made.backbone.parameters()}
+        assert all(shape.count > 0 and shape.width > 0 for shape in made.sites.values())
+
+
+def test_a_backbone_built_for_other_sites_is_refused() -> None:
+    b, p = component("backbones", "deepfm"), component("prompts", "plate")
+    with pytest.raises(AssemblyError, match=r"built for prompt sites none.*writes fields x2"):
+        meet(b, p, ALIASES["prompt"], b.Options(), [p.Options()], SCHEMA, {})
+    with pytest.raises(AssemblyError, match=r"built for prompt sites fields x2.*writes none"):
+        meet(b, p, ALIASES["finetune_all"], b.Options(), [p.Options()], SCHEMA, {Site.FIELDS: SiteShape(2, 16)})
+
+
+def test_a_strategy_that_names_no_group_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(
+        AssemblyError, match=r"trains 'encoder'; this backbone and prompt have embedding, interaction, linear, output"
+    ):
+        groups_of(parts("deepfm", "none", Strategy("own", "backbone", ("encoder",))))
+
+
+def test_a_lane_that_needs_more_than_was_pre_trained_is_refused_with_both_shapes() -> None:
+    b, p = component("backbones", "deepfm"), component("prompts", "plate")
+    small = meet(b, p, ALIASES["pretrain_prompt"], b.Options(), [p.Options(meta_prompts=4)], SCHEMA)
+    start = stack(small, [Lane(0)], {"backbone": [b.Options()], "prompt": [p.Options(meta_prompts=4)]}, {}, {}, ()).trained
+    weights = {n: t[0] for n, t in start.items()}
+    large = meet(b, p, ALIASES["prompt"], b.Options(), [p.Options(meta_prompts=5)], SCHEMA, small.sites)
+    with pytest.raises(
+        AssemblyError, match=r"prompt\.user\.out\.weight: this row needs shape \(32, 5\), .* pre-trained with \(32, 4\)"
+    ):
+        stack(large, [Lane(0)], {"backbone": [b.Options()], "prompt": [p.Options(meta_prompts=5)]}, weights, {}, ())
+
+
+@pytest.mark.parametrize("name", sorted(ALIASES))
+def test_what_a_strategy_does_not_train_is_shared_by_all_lanes(name: str) -> None:
+    strategy = ALIASES[name]
+    prompt = "none" if strategy.prompt == "off" else "plate"
+    made = parts("deepfm", prompt, strategy)
+    options = {
+        "backbone": [component("backbones", "deepfm").Options()] * 3,
+        "prompt": [component("prompts", prompt).Options()] * 3,
+    }
+    own = replace(made, prompts=made.prompts * 3)
+    model = stack(own, [Lane(i) for i in range(3)], options, {}, {}, (1, "x"))
+    wanted = set(strategy.train)
+    groups = {p.group for p in made.backbone.parameters()}
+    trained = (groups if "all" in wanted else wanted & groups) | ({"prompt"} if "prompt" in wanted else set())
+    assert set(model.groups.values()) == trained
+    assert all(t.shape[0] == 3 for t in model.trained.values())
+    assert all(t.shape[0] == 1 for n, t in model.fixed.items() if n.startswith("backbone."))
+    declared = sum(math.prod(p.shape) for p in made.backbone.parameters() if p.group in trained)
+    backbone_trained = sum(t[0].numel() for n, t in model.trained.items() if n.startswith("backbone."))
+    assert backbone_trained == declared

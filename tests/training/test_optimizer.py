@@ -1,0 +1,77 @@
+"""Adam per lane against torch's own, and what stays as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from raytune_rec.schema import Table, UnitData
+from raytune_rec.training.optimizer import Adam
+from tests.training.conftest import Make
+
+RATES = [
+    ({"a": 1e-2, "b": 1e-3}, {"a": 0.0, "b": 1e-2}, (0.9, 0.999)),
+    ({"a": 5e-2, "b": 2e-3}, {"a": 1e-1, "b": 0.0}, (0.8, 0.99)),
+]
+
+
+def test_every_lane_is_torchs_adam_with_its_own_rates() -> None:
+    draw = torch.Generator().manual_seed(0)
+    start = {"w": torch.randn(2, 5, 3, generator=draw), "v": torch.randn(2, 4, generator=draw)}
+    groups = {"w": "a", "v": "b"}
+    params = {n: t.clone() for n, t in start.items()}
+    ours = Adam(params, groups, [r[0] for r in RATES], [r[1] for r in RATES], {}, [r[2] for r in RATES])
+    grads = [{n: torch.randn(t.shape, generator=draw) for n, t in start.items()} for _ in range(20)]
+    for g in grads:
+        ours.step(g)
+    for t, (lr, decay, betas) in enumerate(RATES):
+        own = {n: v[t].clone().requires_grad_() for n, v in start.items()}
+        theirs = torch.optim.Adam(
+            [{"params": [own[n]], "lr": lr[g], "weight_decay": decay[g], "betas": betas} for n, g in groups.items()]
+        )
+        for g in grads:
+            for n in own:
+                own[n].grad = g[n][t].clone()
+            theirs.step()
+        for n in own:
+            torch.testing.assert_close(params[n][t], own[n].detach(), atol=1e-6, rtol=1e-5)
+
+
+def test_a_lane_that_leaves_takes_its_moments_along() -> None:
+    draw = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 6, generator=draw)
+    grads = [torch.randn(2, 6, generator=draw) for _ in range(6)]
+
+    def fresh() -> tuple[dict[str, torch.Tensor], Adam]:
+        params = {"w": start.clone()}
+        return params, Adam(params, {"w": "a"}, [r[0] for r in RATES], [r[1] for r in RATES], {}, [r[2] for r in RATES])
+
+    whole, adam = fresh()
+    for g in grads:
+        adam.step({"w": g})
+    left, adam = fresh()
+    for g in grads[:3]:
+        adam.step({"w": g})
+    kept = {"w": left["w"][[1]].contiguous()}
+    adam.keep([1], kept)
+    for g in grads[3:]:
+        adam.step({"w": g[[1]]})
+    assert torch.equal(kept["w"][0], whole["w"][1])
+
+
+def test_rows_that_training_never_meets_keep_their_start_value(make: Make, world: UnitData) -> None:
+    """With local ids, users of the validation split alone are neither stepped nor decayed; all others are."""
+    known = world.train.columns["user"] <= 30
+    cut = Table({n: c[known] for n, c in world.train.columns.items()}, world.train.label[known])
+    users = np.arange(41)
+    unit = replace(world, train=cut, rows={"user": users}, seen={"user": (users >= 1) & (users <= 30)})
+    trainer = make("single", [{"training.weight_decay.default": 0.01}], data=unit)
+    before = trainer.model.trained["backbone.embedding.user"].detach().clone()
+    trainer.epoch()
+    after = trainer.model.trained["backbone.embedding.user"].detach()
+    assert torch.equal(before[0, 31:], after[0, 31:])
+    assert (before[0, 1:31] != after[0, 1:31]).any(dim=1).all()
+    everything = sum(torch.Size(s).numel() for s in trainer.shapes[0].values())
+    assert trainer.results()[0].parameters == everything - 11 * 5  # 10 users and the padding row, an embedding of 4 and a weight

@@ -1,0 +1,151 @@
+"""Search spaces: what is shipped can be composed, mistakes come all at once, and a row searches what it has."""
+
+from typing import Any
+
+import optuna
+import pytest
+
+from raytune_rec import config
+from raytune_rec.errors import JobError
+from raytune_rec.tuning.catalogue import available, compose
+from raytune_rec.tuning.space import Dimension, Space, restrict
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _job(**spaces: Any) -> config.Job:
+    values = {"name": "x", "data": {"source": "s"}, "backbone": {"name": "b"}, "rows": {}, "spaces": spaces}
+    return config.parse(values)
+
+
+def _ask(space: Space, seed: int = 0) -> dict:
+    return space.ask(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask())
+
+
+@pytest.mark.parametrize("name", available())
+def test_every_shipped_space_can_be_composed_and_asked(name: str) -> None:
+    space = compose(["training", name])
+    assert space.first
+    assert set(_ask(space)) <= space.keys()
+
+
+def test_the_papers_settings_come_first_though_their_temperature_lies_outside() -> None:
+    point = compose(["plate"]).first[0]
+    assert point.outside
+    assert (point.values["prompt.meta_prompts"], point.values["prompt.temperature"]) == (10, 1e-5)
+
+
+def test_a_missing_space_lists_what_exists() -> None:
+    with pytest.raises(JobError, match=r"there is no 'plat'; there are .*plate.*training"):
+        compose(["plat"])
+
+
+def test_all_mistakes_come_at_once() -> None:
+    space = {
+        "a": {"type": "flot", "low": 0, "high": 1},
+        "b": {"type": "float", "low": 2, "high": 1},
+        "c": {"type": "float", "low": 0, "high": 1, "log": True},
+        "d": {"type": "int", "low": 1.5, "high": 3},
+        "e": {"type": "choice", "choices": []},
+        "f": {"type": "int", "low": 1, "high": 3, "choices": [1]},
+        "g": 3,
+        "h": {"type": "float", "low": 1, "high": 3, "step": 1, "log": True},
+        "ok": {"type": "int", "low": 1, "high": 3},
+    }
+    first = [{"ok": 9}, {"ok": 1.5}, {"nothing": 1}]
+    with pytest.raises(JobError) as caught:
+        compose(["own"], _job(own={"space": space, "first": first, "more": 1}))
+    text = "\n".join(caught.value.problems)
+    for part in [
+        "own: a: type must be 'float', 'int' or 'choice' (given: 'flot')",
+        "own: b: low must not be above high (given: low = 2, high = 1)",
+        "own: c: a logarithmic range starts above 0 (given: low = 0)",
+        "own: d: low and high must be whole numbers (given: low = 1.5, high = 3)",
+        "own: e: choices must list at least one value",
+        "own: f: a int has no setting 'choices'",
+        "own: g: describe it as",
+        "own: h: a logarithmic range has no step",
+        "first point: ok: 9 lies outside 1..3",
+        "first point: ok: must be a int (given: 1.5)",
+        "first point: nothing: it is not searched; searched are ok",
+        "unknown part 'more'",
+    ]:
+        assert part in text
+    assert len(caught.value.problems) == 12
+
+
+def test_keys_may_be_dotted_or_quoted() -> None:
+    dotted = {"space": {"training": {"lr": {"linear": {"type": "float", "low": 1e-4, "high": 1e-2}}}}}
+    quoted = {"space": {"training.lr.linear": {"type": "float", "low": 1e-4, "high": 1e-2}}}
+    assert compose(["x"], _job(x=dotted)) == compose(["x"], _job(x=quoted))
+
+
+def test_a_conditional_option_is_asked_only_under_its_condition_whatever_the_order() -> None:
+    table = {
+        "b": {"type": "float", "low": 0, "high": 1, "when": {"a": "on"}},
+        "a": {"type": "choice", "choices": ["on", "off"]},
+    }
+    space = compose(["x"], _job(x={"space": table}))
+    assert [d.key for d in space.dimensions] == ["a", "b"]
+    for seed in range(8):
+        asked = _ask(space, seed)
+        assert ("b" in asked) == (asked["a"] == "on")
+    assert {len(point) for point in space.grid()} == {1, 2}
+
+
+def test_conditions_in_a_circle_are_refused() -> None:
+    table = {k: {"type": "choice", "choices": [1, 2], "when": {o: 1}} for k, o in (("a", "b"), ("b", "a"))}
+    with pytest.raises(JobError, match="condition of a leads back to itself"):
+        compose(["x"], _job(x={"space": table}))
+
+
+def test_a_row_searches_the_rates_of_the_groups_it_trains() -> None:
+    space = compose(["training", "plate"])
+    base = {"prompt.variant": "fusion"}
+    linear = restrict(space, groups={"linear"}, prompt=False)
+    assert linear.keys() == {"training.lr.linear", "training.weight_decay.linear", "backbone.dropout"}
+    prompt = restrict(space, groups={"prompt", "linear"}, prompt=True, base=base)
+    assert {"training.lr.prompt", "prompt.temperature"} <= prompt.keys()
+    assert not {"training.lr.default", "training.lr.embedding"} & prompt.keys()
+    assert {"training.lr.default"} <= restrict(space, groups={"encoder", "linear"}, prompt=False).keys()
+    assert restrict(space, groups=(), prompt=False, known=lambda k: False).dimensions == ()
+
+
+def test_what_the_row_sets_is_not_searched_and_decides_conditions() -> None:
+    space = compose(["pte"])
+    found = restrict(space, groups={"prompt"}, prompt=True, fixed={"prompt.variant": "generative"})
+    assert found.keys() == {"prompt.hidden_width", "training.lr.prompt", "training.weight_decay.prompt"}
+    assert not any(point.outside for point in found.first)
+    assert len(found.first) == 1  # without the temperature the two points are one
+
+
+def test_options_that_do_not_exist_are_named_together() -> None:
+    space = Space(
+        (
+            Dimension("training.lr.linaer", "float", 0, 1),
+            Dimension("backbone.droput", "float", 0, 1),
+            Dimension("prompt.x", "float", 0, 1, when=(("prompt.y", (1,)),)),
+        )
+    )
+    with pytest.raises(JobError) as caught:
+        restrict(space, groups={"linear"}, prompt=True, known=lambda key: key != "backbone.droput", where="row plate")
+    text = "\n".join(caught.value.problems)
+    assert "row plate: training.lr.linaer: there is no parameter group 'linaer'" in text
+    assert "row plate: backbone.droput: its components have no such option" in text
+    assert "row plate: prompt.x: its condition names 'prompt.y', which is neither searched nor set" in text
+
+
+def test_a_grid_keeps_to_its_range() -> None:
+    dimensions = (
+        Dimension("f", "float", 1e-3, 1.0, log=True),
+        Dimension("i", "int", 1, 3),
+        Dimension("s", "float", 0.0, 1.0, step=0.5),
+        Dimension("w", "int", 2, 25, step=3),
+    )
+    for d in dimensions:
+        values = d.grid(5)
+        assert all(d.contains(v) for v in values)
+        assert len(set(values)) == len(values) <= 5
+    assert dimensions[1].grid(5) == (1, 2, 3)
+    assert dimensions[2].grid(5) == (0.0, 0.5, 1.0)
+    assert all((v - 2) % 3 == 0 for v in dimensions[3].grid(5))
