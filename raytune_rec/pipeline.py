@@ -33,6 +33,10 @@ STAGES: Mapping[str, ModuleType] = {
 }
 
 
+_WIDTH = 120
+"""Columns of a log file, where there is no terminal: the table of a few domains fits."""
+
+
 def run(job: Job, out: Path, only: str | None = None, say: Callable[[str], None] | None = None) -> None:
     """Run a job, or go on with it.
 
@@ -47,6 +51,7 @@ def run(job: Job, out: Path, only: str | None = None, say: Callable[[str], None]
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(job.tune.threads))
     console = Console(highlight=False, soft_wrap=True)
+    console = console if console.is_terminal else Console(highlight=False, width=max(console.width, _WIDTH))
     context = Context(job, out, say or console.print, {})
     redone = False
     for name, module in STAGES.items():

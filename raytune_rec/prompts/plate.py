@@ -57,10 +57,8 @@ class Plate:
         return {Site.FIELDS: options.domain_prompt + options.user_prompt}
 
     def parameters(self) -> tuple[Parameter, ...]:
-        domain = (
-            (Parameter("domain", (self.domains, self.width), "prompt", xavier, "domain"),) if self.options.domain_prompt else ()
-        )
-        return (*domain, *self._user_parameters()) if self.options.user_prompt else domain
+        domain = [Parameter("domain", (self.domains, self.width), "prompt", xavier, "domain")] * self.options.domain_prompt
+        return (*domain, *(self._user_parameters() if self.options.user_prompt else ()))
 
     def _user_parameters(self) -> list[Parameter]:
         o = self.options

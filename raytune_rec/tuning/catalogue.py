@@ -30,27 +30,34 @@ def available(job: Job | None = None) -> list[str]:
 
 
 def compose(names: Sequence[str], job: Job | None = None) -> Space:
-    """One space of several: a later one replaces the dimensions of the same key, and adds its first points.
+    """One space of several: a later one replaces the dimensions of the same key; the i-th first points of all are one point.
 
     Raises:
         JobError: everything that is wrong in them.
     """
     problems: list[str] = []
     dimensions: dict[str, Dimension] = {}
-    points: list[tuple[str, Mapping[str, Any]]] = []
+    points: list[list[tuple[str, Mapping[str, Any]]]] = []
     for name in names:
         tables = _read(name, job, problems)
         dimensions |= {d.key: d for d in _dimensions(name, tables.get("space", {}), problems)}
-        points += [(name, point) for point in _list(name, tables.get("first", []), problems)]
+        points.append([(name, point) for point in _list(name, tables.get("first", []), problems)])
         unknown = sorted(set(tables) - {"space", "first"})
         problems += [f"search space {name}: unknown part {key!r}; it has [space] and [[first]]." for key in unknown]
     order = ordered(dimensions.values())
     circles = sorted(set(dimensions) - {d.key for d in order})
     problems += [f"search space: the condition of {key} leads back to itself; condition it on something else." for key in circles]
-    first = [_point(name, point, dimensions, problems) for name, point in points]
+    checked = [[_point(name, point, dimensions, problems) for name, point in own] for own in points]
     if problems:
         raise JobError(problems)
-    return Space(order, tuple(first))
+    return Space(order, tuple(_joined([own for own in checked if own])))
+
+
+def _joined(lists: Sequence[Sequence[Point]]) -> Iterator[Point]:
+    """The i-th points of all spaces as one point; a shorter list goes on with its last."""
+    for i in range(max(map(len, lists), default=0)):
+        parts = [own[min(i, len(own) - 1)] for own in lists]
+        yield Point({k: v for part in parts for k, v in part.values.items()}, any(part.outside for part in parts))
 
 
 def _read(name: str, job: Job | None, problems: list[str]) -> Mapping[str, Any]:

@@ -77,7 +77,7 @@ def row_space(job: Job, row: Row, schema: DataSchema, base: BackboneFacts | None
     trained = groups_of(parts)
     space = compose(names, job)
     if as_pretrained := {f"prompt.{n}": v for n, v in learned(job, row, start).items() if f"prompt.{n}" in space.keys()}:
-        space = replace(space, first=(_outside(space, as_pretrained), *space.first))
+        space = replace(space, first=(_as_pretrained(space, as_pretrained), *space.first))
     return restrict(
         space,
         groups=trained,
@@ -90,10 +90,10 @@ def row_space(job: Job, row: Row, schema: DataSchema, base: BackboneFacts | None
     )
 
 
-def _outside(space: Space, values: Mapping[str, Scalar]) -> Point:
-    """The prompt as it was pre-trained: the first configuration to try."""
-    inside = {d.key: d.contains(values[d.key]) for d in space.dimensions if d.key in values}
-    return Point(values, not all(inside.values()))
+def _as_pretrained(space: Space, prompt: Mapping[str, Scalar]) -> Point:
+    """The prompt as it was pre-trained, with the recipe of the space's last first point: the first configuration to try."""
+    values = {**(space.first[-1].values if space.first else {}), **prompt}
+    return Point(values, not all(d.contains(values[d.key]) for d in space.dimensions if d.key in values))
 
 
 def _groups(parts: Parts) -> set[str]:

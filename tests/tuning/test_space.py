@@ -116,7 +116,7 @@ def test_what_the_row_sets_is_not_searched_and_decides_conditions() -> None:
     found = restrict(space, groups={"prompt"}, prompt=True, fixed={"prompt.variant": "generative"})
     assert found.keys() == {"prompt.hidden_width", "training.lr.prompt", "training.weight_decay.prompt"}
     assert not any(point.outside for point in found.first)
-    assert len(found.first) == 1  # without the temperature the two points are one
+    assert len(found.first) == 2  # without the temperature the first two points are one
 
 
 def test_options_that_do_not_exist_are_named_together() -> None:
