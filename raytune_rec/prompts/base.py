@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from raytune_rec.backbones.base import Outputs
 from raytune_rec import components
+from raytune_rec.backbones.base import Outputs
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site
 from raytune_rec.tensors import Params, Step
 

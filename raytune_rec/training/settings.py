@@ -63,7 +63,8 @@ def settings(job: Job, row: Row, lane: Lane, start: BackboneFacts | None = None)
 
     Args:
         start: the pre-trained backbone. Its options stand over the job's; of a prompt that learned with it, those that may differ
-            between lanes (a temperature, a number of meta-prompts): a prompt goes on as it was pre-trained unless the row says else.
+            between lanes (a temperature, a number of meta-prompts): a prompt goes on as it was pre-trained unless the row says
+            else.
 
     Raises:
         JobError: every option that is unknown or out of range.

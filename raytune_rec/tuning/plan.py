@@ -76,7 +76,8 @@ def row_space(job: Job, row: Row, schema: DataSchema, base: BackboneFacts | None
         return Space()
     trained = groups_of(parts)
     space = compose(names, job)
-    if as_pretrained := {f"prompt.{n}": v for n, v in learned(job, row, start).items() if f"prompt.{n}" in space.keys()}:
+    searched = space.keys()
+    if as_pretrained := {f"prompt.{n}": v for n, v in learned(job, row, start).items() if f"prompt.{n}" in searched}:
         space = replace(space, first=(_as_pretrained(space, as_pretrained), *space.first))
     return restrict(
         space,

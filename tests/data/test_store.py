@@ -131,7 +131,8 @@ def test_unknown_raw_values_are_zero_and_features_may_be_brought(make) -> None:
     columns = store.encode(raw)
     assert columns["user"][1] == columns["item"][0] == columns["domain"][1] == columns["category"][0] == 0
     assert np.isnan(columns["age"][1])
-    brought = store.encode({**raw, "category": ["category-1", "category-1"], "interests": [["interest-1", "no such"], None], "age": [30, "40"]})
+    given = {"category": ["category-1", "category-1"], "interests": [["interest-1", "no such"], None], "age": [30, "40"]}
+    brought = store.encode({**raw, **given})
     assert brought["category"][0] == brought["category"][1] > 0
     assert (brought["interests"] > 0).sum(1).tolist() == [1, 0] and brought["age"].tolist() == [30, 40]
     with pytest.raises(DataError, match="there is no column item"):

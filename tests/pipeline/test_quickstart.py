@@ -1,0 +1,32 @@
+"""The shipped quickstart, as a new user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from raytune_rec import cli
+
+
+@pytest.mark.slow
+def test_the_quickstarts_known_order_of_methods_comes_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import ray
+
+    out = tmp_path / "quickstart"
+    try:
+        assert cli.main(["run", "quickstart", "--out", str(out)]) == 0
+    finally:
+        ray.shutdown()
+    results = json.loads((out / "results.json").read_text())
+    mean = {name: row["mean"]["auc"]["mean"] for name, row in results["rows"].items()}
+    assert mean["logistic"] < mean["single"] < mean["pretrained"] < mean["plate"]
+    by = {c["baseline"]: c for c in results["comparisons"] if c["unit"] == "mean"}
+    assert by["logistic"]["low"] > 0 and by["single"]["low"] > 0
+    assert results["rows"]["plate"]["tuned_parameters"] < 0.3 * results["rows"]["finetune_all"]["tuned_parameters"]
+    assert sorted(p.name for p in (out / "artifacts").iterdir()) == ["banner", "feed", "search"]
+    shown = capsys.readouterr().out
+    assert "plate" in shown and (out / "report" / "index.html").as_uri() in shown
+    assert cli.main(["run", "quickstart", "--out", str(out), "--set", "training.patience=9"]) == 2
+    assert "training.patience was 3" in capsys.readouterr().err
