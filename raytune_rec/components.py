@@ -121,7 +121,11 @@ def _load(path: Path, name: str) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever is wrong in a user's own file
+        del sys.modules[name]
+        raise JobError(f"{path}: cannot be loaded ({type(error).__name__}: {error}); mend this component.") from error
     return module
 
 

@@ -7,16 +7,21 @@ row's fixed options and `--set` all speak one language.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raytune_rec.components import sentence
 from raytune_rec.errors import JobError
 from raytune_rec.schema import Scalar
+
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
+"""Of rows and variants: they name folders, and `pretrain.<variant>` is the row of a variant's own search."""
 
 
 class Section(BaseModel):
@@ -59,11 +64,18 @@ class TrainingOptions(Section):
     patience: int = Field(3, ge=1, description="epochs without a better validation metric before a lane stops")
     batch_size: int = Field(512, ge=1)
     valid_batch_size: int = Field(16384, ge=1)
-    lr: dict[str, float] = {"default": 1e-3}
-    weight_decay: dict[str, float] = {"default": 1e-5}
+    lr: dict[str, Rate] = {"default": 1e-3}
+    weight_decay: dict[str, Rate] = {"default": 1e-5}
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     cache_mib: int = Field(512, ge=0, description="memory for what is computed once for all epochs")
+
+    @field_validator("lr")
+    @classmethod
+    def _names_a_default(cls, lr: dict[str, float]) -> dict[str, float]:
+        if "default" not in lr:
+            raise ValueError("name a default too, or the groups that are not named would never learn")
+        return lr
 
     def group_rate(self, table: Literal["lr", "weight_decay"], group: str) -> float:
         rates: dict[str, float] = getattr(self, table)
@@ -128,9 +140,9 @@ class EvaluateOptions(Section):
 class Job(Section):
     """One job: what `raytune-rec run` does."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     title: str = ""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     components: list[str] = Field([], description="folders of the user's own components, relative to the job file")
     data: DataOptions
     backbone: Component
@@ -145,11 +157,16 @@ class Job(Section):
 
     @model_validator(mode="after")
     def _rows_name_what_exists(self) -> Job:
-        problems = []
+        rule = "use letters, digits and _ + - . and blanks, a letter, digit or _ first, and not 'pretrain.' in front"
+        named = [("rows", name) for name in self.rows] + [("pretrain.variants", name) for name in self.pretrain.variants]
+        problems = [f"{where}: {name!r} names folders; {rule}" for where, name in named if not _NAME.fullmatch(name)]
         for name, row in self.rows.items():
-            if row.variant and row.variant not in self.pretrain.variants:
+            variant = self.pretrain.variants.get(row.variant)
+            if row.variant and variant is None:
                 known = ", ".join(self.pretrain.variants) or "none"
                 problems.append(f"rows.{name}.variant: no pre-training {row.variant!r}; the job has {known}")
+            elif variant and row.backbone not in ("", own := variant.backbone or self.backbone.name):
+                problems.append(f"rows.{name}.backbone: {row.backbone!r}, but its pre-training {row.variant!r} is of {own!r}")
         unknown = [r for r in [*self.evaluate.compare, self.evaluate.export] if r and r not in self.rows]
         problems += [f"evaluate: no row {r!r}; the job has {', '.join(self.rows)}" for r in unknown]
         if problems:

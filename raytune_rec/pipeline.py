@@ -50,12 +50,12 @@ def run(job: Job, out: Path, only: str | None = None, say: Callable[[str], None]
         UserError: the job, its data or the folder is wrong. RunFailed: work could not be finished.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(job.tune.threads))
+    check(job)  # a mistake in a row must not wait for the end of the pre-training
     console = Console(highlight=False, soft_wrap=True)
     console = console if console.is_terminal else Console(highlight=False, width=max(console.width, _WIDTH))
     context = Context(job, out, say or console.print, {})
-    redone = False
     for name, module in STAGES.items():
-        redone = _stage(context, name, module, redone) or redone
+        _stage(context, name, module)
         if name == "pretrain":
             fingerprints = _marker(context, name, module, {}).facts()["backbones"]
             context.backbones = {v: out / "backbones" / fp for v, fp in fingerprints.items()}
@@ -77,25 +77,30 @@ def check(job: Job) -> Any:
     return plan(job)
 
 
-def _stage(context: Context, name: str, module: ModuleType, redone: bool) -> bool:
-    """Run one stage unless it is done; True if it ran. What follows a stage that ran is done anew."""
+def _stage(context: Context, name: str, module: ModuleType) -> None:
+    """Run one stage unless it is done. What follows a stage that runs is done anew."""
     marker = _marker(context, name, module, module.inputs(context))
-    if redone:
-        shutil.rmtree(marker.folder, ignore_errors=True)
     if marker.done():
-        return False
+        return
     started = time.perf_counter()
+    # before it begins, so that an interruption after it leaves nothing that was made of its earlier result
+    names = list(STAGES)
+    for later in names[names.index(name) + 1 :]:
+        shutil.rmtree(_folder(context, later), ignore_errors=True)
     marker.begin()
     write_job(context.job, context.folder)  # once nothing refuses the job any more
     facts = module.run(context)
     marker.finish(facts)
     context.say(f"{name}: done in {time.perf_counter() - started:.1f} s")
-    return True
 
 
 def _marker(context: Context, name: str, module: ModuleType, inputs: Mapping[str, Any]) -> Stage:
-    free = getattr(module, "FREE", ())
-    return Stage(context.folder / "stages" / name, name, inputs, module.FORMAT, free=free, resumes=True)
+    free, resumes = getattr(module, "FREE", ()), getattr(module, "RESUMES", True)
+    return Stage(_folder(context, name), name, inputs, module.FORMAT, free=free, resumes=resumes)
+
+
+def _folder(context: Context, name: str) -> Path:
+    return context.folder / "stages" / name
 
 
 def _without_none(value: Any) -> Any:

@@ -133,3 +133,10 @@ def test_kinds_are_declared_beside_the_option() -> None:
         plain: int = 3
 
     assert components.kinds(Own) == {"rate": "numeric", "width": "padded", "depth": "structural", "plain": "structural"}
+
+
+def test_a_component_that_cannot_be_loaded_is_named(own: Path) -> None:
+    (own / "prompts" / "broken.py").write_text("import no_such_package\n")
+    for _ in range(2):  # a half-loaded module is not found the second time either
+        with pytest.raises(JobError, match=r"broken\.py: cannot be loaded \(ModuleNotFoundError"):
+            components.component("prompts", "broken", [own])

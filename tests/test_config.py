@@ -116,3 +116,21 @@ def test_rates_are_per_group() -> None:
 def test_jobs_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         config.parse(_JOB).name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "pretrain.plain", "", "a\nb"])
+def test_rows_name_folders(name: str) -> None:
+    with pytest.raises(JobError, match="names folders"):
+        config.parse({**_JOB, "rows": {name: {"strategy": "single"}}})
+
+
+def test_a_row_has_the_backbone_of_its_pretraining() -> None:
+    row = {"strategy": "finetune_all", "variant": "plain", "backbone": "linear"}
+    with pytest.raises(JobError, match=r"rows\.x\.backbone: 'linear', but its pre-training 'plain' is of 'deepfm'"):
+        config.parse({**_JOB, "pretrain": {"variants": {"plain": {}}}, "rows": {"x": row}})
+
+
+@pytest.mark.parametrize("lr", [{"linear": 1e-2}, {"default": -1e-3}, {"default": float("nan")}, {"default": float("inf")}])
+def test_rates_that_would_train_nothing_or_upwards(lr: dict[str, float]) -> None:
+    with pytest.raises(JobError, match=r"training\.lr"):
+        config.parse({**_JOB, "training": {"lr": lr}})

@@ -123,8 +123,7 @@ class Stage:
             change = f"was {_show(old)} when {self.name!r} ran there, and is {_show(new)} now{rule}"
             problems.append(f"{self.folder}: {key} {change}.")
         if problems:
-            remedy = "Use another --out folder, or go back to what it was made with"
-            raise ArtifactError([*problems, f"{remedy} (to do this stage anew, delete {self.folder})."])
+            raise ArtifactError([*problems, "Use another --out folder, or go back to what it was made with."])
         return raised
 
 

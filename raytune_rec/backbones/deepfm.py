@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 
 from raytune_rec import components
@@ -30,7 +31,7 @@ class DeepFM:
 
     class Options(components.Options):
         width: int = structural(16, "D, embedding width (PLATE, Table 5: 16 for Douban)", ge=1)
-        hidden: tuple[int, ...] = structural((16, 16), "widths of the deep part (PLATE, Table 5)", min_length=1)
+        hidden: tuple[PositiveInt, ...] = structural((16, 16), "widths of the deep part (PLATE, Table 5)", min_length=1)
         numbers: Treatment = structural("field", "numerical fields (PLATE, section 2.2.1): none, field or discretize")
         batch_norm: bool = structural(False, "batch norm before each activation of the deep part")
         embedding_std: float = structural(0.01, "standard deviation of the embeddings' start values", gt=0)

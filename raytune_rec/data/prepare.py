@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,11 @@ def fingerprint(inputs: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def prepare(options: DataOptions, source: Source, out: Path) -> None:
+def prepare(options: DataOptions, source: Source, out: Path, check: Callable[[Mapping[str, Any]], None] | None = None) -> None:
     """Write the store of a job into the folder `out`, unless it is there.
+
+    Args:
+        check: is given the summary before the store counts as complete, and raises where the data will not do.
 
     Raises:
         DataError: a file or column is missing, too many rows cannot be used, or `out` holds something else.
@@ -54,6 +57,8 @@ def prepare(options: DataOptions, source: Source, out: Path) -> None:
         _begin(out, marker)
         with Rejects(out / "rejected.parquet") as rejects, Spill(out / "_spill") as spill:
             schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs)).run()
+        if check is not None:
+            check(summary)
         write_json(out / "schema.json", {**schema_values(schema), "shared_items": source.shared_items})
         write_json(out / "summary.json", summary)
         write_json(out / MARKER, marker)

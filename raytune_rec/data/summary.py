@@ -59,7 +59,7 @@ class Summary:
 
     def _domain(self, i: int) -> dict[str, Any]:
         rows, positives = self._rows[i][:, 0], self._rows[i][:, 1]
-        splits = {s: {"rows": int(n), "positive_share": round(int(p) / max(int(n), 1), 6)}
+        splits = {s: {"rows": int(n), "positives": int(p), "positive_share": round(int(p) / max(int(n), 1), 6)}
                   for s, n, p in zip(SPLITS, rows, positives, strict=True)}  # fmt: skip
         return {
             "rows": int(rows.sum()),

@@ -16,6 +16,8 @@ from raytune_rec.data.sources.base import RawBlock, Reject, SourceField
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS
 
+_NO_DOMAINS = {"all", "mean", ".", ".."}
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -166,8 +168,9 @@ def _keys(column: pa.ChunkedArray, name: str, verdict: _Verdict) -> pa.Dictionar
 
 
 def _check_domain(domains: pa.DictionaryArray, verdict: _Verdict) -> None:
-    """`all` is the unit of every domain together, and `/` parts domain and item in the vocabulary."""
-    wrong = np.array([v == "all" or "/" in v or not v.isprintable() for v in domains.dictionary.to_pylist()] + [False], bool)
+    """`all` and `mean` stand for every domain together, `/` parts domain and item in the vocabulary, `..` is a folder."""
+    names = domains.dictionary.to_pylist()
+    wrong = np.array([v in _NO_DOMAINS or "/" in v or not v.isprintable() for v in names] + [False], bool)
     verdict.refuse(wrong[pc.fill_null(domains.indices, -1).to_numpy(zero_copy_only=False)], "domain", "not a name for a domain")
 
 

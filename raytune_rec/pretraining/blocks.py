@@ -1,9 +1,10 @@
-"""Ray Data delivers the training rows: the store's row groups, in file order, epoch after epoch in one stream.
+"""Ray Data delivers the training rows: the store's row groups, in file order.
 
-One stream serves all epochs, because Ray Data takes seconds to begin one (seen on two busy cores: 2 to 4 s for each epoch, and
-nothing between the epochs of one stream). A task reads one row group, so that a block is a block of the store: every worker sees
-the same ones in the same order, as the loop without Ray does, and cuts its share from each batch. `ray.data.read_parquet` would
-make one block of a file, and reads a file that is named twice once.
+Blocks that fit in the memory set for it are delivered once and kept; otherwise one stream serves all epochs. (Ray Data takes
+seconds to begin a stream, and the thread that drives a stream which waits for its reader never sleeps: it took nine tenths of the
+interpreter from a training loop of small steps.) A task reads one row group, so that a block is a block of the store: every
+worker sees the same ones in the same order, as the loop without Ray does, and cuts its share from each batch.
+`ray.data.read_parquet` would make one block of a file, and reads a file that is named twice once.
 """
 
 from __future__ import annotations
@@ -77,25 +78,36 @@ def options(groups: Sequence[Group]) -> ExecutionOptions:
     return ExecutionOptions(preserve_order=True, resource_limits=ExecutionResources(object_store_memory=ahead))
 
 
+def fit(groups: Sequence[Group], mebibytes: int) -> bool:
+    """Whether the blocks of an epoch may be kept in memory."""
+    return sum(g.size for g in groups) <= mebibytes * 2**20
+
+
 class Blocks:
     """The blocks of an epoch, each time it is iterated.
 
     Args:
-        shard: the stream of `stream`.
+        shard: the stream of `stream`: one epoch if the blocks are kept, else all of them.
         store: whose users and items are joined to the rows.
         groups: row groups of an epoch.
+        keep: keep the blocks of the first epoch for the others.
     """
 
-    def __init__(self, shard: DataIterator, store: Store, groups: int) -> None:
-        self._shard, self._store, self._groups = shard, store, groups
+    def __init__(self, shard: DataIterator, store: Store, groups: int, keep: bool) -> None:
+        self._shard, self._store, self._groups, self._keep = shard, store, groups, keep
+        self._kept: list[pa.Table] = []
         self._rows: Iterator[pa.Table] | None = None
 
     def __iter__(self) -> Iterator[Table]:
-        if self._rows is None:
-            blocks = self._shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)  # type: ignore[arg-type]
-            self._rows = iter(blocks)
-        for _ in range(self._groups):
-            yield self._store.join(_columns(next(self._rows)))
+        if self._keep and not self._kept:
+            self._kept = list(self._stream())
+        if not self._keep and self._rows is None:
+            self._rows = self._stream()
+        for i in range(self._groups):
+            yield self._store.join(_columns(self._kept[i] if self._keep else next(self._rows)))  # type: ignore[arg-type]
+
+    def _stream(self) -> Iterator[pa.Table]:
+        return iter(self._shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))  # type: ignore[arg-type]
 
 
 def _read(group: Group) -> Iterable[pa.Table]:

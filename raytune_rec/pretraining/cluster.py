@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ from raytune_rec.artifacts.files import write_json
 from raytune_rec.data.store import Store
 from raytune_rec.errors import DataError, RunFailed
 from raytune_rec.pretraining import checkpoint
-from raytune_rec.pretraining.blocks import Blocks, options, row_groups, stream
+from raytune_rec.pretraining.blocks import Blocks, fit, options, row_groups, stream
 from raytune_rec.pretraining.export import Facts, export, summary
 from raytune_rec.pretraining.follow import Tell, following
 from raytune_rec.pretraining.plan import Plan, streamed
@@ -41,6 +42,8 @@ from raytune_rec.training.loop import Trainer
 Watch = Callable[[Trainer], None]
 
 _ROWS = "train"
+_SWITCH = 2e-4
+"""Seconds that the thread driving Ray Data may keep the interpreter from the training loop; Python's own 5 ms is a whole step."""
 _POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 """How often Ray Train asks its workers for a report, in seconds. The next one waits for that: its own 2 s hold up epochs."""
 
@@ -51,12 +54,14 @@ class Work:
 
     Args:
         groups: row groups of an epoch.
+        keep: keep their blocks in memory.
         progress: file that the first worker renews after each epoch.
         watch: called in every worker after an epoch, before it is reported.
     """
 
     plan: Plan
     groups: int
+    keep: bool
     progress: Path
     watch: Watch | None
 
@@ -73,13 +78,14 @@ def train(plan: Plan, store: Store, tell: Tell, watch: Watch | None = None) -> F
     groups = row_groups(store.train_files())
     if not groups:
         raise DataError(f"{store.path}: there is no training row to pre-train on; check data.split.")
+    keep = fit(groups, plan.settings.training.cache_mib)
     trainer = TorchTrainer(
         _work,  # type: ignore[arg-type]
-        train_loop_config={"work": Work(plan, len(groups), progress, watch)},
+        train_loop_config={"work": Work(plan, len(groups), keep, progress, watch)},
         torch_config=TorchConfig(backend="nccl" if plan.job.pretrain.gpu else "gloo"),
         scaling_config=_scaling(plan),
         run_config=_run_config(plan, name, folder),
-        datasets={_ROWS: stream(groups, plan.settings.training.epochs)},
+        datasets={_ROWS: stream(groups, 1 if keep else plan.settings.training.epochs)},
         dataset_config=ray.train.DataConfig(datasets_to_split=[], execution_options=options(groups)),
     )
     try:
@@ -125,11 +131,13 @@ def _work(config: dict[str, Any]) -> Facts:
     torch.set_num_threads(plan.job.tune.threads)
     for chatter in ("ray.data", "ray.train"):
         logging.getLogger(chatter).setLevel(logging.ERROR)
+    if not work.keep:
+        sys.setswitchinterval(_SWITCH)
     store = Store.open(plan.store)
     place = ray.train.get_context()
     rank, world = place.get_world_rank(), place.get_world_size()
     device = str(ray.train.torch.get_device())
-    blocks = Blocks(ray.train.get_dataset_shard(_ROWS), store, work.groups)
+    blocks = Blocks(ray.train.get_dataset_shard(_ROWS), store, work.groups, work.keep)
     feed = StreamFeed(blocks, plan.key, plan.settings.training.batch_size, device, rank, world)
     trainer = plan.trainer(store, streamed(store), feed, device, sum_over_workers if world > 1 else None)
     if (last := ray.train.get_checkpoint()) is not None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
+from pydantic import model_validator
 from torch import Generator, Tensor
 
 from raytune_rec import components
@@ -41,6 +42,12 @@ class Plate:
         hidden_width: int = padded(32, "H, width of the user network's layers (Table 5: 32)", ge=1)
         hidden_layers: int = structural(2, "layers of the user network (Table 5: 2)", ge=1)
         elastic: bool = structural(False, "in training, use the first r of R meta-prompts, r drawn uniformly from 2..R each step")
+
+        @model_validator(mode="after")
+        def _writes_something(self) -> Plate.Options:
+            if not (self.domain_prompt or self.user_prompt):
+                raise ValueError("domain_prompt and user_prompt are both off; leave one on, or use the prompt 'none'")
+            return self
 
     def __init__(self, options: Options, schema: DataSchema, readings: Mapping[str, int], widths: Mapping[Site, int]) -> None:
         self.options = options

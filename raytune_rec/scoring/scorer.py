@@ -14,6 +14,7 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.components import Options, component, options_of
 from raytune_rec.data.store import Store
+from raytune_rec.errors import DataError
 from raytune_rec.schema import DataSchema, Lane, Site, SiteShape, Strategy, Table
 from raytune_rec.scoring.tuned import Weights, tables, whole
 from raytune_rec.tensors import Step
@@ -69,11 +70,14 @@ class Scorer:
                 unknown.
 
         Raises:
-            DataError: a needed column is missing.
+            DataError: a needed column is missing, or columns differ in length.
         """
         assert self.store is not None, "a scorer without a store scores prepared rows"
         named = {str(name): list(rows[name]) for name in rows}
-        count = len(next(iter(named.values()), []))
+        lengths = {name: len(values) for name, values in named.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"rows to score: columns of unequal length ({lengths}); give one value for each row.")
+        count = max(lengths.values(), default=0)
         named.setdefault("domain", [self.unit] * count)
         columns = self.store.encode(named)
         logits = self.logits(Table(columns, np.zeros(count, np.float32)))

@@ -1,7 +1,7 @@
 """What a lane tuned, beside the backbone that it stands on: the form of an artifact.
 
-A table holds only the rows that occurred in the unit's training, with their global ids; all other rows are the backbone's own, or
-zero (unknown) where there is no backbone.
+A table holds only row 0 (which a missing value trains) and the rows that occurred in the unit's training, with their global ids;
+all other rows are the backbone's own, or zero (unknown) where there is no backbone.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def cut(best: Weights, vocabularies: Mapping[str, str], data: UnitData) -> dict[
             found[name] = tensor
             continue
         live = 1 + int(data.seen[vocabulary].sum())
-        found[name] = tensor[1:live].contiguous()
-        found[ROWS + vocabulary] = torch.as_tensor(data.rows[vocabulary][1:live]).long().clone()
+        found[name] = tensor[:live].contiguous()
+        found[ROWS + vocabulary] = torch.as_tensor(data.rows[vocabulary][:live]).long().clone()
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job
 from raytune_rec.data.sources.base import Source
@@ -49,6 +50,11 @@ class Context:
             options_of("data.sources", data.source, data.options, self.own)
         )
         return made
+
+    def own_code(self) -> dict[str, str]:
+        """What the user's own components are: file -> sha256. Where they change, results do."""
+        files = [(folder, path) for folder in self.own for path in sorted(folder.rglob("*.py"))]
+        return {str(path.relative_to(folder)): file_sha256(path) for folder, path in files}
 
     def winner_folder(self, row: str, unit: str) -> Path:
         return self.folder / "winners" / row / unit

@@ -11,6 +11,7 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.files import read_json, write_json
+from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
 from raytune_rec.evaluation.cohorts import cold_warm, counts
@@ -26,7 +27,7 @@ FORMAT = 1
 
 def inputs(context: Context) -> dict[str, Any]:
     winners = {
-        str(p.parent.relative_to(context.folder)): read_json(p)["trial"] for p in context.folder.glob("winners/*/*/winner.json")
+        str(p.parent.relative_to(context.folder)): file_sha256(p) for p in context.folder.glob("winners/*/*/winner.json")
     }
     baselines = [name for name, row in context.job.rows.items() if row.baseline]
     evaluate = context.job.evaluate.model_dump(mode="json")
@@ -37,8 +38,9 @@ def run(context: Context) -> dict[str, Any]:
     job, store = context.job, context.store
     units = store.schema.domains
     tests = {unit: store.load(unit, "test") for unit in units}
-    empty = [unit for unit in units if not len(tests[unit])]
-    tests = {unit: table for unit, table in tests.items() if unit not in empty}
+    if empty := [unit for unit in units if not len(tests[unit])]:
+        context.say(f"not evaluated, for want of test rows: {', '.join(empty)}")
+    tests = {unit: table for unit, table in tests.items() if len(table)}
     predictions = [p for row in job.rows for p in _predictions(context, row, tests)]
     facts = [_facts(context, row, list(tests)) for row in job.rows]
     results = summarise(

@@ -27,6 +27,7 @@ from raytune_rec.training.build import rows_of
 from raytune_rec.training.settings import Settings, row_of, settings
 from raytune_rec.tuning import engine
 from raytune_rec.tuning.folder import PackFolder
+from raytune_rec.tuning.journal import merge
 from raytune_rec.tuning.packing import pack_name
 from raytune_rec.tuning.planner import FixedPlanner
 from raytune_rec.tuning.studies import Winner, winners
@@ -54,9 +55,23 @@ def run(context: Context) -> dict[str, Any]:
         _artifact(context, row, unit)
     for pack in packs.values():
         PackFolder.of(context.folder, job, pack).remove()
+    merge(context.folder / "journal", context.folder / "journal" / "journal.log")
     if row:
         context.say(f"artifacts of row {row}: {', '.join(f'artifacts/{unit}' for unit in context.store.schema.domains)}")
     return {"row": row}
+
+
+def check_export(job: Job) -> None:
+    """Refuse a row whose winners cannot become artifacts.
+
+    Raises:
+        JobError: the row that the job names starts from scratch.
+    """
+    if job.evaluate.export and row_of(job, job.evaluate.export).strategy.start != "backbone":
+        raise JobError(
+            f"evaluate.export: row {job.evaluate.export!r} starts from scratch; an artifact stands on a pre-trained backbone. "
+            "Name another row."
+        )
 
 
 def exported_row(job: Job, best: Mapping[tuple[str, str], Winner]) -> str:
@@ -65,13 +80,8 @@ def exported_row(job: Job, best: Mapping[tuple[str, str], Winner]) -> str:
     the job's choice, else the prompt row of the best mean validation rank over domains.
     """
     if job.evaluate.export:
-        chosen = row_of(job, job.evaluate.export)
-        if chosen.strategy.start != "backbone":
-            raise JobError(
-                f"evaluate.export: row {chosen.name!r} starts from scratch; an artifact stands on a pre-trained backbone. "
-                "Name another row."
-            )
-        return chosen.name
+        check_export(job)
+        return job.evaluate.export
     rows = [name for name in job.rows if row_of(job, name).strategy.prompt == "on"]
     units = sorted({unit for _, unit in best})
     sign = -1 if METRICS[job.training.metric].higher else 1

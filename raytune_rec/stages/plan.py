@@ -10,12 +10,14 @@ from rich.table import Table
 
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job
-from raytune_rec.errors import UserError
+from raytune_rec.errors import JobError, UserError
 from raytune_rec.schema import DataSchema, Field, Lane, Row
+from raytune_rec.stages.export import check_export
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
 from raytune_rec.training.settings import PRETRAIN, row_of, settings
 from raytune_rec.tuning.plan import row_space
+from raytune_rec.tuning.space import Space
 
 
 def plan(job: Job) -> Group:
@@ -27,6 +29,8 @@ def plan(job: Job) -> Group:
     Raises:
         UserError: everything that is wrong with the job, at once.
     """
+    if not job.rows:
+        raise JobError("rows: the job has none, so there is nothing to tune; write one as [rows.<name>] with a strategy.")
     schema = declared(job)
     names = [PRETRAIN + v for v, o in job.pretrain.variants.items() if not o.from_path] + list(job.rows)
     table = Table(
@@ -46,8 +50,12 @@ def plan(job: Job) -> Group:
             table.add_row(*_line(job, name, schema))
         except UserError as error:
             problems += error.problems
+    try:
+        check_export(job)
+    except UserError as error:
+        problems += error.problems
     if problems:
-        raise UserError(problems)
+        raise UserError(dict.fromkeys(problems))
     return Group(table, _sentence(job, schema))
 
 
@@ -84,6 +92,9 @@ def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:
     space = row_space(job, row, schema, None)
     own = settings(job, row, Lane(0))
     parts = assemble(job, row, [own], schema, None)
+    if row.strategy.start == "backbone":
+        _check_start(job, row, parts, schema)
+    _check_values(job, row, space)
     pretraining = name.startswith(PRETRAIN)
     wanted = job.pretrain.trials if pretraining else job.tune.trials
     trials = wanted if space.dimensions else 0 if pretraining else 1
@@ -99,6 +110,47 @@ def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:
         str(width or 1),
         f"{_mib(parts, row):.1f}",
     )
+
+
+def _check_values(job: Job, row: Row, space: Space) -> None:
+    """Refuse a space whose ends, choices or first points no trial can have.
+
+    Raises:
+        JobError: an option refuses a value, there is no such objective, or the row would be judged by a metric of its own.
+    """
+    ends = [{d.key: value} for d in space.dimensions for value in d.choices or (d.low, d.high)]
+    for point in [{}, *ends, *(p.values for p in space.first)]:
+        training = settings(job, row, Lane(0, 0, point)).training
+        component("objectives", training.objective, [Path(f) for f in job.components])
+        if training.metric != job.training.metric:
+            raise JobError(
+                f"rows.{row.name}: training.metric = {training.metric!r}, and the job chooses by {job.training.metric!r}; "
+                "all rows are chosen by one metric, so set it under [training] alone."
+            )
+
+
+def _check_start(job: Job, row: Row, parts: Parts, schema: DataSchema) -> None:
+    """Refuse a row that does not fit the pre-training it starts from, before that is trained.
+
+    Raises:
+        JobError: the backbone will have no room for the row's prompt, or the prompt is learned nowhere.
+    """
+    variant, where = job.pretrain.variants[row.variant], f"rows.{row.name}"
+    before = row_of(job, PRETRAIN + row.variant)
+    if not variant.from_path:
+        room = assemble(job, before, [settings(job, before, Lane(0))], schema, None).sites
+        if dict(room) != dict(parts.sites):
+            raise JobError(
+                f"{where}: pre-training {row.variant!r} is one for prompt {before.prompt!r}, and the row's prompt "
+                f"({row.prompt!r}, {row.strategy.prompt}) needs another first layer; start it from a variant with that prompt."
+            )
+    learned = variant.learn_prompt and variant.prompt == row.prompt
+    trains = "prompt" in row.strategy.train
+    if row.strategy.prompt == "on" and not trains and not learned and any(p.parameters() for p in parts.prompts):
+        raise JobError(
+            f"{where}: strategy {row.strategy.name!r} trains no prompt, and pre-training {row.variant!r} learns none: its prompt "
+            "would stay as it was drawn. Start the row from a variant that learns it, or choose a strategy that trains it."
+        )
 
 
 def _mib(parts: Parts, row: Row) -> float:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.data import prepare as preparation
+from raytune_rec.errors import DataError
 from raytune_rec.stages.context import Context
 
 FORMAT = preparation.FORMAT
+RESUMES = False
+"""An interrupted preparation leaves nothing to go on from, so a mended option may follow it in the same folder."""
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -16,10 +20,38 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def run(context: Context) -> dict[str, Any]:
-    preparation.prepare(context.job.data, context.source, context.store_path)
-    schema = context.store.schema
+    metric = context.job.training.metric
+    preparation.prepare(context.job.data, context.source, context.store_path, lambda summary: check_units(summary, metric))
+    schema, summary = context.store.schema, read_json(context.store_path / "summary.json")
     rows = {split: sum(n for (_, s), n in schema.rows.items() if s == split) for split in ("train", "valid", "test")}
-    rejected = read_json(context.store_path / "summary.json").get("rejected", {})
     parts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
     context.say(f"{sum(rows.values()):,} rows in {len(schema.domains)} domains ({parts})")
+    rejected: dict[str, int] = summary["rejected_by_reason"]
+    if rejected:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())
+        context.say(f"{sum(rejected.values()):,} rows were rejected ({reasons}): {context.store_path / 'rejected.parquet'}")
     return {"fingerprint": schema.fingerprint, "rows": rows, "rejected": rejected}
+
+
+def check_units(summary: Mapping[str, Any], metric: str) -> None:
+    """Refuse data on which a domain can be neither trained nor validated, or nothing tested.
+
+    Raises:
+        DataError: every domain that lacks rows, or a class where the metric needs both.
+    """
+    problems = []
+    for name, domain in summary["domains"].items():
+        valid = domain["valid"]
+        problems += [f"domain {name!r}: no row to {word} with." for split, word in _NEEDED if not domain[split]["rows"]]
+        if metric == "auc" and valid["rows"] and valid["positives"] in (0, valid["rows"]):
+            problems.append(
+                f"domain {name!r}: its {valid['rows']} validation rows have one label, and AUC needs both; "
+                "validate with more rows, or set training.metric = 'logloss'."
+            )
+    if not any(domain["test"]["rows"] for domain in summary["domains"].values()):
+        problems.append("no domain has a test row.")
+    if problems:
+        raise DataError([*problems, "Change data.split, or leave these domains out."])
+
+
+_NEEDED = (("train", "train"), ("valid", "validate"))

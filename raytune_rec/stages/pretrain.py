@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.artifacts.files import read_json, write_json
+from raytune_rec.artifacts.files import MARKER, read_json, write_json
 from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
 from raytune_rec.stages.context import Context
@@ -28,15 +28,20 @@ def inputs(context: Context) -> dict[str, Any]:
     chosen = job.model_dump(mode="json", by_alias=True, include=set(parts))
     chosen["pretrain"].pop("max_failures")
     search = {"sampler": job.tune.sampler, "round": job.tune.round, "pack": job.tune.pack} if job.pretrain.trials else {}
-    return {**chosen, "search": search, "spaces": spaces, "data": context.store.schema.fingerprint}
+    known = {"data": context.store.schema.fingerprint, "threads": job.tune.threads, "own": context.own_code()}
+    return {**chosen, "search": search, "spaces": spaces, **known}
 
 
 def run(context: Context) -> dict[str, Any]:
     from raytune_rec.pretraining.finished import adopt
     from raytune_rec.pretraining.train import pretrain
 
+    for variant in context.job.pretrain.variants.values():
+        if variant.from_path:
+            backbone_artifact.read(Path(variant.from_path).expanduser())  # a wrong path must not wait for the others' recipes
     found = _recipes(context)
-    facts: dict[str, Any] = _finished(context)
+    decides = fingerprint(inputs(context))
+    facts: dict[str, Any] = _finished(context, decides)
     for name, variant in context.job.pretrain.variants.items():
         if name in facts:
             continue
@@ -52,20 +57,21 @@ def run(context: Context) -> dict[str, Any]:
             lane = Lane(winner.trial if winner else 0)  # the start values of the trial that won
             facts[name] = pretrain(context.job, name, recipe, trials, context.store_path, working, context.folder, lane)
         _publish(context, working, facts[name])
+        facts[name]["inputs"] = decides
         write_json(context.folder / "pretrain.json", facts)
     backbones = {name: facts[name]["fingerprint"] for name in context.job.pretrain.variants}
     return {"backbones": backbones}
 
 
-def _finished(context: Context) -> dict[str, Any]:
-    """Pre-trainings that an interrupted attempt has finished."""
+def _finished(context: Context, decides: str) -> dict[str, Any]:
+    """Pre-trainings that an interrupted attempt with the same inputs has finished."""
     path = context.folder / "pretrain.json"
     known = read_json(path) if path.exists() else {}
     folder = context.folder / "backbones"
     return {
         n: f
         for n, f in known.items()
-        if n in context.job.pretrain.variants and (folder / f["fingerprint"] / "_complete.json").exists()
+        if n in context.job.pretrain.variants and f.get("inputs") == decides and (folder / f["fingerprint"] / MARKER).exists()
     }
 
 

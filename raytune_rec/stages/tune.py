@@ -29,7 +29,8 @@ def inputs(context: Context) -> dict[str, Any]:
     for row in chosen["rows"].values():
         row.pop("baseline")
     backbones = {name: path.name for name, path in context.backbones.items()}
-    return {**chosen, "spaces": spaces, "backbones": backbones, "data": context.store.schema.fingerprint}
+    known = {"backbones": backbones, "data": context.store.schema.fingerprint, "own": context.own_code()}
+    return {**chosen, "spaces": spaces, **known}
 
 
 def run(context: Context) -> dict[str, Any]:

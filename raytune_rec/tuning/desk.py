@@ -68,7 +68,7 @@ class Desk:
 def _failure(pack: Pack, error: dict[str, Any] | None) -> Exception:
     what = f"pack {pack.name} ({pack.row} on {pack.unit}, {len(pack.lanes)} trials)"
     if error is None:
-        remedy = "lower tune.pack or tune.concurrent, and run the same command again"
+        remedy = "lower tune.concurrent and run the same command again (or lower tune.pack, in another --out folder)"
         return RunFailed(f"{what}: its process died without a word (out of memory?); {remedy}.")
     kind = getattr(errors, error["kind"], None)
     if isinstance(kind, type) and issubclass(kind, UserError):

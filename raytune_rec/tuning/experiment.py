@@ -55,6 +55,7 @@ def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
     name = f"{work.job.name}-{os.getpid()}-{os.urandom(4).hex()}"
     trainable = type(f"{PackTrainable.__name__}_{name}", (PackTrainable,), {})  # Ray keeps trainables by name
     needs = {"cpu": options.cpus, **({"gpu": options.gpus} if options.gpus else {})}
+    _warn(needs, ray.cluster_resources())
     with _environment(_SETTINGS), _silent("ray.tune"), reporter:
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(trainable, work=work), needs),
@@ -87,6 +88,14 @@ def concurrency(options: TuneOptions, cluster: Mapping[str, float]) -> int:
     if options.gpus:
         fits.append(int(cluster.get("GPU", 0) / options.gpus))
     return max(1, min(fits))
+
+
+def _warn(needs: Mapping[str, float], cluster: Mapping[str, float]) -> None:
+    """A pack that no cluster of this size can hold waits for nodes, and Ray Tune's own word on it is silenced."""
+    for kind, amount in needs.items():
+        if amount > (there := cluster.get(kind.upper(), 0.0)):
+            text = "tune.%ss = %g, the cluster has %g: packs wait for more nodes. Lower it, or add nodes."
+            logging.getLogger(__name__).warning(text, kind, amount, there)
 
 
 def _dirname(trial: Any) -> str:

@@ -37,11 +37,6 @@ def recipe_searches(job: Job, schema: DataSchema) -> list[Search]:
     return _all(job, schema, {}, names, (ALL_DOMAINS,))
 
 
-def check_rows(job: Job, schema: DataSchema) -> list[Search]:
-    """The searches of a job whose backbones are not trained yet: what can be refused early is."""
-    return _all(job, schema, {}, list(job.rows), schema.domains)
-
-
 def with_trials(job: Job, trials: int) -> Job:
     """The job with another number of trials (that of the pre-training's recipe)."""
     return job.model_copy(update={"tune": job.tune.model_copy(update={"trials": trials})})

@@ -190,15 +190,20 @@ def restrict(
         JobError: all options that do not exist, and all conditions on something that is neither searched nor set.
     """
     fixed, base = fixed or {}, base or {}
-    problems: list[str] = []
+    known_groups = {*declared, *groups, "default"}
+    missing = "there is no parameter group {!r}; there are " + ", ".join(sorted(known_groups - {"default"}))
+    problems = [
+        f"{where}: {key}: {missing.format(group)}."
+        for key in fixed
+        if (group := _group(key)) is not None and group not in known_groups
+    ]
     kept: list[Dimension] = []
     for d in space.dimensions:
         if d.key in fixed or (d.key.startswith("prompt.") and not prompt):
             continue
         if (group := _group(d.key)) is not None:
-            if group not in {*declared, *groups, "default"}:
-                known_groups = ", ".join(sorted({*declared, *groups}))
-                problems.append(f"{where}: {d.key}: there is no parameter group {group!r}; there are {known_groups}.")
+            if group not in known_groups:
+                problems.append(f"{where}: {d.key}: {missing.format(group)}.")
             elif group in groups or group == "default":
                 kept.append(d)
         elif known(d.key):

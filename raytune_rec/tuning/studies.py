@@ -103,7 +103,13 @@ class Studies:
 
     def _facts(self, search: Search) -> dict[str, Any]:
         tune = self.job.tune
+        parts = {"data", "backbone", "backbones", "prompts", "training"}
+        decides = self.job.model_dump(mode="json", by_alias=True, include=parts)
+        pretrain = self.job.pretrain.model_dump(mode="json", by_alias=True, include={"variants", "training"})
+        row = self.job.rows.get(search.row)
+        decides |= {"pretrain": pretrain, "row": row.model_dump(mode="json", exclude={"baseline"}) if row else None}
         facts = {"row": search.row, "unit": search.unit, "metric": self.job.training.metric, "seed": self.job.seed}
+        facts["job"] = fingerprint(decides)
         return {**facts, "sampler": tune.sampler, "round": tune.round, "space": fingerprint(search.space)}
 
 

@@ -124,3 +124,10 @@ def test_a_column_of_lists_is_no_identifier(make, tmp_path: Path) -> None:
     table.to_parquet(tmp_path / "log.parquet")
     with pytest.raises(DataError, match="cannot be read as string; map another column"):
         make("tabular", {"files": str(tmp_path / "log.parquet")})
+
+
+@pytest.mark.parametrize("name", ["mean", "..", "."])
+def test_names_that_no_domain_may_have(make, write, name: str) -> None:
+    path = write("log.csv", ["domain,user,item,label", *(f"x,u{n},i{n},{n % 2}" for n in range(20)), f"{name},u1,i1,1"])
+    with pytest.raises(DataError, match="not a name for a domain"):
+        make("tabular", {"files": path})

@@ -166,20 +166,41 @@ def test_raising_the_trials_goes_on_where_the_search_was(done: Path, tmp_path: P
         pipeline.run(job(), tmp_path / "run")
 
 
-def test_users_bring_their_own_split(tmp_path: Path) -> None:
-    draw = np.random.default_rng(0)
+def own_split(folder: Path, test_seed: int) -> Job:
+    """A job on the user's own CSV files. Train and valid are always the same; the test file is another one for each seed."""
     for name, count in (("train", 1200), ("valid", 200), ("test", 200)):
-        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+        draw = np.random.default_rng(test_seed if name == "test" else count)
+        with (folder / f"{name}.csv").open("w", newline="") as file:
             out = csv.writer(file)
             out.writerow(["domain", "user", "item", "label"])
             for _ in range(count):
                 user, item = draw.integers(0, 50), draw.integers(0, 40)
-                out.writerow(
-                    ["a" if draw.random() < 0.6 else "b", f"u{user}", f"i{item}", int(draw.random() < (0.2 + 0.6 * (user % 2)))]
-                )
-    options = {name: str(tmp_path / f"{name}.csv") for name in ("train", "valid", "test")}
-    own = job(name="own", data={"source": "tabular", "options": options, "split": {"kind": "given"}}, tune={"trials": 2})
-    pipeline.run(own, tmp_path / "run")
+                label = draw.random() < 0.2 + 0.6 * (user % 2)
+                out.writerow(["a" if draw.random() < 0.6 else "b", f"u{user}", f"i{item}", int(label)])
+    options = {name: str(folder / f"{name}.csv") for name in ("train", "valid", "test")}
+    data = {"source": "tabular", "options": options, "split": {"kind": "given"}}
+    rows = {name: SMALL["rows"][name] for name in ("logistic", "finetune_all", "plate")}
+    return job(name="own", data=data, rows=rows, tune={"trials": 2}, pretrain={**SMALL["pretrain"], "trials": 0})
+
+
+def test_users_bring_their_own_split(tmp_path: Path) -> None:
+    pipeline.run(own_split(tmp_path, 1), tmp_path / "run")
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert sum(unit["n"] for unit in results["units"].values()) == 200
     assert results["rows"]["logistic"]["mean"]["auc"]["mean"] > 0.6
+
+
+def test_nothing_that_is_trained_or_chosen_depends_on_the_test_rows(tmp_path: Path) -> None:
+    """Another test file, the same training and validation: the same trials, winners and weights to the last bit."""
+    found = []
+    for seed in (1, 2):
+        folder = tmp_path / str(seed)
+        (folder / "run").mkdir(parents=True)
+        pipeline.run(own_split(folder, seed), folder / "run")
+        trials = json.loads((folder / "run" / "trials.json").read_text())
+        weights = contents(folder / "run" / "winners")
+        prompts = {n: b for n, b in contents(folder / "run" / "artifacts").items() if n.endswith(".safetensors")}
+        scores = json.loads((folder / "run" / "results.json").read_text())["rows"]["plate"]["mean"]["auc"]["mean"]
+        found.append(([{k: v for k, v in t.items() if k != "seconds"} for t in trials], list(weights), prompts, scores))
+    assert found[0][:3] == found[1][:3]
+    assert found[0][3] != found[1][3], "the two test files are really different"

@@ -76,7 +76,7 @@ class Synthetic:
         )
         users: int = Field(700, ge=10, description="users, in common")
         items: int = Field(300, ge=10, description="items, in common")
-        seed: int = Field(0, ge=0)
+        seed: int = Field(0, ge=0, description="of the made-up world and its log")
         strength: float = Field(1.0, ge=0, description="how far the domains differ; 0: not at all")
         taste: float = Field(0.9, ge=0, description="how much the match of user and item matters")
         cold: float = Field(0.05, ge=0, lt=1, description="share of users and of items that hardly occur")

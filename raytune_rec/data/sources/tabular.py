@@ -47,8 +47,8 @@ class Tabular:
     class Options(components.Options):
         files: _Paths = Field((), description="interactions: path, glob, or a list of these")
         train: _Paths = Field((), description="with valid and test, in place of files: the user's own split")
-        valid: _Paths = ()
-        test: _Paths = ()
+        valid: _Paths = Field((), description="likewise")
+        test: _Paths = Field((), description="likewise")
         columns: dict[_Mapped, str] = Field(
             {"domain": "domain", "user": "user", "item": "item", "label": "label"},
             description="what is read -> its column in the files; user and item default to these names",

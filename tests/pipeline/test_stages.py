@@ -1,0 +1,142 @@
+"""Stages without training: what is refused before a long wait, and what a changed stage does to those after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raytune_rec import pipeline
+from raytune_rec.artifacts.files import write_json
+from raytune_rec.config import Job, parse
+from raytune_rec.errors import DataError, UserError
+from raytune_rec.stages import pretrain
+from raytune_rec.stages.prepare import check_units
+
+JOB: dict[str, Any] = {
+    "name": "small",
+    "data": {"source": "synthetic"},
+    "backbone": {"name": "deepfm"},
+    "pretrain": {"variants": {"plain": {}, "plate": {"prompt": "plate"}, "pte": {"prompt": "plate", "learn_prompt": False}}},
+    "rows": {"single": {"strategy": "single"}},
+}
+
+
+def job(**changes: Any) -> Job:
+    return parse(JOB | changes)
+
+
+class _Chain:
+    """Three stages, each of which notes that it ran; `trials` of the first may be raised."""
+
+    def __init__(self) -> None:
+        self.trials, self.ran, self.broken = 1, list[str](), ""
+
+    def stages(self) -> dict[str, Any]:
+        return {n: SimpleNamespace(FORMAT=1, FREE=("trials",), inputs=self._inputs(n), run=self._run(n)) for n in "abc"}
+
+    def _inputs(self, name: str) -> Any:
+        # of the later stages: something that the first one decides
+        return lambda context: {"trials": self.trials} if name == "a" else {"winner": f"w{self.trials}"}
+
+    def _run(self, name: str) -> Any:
+        def run(context: Any) -> dict[str, Any]:
+            if name == self.broken:
+                raise KeyboardInterrupt
+            self.ran.append(name)
+            return {}
+
+        return run
+
+
+@pytest.fixture
+def chain(monkeypatch: pytest.MonkeyPatch) -> _Chain:
+    made = _Chain()
+    monkeypatch.setattr(pipeline, "STAGES", made.stages())
+    return made
+
+
+def _run(out: Path, only: str = "c") -> None:
+    pipeline.run(job(), out, only=only, say=lambda line: None)
+
+
+def test_raising_the_trials_by_one_stage_and_going_on_later(chain: _Chain, tmp_path: Path) -> None:
+    _run(tmp_path)
+    chain.trials, chain.ran = 2, []
+    _run(tmp_path, only="a")
+    _run(tmp_path)
+    assert chain.ran == ["a", "b", "c"]
+    _run(tmp_path)
+    assert chain.ran == ["a", "b", "c"]
+
+
+def test_an_interruption_behind_a_raised_stage_leaves_nothing_stale(chain: _Chain, tmp_path: Path) -> None:
+    _run(tmp_path)
+    chain.trials, chain.ran, chain.broken = 2, [], "b"
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path)
+    chain.broken = ""
+    _run(tmp_path)
+    assert chain.ran == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"rows": {}}, "nothing to tune"),
+        ({"rows": {"x": {"strategy": "magic"}}}, "there is no 'magic'"),
+        ({"rows": {"x": {"strategy": "single", "space": ["nowhere"]}}}, "there is no 'nowhere'"),
+        ({"rows": {"x": {"strategy": "single", "options": {"training.lr.linaer": 0.1}}}}, "no parameter group 'linaer'"),
+        ({"backbone": {"name": "deepfm", "options": {"hidden": [8, 0]}}}, r"hidden\.1: .*greater than 0"),
+        ({"prompts": {"plate": {"domain_prompt": False, "user_prompt": False}}}, "both off"),
+        ({"training": {"objective": "mse"}}, "objectives: there is no 'mse'"),
+        ({"rows": {"x": {"strategy": "single", "options": {"training.metric": "logloss"}}}}, "the job chooses by 'auc'"),
+        ({"spaces": {"training": {"space": {"training.epochs": {"type": "int", "low": 0, "high": 3}}}}}, r"epochs: .*given: 0"),
+        ({"evaluate": {"export": "single"}}, "'single' starts from scratch"),
+        ({"rows": {"x": {"strategy": "prompt", "prompt": "plate", "variant": "plain"}}}, "needs another first layer"),
+        ({"rows": {"x": {"strategy": "finetune_all", "variant": "plate"}}}, "needs another first layer"),
+        ({"rows": {"x": {"strategy": "prompt_untuned", "prompt": "plate", "variant": "pte"}}}, "learns none"),
+    ],
+)
+def test_a_mistake_in_a_row_is_refused_before_anything_is_done(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(UserError, match=text):
+        pipeline.run(job(**changes), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rejecting_too_much_can_be_mended_in_the_same_folder(tmp_path: Path) -> None:
+    lines = [f"x,u{n % 9},i{n % 7},{n % 2}" for n in range(400)] + ["x,u1,i1,7"] * 8
+    (tmp_path / "log.csv").write_text("\n".join(["domain,user,item,label", *lines]) + "\n")
+    data: dict[str, Any] = {"source": "tabular", "options": {"files": str(tmp_path / "log.csv")}}
+    with pytest.raises(DataError, match="max_rejected"):
+        pipeline.run(job(data=data), tmp_path / "run", only="prepare")
+    said: list[str] = []
+    pipeline.run(job(data={**data, "max_rejected": 0.1}), tmp_path / "run", only="prepare", say=said.append)
+    assert any("8 rows were rejected (8 label is neither 0 nor 1)" in line for line in said)
+
+
+def _domain(**rows: tuple[int, int]) -> dict[str, Any]:
+    given = {"train": (9, 4), "valid": (4, 2), "test": (4, 2)} | rows
+    return {split: {"rows": n, "positives": p} for split, (n, p) in given.items()}
+
+
+def test_domains_that_cannot_be_validated_are_named() -> None:
+    check_units({"domains": {"a": _domain(), "b": _domain(test=(0, 0))}}, "auc")
+    check_units({"domains": {"a": _domain(valid=(4, 4))}}, "logloss")
+    none = (0, 0)
+    domains = {"a": _domain(valid=none, test=none), "b": _domain(valid=(3, 3), test=none), "c": _domain(train=none, test=none)}
+    with pytest.raises(DataError) as error:
+        check_units({"domains": domains}, "auc")
+    text = "\n".join(error.value.problems)
+    assert "'a': no row to validate with" in text and "'b': its 3 validation rows have one label" in text
+    assert "'c': no row to train with" in text and "no domain has a test row" in text
+
+
+def test_a_pretraining_of_other_inputs_is_not_taken_for_finished(tmp_path: Path) -> None:
+    write_json(tmp_path / "backbones" / "f" / "_complete.json", {})
+    write_json(tmp_path / "pretrain.json", {"plain": {"fingerprint": "f", "inputs": "old"}})
+    context: Any = SimpleNamespace(folder=tmp_path, job=job())
+    assert list(pretrain._finished(context, "old")) == ["plain"]
+    assert pretrain._finished(context, "new") == {}
