@@ -1,0 +1,27 @@
+"""A prompt method of the user's own: one file in a folder that the job names, trained like ours."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import Make, job
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_readmes_method_trains_in_packs_without_an_edit_anywhere(make: Make, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    code = next(block for block in blocks if "class Nudge" in block)
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "nudge.py").write_text(code)
+    own = job(components=[str(tmp_path)], pretrain={"variants": {"nudge": {"prompt": "nudge"}}}, rows={})
+    lanes = [{"prompt.scale": scale, "training.lr.prompt": 0.03, "trial": i} for i, scale in enumerate((0.5, 4.0))]
+    packed = make("pretrain.nudge", lanes, of=own)
+    packed.run()
+    for i, lane in enumerate(lanes):
+        solo = make("pretrain.nudge", [lane], of=own)
+        assert packed.results()[i].losses == pytest.approx(solo.run()[0].losses, abs=1e-9)
+        assert packed.best(i)["prompt.vector"].abs().sum() > 0
