@@ -202,20 +202,33 @@ def read(path: Path, settings: Sequence[str] = ()) -> Job:
         key, equals, text = setting.partition("=")
         if not equals:
             raise JobError(f"--set {setting!r}: write part.option=value.")
-        assign(values, key.strip(), _value(text.strip()))
+        assign(values, _path(setting, key.strip()), _value(text.strip()))
     job = parse(values, str(path))
     base = Path(path).resolve().parent
     return job.model_copy(update={"components": [str(base / folder) for folder in job.components]})
 
 
-def assign(values: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key in a nested dictionary, in place."""
-    *parents, last = key.split(".")
+def assign(values: dict[str, Any], key: str | Sequence[str], value: Any) -> None:
+    """Set a key, dotted or as its parts, in a nested dictionary, in place."""
+    *parents, last = key.split(".") if isinstance(key, str) else key
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise JobError(f"{key}: {parent!r} is a value, not a section.")
     values[last] = value
+
+
+def _path(setting: str, key: str) -> list[str]:
+    """The parts of a TOML key: `rows.plate.options."prompt.temperature"` has four."""
+    try:
+        tree = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError as error:
+        raise JobError(f"--set {setting!r}: {key!r} is no TOML key ({error}); write part.option=value.") from None
+    parts = []
+    while isinstance(tree, dict):
+        ((part, tree),) = tree.items()
+        parts.append(part)
+    return parts
 
 
 def _value(text: str) -> Any:

@@ -134,3 +134,21 @@ def test_a_row_has_the_backbone_of_its_pretraining() -> None:
 def test_rates_that_would_train_nothing_or_upwards(lr: dict[str, float]) -> None:
     with pytest.raises(JobError, match=r"training\.lr"):
         config.parse({**_JOB, "training": {"lr": lr}})
+
+
+def test_a_setting_reaches_a_flat_key_in_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "job.toml"
+    path.write_text('name = "x"\n[data]\nsource = "synthetic"\n[backbone]\nname = "deepfm"\n[rows.plate]\nstrategy = "prompt"\n')
+    job = config.read(path, ['rows.plate.options."prompt.temperature"=0.5', "training.epochs=3"])
+    assert job.rows["plate"].options == {"prompt.temperature": 0.5} and job.training.epochs == 3
+    with pytest.raises(JobError, match=r"no TOML key.*part\.option=value"):
+        config.read(path, ["rows..plate=1"])
+
+
+def test_a_prompt_that_has_no_effect_is_refused() -> None:
+    from raytune_rec.training.settings import row_of
+
+    values = {"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}}
+    job = config.parse({**values, "rows": {"a": {"strategy": "single", "prompt": "plate"}}})
+    with pytest.raises(JobError, match=r"rows\.a\.prompt: strategy 'single' uses no prompt"):
+        row_of(job, "a")

@@ -46,6 +46,10 @@ def row_of(job: Job, name: str) -> Row:
         raise JobError(
             f"rows.{name}.variant: strategy {row.strategy!r} starts from scratch and uses no pre-training; leave {variant!r} out."
         )
+    if method.prompt == "off" and row.prompt != "none":
+        raise JobError(
+            f"rows.{name}.prompt: strategy {row.strategy!r} uses no prompt, so that {row.prompt!r} has no effect; leave it out."
+        )
     backbone = (job.pretrain.variants[variant].backbone if variant else row.backbone) or job.backbone.name
     return Row(name, method, backbone, row.prompt, variant, row.options)
 
