@@ -141,7 +141,7 @@ def _ray() -> Finding:
             [sys.executable, "-c", _START], env={**os.environ, **own}, capture_output=True, text=True, timeout=180, check=False
         )
     except subprocess.TimeoutExpired:
-        return Finding("ray", "wrong", "did not start within 180 s; see /tmp/ray/session_latest/logs.")
+        return Finding("ray", "wrong", "did not start within 180 s; see the logs of its latest session (`ray logs`).")
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return Finding("ray", "wrong", f"did not start: {reason}")
