@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _train(job: Job, store: Store, row: str, lanes: list[tuple[int, dict[str, Scalar]]]) -> Trainer:
-    trainer = build(job, Pack("elastic", row, ALL_DOMAINS, tuple(Lane(t, 0, o) for t, o in lanes)), store, {})
+    trainer = build(job, Pack("elastic", row, tuple(Lane(t, 0, o, ALL_DOMAINS) for t, o in lanes)), store, {})
     trainer.run()
     return trainer
 

@@ -103,11 +103,30 @@ class PretrainOptions(Section):
     max_failures: int = Field(2, ge=0)
 
 
+class StopOptions(Section):
+    """Early stopping of trials that are behind."""
+
+    rule: Literal["none", "halving", "hyperband", "median"] = Field(
+        "none", description="halving: the best 1/factor go on at each rung; hyperband: several ladders of rungs side by side"
+    )
+    min_epochs: int = Field(1, ge=1, description="epochs before the first rung; of the median rule: between two rungs")
+    factor: int = Field(3, ge=2, description="one in so many goes on, for so many times the epochs")
+
+
 class TuneOptions(Section):
     trials: int = Field(16, ge=1, description="configurations of each row on each domain")
     round: int = Field(16, ge=1, description="configurations asked before any of them is told")
-    pack: int = Field(32, ge=1, description="most lanes of a pack")
-    sampler: Literal["tpe", "random", "grid", "gp", "qmc"] = "tpe"
+    pack: int = Field(32, ge=1, description="most lanes of a pack; fewer where memory does not hold them; 1: one trial a process")
+    memory_mib: int = Field(0, ge=0, description="of a pack; 0: four fifths of the machine's, over the packs that run at a time")
+    share_rows: int = Field(20000, ge=0, description="domains of at most this many training rows share packs")
+    sampler: Literal["tpe", "random", "grid", "gp", "qmc", "nsga2"] = "tpe"
+    objectives: list[Literal["auc", "logloss", "parameters"]] = Field(
+        [], description="further objectives beside training.metric, which still chooses the winner; parameters: as few as can be"
+    )
+    stop: StopOptions = StopOptions()
+    warm_start: list[str] = Field([], description="folders of earlier runs whose best configurations are tried first")
+    warm_points: int = Field(4, ge=1, description="configurations taken from earlier runs, for each row and domain")
+    reuse_actors: bool = Field(True, description="a process trains one pack after the other; false: a new process for each")
     concurrent: int = Field(0, ge=0, description="packs at a time; 0: one per CPU or GPU of the cluster")
     cpus: float = Field(1, gt=0, description="CPUs of a pack")
     gpus: float = Field(0, ge=0, description="GPUs of a pack, a fraction shares one")
@@ -167,6 +186,12 @@ class Job(Section):
                 problems.append(f"rows.{name}.variant: no pre-training {row.variant!r}; the job has {known}")
             elif variant and row.backbone not in ("", own := variant.backbone or self.backbone.name):
                 problems.append(f"rows.{name}.backbone: {row.backbone!r}, but its pre-training {row.variant!r} is of {own!r}")
+        if self.training.metric in self.tune.objectives:
+            problems.append(f"tune.objectives: {self.training.metric!r} is training.metric already; leave it out")
+        if self.tune.objectives and self.tune.stop.rule != "none":
+            problems.append(
+                f"tune.stop.rule = {self.tune.stop.rule!r} compares trials by one objective; leave it out, or tune.objectives"
+            )
         unknown = [r for r in [*self.evaluate.compare, self.evaluate.export] if r and r not in self.rows]
         problems += [f"evaluate: no row {r!r}; the job has {', '.join(self.rows)}" for r in unknown]
         if problems:

@@ -219,21 +219,35 @@ class Lane:
         trial: number within its study; decides the start values.
         replicate: decides batch order and noise; 0 during the search.
         options: the trial's searched options, flat, over the row's and the job's.
+        unit: whose rows it trains on; empty where only its options matter.
     """
 
     trial: int
     replicate: int = 0
     options: Mapping[str, Scalar] = field(default_factory=dict)
+    unit: str = ""
 
 
 @dataclass(frozen=True)
 class Pack:
-    """The lanes that one process trains together. All are trials of one row on one unit."""
+    """The lanes that one process trains together: trials of one row, on one unit or on several small ones.
+
+    Args:
+        name: unique in a run; names its folder.
+        until: epoch after which lanes that have not ended pause, with their state kept; 0: all train to their own end.
+        after: for each lane the pack and the place in it where its state was kept; empty: lanes begin.
+    """
 
     name: str
     row: str
-    unit: str
     lanes: tuple[Lane, ...]
+    until: int = 0
+    after: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Each once, in the order of the lanes."""
+        return tuple(dict.fromkeys(lane.unit for lane in self.lanes))
 
 
 @dataclass(frozen=True)
@@ -241,7 +255,8 @@ class LaneResult:
     """What a lane reached.
 
     Args:
-        status: `complete`, `pruned` or `failed` (its loss or its validation metric was not finite).
+        status: `complete`, `paused` (at its pack's `until`), `pruned` (others were better) or `failed` (its loss or its
+            validation metric was not finite).
         best: best value of the validation metric over epochs.
         best_epoch: 1-based; 0 is the start value (the model before its first step).
         curve: validation metric after each epoch, first entry before training.
@@ -250,11 +265,12 @@ class LaneResult:
         seconds: the lane's share of its pack's wall clock.
         parameters: tuned parameters, true shapes, rows of its unit only.
         error: why it failed.
+        measures: further objectives at the best epoch, by name.
     """
 
     trial: int
     replicate: int
-    status: Literal["complete", "pruned", "failed"]
+    status: Literal["complete", "paused", "pruned", "failed"]
     best: float
     best_epoch: int
     curve: tuple[float, ...]
@@ -263,3 +279,4 @@ class LaneResult:
     seconds: float
     parameters: int
     error: str = ""
+    measures: Mapping[str, float] = field(default_factory=dict)

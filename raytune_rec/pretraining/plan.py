@@ -79,7 +79,7 @@ class Plan:
 
     def trainer(self, store: Store, data: UnitData, feed: Feed, device: str = "cpu", reduce: Reduce | None = None) -> Trainer:
         """The one loop on this plan."""
-        pack = Pack(PRETRAIN + self.variant, self.row.name, ALL_DOMAINS, (self.lane,))
+        pack = Pack(PRETRAIN + self.variant, self.row.name, (self.lane,))
         how: dict[str, Any] = {"device": device, "reduce": reduce, "autocast": self.job.pretrain.mixed_precision}
         return train_with(self.job, pack, self.row, [self.settings], store.schema, data, feed, **how)
 

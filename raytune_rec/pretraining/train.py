@@ -56,7 +56,7 @@ def pretrain(
         RunFailed: the training diverged, or workers failed too often.
     """
     lane = lane or Lane(0)
-    lane = Lane(lane.trial, lane.replicate, dict(recipe))
+    lane = Lane(lane.trial, lane.replicate, dict(recipe), ALL_DOMAINS)
     plan = Plan(job, variant, lane, trials, *(Path(p).absolute() for p in (store_path, folder, run_folder)))
     store = Store.open(plan.store)
     plan.check(store.schema)

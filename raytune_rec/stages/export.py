@@ -26,11 +26,11 @@ from raytune_rec.training.assemble import Parts
 from raytune_rec.training.build import rows_of
 from raytune_rec.training.settings import Settings, row_of, settings
 from raytune_rec.tuning import engine
-from raytune_rec.tuning.folder import PackFolder
+from raytune_rec.tuning.folder import PackFolder, remove
 from raytune_rec.tuning.journal import merge
 from raytune_rec.tuning.packing import pack_name
 from raytune_rec.tuning.planner import FixedPlanner
-from raytune_rec.tuning.studies import Winner, winners
+from raytune_rec.tuning.records import Winner, winners
 
 FORMAT = 1
 
@@ -54,7 +54,7 @@ def run(context: Context) -> dict[str, Any]:
     for unit in context.store.schema.domains if row else ():
         _artifact(context, row, unit)
     for pack in packs.values():
-        PackFolder.of(context.folder, job, pack).remove()
+        remove(context.folder, pack.name)
     merge(context.folder / "journal", context.folder / "journal" / "journal.log")
     if row:
         context.say(f"artifacts of row {row}: {', '.join(f'artifacts/{unit}' for unit in context.store.schema.domains)}")
@@ -108,8 +108,8 @@ def _winners(context: Context) -> dict[tuple[str, str], Winner]:
 def _pack(job: Job, row: str, unit: str, winner: Winner) -> Pack:
     """The winner's replicates; one where nothing is trained."""
     count = job.evaluate.replicates if row_of(job, row).strategy.train else 1
-    lanes = tuple(Lane(winner.trial, replicate, winner.options) for replicate in range(1, count + 1))
-    return Pack("winner." + pack_name(row, unit, 0, 0), row, unit, lanes)
+    lanes = tuple(Lane(winner.trial, replicate, winner.options, unit) for replicate in range(1, count + 1))
+    return Pack(pack_name("winner." + row, unit), row, lanes)
 
 
 def _keep(context: Context, row: str, unit: str, pack: Pack, winner: Winner) -> None:

@@ -16,7 +16,9 @@ from raytune_rec.tuning import engine
 from raytune_rec.tuning.catalogue import compose
 from raytune_rec.tuning.plan import recipe_searches, with_trials
 from raytune_rec.tuning.planner import SearchPlanner
-from raytune_rec.tuning.studies import Studies, Winner, winners
+from raytune_rec.tuning.records import Winner, winners
+from raytune_rec.tuning.studies import Studies
+from raytune_rec.tuning.width import measurer
 
 FORMAT = 1
 
@@ -27,7 +29,7 @@ def inputs(context: Context) -> dict[str, Any]:
     parts = ("seed", "backbone", "backbones", "prompts", "training", "pretrain")
     chosen = job.model_dump(mode="json", by_alias=True, include=set(parts))
     chosen["pretrain"].pop("max_failures")
-    search = {"sampler": job.tune.sampler, "round": job.tune.round, "pack": job.tune.pack} if job.pretrain.trials else {}
+    search = job.tune.model_dump(mode="json", include={"sampler", "round", "pack", "stop"}) if job.pretrain.trials else {}
     known = {"data": context.store.schema.fingerprint, "threads": job.tune.threads, "own": context.own_code()}
     return {**chosen, "search": search, "spaces": spaces, **known}
 
@@ -82,7 +84,8 @@ def _recipes(context: Context) -> dict[str, Winner]:
         return {}
     searching = with_trials(job, job.pretrain.trials)
     studies = Studies(context.folder / "journal", searching)
-    planner = SearchPlanner.of(studies, recipe_searches(searching, context.store.schema))
+    wanted = recipe_searches(searching, context.store.schema)
+    planner = SearchPlanner.of(studies, wanted, measurer(searching, context.store_path, {}))
     engine.run(
         searching, planner, context.folder, context.store_path, {},
         connect=context.connect, title="recipes", say=context.say,

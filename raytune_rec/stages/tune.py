@@ -12,11 +12,13 @@ from raytune_rec.tuning import engine
 from raytune_rec.tuning.catalogue import compose
 from raytune_rec.tuning.plan import searches
 from raytune_rec.tuning.planner import SearchPlanner
-from raytune_rec.tuning.studies import Studies, trials, winners
+from raytune_rec.tuning.records import trials, winners
+from raytune_rec.tuning.studies import Studies
+from raytune_rec.tuning.width import measurer
 
 FORMAT = 1
 FREE = ("tune.trials",)
-SCHEDULING = {"concurrent", "cpus", "gpus", "max_failures"}
+SCHEDULING = {"concurrent", "cpus", "gpus", "max_failures", "memory_mib", "reuse_actors"}
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -35,7 +37,8 @@ def inputs(context: Context) -> dict[str, Any]:
 
 def run(context: Context) -> dict[str, Any]:
     job, journal = context.job, context.folder / "journal"
-    planner = SearchPlanner.of(Studies(journal, job), searches(job, context.store.schema, context.backbones))
+    wanted = searches(job, context.store.schema, context.backbones)
+    planner = SearchPlanner.of(Studies(journal, job), wanted, measurer(job, context.store_path, context.backbones))
     engine.run(
         job, planner, context.folder, context.store_path, context.backbones,
         connect=context.connect, title="tune", say=context.say,

@@ -38,13 +38,14 @@ def build(
         pack: lanes of one row on one unit.
         backbones: variant -> folder of its artifact.
     """
-    data = rows_of(str(store.path), pack.unit)
+    (unit,) = pack.units
+    data = rows_of(str(store.path), unit)
     row = row_of(job, pack.row)
     start = _start(row, backbones)
     of_lanes = [settings(job, row, lane, start[0] if start else None) for lane in pack.lanes]
-    keys = list(dict.fromkeys((job.seed, pack.unit, lane.replicate) for lane in pack.lanes))
+    keys = list(dict.fromkeys((job.seed, unit, lane.replicate) for lane in pack.lanes))
     if len(keys) > 1:
-        keys = [(job.seed, pack.unit, lane.replicate) for lane in pack.lanes]
+        keys = [(job.seed, unit, lane.replicate) for lane in pack.lanes]
     batch_size = same([s.training.batch_size for s in of_lanes], "training.batch_size")
     feed = TableFeed(data.train, keys, batch_size, job.data.block_rows, device)
     return train_with(job, pack, row, of_lanes, store.schema, data, feed, start, device, dtype)
@@ -67,14 +68,16 @@ def train_with(
     """A trainer over any feed: what `build` does once rows and start values are there."""
     parts = assemble(job, row, of_lanes, schema, start[0] if start else None)
     options = {"backbone": [s.backbone for s in of_lanes], "prompt": [s.prompt for s in of_lanes]}
-    model = stack(parts, pack.lanes, options, start[1] if start else {}, data.rows, (job.seed, pack.unit))
+    model = stack(parts, pack.lanes, options, start[1] if start else {}, data.rows, (job.seed, data.unit))
     live = {name: 1 + int(data.seen[v].sum()) for name, v in model.rows.items() if v in data.seen}
     training = [s.training for s in of_lanes]
     objective = same([t.objective for t in training], "training.objective")
     folders = [Path(f) for f in job.components]
     criterion = component("objectives", objective, folders)(options_of("objectives", objective, {}, folders))
     cache = data.train if _fits(model, data, training[0]) else None
-    return Trainer(model, pack.lanes, feed, data.valid, training, criterion, live, device, dtype, cache, reduce, autocast)
+    return Trainer(
+        model, pack.lanes, feed, data.valid, training, criterion, live, device, dtype, cache, reduce, autocast, pack.until
+    )  # fmt: skip
 
 
 def assemble(job: Job, row: Row, of_lanes: Sequence[Settings], schema: DataSchema, start: BackboneFacts | None) -> Parts:

@@ -33,7 +33,7 @@ class LaneRecord:
     losses: list[float] = field(default_factory=list)
     best: float = math.nan
     best_epoch: int = 0
-    status: str = "running"
+    status: Literal["running", "complete", "failed"] = "running"
     error: str = ""
     seconds: float = 0.0
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -62,7 +62,8 @@ class LaneRecord:
         return False
 
     def result(self) -> LaneResult:
-        status: Literal["complete", "failed"] = "failed" if self.status == "failed" else "complete"
+        """What it has reached; a lane that has not ended is paused."""
+        status: Literal["complete", "failed", "paused"] = "paused" if self.status == "running" else self.status
         return LaneResult(
             self.lane.trial, self.lane.replicate, status, self.best, self.best_epoch, tuple(self.curve), tuple(self.losses),
             len(self.losses), self.seconds, self.parameters, self.error,

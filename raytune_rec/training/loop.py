@@ -56,6 +56,7 @@ class Trainer:
             in memory.
         reduce: sums over the workers of a data-parallel job.
         autocast: bfloat16 products on a GPU.
+        until: epoch after which lanes that have not ended pause; 0: all train to their own end.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class Trainer:
         cache: Table | None = None,
         reduce: Reduce | None = None,
         autocast: bool = False,
+        until: int = 0,
     ) -> None:
+        self.until = until
         self.model, self.feed, self.objective, self.device, self.reduce = model, feed, objective, device, reduce
         self.options, self.autocast = training[0], autocast and device.startswith("cuda")
         self._place(device, dtype)
@@ -100,7 +103,7 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        return self.done > 0 and not self.active
+        return self.done > 0 and (not self.active or 0 < self.until <= self.done)
 
     def epoch(self) -> None:
         """Train the active lanes for one epoch, then validate. The first call validates the start values before."""
@@ -113,6 +116,13 @@ class Trainer:
             self._observe()
         self.done += 1
         self._compact(time.perf_counter() - started)
+
+    def rehearse(self) -> None:
+        """One step and one validation, for whoever measures: what they need at most is what every epoch needs."""
+        self._observe()
+        for batch in self.feed.epoch(1):
+            self._step(batch)
+            break
 
     def run(self) -> list[LaneResult]:
         """All epochs."""
@@ -243,28 +253,41 @@ class Trainer:
         model.options = {owner: {n: t.to(device) for n, t in values.items()} for owner, values in model.options.items()}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that the next epoch needs: tensors, and JSON facts."""
-        tensors = {f"trained.{n}": t.detach() for n, t in self.model.trained.items()}
-        tensors |= {f"buffer.{n}": t for n, t in self.model.buffers.items()}
-        tensors |= {f"adam.{n}": t for n, t in self.adam.state().items()}
-        for i, record in enumerate(self.records):
-            tensors |= {f"best.{i}.{n}": t for n, t in record.weights.items()}
-        facts = {"done": self.done, "steps": self.steps, "adam_steps": self.adam.steps, "active": self.active}
-        return tensors, facts | {"records": [r.facts() for r in self.records]}
+        """Everything that the next epoch needs, lane by lane in true shapes, so that a lane may go on in another pack.
+
+        Returns:
+            Tensors named `<place in the pack>.<kind>.<full name>`, and JSON facts with one entry per lane.
+        """
+        tensors: dict[str, Tensor] = {}
+        for place, lane in enumerate(self.active):
+            shapes = self.shapes[lane]
+            for kind, held in self._kinds().items():
+                own = {n: crop(t[place], shapes[n]) if n in shapes else t[place] for n, t in held.items()}
+                tensors |= {f"{lane}.{kind}.{n}": t.detach().contiguous() for n, t in own.items()}
+        for i in range(len(self.records)):
+            tensors |= {f"{i}.best.{n}": t for n, t in self.best(i).items()}
+        return tensors, {"lanes": [{"done": self.done, "steps": self.steps, "record": r.facts()} for r in self.records]}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Go on from a state of the same pack."""
-        self._keep(list(facts["active"]))
-        self.active, self.done, self.steps = list(facts["active"]), facts["done"], facts["steps"]
-        model = self.model
-        model.trained = {n: tensors[f"trained.{n}"].to(self.device).clone().requires_grad_() for n in model.trained}
-        model.buffers = {n: tensors[f"buffer.{n}"].to(self.device).clone() for n in model.buffers}
-        self.adam.params = dict(model.trained)
-        moments = {n.removeprefix("adam."): t.to(self.device) for n, t in tensors.items() if n.startswith("adam.")}
-        self.adam.restore(moments, facts["adam_steps"])
-        for i, (record, own) in enumerate(zip(self.records, facts["records"], strict=True)):
-            start = f"best.{i}."
-            record.restore(own, {n.removeprefix(start): t.to(self.device) for n, t in tensors.items() if n.startswith(start)})
+        """Go on from states of the same lanes, all after the same number of epochs."""
+        for i, (record, own) in enumerate(zip(self.records, facts["lanes"], strict=True)):
+            start = f"{i}.best."
+            best = {n.removeprefix(start): t.to(self.device) for n, t in tensors.items() if n.startswith(start)}
+            record.restore(own["record"], best)
+        self.active = [i for i, record in enumerate(self.records) if record.status == "running"]
+        self._keep(self.active)
+        self.done, self.steps = (facts["lanes"][(self.active or [0])[0]][name] for name in ("done", "steps"))
+        self.adam.steps = self.steps
+        for kind, held in self._kinds().items():
+            for name, stacked in held.items():
+                with torch.no_grad():
+                    for place, lane in enumerate(self.active):
+                        value = tensors[f"{lane}.{kind}.{name}"].to(self.device)
+                        stacked[place][tuple(slice(0, n) for n in value.shape)] = value
+
+    def _kinds(self) -> dict[str, Mapping[str, Tensor]]:
+        """What a lane takes along: kind -> full name -> (T, ...)."""
+        return {"value": self._moving(), "first": self.adam.first, "second": self.adam.second}
 
 
 def _count(shape: tuple[int, ...], name: str, live: Mapping[str, int]) -> int:

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import ray
+
+from raytune_rec.config import Job
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def away(job: Job, function: Callable[[A], B], argument: A) -> B:
+    """Call a function once where a pack would train."""
+    connect(job.tune.threads)
+    task = ray.remote(num_cpus=job.tune.cpus, num_gpus=job.tune.gpus)(function)
+    result: B = ray.get(task.remote(argument))
+    return result
 
 
 def connect(threads: int) -> None:

@@ -18,16 +18,16 @@ class Desk:
     Args:
         planner: says what is next.
         folder: of a pack.
-        keep: leave a pack's folder when its results are told (they hold weights that are wanted).
+        remove: deletes the folder of a pack that is needed no more, by name.
     """
 
-    def __init__(self, planner: Planner, folder: Callable[[Pack], PackFolder], keep: bool) -> None:
-        self.planner, self.folder, self.keep = planner, folder, keep
+    def __init__(self, planner: Planner, folder: Callable[[Pack], PackFolder], remove: Callable[[str], None]) -> None:
+        self.planner, self.folder, self.remove = planner, folder, remove
         self.failure: BaseException | None = None
         self.packs_done = 0
         self._back: list[Pack] = []
-        for pack in planner.told():  # told, and then interrupted before the folder went
-            folder(pack).remove()
+        for name in planner.past():  # told, and then interrupted before the folder went
+            remove(name)
 
     def next(self) -> Pack | Done | None:
         """The next pack that must be trained. After a failure nothing more is handed out."""
@@ -56,17 +56,17 @@ class Desk:
             self.failure = self.failure or _failure(pack, folder.error())
             return
         try:
-            self.planner.done(pack, results)
+            gone = self.planner.done(pack, results)
         except Exception as error:  # Ray Tune would hide it; the engine raises it
             self.failure = self.failure or error
             return
         self.packs_done += 1
-        if not self.keep:
-            folder.remove()
+        for name in gone:
+            self.remove(name)
 
 
 def _failure(pack: Pack, error: dict[str, Any] | None) -> Exception:
-    what = f"pack {pack.name} ({pack.row} on {pack.unit}, {len(pack.lanes)} trials)"
+    what = f"pack {pack.name} ({pack.row} on {_units(pack)}, {len(pack.lanes)} trials)"
     if error is None:
         remedy = "lower tune.concurrent and run the same command again (or lower tune.pack, in another --out folder)"
         return RunFailed(f"{what}: its process died without a word (out of memory?); {remedy}.")
@@ -75,3 +75,8 @@ def _failure(pack: Pack, error: dict[str, Any] | None) -> Exception:
         return kind(error["problems"])
     report = f"the whole report is in logs/{pack.name}.txt"
     return RunFailed(f"{what}: {'; '.join(error['problems'])} ({report}). The same command goes on from here.")
+
+
+def _units(pack: Pack) -> str:
+    first, *others = pack.units
+    return f"{first} and {len(others)} more" if others else first

@@ -16,7 +16,7 @@ from raytune_rec.data.store import Store
 from raytune_rec.schema import Pack
 from raytune_rec.training.build import build
 from raytune_rec.tuning.desk import Desk
-from raytune_rec.tuning.folder import PackFolder
+from raytune_rec.tuning.folder import PackFolder, remove
 from raytune_rec.tuning.planner import DONE, Planner
 from raytune_rec.tuning.progress import Reporter
 
@@ -61,7 +61,7 @@ def run(
         UserError: a pack cannot be trained as the job describes it.
     """
     run_folder = Path(run_folder).resolve()
-    desk = Desk(planner, lambda pack: PackFolder.of(run_folder, job, pack), keep_weights)
+    desk = Desk(planner, lambda pack: PackFolder.of(run_folder, job, pack), lambda name: remove(run_folder, name))
     first = desk.next()
     if isinstance(first, Pack):
         desk.put_back(first)

@@ -63,7 +63,7 @@ def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
                 search_alg=PackSearcher(desk),
                 num_samples=-1,
                 max_concurrent_trials=concurrency(options, ray.cluster_resources()),
-                reuse_actors=True,
+                reuse_actors=options.reuse_actors,
                 trial_dirname_creator=_dirname,
                 trial_name_creator=_dirname,
             ),

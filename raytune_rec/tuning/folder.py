@@ -25,7 +25,7 @@ from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import LaneResult, Pack
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the results of a pack change."""
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -38,17 +38,20 @@ class PackFolder:
     Args:
         path: of the folder.
         key: fingerprint of what decides the pack's results; files of another key are not ours and count as absent.
+        lanes: fingerprint of what decides each lane's own: a lane that goes on in another pack is known by it.
     """
 
     path: Path
     key: str
+    lanes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, run_folder: Path, job: Job, pack: Pack) -> PackFolder:
         """The folder of a pack. How packs are scheduled does not enter its key."""
         other = {"name", "title", "tune", "evaluate", "spaces", "components"}
         decides = job.model_dump(exclude=other, mode="json", by_alias=True)
-        return cls(Path(run_folder) / "checkpoints" / pack.name, fingerprint({"format": FORMAT, "job": decides, "pack": pack}))
+        lanes = tuple(fingerprint({"job": decides, "row": pack.row, "lane": lane}) for lane in pack.lanes)
+        return cls(folder_of(run_folder, pack.name), fingerprint({"format": FORMAT, "job": decides, "pack": pack}), lanes)
 
     def results(self) -> list[LaneResult] | None:
         """The lanes' results in the pack's order; None while there are none."""
@@ -56,11 +59,13 @@ class PackFolder:
         return None if found is None else [_result(values) for values in found["lanes"]]
 
     def save_results(self, results: Sequence[LaneResult], best: Sequence[Mapping[str, Tensor]] = ()) -> None:
-        """Store results, and the lanes' best weights where they are given; the checkpoint goes."""
+        """Store results, and the lanes' best weights where they are given; the checkpoint goes, unless a lane is paused."""
         sha256 = [weights.write(self.path / f"lane-{i}.safetensors", tensors) for i, tensors in enumerate(best)]
         files.write_json(self.path / "result.json", {"key": self.key, "lanes": [asdict(r) for r in results], "weights": sha256})
-        for path in [self.path / "state.json", self.path / "error.json", *self.path.glob("state-*.safetensors")]:
-            path.unlink(missing_ok=True)
+        self.clear_error()
+        if all(r.status != "paused" for r in results):
+            for path in [self.path / "state.json", *self.path.glob("state-*.safetensors")]:
+                path.unlink(missing_ok=True)
 
     def weights(self, i: int) -> dict[str, Tensor]:
         """Best weights of lane i.
@@ -75,29 +80,58 @@ class PackFolder:
 
     def state(self) -> State | None:
         """The last checkpoint. A damaged one counts as none: the pack starts anew, with the same result."""
-        found = self._read("state.json")
-        if found is None:
-            return None
-        try:
-            return weights.read(self.path / found["tensors"], found["sha256"]), found["facts"]
-        except ArtifactError:
-            return None
+        return self._state(self._read("state.json"))
 
     def save_state(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], number: int) -> None:
         """Replace the checkpoint.
 
         Args:
-            tensors, facts: the trainer's state.
+            tensors, facts: the trainer's state: see `Trainer.state`.
             number: grows from one checkpoint to the next.
         """
         name = f"state-{number}.safetensors"
         sha256 = weights.write(self.path / name, tensors)
         # Not `write_json`: a state may hold NaN or infinity (a failed lane), and must come back as it was.
-        state = {"key": self.key, "tensors": name, "sha256": sha256, "facts": dict(facts)}
+        known = {"key": self.key, "pack": self.path.name, "lanes": self.lanes}
+        state = {**known, "tensors": name, "sha256": sha256, "facts": {**facts, "number": number}}
         files.write_text(self.path / "state.json", json.dumps(state))
         for path in self.path.glob("state-*.safetensors"):
             if path.name != name:
                 path.unlink()
+
+    def taken_over(self, after: Sequence[tuple[str, int]]) -> State | None:
+        """The states of the pack's lanes where other packs left them paused; None if one is missing, damaged or of another lane.
+
+        Args:
+            after: for each lane the pack and its place in it.
+        """
+        found: dict[str, State | None] = {}
+        tensors: dict[str, Tensor] = {}
+        facts = []
+        for i, (name, place) in enumerate(after):
+            if name not in found:
+                found[name] = self._other(name)
+            if (state := found[name]) is None or state[1]["keys"][place] != self.lanes[i]:
+                return None
+            tensors |= {f"{i}.{n.partition('.')[2]}": t for n, t in state[0].items() if n.startswith(f"{place}.")}
+            facts.append(state[1]["lanes"][place])
+        return (tensors, {"lanes": facts, "number": 0}) if after else None
+
+    def _other(self, name: str) -> State | None:
+        try:
+            held = files.read_json(self.path.parent / name / "state.json")
+        except ArtifactError:
+            return None
+        state = self._state(held)
+        return None if state is None else (state[0], {**state[1], "keys": held["lanes"]})
+
+    def _state(self, held: dict[str, Any] | None) -> State | None:
+        if held is None:
+            return None
+        try:
+            return weights.read(self.path.parent / held["pack"] / held["tensors"], held["sha256"]), held["facts"]
+        except ArtifactError:
+            return None
 
     def error(self) -> dict[str, Any] | None:
         return self._read("error.json")
@@ -108,15 +142,21 @@ class PackFolder:
     def clear_error(self) -> None:
         (self.path / "error.json").unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
             found = files.read_json(self.path / name)
         except ArtifactError:
             return None
         return found if isinstance(found, dict) and found.get("key") == self.key else None
+
+
+def folder_of(run_folder: Path, pack: str) -> Path:
+    return Path(run_folder) / "checkpoints" / pack
+
+
+def remove(run_folder: Path, pack: str) -> None:
+    """Delete the folder of a pack that is needed no more."""
+    shutil.rmtree(folder_of(run_folder, pack), ignore_errors=True)
 
 
 def _result(values: Mapping[str, Any]) -> LaneResult:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from urllib.parse import quote
 
@@ -13,27 +13,64 @@ from raytune_rec.schema import Lane, Pack, Scalar
 Structure = Callable[[Mapping[str, Scalar]], Hashable]
 """Searched options -> a key that lanes of one pack share."""
 
+NEAR = 1.25
+"""Units whose numbers of training rows differ by at most this factor share packs: a shorter one idles at an epoch's end."""
 
-def packs(row: str, unit: str, round: int, lanes: Sequence[Lane], limit: int, structure: Structure) -> list[Pack]:
-    """The packs of one round, at most `limit` lanes each, as even as can be. The same lanes give the same packs.
+
+@dataclass(frozen=True)
+class Width:
+    """How wide packs may be.
 
     Args:
-        row, unit: whose lanes they are.
-        round: of the study, 0-based.
-        lanes: in the order of their trials.
+        lanes: most of a pack.
+        base_mib, lane_mib: memory of a pack, and of each lane more, as a dry run found them; 0 where none was made.
+        limit_mib: memory of a pack, at most.
+    """
+
+    lanes: int
+    base_mib: float = 0.0
+    lane_mib: float = 0.0
+    limit_mib: float = 0.0
+
+
+def parts(lanes: Sequence[Lane], limit: int, structure: Structure) -> list[list[Lane]]:
+    """The lanes of each pack, at most `limit`, as even as can be. The same lanes give the same packs.
+
+    Args:
+        lanes: in the order in which they were asked, unit by unit.
         limit: most lanes of a pack.
         structure: lanes share a pack only where it is equal.
     """
     alike: dict[Hashable, list[Lane]] = {}
     for lane in lanes:
         alike.setdefault(structure(lane.options), []).append(lane)
-    parts = [part for group in alike.values() for part in _even(group, limit)]
-    return [Pack(pack_name(row, unit, round, k), row, unit, tuple(part)) for k, part in enumerate(parts)]
+    return [part for group in alike.values() for part in _even(group, limit)]
 
 
-def pack_name(row: str, unit: str, round: int, k: int) -> str:
+def teams(rows: Mapping[str, int], round: int, width: int, share_rows: int) -> list[list[str]]:
+    """Units that share packs: large ones alone, small ones of a like size together, as many as fill a pack.
+
+    Args:
+        rows: unit -> training rows.
+        round: lanes of a unit that train at a time.
+        width: most lanes of a pack.
+        share_rows: most rows of a unit that shares.
+    """
+    small = sorted((unit for unit, n in rows.items() if n <= share_rows), key=lambda unit: (rows[unit], unit))
+    found = [[unit] for unit in rows if rows[unit] > share_rows]
+    most = max(1, width // round)
+    team: list[str] = []
+    for unit in small:
+        if team and (len(team) >= most or rows[unit] > NEAR * max(1, rows[team[0]])):
+            found.append(team)
+            team = []
+        team.append(unit)
+    return [*found, team] if team else found
+
+
+def pack_name(row: str, team: str, *place: str) -> str:
     """Also the name of its folder, so what a file system cannot hold is quoted."""
-    return f"{quote(row, safe=' ')}.{quote(unit, safe=' ')}.r{round}.p{k}"
+    return ".".join([quote(row, safe=" "), quote(team, safe=" "), *place])
 
 
 def to_text(pack: Pack) -> str:
@@ -42,11 +79,13 @@ def to_text(pack: Pack) -> str:
 
 def from_text(text: str) -> Pack:
     values = json.loads(text)
-    return Pack(values["name"], values["row"], values["unit"], tuple(Lane(**lane) for lane in values["lanes"]))
+    lanes = tuple(Lane(**lane) for lane in values.pop("lanes"))
+    after = tuple((name, place) for name, place in values.pop("after"))
+    return Pack(**values, lanes=lanes, after=after)
 
 
-def _even(lanes: list[Lane], limit: int) -> list[list[Lane]]:
+def _even(lanes: list[Lane], limit: int) -> Iterator[list[Lane]]:
     count = -(-len(lanes) // limit)
     size, extra = divmod(len(lanes), count)
     starts = [i * size + min(i, extra) for i in range(count + 1)]
-    return [lanes[a:b] for a, b in pairwise(starts)]
+    yield from (lanes[a:b] for a, b in pairwise(starts))

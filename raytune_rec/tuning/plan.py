@@ -11,10 +11,12 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.config import Job
 from raytune_rec.errors import AssemblyError, JobError
+from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Row, Scalar
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
 from raytune_rec.training.settings import PRETRAIN, is_option, learned, row_of, settings, structure
+from raytune_rec.tuning import warmstart
 from raytune_rec.tuning.catalogue import compose
 from raytune_rec.tuning.space import Point, Space, restrict
 from raytune_rec.tuning.studies import Search
@@ -38,8 +40,12 @@ def recipe_searches(job: Job, schema: DataSchema) -> list[Search]:
 
 
 def with_trials(job: Job, trials: int) -> Job:
-    """The job with another number of trials (that of the pre-training's recipe)."""
-    return job.model_copy(update={"tune": job.tune.model_copy(update={"trials": trials})})
+    """The job with another number of trials, and validation alone to decide: the search for a pre-training's recipe."""
+    return job.model_copy(update={"tune": job.tune.model_copy(update={"trials": trials, "objectives": []})})
+
+
+def training_rows(schema: DataSchema, unit: str) -> int:
+    return sum(n for (domain, split), n in schema.rows.items() if split == "train" and unit in (domain, ALL_DOMAINS))
 
 
 def _all(
@@ -47,6 +53,7 @@ def _all(
 ) -> list[Search]:
     problems: list[str] = []
     found: list[Search] = []
+    past = warmstart.read(job.tune.warm_start, METRICS[job.training.metric].higher)
     for name in rows:
         try:
             row = row_of(job, name)
@@ -55,7 +62,11 @@ def _all(
             problems += error.problems
             continue
         base = backbones.get(row.variant) if row.strategy.start == "backbone" else None
-        found += [Search(name, unit, space, _Structure(job, row, base)) for unit in units]
+        epochs = settings(job, row, Lane(0), base).training.epochs if row.strategy.train else 0
+        structure = _Structure(job, row, base)
+        for unit in units:
+            warm = warmstart.warmed(space, past, name, unit, job.tune.warm_points)
+            found.append(Search(name, unit, warm, structure, training_rows(schema, unit), epochs))
     if problems:
         raise JobError(problems)
     return found

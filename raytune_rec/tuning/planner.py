@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Protocol
 
 from raytune_rec.schema import LaneResult, Pack
-from raytune_rec.tuning.studies import Search, Studies, Study
+from raytune_rec.tuning.studies import Search, Studies
+from raytune_rec.tuning.teams import Measure, Team, form
 
 
 class Done(Enum):
@@ -45,64 +46,70 @@ class Planner(Protocol):
         """A pack to train; None while one must be awaited; DONE at the end."""
         ...
 
-    def done(self, pack: Pack, results: Sequence[LaneResult]) -> None:
-        """The results of a pack's lanes. A pack that is done already is left as it is."""
+    def done(self, pack: Pack, results: Sequence[LaneResult]) -> Iterable[str]:
+        """The results of a pack's lanes; names packs that are needed no more. A pack that is done already is left as it is."""
         ...
 
-    def told(self) -> Iterable[Pack]:
-        """Packs whose results are stored for good: their folders may go."""
+    def past(self) -> Iterable[str]:
+        """Packs of an earlier start that are needed no more: their folders may go."""
         ...
 
     def progress(self) -> Progress: ...
 
 
 class SearchPlanner:
-    """Studies side by side. A study's next round is asked when all packs of its last one are told.
+    """Teams of studies side by side, each at its own pace.
 
     Args:
-        studies: of one journal; their packs are handed out in turns.
+        teams: of one journal; their packs are handed out in turns.
     """
 
-    def __init__(self, studies: Sequence[Study]) -> None:
-        self._studies = {study.name: study for study in studies}
-        self._queues = {study.name: deque(p for p in study.packs() if not study.told(p)) for study in studies}
-        self._awaited: dict[str, set[str]] = {study.name: set() for study in studies}
-        self._turns = deque(study.name for study in studies)
+    def __init__(self, teams: Sequence[Team]) -> None:
+        self._teams = {(team.row, unit): team for team in teams for unit in team.studies}
+        self._queues = {team: deque(team.open()) for team in teams}
+        self._awaited: dict[Team, set[str]] = {team: set() for team in teams}
+        self._turns = deque(teams)
+        studies = [study for team in teams for study in team.studies.values()]
         self._finished = {study.name: study.finished() for study in studies}
+        self._total = {study.name: max(study.budget, study.asked()) for study in studies}
         self._best = {study.name: study.best() for study in studies}
 
     @classmethod
-    def of(cls, studies: Studies, searches: Iterable[Search]) -> SearchPlanner:
+    def of(cls, studies: Studies, searches: Sequence[Search], measure: Measure | None = None) -> SearchPlanner:
         """A planner of searches, whose studies are opened or made."""
-        return cls([studies.open(search) for search in searches])
+        return cls(form(studies, searches, measure))
 
     def next(self) -> Pack | Done | None:
         for _ in range(len(self._turns)):
-            name = self._turns.popleft()
-            queue, awaited = self._queues[name], self._awaited[name]
+            team = self._turns.popleft()
+            queue, awaited = self._queues[team], self._awaited[team]
             if not queue and not awaited:
-                queue += self._studies[name].ask()
+                queue += team.ask()
             if queue or awaited:  # else its budget is spent
-                self._turns.append(name)
+                self._turns.append(team)
             if queue:
                 pack = queue.popleft()
                 awaited.add(pack.name)
                 return pack
         return None if any(self._awaited.values()) else DONE
 
-    def done(self, pack: Pack, results: Sequence[LaneResult]) -> None:
-        study = self._studies[f"{pack.row}/{pack.unit}"]
-        study.tell(results)
-        self._awaited[study.name].discard(pack.name)
-        self._finished[study.name] = study.finished()
-        self._best[study.name] = study.best()
+    def done(self, pack: Pack, results: Sequence[LaneResult]) -> Iterable[str]:
+        team = self._teams[pack.row, pack.lanes[0].unit]
+        following, gone = team.report(pack, results)
+        self._queues[team] += following
+        self._awaited[team].discard(pack.name)
+        for unit in pack.units:
+            study = team.studies[unit]
+            self._finished[study.name] = study.finished()
+            self._best[study.name] = study.best()
+        return gone
 
-    def told(self) -> Iterable[Pack]:
-        return [pack for study in self._studies.values() for pack in study.packs() if study.told(pack)]
+    def past(self) -> Iterable[str]:
+        return [name for team in dict.fromkeys(self._teams.values()) for name in team.past()]
 
     def progress(self) -> Progress:
-        total = sum(max(study.budget, study.asked()) for study in self._studies.values())
-        return Progress(sum(self._finished.values()), total, {k: v for k, v in self._best.items() if v is not None})
+        best = {k: v for k, v in self._best.items() if v is not None}
+        return Progress(sum(self._finished.values()), sum(self._total.values()), best)
 
 
 class FixedPlanner:
@@ -127,12 +134,13 @@ class FixedPlanner:
             return pack
         return None if self._awaited else DONE
 
-    def done(self, pack: Pack, results: Sequence[LaneResult]) -> None:
+    def done(self, pack: Pack, results: Sequence[LaneResult]) -> Iterable[str]:
         self._awaited.discard(pack.name)
         self.results[pack.name] = tuple(results)
-
-    def told(self) -> Iterable[Pack]:
         return ()  # the results are the folders
+
+    def past(self) -> Iterable[str]:
+        return ()
 
     def progress(self) -> Progress:
         return Progress(sum(self._lanes[name] for name in self.results), sum(self._lanes.values()))

@@ -7,35 +7,40 @@ units finish, nor on where a run was interrupted.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Container
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from raytune_rec.schema import Scalar
 from raytune_rec.tensors import mix
+from raytune_rec.tuning.journal import Journal
 from raytune_rec.tuning.space import Space
 
 WINDOW = 1000
 """Most finished trials that a sampler sees: its cost grows with them. Half are the best, half the latest."""
 
+SPENT = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
 OUTSIDE = "outside"
 """User attribute of a trial with values outside their ranges: no model of the space can learn from it."""
 
 
-def sampler(name: str, seed: int, study: str, number: int, conditional: bool) -> BaseSampler:
+def sampler(name: str, seed: int, study: str, number: int, conditional: bool, round: int) -> BaseSampler:
     """The sampler of one trial.
 
     Args:
-        name: `tpe`, `random`, `gp` or `qmc`. (`grid` draws nothing: see `grid_order`.)
+        name: `tpe`, `random`, `gp`, `qmc` or `nsga2`. (`grid` draws nothing: see `grid_order`.)
         seed: of the job.
         study: its name.
         number: of the trial.
         conditional: some options are searched only beside others.
+        round: trials asked before any is told: a generation of `nsga2`.
     """
     own = mix(seed, study, number) % 2**32
     with warnings.catch_warnings():
@@ -46,6 +51,8 @@ def sampler(name: str, seed: int, study: str, number: int, conditional: bool) ->
             return GPSampler(seed=own, warn_independent_sampling=False)
         if name == "qmc":  # one sequence for the whole study; the journal knows how far it is
             return QMCSampler(seed=mix(seed, study) % 2**32, scramble=True, warn_independent_sampling=False)
+        if name == "nsga2":
+            return NSGAIISampler(seed=own, population_size=max(2, round))
         assert name in ("random", "grid"), name
         return RandomSampler(seed=own)
 
@@ -58,25 +65,54 @@ def grid_order(space: Space, seed: int, study: str, count: int) -> list[dict[str
 
 
 class Window(JournalStorage):
-    """A journal storage that, while `active`, shows only what a sampler should learn from: see WINDOW and OUTSIDE."""
+    """A journal storage that shows a sampler only what it should learn from: see WINDOW and OUTSIDE."""
 
-    active: bool = False
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(journal)
+        self._active = self._all = False
+        self._learned: dict[int, list[FrozenTrial]] = {}
+
+    @contextmanager
+    def window(self, sampler: str) -> Iterator[None]:
+        """While a sampler draws. A genetic one needs every trial: its parents may be anywhere."""
+        if self._all != (every := sampler == "nsga2"):
+            self._learned.clear()
+        self._active, self._all = True, every
+        try:
+            yield
+        finally:
+            self._active = False
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        found = super().get_all_trials(study_id, deepcopy=deepcopy and not self.active, states=states)
-        if not self.active:
-            return found
-        found = [t for t in found if not t.user_attrs.get(OUTSIDE) or t.state == TrialState.WAITING]
-        finished = [t for t in found if t.state.is_finished()]
-        if len(finished) <= WINDOW:
-            return found
-        shown = self._shown(study_id, finished)
-        return [t for t in found if not t.state.is_finished() or t.number in shown]
+        if not self._active:
+            return super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        running = super().get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+        found = sorted([*self._finished(study_id), *(t for t in running if _teaches(t))], key=lambda t: t.number)
+        return found if states is None else [t for t in found if t.state in states]
 
-    def _shown(self, study_id: int, finished: list[FrozenTrial]) -> set[int]:
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        if state.is_finished():
+            self._learned.clear()
+        return super().set_trial_state_values(trial_id, state, values)
+
+    def _finished(self, study_id: int) -> list[FrozenTrial]:
+        """The finished trials that are shown: looked up anew only after one was told."""
+        if study_id not in self._learned:
+            finished = [t for t in super().get_all_trials(study_id, deepcopy=False, states=SPENT) if _teaches(t)]
+            narrow = len(finished) > WINDOW and not self._all
+            self._learned[study_id] = self._best_and_latest(study_id, finished) if narrow else finished
+        return self._learned[study_id]
+
+    def _best_and_latest(self, study_id: int, finished: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Best by the first objective: half of the window each."""
         sign = -1 if self.get_study_directions(study_id)[0] == StudyDirection.MAXIMIZE else 1
-        told = [t for t in finished if t.value is not None]
-        best = sorted(told, key=lambda t: (sign * float(t.value or 0.0), t.number))[: WINDOW // 2]
-        return {t.number for t in best} | {t.number for t in finished[-(WINDOW // 2) :]}
+        told = [t for t in finished if t.values is not None]
+        best = sorted(told, key=lambda t: (sign * t.values[0], t.number))[: WINDOW // 2]
+        shown = {t.number for t in best} | {t.number for t in finished[-(WINDOW // 2) :]}
+        return [t for t in finished if t.number in shown]
+
+
+def _teaches(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.WAITING or not trial.user_attrs.get(OUTSIDE)

@@ -122,7 +122,7 @@ class Space:
         """One configuration: flat key -> value, without the options whose condition does not hold."""
         chosen: dict[str, Scalar] = {}
         for d in self.dimensions:
-            if not _holds(d, chosen):
+            if not holds(d, chosen):
                 continue
             if d.kind == "choice":
                 chosen[d.key] = trial.suggest_categorical(d.key, d.choices)  # type: ignore[assignment]  # never None: see `choices`
@@ -138,14 +138,14 @@ class Space:
         for values in product(*(d.grid(points) for d in self.dimensions)):
             chosen: dict[str, Scalar] = {}
             for d, value in zip(self.dimensions, values, strict=True):
-                if _holds(d, chosen):
+                if holds(d, chosen):
                     chosen[d.key] = value
             if (found := tuple(chosen.items())) not in seen:
                 seen.add(found)
                 yield chosen
 
 
-def _holds(dimension: Dimension, chosen: Mapping[str, Scalar]) -> bool:
+def holds(dimension: Dimension, chosen: Mapping[str, Scalar]) -> bool:
     return all(key in chosen and chosen[key] in allowed for key, allowed in dimension.when)
 
 

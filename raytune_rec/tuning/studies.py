@@ -1,10 +1,10 @@
-"""One Optuna study per row and unit, asked and told in rounds. All of them share one journal."""
+"""One Optuna study per row and unit. All of them share one journal; whoever calls decides what is one write."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,14 @@ from raytune_rec.artifacts.stage import differences
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
 from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.schema import Lane, LaneResult, Pack, Scalar
+from raytune_rec.schema import Lane, LaneResult, Scalar
 from raytune_rec.tuning.journal import Journal
-from raytune_rec.tuning.packing import Structure, packs
-from raytune_rec.tuning.sampling import OUTSIDE, Window, grid_order, sampler
+from raytune_rec.tuning.packing import Structure
+from raytune_rec.tuning.records import RESULT, SEARCH, attributes, winner_of
+from raytune_rec.tuning.sampling import OUTSIDE, SPENT, Window, grid_order, sampler
 from raytune_rec.tuning.space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-_RESULT, _PLAN, _SEARCH = "result", "plan", "search"
-_SPENT = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 @dataclass(frozen=True)
@@ -38,33 +36,20 @@ class Search:
         row, unit: names.
         space: restricted to the row.
         structure: decides which lanes may share a pack.
+        rows: training rows of the unit.
+        epochs: that a trial may train; 0 where nothing is trained.
     """
 
     row: str
     unit: str
     space: Space
     structure: Structure
+    rows: int = 0
+    epochs: int = 0
 
     @property
     def name(self) -> str:
         return f"{self.row}/{self.unit}"
-
-
-@dataclass(frozen=True)
-class Winner:
-    """The best trial of a study; of equals the first.
-
-    Args:
-        trial: its number.
-        options: its searched options.
-        value: its best validation metric.
-        trials: finished trials of the study, failed and pruned ones too.
-    """
-
-    trial: int
-    options: Mapping[str, Scalar]
-    value: float
-    trials: int
 
 
 class Studies:
@@ -79,8 +64,13 @@ class Studies:
         self.journal = Journal(folder)
         self.storage = Window(self.journal)
         self.job = job
-        self.direction = StudyDirection.MAXIMIZE if METRICS[job.training.metric].higher else StudyDirection.MINIMIZE
         self.names = {study.study_name for study in self.storage.get_all_studies()}
+
+    def directions(self) -> list[StudyDirection]:
+        """Of the metric, then of the further objectives."""
+        names = [self.job.training.metric, *self.job.tune.objectives]
+        higher = [name in METRICS and METRICS[name].higher for name in names]
+        return [StudyDirection.MAXIMIZE if h else StudyDirection.MINIMIZE for h in higher]
 
     def open(self, search: Search) -> Study:
         """The study of a search, made if it is new.
@@ -91,11 +81,11 @@ class Studies:
         facts = self._facts(search)
         if search.name not in self.names:
             with self.journal.batch():
-                study = optuna.create_study(storage=self.storage, study_name=search.name, direction=self.direction)
-                study.set_user_attr(_SEARCH, facts)
+                study = optuna.create_study(storage=self.storage, study_name=search.name, directions=self.directions())
+                study.set_user_attr(SEARCH, facts)
             self.names.add(search.name)
         study = optuna.load_study(storage=self.storage, study_name=search.name)
-        old = study.user_attrs.get(_SEARCH, {})
+        old = study.user_attrs.get(SEARCH, {})
         if changed := "; ".join(f"{key} was {a!r} and is {b!r} now" for key, a, b in differences(old, facts)):
             where = f"{self.journal.folder}: study {search.name!r}"
             raise ArtifactError(f"{where}: {changed}. Go back to it, or use another --out folder.")
@@ -109,21 +99,20 @@ class Studies:
         row = self.job.rows.get(search.row)
         decides |= {"pretrain": pretrain, "row": row.model_dump(mode="json", exclude={"baseline"}) if row else None}
         facts = {"row": search.row, "unit": search.unit, "metric": self.job.training.metric, "seed": self.job.seed}
-        facts["job"] = fingerprint(decides)
+        facts |= {"job": fingerprint(decides), "objectives": list(tune.objectives), "stop": fingerprint(tune.stop)}
         return {**facts, "sampler": tune.sampler, "round": tune.round, "space": fingerprint(search.space)}
 
 
 class Study:
-    """One row on one unit. Everything it knows stands in the journal."""
+    """One row on one unit. Everything it knows stands in the journal. `ask` and `tell` belong in a batch of the journal."""
 
     def __init__(self, studies: Studies, search: Search, study: optuna.Study) -> None:
         self.search = search
         self.name = search.name
-        self._job = studies.job
-        self._journal, self._storage = studies.journal, studies.storage
+        self._job, self._storage = studies.job, studies.storage
         self._study = study
         self._grid: list[dict[str, Scalar]] | None = None
-        self._plans: dict[str, Any] = {k: v for k, v in study.user_attrs.items() if k.startswith(_PLAN)}
+        self.attributes: dict[str, Any] = dict(study.user_attrs)
 
     @property
     def budget(self) -> int:
@@ -135,55 +124,51 @@ class Study:
             return wanted
         return min(wanted, len(self.search.space.first) + len(self._grid_points()))
 
+    @property
+    def higher(self) -> bool:
+        return self._study.directions[0] == StudyDirection.MAXIMIZE
+
     def asked(self) -> int:
         return len(self._trials())
 
     def finished(self) -> int:
-        return sum(t.state in _SPENT for t in self._trials())
+        return sum(t.state in SPENT for t in self._trials())
 
     def best(self) -> float | None:
-        found = _winner(self._study)
+        found = winner_of(self._study)
         return found.value if found else None
 
-    def packs(self) -> list[Pack]:
-        """All planned packs, in order."""
+    def lanes(self, numbers: Sequence[int]) -> dict[int, Lane]:
+        """Trial -> its lane."""
         trials = self._trials()
-        found = []
-        for _, plan in sorted(self._plans.items()):
-            for name, numbers in plan["packs"]:
-                lanes = tuple(Lane(number, 0, dict(trials[number].params)) for number in numbers)
-                found.append(Pack(name, self.search.row, self.search.unit, lanes))
-        return found
+        return {n: Lane(n, 0, dict(trials[n].params), self.search.unit) for n in numbers}
 
-    def told(self, pack: Pack) -> bool:
-        trials = self._trials()
-        return all(trials[lane.trial].state in _SPENT for lane in pack.lanes)
+    def settled(self) -> set[int]:
+        """Trials that have ended for good."""
+        return {t.number for t in self._trials() if t.state in SPENT}
 
-    def ask(self) -> list[Pack]:
-        """Ask for the next round and plan its packs: one write to the journal. Empty when the budget is spent."""
+    def curves(self, before: int) -> list[list[float]]:
+        """Validation curves of the trials with a lower number."""
+        found = [t.user_attrs.get(RESULT, {}).get("curve", []) for t in self._trials()[:before]]
+        return [[math.nan if v is None else v for v in curve] for curve in found if curve]
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        self._study.set_user_attr(key, value)
+        self.attributes[key] = value
+
+    def ask(self, count: int) -> list[Lane]:
+        """The next configurations."""
         start = self.asked()
-        count = min(self._job.tune.round, self.budget - start)
-        if count <= 0:
-            return []
-        with self._journal.batch():
-            for number in range(start, start + count):
-                self._draw(number)
-            lanes = [Lane(t.number, 0, dict(t.params)) for t in self._trials()[start:]]
-            s, number = self.search, len(self._plans)
-            planned = packs(s.row, s.unit, number, lanes, self._job.tune.pack, s.structure)
-            key = f"{_PLAN}.{number:06d}"
-            plan = {"packs": [[p.name, [lane.trial for lane in p.lanes]] for p in planned]}
-            self._study.set_user_attr(key, plan)
-        self._plans[key] = plan
-        return planned
+        for number in range(start, start + count):
+            self._draw(number)
+        return list(self.lanes(range(start, start + count)).values())
 
     def tell(self, results: Sequence[LaneResult]) -> None:
         """Record results, once: a trial that is finished stays as it is."""
-        with self._journal.batch():
-            trials = self._trials()
-            for result in results:
-                if not trials[result.trial].state.is_finished():
-                    self._tell(trials[result.trial], result)
+        trials = self._trials()
+        for result in results:
+            if not trials[result.trial].state.is_finished():
+                self._tell(trials[result.trial], result)
 
     def _draw(self, number: int) -> None:
         """Write one configuration: a first point, a point of the grid, or what the sampler proposes."""
@@ -193,27 +178,25 @@ class Study:
             self._study.enqueue_trial(dict(point.values), user_attrs={OUTSIDE: True} if point.outside else None)
         elif tune.sampler == "grid" and space.dimensions:
             self._study.enqueue_trial(self._grid_points()[number - len(space.first)])
-        self._study.sampler = sampler(tune.sampler, self._job.seed, self.name, number, space.conditional)
-        self._storage.active = True
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # a first point outside its range is meant
-                trial = self._study.ask()
-                assert trial.number == number, "someone else asked this study"
-                space.ask(trial)
-        finally:
-            self._storage.active = False
+        self._study.sampler = sampler(tune.sampler, self._job.seed, self.name, number, space.conditional, tune.round)
+        with warnings.catch_warnings(), self._storage.window(tune.sampler):
+            warnings.simplefilter("ignore", UserWarning)  # a first point outside its range is meant
+            trial = self._study.ask()
+            assert trial.number == number, "someone else asked this study"
+            space.ask(trial)
 
     def _tell(self, trial: FrozenTrial, result: LaneResult) -> None:
         number, status = trial.number, result.status
-        if status == "complete" and not math.isfinite(result.best):
+        values = [result.best, *(_objective(result, name) for name in self._job.tune.objectives)]
+        if status == "complete" and not all(map(math.isfinite, values)):
             status = "failed"
-        self._storage.set_trial_user_attr(trial._trial_id, _RESULT, _attributes(result))
+        self._storage.set_trial_user_attr(trial._trial_id, RESULT, attributes(result))
         if status == "complete":
-            self._study.tell(number, result.best)
+            self._study.tell(number, values)
         elif status == "failed":
             self._study.tell(number, state=TrialState.FAIL)
         else:
+            assert status == "pruned", f"trial {number} of {self.name} is {status}: it has not ended"
             for epoch, value in enumerate(result.curve):
                 if math.isfinite(value):
                     self._storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
@@ -228,71 +211,5 @@ class Study:
         return self._grid
 
 
-def winners(folder: Path) -> dict[tuple[str, str], Winner]:
-    """(row, unit) -> the best trial, for every study of a journal that has a complete one."""
-    found = {}
-    for row, unit, study in _studies(folder):
-        if (winner := _winner(study)) is not None:
-            found[row, unit] = winner
-    return found
-
-
-def trials(folder: Path) -> list[dict[str, Any]]:
-    """Every trial of a journal as plain values, by study and number."""
-    found = [(row, unit, study.study_name, study.get_trials(deepcopy=False)) for row, unit, study in _studies(folder)]
-    return [_plain(row, unit, name, trial) for row, unit, name, of_study in found for trial in of_study]
-
-
-def _studies(folder: Path) -> Iterator[tuple[str, str, optuna.Study]]:
-    storage = Window(Journal(folder))
-    for known in storage.get_all_studies():
-        search = known.user_attrs[_SEARCH]
-        yield search["row"], search["unit"], optuna.load_study(storage=storage, study_name=known.study_name)
-
-
-def _winner(study: optuna.Study) -> Winner | None:
-    found = study.get_trials(deepcopy=False)
-    complete = [t for t in found if t.state == TrialState.COMPLETE]
-    if not complete:
-        return None
-    sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
-    best = min(complete, key=lambda t: (sign * float(t.value or 0.0), t.number))
-    return Winner(best.number, dict(best.params), float(best.value or 0.0), sum(t.state in _SPENT for t in found))
-
-
-def _attributes(result: LaneResult) -> dict[str, Any]:
-    """What of a result Optuna has no place for."""
-    return {
-        "best": _finite(result.best),
-        "best_epoch": result.best_epoch,
-        "epochs": result.epochs,
-        "curve": [_finite(v) for v in result.curve],
-        "losses": [_finite(v) for v in result.losses],
-        "seconds": result.seconds,
-        "parameters": result.parameters,
-        **({"error": result.error} if result.error else {}),
-    }
-
-
-def _plain(row: str, unit: str, study: str, trial: FrozenTrial) -> dict[str, Any]:
-    result = trial.user_attrs.get(_RESULT, {})
-    return {
-        "study": study,
-        "row": row,
-        "unit": unit,
-        "number": trial.number,
-        "state": trial.state.name.lower(),
-        "value": trial.value,
-        "options": dict(trial.params),
-        "best_epoch": result.get("best_epoch", 0),
-        "epochs": result.get("epochs", 0),
-        "curve": result.get("curve", []),
-        "losses": result.get("losses", []),
-        "seconds": result.get("seconds", 0.0),
-        "parameters": result.get("parameters", 0),
-        "error": result.get("error", ""),
-    }
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _objective(result: LaneResult, name: str) -> float:
+    return float(result.parameters) if name == "parameters" else dict(result.measures).get(name, math.nan)

@@ -104,27 +104,26 @@ class PackTrainable(tune.Trainable):
             trainer.epoch()
             if time.monotonic() > deadline:
                 break
+        results = trainer.results()
+        if not trainer.finished or any(r.status == "paused" for r in results):
+            self._saved += 1
+            self._folder.save_state(*trainer.state(), self._saved)
         if trainer.finished:
             lanes = range(len(self._pack.lanes))
-            self._folder.save_results(trainer.results(), [trainer.best(i) for i in lanes] if self._work.keep_weights else ())
-            return True
-        self._saved += 1
-        tensors, facts = trainer.state()
-        self._folder.save_state(tensors, {"saved": self._saved, "trainer": dict(facts)}, self._saved)
-        return False
+            self._folder.save_results(results, [trainer.best(i) for i in lanes] if self._work.keep_weights else ())
+        return trainer.finished
 
     def _begin(self) -> Trainer:
-        """The pack's trainer, where its last checkpoint left it."""
+        """The pack's trainer, where its last checkpoint left it, or the packs that its lanes go on from."""
         work = self._work
         torch.set_num_threads(work.job.tune.threads)
         self._folder.clear_error()
         device = "cuda" if work.job.tune.gpus > 0 and torch.cuda.is_available() else "cpu"
         store = _opened(work.open_store, work.store_path)
         trainer = work.build(work.job, self._pack, store, work.backbones, device)
-        if (state := self._folder.state()) is not None:
-            tensors, facts = state
-            self._saved = facts["saved"]
-            trainer.restore(tensors, facts["trainer"])
+        if (state := self._folder.state() or self._folder.taken_over(self._pack.after)) is not None:
+            self._saved = state[1]["number"]
+            trainer.restore(*state)
         return trainer
 
     def _report(self, kind: str, problems: Any) -> None:

@@ -59,7 +59,7 @@ def test_what_is_saved_is_the_best_epoch(store: Store, tmp_path: Path) -> None:
     own = job()
     facts = pretrain(own, "plain", recipe, 0, store.path, tmp_path / "b", tmp_path)
     assert 0 < facts["best_epoch"] < facts["epochs"], "this recipe overfits"
-    untouched = build(own, Pack("p", "pretrained", "all", (Lane(0),)), store, {"plain": tmp_path / "b"})
+    untouched = build(own, Pack("p", "pretrained", (Lane(0, unit="all"),)), store, {"plain": tmp_path / "b"})
     untouched.epoch()
     assert untouched.records[0].curve == pytest.approx([facts["best"]], abs=1e-6)
 

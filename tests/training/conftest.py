@@ -85,17 +85,18 @@ def make(world: UnitData) -> Make:
         of: Job | None = None,
         data: UnitData | None = None,
     ) -> Trainer:
-        own, unit = of or job(), data or world
+        own, data = of or job(), data or world
         names = tuple(
-            Lane(i, options.get("replicate", 0), {k: v for k, v in options.items() if "." in k}) for i, options in lanes_of(lanes)
+            Lane(i, options.get("replicate", 0), {k: v for k, v in options.items() if "." in k}, data.unit)
+            for i, options in lanes_of(lanes)
         )
-        pack = Pack("p", row, unit.unit, names)
+        pack = Pack("p", row, names)
         found = row_of(own, row)
         of_lanes = [settings(own, found, lane) for lane in names]
-        keys = list(dict.fromkeys((own.seed, unit.unit, lane.replicate) for lane in names))
-        keys = keys if len(keys) == 1 else [(own.seed, unit.unit, lane.replicate) for lane in names]
-        feed = TableFeed(unit.train, keys, of_lanes[0].training.batch_size, 256)
-        return train_with(own, pack, found, of_lanes, SCHEMA, unit, feed, dtype=dtype)
+        keys = list(dict.fromkeys((own.seed, data.unit, lane.replicate) for lane in names))
+        keys = keys if len(keys) == 1 else [(own.seed, data.unit, lane.replicate) for lane in names]
+        feed = TableFeed(data.train, keys, of_lanes[0].training.batch_size, 256)
+        return train_with(own, pack, found, of_lanes, SCHEMA, data, feed, dtype=dtype)
 
     return build
 

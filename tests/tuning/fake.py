@@ -54,7 +54,7 @@ def value(pack: Pack, i: int, epoch: int) -> float:
     """The metric of a lane after an epoch: a function of unit and options alone, at its best after three epochs."""
     options = pack.lanes[i].options
     far = abs(math.log10(float(options["training.lr.default"])) + 2) + abs(float(options["backbone.dropout"]) - 0.2)
-    return 0.8 - 0.1 * far - 0.01 * abs(epoch - 3) + mix(pack.unit) % 7 * 0.001
+    return 0.8 - 0.1 * far - 0.01 * abs(epoch - 3) + mix(pack.lanes[i].unit) % 7 * 0.001
 
 
 class FakeTrainer:

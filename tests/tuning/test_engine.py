@@ -20,7 +20,8 @@ from raytune_rec.schema import Lane, Pack
 from raytune_rec.tuning import engine
 from raytune_rec.tuning.folder import PackFolder
 from raytune_rec.tuning.planner import FixedPlanner, SearchPlanner
-from raytune_rec.tuning.studies import Studies, trials
+from raytune_rec.tuning.records import trials
+from raytune_rec.tuning.studies import Studies
 from tests.tuning import fake
 
 ROOT = Path(__file__).parents[2]
@@ -117,8 +118,10 @@ def test_checkpoints_change_nothing(tmp_path: Path, cluster: None) -> None:
 
 def test_weights_are_kept_where_they_are_wanted(tmp_path: Path, cluster: None) -> None:
     job = fake.job()
-    lanes = tuple(Lane(0, r, {"training.lr.default": 0.01, "backbone.dropout": 0.1 * r}) for r in range(3))
-    packs = [Pack(f"winner.{unit}", "plate", unit, lanes) for unit in ("music", "book")]
+    options = [{"training.lr.default": 0.01, "backbone.dropout": 0.1 * r} for r in range(3)]
+    packs = [
+        Pack(f"winner.{unit}", "plate", tuple(Lane(0, r, o, unit) for r, o in enumerate(options))) for unit in ("music", "book")
+    ]
     (tmp_path / "data").mkdir()
     for connect in (lambda: None, lambda: pytest.fail("Ray was started")):
         planner = FixedPlanner(packs)
@@ -148,7 +151,7 @@ def test_a_pack_that_fails_is_retried_and_then_named(tmp_path: Path, cluster: No
         return fake.FakeTrainer(job, pack, 0.0)
 
     job = fake.job(max_failures=1, trials=4)
-    with pytest.raises(RunFailed, match=r"pack plate\.music\.r0\.p\d .*RuntimeError: the disk is full of music"):
+    with pytest.raises(RunFailed, match=r"pack plate\.music\.r0\.b0\.h0\.p\d .*RuntimeError: the disk is full of music"):
         _search(tmp_path, job, broken)
     tried = [n for n in fake.notes(tmp_path / "data") if "plate" in n]
     assert any(tried.count(name) == 2 for name in tried)

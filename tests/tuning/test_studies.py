@@ -16,8 +16,9 @@ from raytune_rec.schema import LaneResult, Pack
 from raytune_rec.tuning import sampling
 from raytune_rec.tuning.journal import Journal
 from raytune_rec.tuning.planner import DONE, FixedPlanner, SearchPlanner
+from raytune_rec.tuning.records import trials, winners
 from raytune_rec.tuning.space import Dimension, Point, Space
-from raytune_rec.tuning.studies import Search, Studies, trials, winners
+from raytune_rec.tuning.studies import Search, Studies
 from tests.tuning import fake
 
 
@@ -76,7 +77,7 @@ def test_a_kill_between_ask_and_plan_changes_nothing(tmp_path: Path, monkeypatch
     job = fake.job()
     _work(_planner(tmp_path / "whole", job), job, _first)
     planner = _planner(tmp_path / "cut", job)
-    monkeypatch.setattr("raytune_rec.tuning.studies.packs", lambda *_: 1 / 0)  # all asked, nothing planned
+    monkeypatch.setattr("raytune_rec.tuning.teams.parts", lambda *_: 1 / 0)  # all asked, nothing planned
     with pytest.raises(ZeroDivisionError):
         planner.next()
     monkeypatch.undo()
@@ -199,14 +200,14 @@ def test_names_that_no_folder_can_have_are_kept(tmp_path: Path) -> None:
     job = fake.job(trials=2, round=2)
     planner = _planner(tmp_path, job, units=("a/b .. c",))
     pack = planner.next()
-    assert isinstance(pack, Pack) and pack.unit == "a/b .. c"
+    assert isinstance(pack, Pack) and pack.units == ("a/b .. c",)
     assert "/" not in pack.name
     planner.done(pack, fake.train(pack, job))
     assert ("plate", "a/b .. c") in winners(tmp_path)
 
 
 def test_a_fixed_planner_hands_out_each_pack_once() -> None:
-    packs = [Pack(f"w{i}", "plate", "music", ()) for i in range(2)]
+    packs = [Pack(f"w{i}", "plate", ()) for i in range(2)]
     planner = FixedPlanner(packs)
     assert [planner.next(), planner.next(), planner.next()] == [*packs, None]
     for pack in packs:
@@ -226,22 +227,21 @@ def test_a_sampler_sees_the_best_and_the_latest_of_many_trials(tmp_path: Path, m
     storage = sampling.Window(Journal(tmp_path))
     study = storage.get_study_id_from_name("plate/music")
     assert len(storage.get_all_trials(study)) == 12
-    storage.active = True
-    assert [t.number for t in storage.get_all_trials(study)] == [0, 2, 4, 9, 10, 11]
+    with storage.window("tpe"):
+        assert [t.number for t in storage.get_all_trials(study)] == [0, 2, 4, 9, 10, 11]
+    with storage.window("nsga2"):
+        assert len(storage.get_all_trials(study)) == 12
 
 
 def test_conditional_options_are_searched_by_every_sampler(tmp_path: Path) -> None:
     deep = Dimension("backbone.layers", "choice", choices=(1, 2))
     width = Dimension("backbone.dropout", "float", 0.0, 0.5, when=(("backbone.layers", (2,)),))
     space = Space((deep, width, Dimension("training.lr.default", "float", 1e-4, 1e-1, log=True)))
-    for sampler in ("tpe", "random", "grid", "gp", "qmc"):
+    for sampler in ("tpe", "random", "grid", "gp", "qmc", "nsga2"):
         job = fake.job(sampler=sampler, trials=20, round=10, pack=10)
         study = Studies(tmp_path / sampler, job).open(Search("plate", "music", space, fake.alike))
         for _ in range(2):
-            for pack in study.ask():
-                study.tell(
-                    [LaneResult(lane.trial, 0, "complete", float(lane.trial), 0, (), (), 1, 0.0, 1) for lane in pack.lanes]
-                )
+            study.tell([LaneResult(n, 0, "complete", float(n), 0, (), (), 1, 0.0, 1) for n in (x.trial for x in study.ask(10))])
         for trial in trials(tmp_path / sampler):
             assert ("backbone.dropout" in trial["options"]) == (trial["options"]["backbone.layers"] == 2)
         assert len(trials(tmp_path / sampler)) == 20

@@ -1,0 +1,217 @@
+"""Studies that share packs, in rounds: ask, train, decide who goes on, tell. The plan of it stands in the journal.
+
+A team is one large unit, or several small ones of a row. A round asks its studies for configurations and divides them over the
+ladders of early stopping; the lanes of one ladder that train side by side are a heat. When all packs of a heat have reported, its
+rung is decided study by study: who has ended, or was stopped, is told; the others form the next heat, in new packs.
+
+Each of these steps is one segment of the journal. A heat that is not decided yet is trained again after an interruption, from the
+states and results that its packs left on disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from raytune_rec.config import Job, TuneOptions
+from raytune_rec.schema import Lane, LaneResult, Pack
+from raytune_rec.tuning.brackets import Member, assign, ladders, survivors
+from raytune_rec.tuning.journal import Journal
+from raytune_rec.tuning.packing import Width, pack_name, parts, teams
+from raytune_rec.tuning.studies import Search, Studies, Study
+
+PLAN, WIDTH = "plan", "width"
+Measure = Callable[[Search], Width]
+Place = tuple[int, int, int]
+"""Round, ladder and rung of a heat, each from 0."""
+
+Plan = list[dict[str, Any]]
+"""The packs of a heat as the journal keeps them: name, until, lanes as (unit, trial), and where they go on from."""
+
+
+class Team:
+    """Studies that share packs.
+
+    Args:
+        studies: of one row; their units are of a like size where there are several.
+        tune: round and rule of early stopping.
+        journal: that all studies write to.
+        seed: of the job.
+        width: most lanes of a pack.
+    """
+
+    def __init__(self, studies: Sequence[Study], tune: TuneOptions, journal: Journal, seed: int, width: int) -> None:
+        self.studies = {study.search.unit: study for study in studies}
+        self.row = studies[0].search.row
+        self.name = "+".join([next(iter(self.studies)), *[str(len(studies) - 1)] * (len(studies) > 1)])
+        self._lead, self._tune, self._journal, self._seed, self._width = studies[0], tune, journal, seed, width
+        self._climbs = ladders(tune.stop, self._lead.search.epochs)
+        keys = sorted(key for key in self._lead.attributes if key.startswith(PLAN + "."))
+        self._plans: dict[Place, Plan] = {_place(key): self._lead.attributes[key] for key in keys}
+        settled = {unit: study.settled() for unit, study in self.studies.items()}
+        self._open: dict[Place, list[Pack]] = {}
+        for place, plan in self._plans.items():
+            left = [own for own in plan if any(t not in settled[unit] for unit, t in own["lanes"])]
+            if left and _next(place) not in self._plans:
+                self._open[place] = self._packs(plan if plan[0]["until"] else left)
+        self._results: dict[Place, dict[str, Sequence[LaneResult]]] = {place: {} for place in self._open}
+
+    def open(self) -> list[Pack]:
+        """Packs of heats that are not decided."""
+        return [pack for packs in self._open.values() for pack in packs]
+
+    def past(self) -> list[str]:
+        """Packs whose folders may go."""
+        return self._idle(self._plans)
+
+    def ask(self) -> list[Pack]:
+        """The first heats of the next round: one write to the journal. Empty while heats are open or the budgets are spent."""
+        counts = {unit: min(self._tune.round, s.budget - s.asked()) for unit, s in self.studies.items()}
+        if self._open or not any(n > 0 for n in counts.values()):
+            return []
+        number = 1 + max((place[0] for place in self._plans), default=-1)
+        with self._journal.batch():
+            of_ladder: list[list[Lane]] = [[] for _ in self._climbs]
+            for unit, study in self.studies.items():
+                asked = study.ask(counts[unit]) if counts[unit] > 0 else []
+                shares = assign(self._climbs, [lane.trial for lane in asked], self._seed, study.name, number)
+                for own, share in zip(of_ladder, shares, strict=True):
+                    own += [lane for lane in asked if lane.trial in set(share)]
+            for ladder, lanes in enumerate(of_ladder):
+                if lanes:
+                    self._begin((number, ladder, 0), lanes, {})
+        return self.open()
+
+    def report(self, pack: Pack, results: Sequence[LaneResult]) -> tuple[list[Pack], list[str]]:
+        """Take the results of a pack, and tell who has ended. Returns the packs that come next, and those that may go."""
+        place = next((p for p, packs in self._open.items() if any(pack.name == own.name for own in packs)), None)
+        if place is None:  # decided already
+            return [], []
+        self._results[place][pack.name] = results
+        self._tell(zip(pack.lanes, results, strict=True))
+        if not pack.until:
+            self._open[place] = [own for own in self._open[place] if own.name != pack.name]
+        if len(self._results[place]) < len(self._open[place]) if pack.until else self._open[place]:
+            return [], self._idle([place])
+        if pack.until:
+            self._decide(place)
+        self._open.pop(place, None)
+        del self._results[place]
+        return self._open.get(_next(place), []), self._idle([_previous(place), place])
+
+    def _tell(self, reached: Iterable[tuple[Lane, LaneResult]]) -> None:
+        by_unit: dict[str, list[LaneResult]] = {}
+        for lane, result in reached:
+            if result.status != "paused":
+                by_unit.setdefault(lane.unit, []).append(result)
+        with self._journal.batch():
+            for unit, results in by_unit.items():
+                self.studies[unit].tell(results)
+
+    def _decide(self, place: Place) -> None:
+        """Tell who is stopped, and plan the heat of the others: one write to the journal."""
+        reached = [
+            (lane, result, (pack.name, i))
+            for pack in self._open[place]
+            for i, (lane, result) in enumerate(zip(pack.lanes, self._results[place][pack.name], strict=True))
+        ]
+        until, lanes, after = self._open[place][0].until, list[Lane](), dict[tuple[str, int], tuple[str, int]]()
+        with self._journal.batch():
+            for unit, study in self.studies.items():
+                own = [entry for entry in reached if entry[0].unit == unit]
+                kept = self._kept(place, until, study, [result for _, result, _ in own])
+                study.tell([replace(r, status="pruned") for _, r, _ in own if r.status == "paused" and r.trial not in kept])
+                on = sorted(((lane, at) for lane, _, at in own if lane.trial in kept), key=lambda entry: entry[0].trial)
+                lanes += [lane for lane, _ in on]
+                after |= {(unit, lane.trial): at for lane, at in on}
+            if lanes:
+                self._begin(_next(place), lanes, after)
+
+    def _kept(self, place: Place, until: int, study: Study, results: Sequence[LaneResult]) -> set[int]:
+        """Trials of one study's bracket that go on."""
+        paused = {r.trial for r in results if r.status == "paused"}
+        if not paused:
+            return set()
+        members = [Member(r.trial, r.curve, r.best if r.status != "failed" else math.nan) for r in results]
+        rounds = [own for at, plan in self._plans.items() if at[0] == place[0] for own in plan]
+        first = min(trial for own in rounds for unit, trial in own["lanes"] if unit == study.search.unit)
+        return paused & survivors(self._tune.stop, until, members, study.curves(first), study.higher)
+
+    def _begin(self, place: Place, lanes: Sequence[Lane], after: Mapping[tuple[str, int], tuple[str, int]]) -> None:
+        """Plan a heat and write it down. Where every bracket has one trial left, nobody is to be stopped any more."""
+        climb, (number, ladder, rung) = self._climbs[place[1]][0], place
+        contested = any(sum(lane.unit == unit for lane in lanes) > 1 for unit in self.studies)
+        until = climb[rung] if rung < len(climb) and contested else 0
+        plan = [
+            {
+                "name": pack_name(self.row, self.name, f"r{number}", f"b{ladder}", f"h{rung}", f"p{k}"),
+                "until": until,
+                "lanes": [[lane.unit, lane.trial] for lane in part],
+                "after": [list(after[lane.unit, lane.trial]) for lane in part if after],
+            }
+            for k, part in enumerate(parts(lanes, self._width, self._lead.search.structure))
+        ]
+        self._lead.set_attribute(_key(place), plan)
+        self._plans[place], self._open[place], self._results[place] = plan, self._packs(plan), {}
+
+    def _packs(self, plan: Plan) -> list[Pack]:
+        numbers = {unit: [t for own in plan for u, t in own["lanes"] if u == unit] for unit in self.studies}
+        lanes = {unit: study.lanes(numbers[unit]) for unit, study in self.studies.items()}
+        return [
+            Pack(
+                own["name"], self.row, tuple(lanes[unit][t] for unit, t in own["lanes"]), own["until"],
+                tuple((name, i) for name, i in own["after"]),
+            )
+            for own in plan
+        ]  # fmt: skip
+
+    def _idle(self, places: Iterable[Place]) -> list[str]:
+        """Packs of some heats that are neither open nor what an open one goes on from."""
+        packs = self.open()
+        needed = {pack.name for pack in packs} | {name for pack in packs for name, _ in pack.after}
+        return [own["name"] for place in places for own in self._plans.get(place, []) if own["name"] not in needed]
+
+
+def form(studies: Studies, searches: Sequence[Search], measure: Measure | None = None) -> list[Team]:
+    """The teams of all searches, whose studies are opened or made.
+
+    Args:
+        measure: finds how wide packs may be; called once for each row, and recorded. None: as the job says.
+    """
+    job, found = studies.job, list[Team]()
+    for row in dict.fromkeys(search.row for search in searches):
+        of_row = {search.unit: search for search in searches if search.row == row}
+        opened = {unit: studies.open(search) for unit, search in of_row.items()}
+        width = _width(next(iter(opened.values())), list(of_row.values()), job, measure)
+        rows = {unit: search.rows for unit, search in of_row.items()}
+        grouped = teams(rows, job.tune.round, width, job.tune.share_rows)
+        found += [Team([opened[unit] for unit in units], job.tune, studies.journal, job.seed, width) for units in grouped]
+    return found
+
+
+def _width(lead: Study, searches: Sequence[Search], job: Job, measure: Measure | None) -> int:
+    """Most lanes of a row's packs: measured once, on its largest unit, and recorded with its first study."""
+    if WIDTH not in lead.attributes:
+        largest = max(searches, key=lambda search: search.rows)
+        width = measure(largest) if measure and largest.space.dimensions else Width(job.tune.pack)
+        lead.set_attribute(WIDTH, asdict(width))
+    return min(job.tune.pack, int(lead.attributes[WIDTH]["lanes"]))
+
+
+def _next(place: Place) -> Place:
+    return place[0], place[1], place[2] + 1
+
+
+def _previous(place: Place) -> Place:
+    return place[0], place[1], place[2] - 1
+
+
+def _key(place: Place) -> str:
+    return "{}.{:06d}.{:02d}.{:03d}".format(PLAN, *place)
+
+
+def _place(key: str) -> Place:
+    number, ladder, rung = (int(part) for part in key.split(".")[1:])
+    return number, ladder, rung

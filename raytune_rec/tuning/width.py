@@ -1,0 +1,125 @@
+"""How many lanes a pack may have: found by a dry run against a memory limit."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from raytune_rec.config import Job, TuneOptions
+from raytune_rec.data.store import Store
+from raytune_rec.schema import Lane, Pack, Scalar
+from raytune_rec.training.build import build
+from raytune_rec.tuning.packing import Width
+from raytune_rec.tuning.space import Space, holds
+from raytune_rec.tuning.studies import Search
+from raytune_rec.tuning.teams import Measure
+
+MIB = 2**20
+SMALL, LARGE = 2, 8
+"""Lanes of the two packs that are measured: one gives the sum of base and lanes, two give both."""
+
+_PROC = Path("/proc/self")
+
+SHARE = 0.8
+"""Of a machine's memory that all its packs together may take."""
+
+
+def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path], packs: int, device: str = "cpu") -> Width:
+    """Train a step of a small and of a larger pack, and validate, on the search's rows; from the two peaks, the widest that fits.
+
+    The lanes have the largest padded options of the space. A power of two below the job's own limit, so that small differences
+    between measurements do not change the plan.
+
+    Args:
+        packs: that share the machine at a time.
+        device: where packs train.
+    """
+    if device == "cpu" and not _PROC.exists():  # only Linux says what a process has needed at most
+        return Width(job.tune.pack)
+    limit = job.tune.memory_mib or _memory(device) * SHARE / (max(1, packs) if device == "cpu" else _share(job.tune))
+    opened, options = Store.open(store), largest(search.space)
+
+    def run(lanes: int) -> None:
+        own = tuple(Lane(i, 0, options, search.unit) for i in range(lanes))
+        build(job, Pack("dry-run", search.row, own), opened, backbones, device).rehearse()
+
+    held = _held(device)
+    small, large = (_peak(lambda lanes=lanes: run(lanes), device) for lanes in (SMALL, LARGE))  # type: ignore[misc]
+    lane = max(large - small, 0.0) / (LARGE - SMALL)
+    base = held + max(small - SMALL * lane, 0.0)
+    fits = math.floor((limit - base) / lane) if lane else job.tune.pack
+    lanes = job.tune.pack if fits >= job.tune.pack else 1 << (max(1, fits).bit_length() - 1)
+    return Width(lanes, round(base, 1), round(lane, 3), round(limit, 1))
+
+
+def measurer(job: Job, store: Path, backbones: Mapping[str, Path]) -> Measure:
+    """Measures in this process; packs on GPUs that it does not have are measured on the cluster."""
+
+    def local(search: Search) -> Width:
+        device = "cuda" if job.tune.gpus else "cpu"
+        packs = job.tune.concurrent or max(1, int((os.cpu_count() or 1) / job.tune.cpus))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(job.tune.threads)
+        try:
+            return measure(job, search, store, backbones, packs, device)
+        finally:
+            torch.set_num_threads(threads)
+
+    def remote(search: Search) -> Width:
+        from raytune_rec.tuning.cluster import away
+
+        return away(job, local, search)
+
+    return remote if job.tune.gpus and not torch.cuda.is_available() else local
+
+
+def largest(space: Space) -> dict[str, Scalar]:
+    """A configuration with the highest number of everything that is counted."""
+    chosen: dict[str, Scalar] = {}
+    for d in space.dimensions:
+        if holds(d, chosen):
+            chosen[d.key] = d.choices[0] if d.kind == "choice" else d.cast(d.high if d.kind == "int" else d.low)
+    return chosen
+
+
+def _share(tune: TuneOptions) -> float:
+    """Packs on one GPU."""
+    return max(1.0, 1.0 / tune.gpus) if tune.gpus else 1.0
+
+
+def _memory(device: str) -> float:
+    if device != "cpu":
+        return torch.cuda.get_device_properties(device).total_memory / MIB
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MIB
+
+
+def _held(device: str) -> float:
+    """MiB that a process holds before it trains."""
+    return 0.0 if device != "cpu" else _status("VmRSS")
+
+
+def _peak(run: Callable[[], None], device: str) -> float:
+    """MiB that a function needs at most beyond what was held before."""
+    gc.collect()
+    if device != "cpu":
+        held = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        return (torch.cuda.max_memory_allocated(device) - held) / MIB
+    (_PROC / "clear_refs").write_text("5")  # the peak begins anew
+    before = _status("VmRSS")
+    run()
+    return _status("VmHWM") - before
+
+
+def _status(name: str) -> float:
+    """A number of /proc/self/status, in MiB."""
+    for line in (_PROC / "status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) / 1024
+    return 0.0
