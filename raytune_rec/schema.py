@@ -166,12 +166,15 @@ class Batch:
         label: (U, B).
         weight: (U, B), 1 for a row and 0 for padding.
         index: (U, B) int64, the row's place in its table: the key of its noise and of what is cached about it.
+        distinct: name of a reading -> its distinct rows (1, G, width) in this batch, and which of them each row has (B,); None
+            where they are not known. `tensors.once` uses it.
     """
 
     columns: Mapping[str, Tensor]
     label: Tensor
     weight: Tensor
     index: Tensor
+    distinct: Callable[[str], tuple[Tensor, Tensor] | None] | None = None
 
 
 @dataclass(frozen=True)

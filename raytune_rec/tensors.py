@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
+from raytune_rec.schema import Batch
+
 Params = Mapping[str, Tensor]
 Init = Callable[[tuple[int, ...], Generator], Tensor]
 
@@ -33,6 +35,8 @@ def lookup(table: Tensor, ids: Tensor) -> Tensor:
     if lanes == 1:
         rows = table[0].index_select(0, ids.reshape(-1))
         return rows.view(*ids.shape, *table.shape[2:])
+    if ids.shape[0] == 1 and table.dim() == 2:  # numbers: half the time of a selection along axis 1
+        return table.gather(1, ids.reshape(1, -1).expand(lanes, -1)).view(lanes, *ids.shape[1:])
     if ids.shape[0] == 1:  # the gradient of a selection along axis 1 is 7 times cheaper than that of an indexed look-up
         rows = table.index_select(1, ids.reshape(-1))
         return rows.view(lanes, *ids.shape[1:], *table.shape[2:])
@@ -50,14 +54,29 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (U, B, H), U = 1 only if all are shared.
     """
-    if x.shape[0] == 1 and weight.shape[0] > 1:  # one product for all lanes: (B, K) @ (K, T*H)
-        lanes, inner, width = weight.shape
-        y = (x[0] @ weight.permute(1, 0, 2).reshape(inner, lanes * width)).view(-1, lanes, width).permute(1, 0, 2)
-    elif weight.shape[0] == 1:
-        y = (x.reshape(-1, x.shape[-1]) @ weight[0]).view(*x.shape[:-1], weight.shape[-1])
-    else:
-        y = torch.bmm(x, weight)
-    return y if bias is None else y + bias.unsqueeze(1)
+    if weight.shape[0] > 1:
+        x = x.expand(weight.shape[0], -1, -1)
+        return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight)
+    flat, shape = x.reshape(-1, x.shape[-1]), (*x.shape[:-1], weight.shape[-1])
+    if bias is None or bias.shape[0] > 1:
+        y = (flat @ weight[0]).view(shape)
+        return y if bias is None else y + bias.unsqueeze(1)
+    return torch.addmm(bias[0], flat, weight[0]).view(shape)
+
+
+def once(compute: Callable[[Tensor], Tensor], name: str, reading: Tensor, batch: Batch) -> Tensor:
+    """A function of one reading, computed once for rows of the batch that read the same (those of one user, say).
+
+    Args:
+        compute: (U, G, width) -> (U, G, K), row by row, from the reading alone: neither noise nor columns of the batch.
+        name: of the reading.
+        reading: (U, B, width).
+
+    Returns:
+        (U, B, K).
+    """
+    known = batch.distinct(name) if batch.distinct else None
+    return compute(reading) if known is None else compute(known[0]).index_select(1, known[1])
 
 
 def lane(value: Tensor, dims: int) -> Tensor:
@@ -143,7 +162,7 @@ def dropout(x: Tensor, rate: Tensor, step: Step, site: str) -> Tensor:
     if not bool((rate > 0).any()):
         return x
     keep = step.noise.uniform(site, x.shape[-1]).to(x.dtype) >= rate
-    return x * keep / (1 - rate)
+    return x * torch.where(keep, 1 / (1 - rate), 0)
 
 
 def pad(tensors: Sequence[Tensor]) -> Tensor:

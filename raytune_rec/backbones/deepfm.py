@@ -112,12 +112,16 @@ class DeepFM:
             prompt = sites[Site.FIELDS]  # (U, B, n, D)
             total = total + prompt.sum(2)
             square = square + prompt.square().sum((2, 3))
-            hidden = hidden + linear(prompt.flatten(2), params["deep.0.prompt"])
         pairs = (total.square().sum(-1) - square) / 2
         for i in range(len(self.options.hidden)):
-            hidden = linear(hidden, params[f"deep.{i}.weight"]) if i else hidden
-            if not self.options.batch_norm:  # the norm's shift stands in for the bias, whose gradient before a norm is zero
-                hidden = hidden + params[f"deep.{i}.bias"].unsqueeze(1)
+            # the norm's shift stands in for the bias, whose gradient before a norm is zero
+            bias = None if self.options.batch_norm else params[f"deep.{i}.bias"]
+            if i:
+                hidden = linear(hidden, params[f"deep.{i}.weight"], bias)
+            elif bias is not None:
+                hidden = hidden + bias.unsqueeze(1)
+            if self.prompts and not i:
+                hidden = hidden + linear(prompt.flatten(2), params["deep.0.prompt"])
             hidden = torch.relu(self._norm(params, hidden, i, step))
             hidden = dropout(hidden, options["dropout"], step, f"deep.{i}")
         deep = linear(hidden, params["output.weight"], params["output.bias"]).squeeze(-1)

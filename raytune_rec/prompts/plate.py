@@ -14,7 +14,7 @@ from raytune_rec import components
 from raytune_rec.components import numeric, padded, structural
 from raytune_rec.prompts.base import Run
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site
-from raytune_rec.tensors import Params, Step, lane, linear, lookup, xavier, zeros
+from raytune_rec.tensors import Params, Step, lane, linear, lookup, once, xavier, zeros
 
 
 class Plate:
@@ -85,21 +85,23 @@ class Plate:
         if self.options.domain_prompt:
             prompts.append(lookup(params["domain"], batch.columns["domain"]))  # (U, B, D)
         if self.options.user_prompt:
-            prompts.append(self._user(params, readings["user_features"], options, step))
+            prompts.append(
+                once(lambda rows: self._user(params, rows, options, step), "user_features", readings["user_features"], batch)
+            )
         lanes = max(p.shape[0] for p in prompts)
         return {Site.FIELDS: torch.stack([p.expand(lanes, -1, -1) for p in prompts], dim=2)}
 
     def _user(self, params: Params, features: Tensor, options: Mapping[str, Tensor], step: Step) -> Tensor:
         """(U, B, D) from (U, B, Fu*D)."""
         for i in range(self.options.hidden_layers):
-            features = torch.relu(linear(features, params[f"user.{i}.weight"], params[f"user.{i}.bias"]))
-        out = linear(features, params["user.out.weight"])
+            features = torch.relu_(linear(features, params[f"user.{i}.weight"], params[f"user.{i}.bias"]))
+        out = params["user.out.weight"]  # (U, H, R)
         if self.options.variant == "generative":
-            return out
-        score = out / lane(options["temperature"].to(out.dtype), 3)
+            return linear(features, out)
         unused = torch.arange(out.shape[-1], device=out.device) >= lane(self._in_use(options["meta_prompts"], step), 2)
-        weight = torch.softmax(score.masked_fill(unused.unsqueeze(1), -torch.inf), dim=-1)
-        return linear(weight, params["meta"])
+        bias = out.new_zeros(unused.shape).masked_fill_(unused, -torch.inf)  # (U, R)
+        score = linear(features, out / lane(options["temperature"].to(out.dtype), 3), bias)  # the small factor is divided
+        return linear(torch.softmax(score, dim=-1), params["meta"])
 
     def _in_use(self, count: Tensor, step: Step) -> Tensor:
         """(U,) meta-prompts in use."""

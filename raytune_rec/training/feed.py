@@ -38,6 +38,10 @@ def take(columns: Mapping[str, Tensor], label: Tensor, index: Tensor) -> Batch:
     return Batch(picked, label, torch.ones_like(label), index)
 
 
+_AHEAD = 64
+"""Batches that are gathered at a time."""
+
+
 class TableFeed:
     """Batches of a table in memory.
 
@@ -57,8 +61,12 @@ class TableFeed:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch (from 1)."""
         order = torch.stack([self._order(key, epoch) for key in self.keys]).to(self.device)  # (U, N)
-        for index in order.split(self.batch_size, dim=1):
-            yield take(self.columns, self.label, index)
+        for index in order.split(self.batch_size * _AHEAD, dim=1):
+            rows = take(self.columns, self.label, index)
+            for start in range(0, index.shape[1], self.batch_size):
+                part = slice(start, start + self.batch_size)
+                columns = {n: c[:, part] for n, c in rows.columns.items()}
+                yield Batch(columns, rows.label[:, part], rows.weight[:, part], index[:, part])
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Drop the keys of lanes that left (where lanes do not share one)."""

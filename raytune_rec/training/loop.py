@@ -25,6 +25,7 @@ from raytune_rec.training.assemble import Model
 from raytune_rec.training.feed import Key, device_table, take
 from raytune_rec.training.lanes import LaneRecord
 from raytune_rec.training.optimizer import Adam
+from raytune_rec.training.repeats import Repeats
 
 Reduce = Callable[[list[Tensor]], None]
 """Sums tensors over the workers of a job, in place."""
@@ -94,12 +95,14 @@ class Trainer:
         rates = [[{g: o.group_rate(t, g) for g in groups} for o in training] for t in ("lr", "weight_decay")]
         self.adam = Adam(model.trained, model.groups, rates[0], rates[1], live, [(o.beta1, o.beta2) for o in training])
         self.done = self.steps = 0
-        self.valid_columns, self.valid_label = device_table(valid, device)
+        self.valid_columns, self.valid_label = _by_user(*device_table(valid, device))
         domains = self.valid_columns["domain"][0]
         self.valid_domains = [torch.nonzero(domains == d).squeeze(1) for d in domains.unique()]
         frozen = model.encoding_is_frozen
         self.train_encoded = self._encode_table(*device_table(cache, device)) if frozen and cache is not None else None
         self.valid_encoded = self._encode_table(self.valid_columns, self.valid_label) if frozen else None
+        self.train_repeats = Repeats(self.train_encoded or {})
+        self.valid_repeats = Repeats(self.valid_encoded or {})
 
     @property
     def finished(self) -> bool:
@@ -174,6 +177,7 @@ class Trainer:
         step = Step(True, self.model.trained_groups, noise)
         with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.autocast):
             encoded = self._encoded(batch)
+            batch = self.train_repeats.of(batch)
             outputs, further = self.model.forward(batch, encoded, step)
             loss = self.objective(outputs, batch) * batch.weight
             for value in further.values():
@@ -185,14 +189,17 @@ class Trainer:
     def _encoded(self, batch: Batch) -> Mapping[str, Tensor]:
         if self.train_encoded is None:
             return self.model.encode(batch)
-        return {name: e[0][batch.index] for name, e in self.train_encoded.items()}
+        rows = batch.index.reshape(-1)
+        return {n: e[0].index_select(0, rows).view(*batch.index.shape, *e.shape[2:]) for n, e in self.train_encoded.items()}
 
     @torch.no_grad()
     def scores(self, columns: Mapping[str, Tensor], label: Tensor, encoded: Mapping[str, Tensor] | None = None) -> Tensor:
         """(U, N) logits of a table on the device, in chunks."""
         found = []
-        for index in self._chunks(label):
+        for index in self._chunks(label, len(self.active)):
             batch = take(columns, label, index)
+            if encoded is not None and encoded is self.valid_encoded:
+                batch = self.valid_repeats.of(batch)
             known = self.model.encode(batch) if encoded is None else {n: e[:, index[0]] for n, e in encoded.items()}
             outputs, _ = self.model.forward(batch, known, Step(False, self.model.trained_groups))
             found.append(outputs["logit"])
@@ -203,8 +210,10 @@ class Trainer:
         parts = [self.model.encode(take(columns, label, index)) for index in self._chunks(label)]
         return {name: torch.cat([p[name] for p in parts], dim=1) for name in parts[0]}
 
-    def _chunks(self, label: Tensor) -> Iterator[Tensor]:
-        for index in torch.arange(label.shape[1], device=self.device).split(self.options.valid_batch_size):
+    def _chunks(self, label: Tensor, lanes: int = 1) -> Iterator[Tensor]:
+        """Of `valid_batch_size` rows, shared out over the lanes: what a pass writes stays small enough for a cache."""
+        rows = max(1, self.options.valid_batch_size // max(1, lanes))
+        for index in torch.arange(label.shape[1], device=self.device).split(rows):
             yield index.unsqueeze(0)
 
     def _observe(self) -> None:
@@ -288,6 +297,12 @@ class Trainer:
     def _kinds(self) -> dict[str, Mapping[str, Tensor]]:
         """What a lane takes along: kind -> full name -> (T, ...)."""
         return {"value": self._moving(), "first": self.adam.first, "second": self.adam.second}
+
+
+def _by_user(columns: dict[str, Tensor], label: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """A table (1, N) in the order of its users, so that a chunk has few of them."""
+    order = columns["user"][0].argsort(stable=True)
+    return {n: c[:, order] for n, c in columns.items()}, label[:, order]
 
 
 def _count(shape: tuple[int, ...], name: str, live: Mapping[str, int]) -> int:

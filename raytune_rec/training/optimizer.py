@@ -61,13 +61,13 @@ class Adam:
         self.steps += 1
         for counter in self.counters:
             counter.fill_(self.steps)
-        unbound = {name: g.unbind(0) for name, g in grads.items()}
+        unbound = {name: (g[:, : self.live[name]] if name in self.live else g).unbind(0) for name, g in grads.items()}
+        of_groups = {group: list(zip(*(unbound[n] for n in names), strict=True)) for group, names in self.members.items()}
         for t, of_lane in enumerate(self.slices):
             beta1, beta2 = self.betas[t]
             for group, (params, first, second) in of_lane.items():
-                mine = [self._rows(n, unbound[n][t]) for n in self.members[group]]
                 torch._fused_adam_(
-                    params, mine, first, second, [], self.counters[: len(params)],
+                    params, of_groups[group][t], first, second, [], self.counters[: len(params)],
                     lr=self.lr[t][group], beta1=beta1, beta2=beta2, weight_decay=self.decay[t][group],
                     eps=1e-8, amsgrad=False, maximize=False,
                 )  # fmt: skip

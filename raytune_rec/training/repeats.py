@@ -1,0 +1,38 @@
+"""Rows of a table that read the same: a prompt computes what it makes of them once. Shapes: see `schema`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from raytune_rec.schema import Batch
+
+
+class Repeats:
+    """Finds the distinct rows of frozen readings, of the table when a prompt first asks, and of each batch.
+
+    Args:
+        encoded: name -> (1, N, ...), the encoding of a table that is computed once; empty where it changes.
+    """
+
+    def __init__(self, encoded: Mapping[str, Tensor]) -> None:
+        self.encoded = encoded
+        self.known: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def of(self, batch: Batch) -> Batch:
+        """A batch of the table that knows its distinct rows; as it was where lanes have rows of their own."""
+        if not self.encoded or batch.index.shape[0] > 1:
+            return batch
+        return replace(batch, distinct=lambda name: self._distinct(name, batch.index[0]))
+
+    def _distinct(self, name: str, index: Tensor) -> tuple[Tensor, Tensor] | None:
+        if name not in self.known:
+            self.known[name] = torch.unique(self.encoded[name][0], dim=0, return_inverse=True)
+        values, of_row = self.known[name]
+        if 2 * len(values) > len(of_row):  # hardly a row repeats
+            return None
+        used, place = torch.unique(of_row[index], return_inverse=True)
+        return values[used].unsqueeze(0), place
