@@ -49,6 +49,21 @@ def test_any_mix_of_configurations_equals_the_solo_runs(make: Make, lanes: list[
             torch.testing.assert_close(ours[name], theirs[name], atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize("row", ["prompt", "prompt_linear"])
+def test_prompts_beside_a_frozen_backbone_equal_their_solo_runs(make: Make, row: str) -> None:
+    lanes = [
+        {"training.lr.prompt": rate, "prompt.temperature": 0.5, "prompt.meta_prompts": r, "trial": 0}  # one frozen backbone
+        for rate, r in ((0.02, 3), (0.01, 8), (0.005, 3))
+    ]
+    packed = make(row, lanes)
+    packed.run()
+    for i in range(3):
+        solo = make(row, [lanes[i]])
+        same(packed.results()[i], solo.run()[0], 1e-9)
+        for name, tensor in solo.best(0).items():
+            torch.testing.assert_close(packed.best(i)[name], tensor, atol=1e-9, rtol=0)
+
+
 @pytest.mark.parametrize("row", ["single", "linear", "pretrain.pte"])
 def test_every_scratch_row_packs(make: Make, row: str) -> None:
     lanes = [{"training.lr.default": rate, "trial": i} for i, rate in enumerate((0.003, 0.01, 0.03))]
