@@ -7,6 +7,7 @@ row's fixed options and `--set` all speak one language.
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -68,6 +69,8 @@ class TrainingOptions(Section):
     weight_decay: dict[str, Rate] = {"default": 1e-5}
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
+    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="of the learning rates, to 0 at the end")
+    warmup: float = Field(0.0, ge=0, description="epochs over which the learning rates grow from 0")
     cache_mib: int = Field(512, ge=0, description="memory for what is computed once for all epochs")
 
     @field_validator("lr")
@@ -76,6 +79,14 @@ class TrainingOptions(Section):
         if "default" not in lr:
             raise ValueError("name a default too, or the groups that are not named would never learn")
         return lr
+
+    def rate_factor(self, epoch: float) -> float:
+        """Of every learning rate after so many epochs, the step's share of its own epoch included."""
+        if self.schedule == "constant" and not self.warmup:
+            return 1.0
+        left = max(0.0, 1.0 - epoch / self.epochs)
+        down = {"constant": 1.0, "linear": left, "cosine": 0.5 - 0.5 * math.cos(math.pi * left)}[self.schedule]
+        return down * (min(1.0, epoch / self.warmup) if self.warmup else 1.0)
 
     def group_rate(self, table: Literal["lr", "weight_decay"], group: str) -> float:
         rates: dict[str, float] = getattr(self, table)

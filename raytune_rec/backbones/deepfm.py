@@ -122,20 +122,24 @@ class DeepFM:
                 hidden = hidden + bias.unsqueeze(1)
             if self.prompts and not i:
                 hidden = hidden + linear(prompt.flatten(2), params["deep.0.prompt"])
-            hidden = torch.relu(self._norm(params, hidden, i, step))
+            hidden = torch.relu(self._norm(params, hidden, i, step, batch.weight))
             hidden = dropout(hidden, options["dropout"], step, f"deep.{i}")
         deep = linear(hidden, params["output.weight"], params["output.bias"]).squeeze(-1)
         return {"logit": self.layer.linear(params, batch) + pairs + deep}
 
-    def _norm(self, params: Params, x: Tensor, i: int, step: Step) -> Tensor:
-        """Batch norm of (U, B, H) over B; a frozen one uses its stored statistics."""
+    def _norm(self, params: Params, x: Tensor, i: int, step: Step, weight: Tensor) -> Tensor:
+        """Batch norm of (U, B, H) over the real rows of B; a frozen one uses its stored statistics."""
         if not self.options.batch_norm:
             return x
         mean, var = params[f"norm.{i}.mean"], params[f"norm.{i}.var"]
         if step.training and "interaction" in step.trained:
-            batch_mean, batch_var = x.mean(1), x.var(1, unbiased=False)
-            step.updates[f"norm.{i}.mean"] = (mean + _MOMENTUM * (batch_mean - mean)).detach()
-            step.updates[f"norm.{i}.var"] = (var + _MOMENTUM * (batch_var - var)).detach()
+            rows = weight.sum(1, keepdim=True)  # (U, 1)
+            share = (weight / rows.clamp(min=1)).unsqueeze(-1)
+            batch_mean = (x * share).sum(1)
+            batch_var = ((x - batch_mean.unsqueeze(1)).square() * share).sum(1)
+            momentum = _MOMENTUM * (rows > 0)  # a lane without rows in this step stays as it was
+            step.updates[f"norm.{i}.mean"] = (mean + momentum * (batch_mean - mean)).detach()
+            step.updates[f"norm.{i}.var"] = (var + momentum * (batch_var - var)).detach()
             mean, var = batch_mean, batch_var
         x = (x - mean.unsqueeze(1)) * torch.rsqrt(var.unsqueeze(1) + 1e-5)
         return x * params[f"norm.{i}.gain"].unsqueeze(1) + params[f"norm.{i}.shift"].unsqueeze(1)

@@ -138,7 +138,7 @@ def _work(config: dict[str, Any]) -> Facts:
     rank, world = place.get_world_rank(), place.get_world_size()
     device = str(ray.train.torch.get_device())
     blocks = Blocks(ray.train.get_dataset_shard(_ROWS), store, work.groups, work.keep)
-    feed = StreamFeed(blocks, plan.key, plan.settings.training.batch_size, device, rank, world)
+    feed = StreamFeed(blocks, plan.key, plan.settings.training.batch_size, device, rank, world, _rows(store))
     trainer = plan.trainer(store, streamed(store), feed, device, sum_over_workers if world > 1 else None)
     if (last := ray.train.get_checkpoint()) is not None:
         with last.as_directory() as held:
@@ -150,6 +150,10 @@ def _work(config: dict[str, Any]) -> Facts:
         _report(work, store, trainer, rank)
     facts = summary(plan, store, trainer)
     return export(plan, store, trainer) if rank == 0 and facts["status"] == "complete" else facts
+
+
+def _rows(store: Store) -> int:
+    return sum(n for (_, split), n in store.schema.rows.items() if split == "train")
 
 
 def _report(work: Work, store: Store, trainer: Trainer, rank: int) -> None:

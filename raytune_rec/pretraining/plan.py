@@ -81,7 +81,7 @@ class Plan:
         """The one loop on this plan."""
         pack = Pack(PRETRAIN + self.variant, self.row.name, (self.lane,))
         how: dict[str, Any] = {"device": device, "reduce": reduce, "autocast": self.job.pretrain.mixed_precision}
-        return train_with(self.job, pack, self.row, [self.settings], store.schema, data, feed, **how)
+        return train_with(self.job, pack, self.row, [self.settings], store.schema, {data.unit: data}, feed, **how)
 
 
 def streamed(store: Store) -> UnitData:

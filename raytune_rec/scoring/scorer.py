@@ -34,7 +34,7 @@ def scoring_model(parts: Parts, options: Mapping[str, Options], tuned: Weights, 
     declared |= {f"prompt.{p.name}": p for prompt in parts.prompts for p in prompt.parameters()}
     weights = whole(tuned, start, tables(declared.items()), declared)
     frozen = replace(parts, strategy=replace(parts.strategy, train=()))
-    return stack(frozen, [Lane(0)], {owner: [o] for owner, o in options.items()}, weights, {}, ())
+    return stack(frozen, [Lane(0)], {owner: [o] for owner, o in options.items()}, weights, [{}], 0)
 
 
 class Scorer:

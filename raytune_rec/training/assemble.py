@@ -6,7 +6,7 @@ the only place that knows both sides, and the only one that can refuse a pair.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -64,6 +64,19 @@ class Model:
     @property
     def encoding_is_frozen(self) -> bool:
         return not self.parts.backbone.encoded_groups & self.trained_groups
+
+    def part(self, start: int, stop: int) -> Model:
+        """Some of the lanes: views, not copies."""
+        if stop - start == self.lanes:
+            return self
+
+        def of(held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {n: t[start:stop] if t.shape[0] > 1 else t for n, t in held.items()}
+
+        return replace(
+            self, trained=of(self.trained), fixed=of(self.fixed), buffers=of(self.buffers), shapes=self.shapes[start:stop],
+            options={owner: of(values) for owner, values in self.options.items()},
+        )  # fmt: skip
 
     def encode(self, batch: Batch) -> Mapping[str, Tensor]:
         return self.parts.backbone.encode(self._part("backbone"), batch)
@@ -140,16 +153,16 @@ def stack(
     lanes: Sequence[Lane],
     options: Mapping[str, Sequence[Options]],
     start: Weights,
-    rows: Mapping[str, Any],
-    key: Sequence[object],
+    rows: Sequence[Mapping[str, Any]],
+    seed: int,
 ) -> Model:
     """The lanes' tensors: start values from a pre-trained backbone where it has them, else drawn.
 
     Args:
         options: `backbone` and `prompt` -> options of each lane.
         start: full name -> tensor of a pre-trained backbone; empty for a scratch start.
-        rows: vocabulary -> (v,) global ids of the unit, as in `UnitData`.
-        key: what start values depend on besides the lane: (job seed, unit).
+        rows: per lane, vocabulary -> (v,) global ids of its unit, as in `UnitData`.
+        seed: of the job: with unit, trial, replicate and name it decides start values.
 
     Raises:
         AssemblyError: a parameter's group is claimed by nobody, or a lane needs a larger tensor than the backbone was pre-trained
@@ -159,16 +172,16 @@ def stack(
     trained_groups = groups_of(parts)
     fixed: dict[str, Tensor] = {}
     trained: dict[str, Tensor] = {}
+    one_unit = len({lane.unit for lane in lanes}) == 1
     for name, of_lanes in declared.items():
         learns = of_lanes[0].group in trained_groups
-        shared = not learns and name.startswith("backbone.")
-        drawn = [_start_value(name, p, lane, start, rows, key) for p, lane in zip(of_lanes, lanes, strict=True)][
-            : 1 if shared else None
-        ]
+        shared = not learns and name.startswith("backbone.") and (one_unit or of_lanes[0].rows is None)
+        owners = list(zip(of_lanes, lanes, rows, strict=True))[: 1 if shared else None]
+        drawn = [_start_value(name, *own, start, seed) for own in owners]
         (trained if learns else fixed)[name] = pad(drawn).contiguous()
     buffers = {}
     for b in parts.backbone.buffers():
-        value = _start_value(f"backbone.{b.name}", b, lanes[0], start, {}, key).unsqueeze(0)
+        value = _start_value(f"backbone.{b.name}", b, lanes[0], {}, start, seed).unsqueeze(0)
         buffers[f"backbone.{b.name}"] = value.repeat(len(lanes), *[1] * (value.dim() - 1)) if b.group in trained_groups else value
     return Model(
         parts,
@@ -176,7 +189,7 @@ def stack(
         fixed,
         buffers,
         groups={name: declared[name][0].group for name in trained},
-        shapes=[{name: _shape(declared[name][i], rows) for name in trained} for i in range(len(lanes))],
+        shapes=[{name: _shape(declared[name][i], rows[i]) for name in trained} for i in range(len(lanes))],
         rows={name: v for name in trained if (v := declared[name][0].rows) is not None},
         options={owner: option_tensors(values) for owner, values in options.items()},
         trained_groups=trained_groups,
@@ -220,9 +233,9 @@ def _shape(p: Parameter, rows: Mapping[str, Any]) -> tuple[int, ...]:
     return (len(rows[p.rows]), *p.shape[1:]) if p.rows and p.rows in rows else p.shape
 
 
-def _start_value(name: str, p: Parameter, lane: Lane, start: Weights, rows: Mapping[str, Any], key: Sequence[object]) -> Tensor:
+def _start_value(name: str, p: Parameter, lane: Lane, rows: Mapping[str, Any], start: Weights, seed: int) -> Tensor:
     if name not in start:
-        return p.init(_shape(p, rows), generator(*key, lane.trial, lane.replicate, name))
+        return p.init(_shape(p, rows), generator(seed, lane.unit, lane.trial, lane.replicate, name))
     value = start[name]
     if value.dim() != len(p.shape) or any(have < want for have, want in zip(value.shape, p.shape, strict=True)):
         raise AssemblyError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from raytune_rec.components import component, options_of
 from raytune_rec.config import Job, TrainingOptions
 from raytune_rec.data.store import Store
 from raytune_rec.data.units import unit_data
+from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Pack, Row, Site, SiteShape, UnitData
 from raytune_rec.training.assemble import Model, Parts, meet, stack
 from raytune_rec.training.feed import TableFeed
@@ -38,17 +39,22 @@ def build(
         pack: lanes of one row on one unit.
         backbones: variant -> folder of its artifact.
     """
-    (unit,) = pack.units
-    data = rows_of(str(store.path), unit)
+    units = {unit: rows_of(str(store.path), unit) for unit in pack.units}
     row = row_of(job, pack.row)
     start = _start(row, backbones)
     of_lanes = [settings(job, row, lane, start[0] if start else None) for lane in pack.lanes]
-    keys = list(dict.fromkeys((job.seed, unit, lane.replicate) for lane in pack.lanes))
-    if len(keys) > 1:
-        keys = [(job.seed, unit, lane.replicate) for lane in pack.lanes]
-    batch_size = same([s.training.batch_size for s in of_lanes], "training.batch_size")
-    feed = TableFeed(data.train, keys, batch_size, job.data.block_rows, device)
-    return train_with(job, pack, row, of_lanes, store.schema, data, feed, start, device, dtype)
+    feed = table_feed(job, pack, units, same([s.training.batch_size for s in of_lanes], "training.batch_size"), device)
+    return train_with(job, pack, row, of_lanes, store.schema, units, feed, start, device, dtype)
+
+
+def table_feed(job: Job, pack: Pack, units: Mapping[str, UnitData], batch_size: int, device: str = "cpu") -> TableFeed:
+    """Batches of a pack's units. Lanes of one unit and replicate share theirs, where the whole pack does."""
+    keys = [(job.seed, lane.unit, lane.replicate) for lane in pack.lanes]
+    shared = len(set(keys)) == 1
+    of = [pack.units.index(lane.unit) for lane in pack.lanes]
+    tables = [units[unit].train for unit in pack.units]
+    rows = job.data.block_rows
+    return TableFeed(tables, keys[:1] if shared else keys, batch_size, rows, device, of[:1] if shared else of)
 
 
 def train_with(
@@ -57,7 +63,7 @@ def train_with(
     row: Row,
     of_lanes: Sequence[Settings],
     schema: DataSchema,
-    data: UnitData,
+    units: Mapping[str, UnitData],
     feed: Feed,
     start: tuple[BackboneFacts, Mapping[str, Tensor]] | None = None,
     device: str = "cpu",
@@ -68,15 +74,16 @@ def train_with(
     """A trainer over any feed: what `build` does once rows and start values are there."""
     parts = assemble(job, row, of_lanes, schema, start[0] if start else None)
     options = {"backbone": [s.backbone for s in of_lanes], "prompt": [s.prompt for s in of_lanes]}
-    model = stack(parts, pack.lanes, options, start[1] if start else {}, data.rows, (job.seed, data.unit))
-    live = {name: 1 + int(data.seen[v].sum()) for name, v in model.rows.items() if v in data.seen}
+    rows = [units[lane.unit].rows for lane in pack.lanes]
+    model = stack(parts, pack.lanes, options, start[1] if start else {}, rows, job.seed)
     training = [s.training for s in of_lanes]
     objective = same([t.objective for t in training], "training.objective")
     folders = [Path(f) for f in job.components]
     criterion = component("objectives", objective, folders)(options_of("objectives", objective, {}, folders))
-    cache = data.train if _fits(model, data, training[0]) else None
+    cache = _fits(model, units.values(), training[0])
+    further = [name for name in job.tune.objectives if name in METRICS]
     return Trainer(
-        model, pack.lanes, feed, data.valid, training, criterion, live, device, dtype, cache, reduce, autocast, pack.until
+        model, pack.lanes, feed, units, training, criterion, device, dtype, cache, further, reduce, autocast, pack.until
     )  # fmt: skip
 
 
@@ -88,7 +95,7 @@ def assemble(job: Job, row: Row, of_lanes: Sequence[Settings], schema: DataSchem
     return meet(backbone, prompt, row.strategy, of_lanes[0].backbone, [s.prompt for s in of_lanes], schema, sites)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def rows_of(store: str, unit: str) -> UnitData:
     """The rows of a unit, kept for the next pack of this process. Every domain together uses global ids."""
     return unit_data(Store.open(Path(store)), unit, compact=unit != ALL_DOMAINS)
@@ -103,9 +110,9 @@ def _start(row: Row, backbones: Mapping[str, Path]) -> tuple[BackboneFacts, dict
     return _backbone(str(backbones[row.variant])) if row.strategy.start == "backbone" else None
 
 
-def _fits(model: Model, data: UnitData, options: TrainingOptions) -> bool:
+def _fits(model: Model, units: Collection[UnitData], options: TrainingOptions) -> bool:
     """Whether the frozen encoding of all rows fits in the memory set for it (some 8 widths of D a row)."""
     if not model.encoding_is_frozen:
         return False
     widest = max((t.shape[-1] for t in model.fixed.values()), default=1)
-    return len(data.train) * 8 * widest * 4 <= options.cache_mib * MIB
+    return sum(len(data.train) for data in units) * 8 * widest * 4 <= options.cache_mib * MIB

@@ -43,39 +43,72 @@ _AHEAD = 64
 
 
 class TableFeed:
-    """Batches of a table in memory.
+    """Batches of tables in memory.
 
     Args:
-        table: the rows.
+        tables: the rows of one unit, or of several.
         keys: one per U: (job seed, unit, replicate).
         batch_size: B.
         block_rows: rows of a block.
         device: where batches lie.
+        of: per key, which of the tables it reads.
     """
 
-    def __init__(self, table: Table, keys: Sequence[Key], batch_size: int, block_rows: int, device: str = "cpu") -> None:
-        self.columns, self.label = device_table(table, device)
+    def __init__(
+        self,
+        tables: Table | Sequence[Table],
+        keys: Sequence[Key],
+        batch_size: int,
+        block_rows: int,
+        device: str = "cpu",
+        of: Sequence[int] | None = None,
+    ) -> None:
+        held = [tables] if isinstance(tables, Table) else list(tables)
+        self.columns, self.label = device_table(held[0] if len(held) == 1 else _join(*held), device)
         self.keys, self.batch_size, self.block_rows, self.device = list(keys), batch_size, block_rows, device
-        self.rows = len(table)
+        self.rows = [len(held[i]) for i in (of or [0] * len(keys))]
+        starts = np.cumsum([0, *map(len, held)])
+        self._starts = [int(starts[i]) for i in (of or [0] * len(keys))]
+
+    @property
+    def start(self) -> Tensor | int:
+        """Where the rows of each key begin in `columns`: (U, 1), or 0."""
+        return torch.tensor(self._starts, device=self.device).unsqueeze(1) if any(self._starts) else 0
+
+    @property
+    def steps(self) -> list[int]:
+        """Per key, the steps of an epoch. With fewer than others it idles at the end: its batches have no weight."""
+        return [-(-n // self.batch_size) for n in self.rows]
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch (from 1)."""
-        order = torch.stack([self._order(key, epoch) for key in self.keys]).to(self.device)  # (U, N)
-        for index in order.split(self.batch_size * _AHEAD, dim=1):
-            rows = take(self.columns, self.label, index)
-            for start in range(0, index.shape[1], self.batch_size):
-                part = slice(start, start + self.batch_size)
+        order = self._orders(epoch)  # (U, N)
+        weight = (order >= 0).to(self.label.dtype)
+        order = order.clamp_(min=0)
+        start = self.start
+        for first in range(0, order.shape[1], self.batch_size * _AHEAD):
+            ahead = slice(first, first + self.batch_size * _AHEAD)
+            index = order[:, ahead]
+            rows = take(self.columns, self.label, index + start)
+            for at in range(0, index.shape[1], self.batch_size):
+                part = slice(at, at + self.batch_size)
                 columns = {n: c[:, part] for n, c in rows.columns.items()}
-                yield Batch(columns, rows.label[:, part], rows.weight[:, part], index[:, part])
+                yield Batch(columns, rows.label[:, part], weight[:, ahead][:, part], index[:, part])
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Drop the keys of lanes that left (where lanes do not share one)."""
         if len(self.keys) > 1:
             self.keys = [self.keys[i] for i in lanes]
+            self.rows, self._starts = [self.rows[i] for i in lanes], [self._starts[i] for i in lanes]
 
-    def _order(self, key: Key, epoch: int) -> Tensor:
-        starts = range(0, self.rows, self.block_rows)
-        return torch.cat([s + permutation(min(self.block_rows, self.rows - s), key, epoch, i) for i, s in enumerate(starts)])
+    def _orders(self, epoch: int) -> Tensor:
+        """(U, N) rows of each key, -1 behind those of a shorter table."""
+        orders = [self._order(key, rows, epoch) for key, rows in zip(self.keys, self.rows, strict=True)]
+        return torch.nn.utils.rnn.pad_sequence(orders, batch_first=True, padding_value=-1).to(self.device)
+
+    def _order(self, key: Key, rows: int, epoch: int) -> Tensor:
+        starts = range(0, rows, self.block_rows)
+        return torch.cat([s + permutation(min(self.block_rows, rows - s), key, epoch, i) for i, s in enumerate(starts)])
 
 
 class StreamFeed:
@@ -86,13 +119,24 @@ class StreamFeed:
         key: (job seed, unit, replicate).
         batch_size: B of the whole job; with several workers each gets its share.
         rank, world: this worker's place.
+        rows: of all blocks together.
     """
 
+    start = 0
+
     def __init__(
-        self, blocks: Iterable[Table], key: Key, batch_size: int, device: str = "cpu", rank: int = 0, world: int = 1
+        self,
+        blocks: Iterable[Table],
+        key: Key,
+        batch_size: int,
+        device: str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+        rows: int = 1,
     ) -> None:
         self.blocks, self.keys, self.batch_size, self.device = blocks, [key], batch_size, device
         self.rank, self.world = rank, world
+        self.steps = [-(-rows // batch_size)]
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         rest: Table | None = None
@@ -128,6 +172,6 @@ def _cut(table: Table, start: int, stop: int, step: int = 1) -> Table:
     return Table({n: c[start:stop:step] for n, c in table.columns.items()}, table.label[start:stop:step])
 
 
-def _join(a: Table, b: Table) -> Table:
-    columns = {n: np.concatenate([a.columns[n], b.columns[n]]) for n in a.columns}
-    return Table(columns, np.concatenate([a.label, b.label]))
+def _join(*tables: Table) -> Table:
+    columns = {n: np.concatenate([t.columns[n] for t in tables]) for n in tables[0].columns}
+    return Table(columns, np.concatenate([t.label for t in tables]))

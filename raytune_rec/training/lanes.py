@@ -36,17 +36,18 @@ class LaneRecord:
     status: Literal["running", "complete", "failed"] = "running"
     error: str = ""
     seconds: float = 0.0
+    measures: dict[str, float] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def observe(self, value: float) -> bool:
-        """Record the metric after an epoch; True if it is the best so far."""
+    def observe(self, value: float, measures: Mapping[str, float] | None = None) -> bool:
+        """Record the metric after an epoch, and further ones; True if it is the best so far."""
         self.curve.append(value)
         epoch = len(self.curve) - 1
         if not math.isfinite(value):
             return self._fail(f"the validation metric after epoch {epoch} is {value}")
         better = math.isnan(self.best) or (value > self.best if self.higher else value < self.best)
         if better:
-            self.best, self.best_epoch = value, epoch
+            self.best, self.best_epoch, self.measures = value, epoch, dict(measures or {})
         if epoch >= self.epochs or epoch - self.best_epoch >= self.patience:
             self.status = "complete"
         return better
@@ -66,7 +67,7 @@ class LaneRecord:
         status: Literal["complete", "failed", "paused"] = "paused" if self.status == "running" else self.status
         return LaneResult(
             self.lane.trial, self.lane.replicate, status, self.best, self.best_epoch, tuple(self.curve), tuple(self.losses),
-            len(self.losses), self.seconds, self.parameters, self.error,
+            len(self.losses), self.seconds, self.parameters, self.error, self.measures,
         )  # fmt: skip
 
     def facts(self) -> dict[str, Any]:

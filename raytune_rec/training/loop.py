@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
@@ -19,22 +20,33 @@ from torch import Tensor
 from raytune_rec.config import TrainingOptions
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.objectives.base import Objective
-from raytune_rec.schema import Batch, Lane, LaneResult, Table
+from raytune_rec.schema import Batch, Lane, LaneResult, UnitData
 from raytune_rec.tensors import Noise, Step, crop, mix
 from raytune_rec.training.assemble import Model
-from raytune_rec.training.feed import Key, device_table, take
+from raytune_rec.training.feed import Key, device_table
 from raytune_rec.training.lanes import LaneRecord
 from raytune_rec.training.optimizer import Adam
 from raytune_rec.training.repeats import Repeats
+from raytune_rec.training.validation import Validation, encoded
 
 Reduce = Callable[[list[Tensor]], None]
 """Sums tensors over the workers of a job, in place."""
 
 
 class Feed(Protocol):
-    """Where batches come from. `keys`: one per U."""
+    """Where batches come from.
+
+    `keys`, `steps`: one per U, the key of order and noise, and the steps of an epoch. `start`: where the rows of each key begin
+    in the cached encoding, (U, 1) or 0.
+    """
 
     keys: list[Key]
+
+    @property
+    def steps(self) -> list[int]: ...
+
+    @property
+    def start(self) -> Tensor | int: ...
 
     def epoch(self, epoch: int) -> Iterator[Batch]: ...
 
@@ -46,15 +58,13 @@ class Trainer:
 
     Args:
         model: stacked lanes.
-        lanes: who they are, in the model's order.
+        lanes: who they are, in the model's order; those of a unit stand together.
         feed: training batches.
-        valid: rows that choose the best epoch, by the mean over their domains of the metric (a pooled one would follow the
-            largest).
+        units: unit -> its rows. Those of validation choose the best epoch.
         training: options of each lane. Batch size, objective and metric are shared.
         objective: from outputs to the loss of each row.
-        live: full name -> leading rows that occur in training, where not all do.
-        cache: tables whose frozen encoding is computed once (`train` is indexed by `Batch.index`), or None where it does not fit
-            in memory.
+        cache: encode all training rows once, where that is frozen. (Else batch by batch: where it does not fit in memory.)
+        further: metrics beside the one that chooses, kept at the best epoch.
         reduce: sums over the workers of a data-parallel job.
         autocast: bfloat16 products on a GPU.
         until: epoch after which lanes that have not ended pause; 0: all train to their own end.
@@ -65,44 +75,42 @@ class Trainer:
         model: Model,
         lanes: Sequence[Lane],
         feed: Feed,
-        valid: Table,
+        units: Mapping[str, UnitData],
         training: Sequence[TrainingOptions],
         objective: Objective,
-        live: Mapping[str, int],
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-        cache: Table | None = None,
+        cache: bool = False,
+        further: Sequence[str] = (),
         reduce: Reduce | None = None,
         autocast: bool = False,
         until: int = 0,
     ) -> None:
-        self.until = until
         self.model, self.feed, self.objective, self.device, self.reduce = model, feed, objective, device, reduce
-        self.options, self.autocast = training[0], autocast and device.startswith("cuda")
-        self._place(device, dtype)
-        metric = METRICS[self.options.metric]
-        self.metric = metric.function
-        counts = [sum(_count(s, n, live) for n, s in shapes.items()) for shapes in model.shapes]
-        epochs = [o.epochs if model.trained else 0 for o in training]
+        self.options, self.training, self.until = training[0], list(training), until
+        self.autocast = autocast and device.startswith("cuda")
+        place(model, device, dtype)
+        live = [_live(model, units[lane.unit]) for lane in lanes]
+        counts = [sum(_count(s, n, own) for n, s in shapes.items()) for shapes, own in zip(model.shapes, live, strict=True)]
+        higher = METRICS[self.options.metric].higher
         self.records = [
-            LaneRecord(lane, metric.higher, o.patience, e, c)
-            for lane, o, e, c in zip(lanes, training, epochs, counts, strict=True)
+            LaneRecord(lane, higher, o.patience, o.epochs if model.trained else 0, c)
+            for lane, o, c in zip(lanes, training, counts, strict=True)
         ]
         self.active = list(range(len(lanes)))
         self.shapes = list(model.shapes)
-        self.live = dict(live)
         groups = sorted(set(model.groups.values()))
         rates = [[{g: o.group_rate(t, g) for g in groups} for o in training] for t in ("lr", "weight_decay")]
         self.adam = Adam(model.trained, model.groups, rates[0], rates[1], live, [(o.beta1, o.beta2) for o in training])
-        self.done = self.steps = 0
-        self.valid_columns, self.valid_label = _by_user(*device_table(valid, device))
-        domains = self.valid_columns["domain"][0]
-        self.valid_domains = [torch.nonzero(domains == d).squeeze(1) for d in domains.unique()]
-        frozen = model.encoding_is_frozen
-        self.train_encoded = self._encode_table(*device_table(cache, device)) if frozen and cache is not None else None
-        self.valid_encoded = self._encode_table(self.valid_columns, self.valid_label) if frozen else None
-        self.train_repeats = Repeats(self.train_encoded or {})
-        self.valid_repeats = Repeats(self.valid_encoded or {})
+        self.done = 0
+        metrics, chunk = [self.options.metric, *further], self.options.valid_batch_size
+        of_units = {unit: model.part(*span) for unit, *span in self._spans()}
+        self.validation = {u: Validation(units[u].valid, part, metrics, chunk, device) for u, part in of_units.items()}
+        self.encoded: dict[str, Tensor] = {}
+        if cache and model.encoding_is_frozen:
+            tables = [encoded(part, *device_table(units[u].train, device), chunk) for u, part in of_units.items()]
+            self.encoded = {name: torch.cat([t[name] for t in tables], dim=1) for name in tables[0]}
+        self.repeats = Repeats(self.encoded)
 
     @property
     def finished(self) -> bool:
@@ -124,7 +132,7 @@ class Trainer:
         """One step and one validation, for whoever measures: what they need at most is what every epoch needs."""
         self._observe()
         for batch in self.feed.epoch(1):
-            self._step(batch)
+            self._step(batch, 0)
             break
 
     def run(self) -> list[LaneResult]:
@@ -142,25 +150,33 @@ class Trainer:
         return {n: crop(t, shapes[n]).contiguous() if n in shapes else t for n, t in self.records[lane].weights.items()}
 
     def _train(self) -> None:
-        names = list(self.model.trained)
         total = torch.zeros(len(self.active), dtype=torch.float64, device=self.device)
-        rows = torch.zeros((), dtype=torch.float64, device=self.device)
-        for batch in self.feed.epoch(self.done + 1):
-            self.steps += 1
-            loss = self._loss(batch)  # (T, B)
-            count = batch.weight.sum(1)
-            mean = loss.sum(1) / (1.0 if self.reduce else count)
-            grads = torch.autograd.grad(mean.sum(), [self.model.trained[n] for n in names])
-            summed, size = loss.detach().sum(1).double(), count.double()
-            if self.reduce:
-                self.reduce([*grads, summed, size])
-                grads = tuple(g / size[0].to(g.dtype) for g in grads)
-            self.adam.step(dict(zip(names, grads, strict=True)))
-            total += summed
-            rows = rows + size
+        rows = torch.zeros_like(total)
+        for number, batch in enumerate(self.feed.epoch(self.done + 1)):
+            loss, size = self._step(batch, number)
+            total += loss
+            rows += size
         self._average_statistics()
         for lane, value in zip(self.active, (total / rows).tolist(), strict=True):
             self.records[lane].trained(value)
+
+    def _step(self, batch: Batch, number: int) -> tuple[Tensor, Tensor]:
+        """One update. Returns the (T,) summed loss and the (U,) number of rows."""
+        names = list(self.model.trained)
+        steps = self.feed.steps * (1 if len(self.feed.steps) > 1 else len(self.active))
+        idle = [lane for lane, own in enumerate(steps) if number >= own] if len(set(steps)) > 1 else []
+        loss = self._loss(batch)  # (T, B)
+        count = batch.weight.sum(1)
+        mean = loss.sum(1) / (1.0 if self.reduce else count.clamp(min=1) if idle else count)
+        grads = torch.autograd.grad(mean.sum(), [self.model.trained[n] for n in names])
+        summed, size = loss.detach().sum(1).double(), count.double()
+        if self.reduce:
+            self.reduce([*grads, summed, size])
+            grads = tuple(g / size[0].to(g.dtype) for g in grads)
+        at = [self.done + (number + 0.5) / n for n in steps]
+        factors = [self.training[lane].rate_factor(epoch) for lane, epoch in zip(self.active, at, strict=True)]
+        self.adam.step(dict(zip(names, grads, strict=True)), idle, factors)
+        return summed, size
 
     def _average_statistics(self) -> None:
         """The statistics of trained norms follow each worker's share of the rows: from here on all workers have their mean."""
@@ -173,12 +189,13 @@ class Trainer:
 
     def _loss(self, batch: Batch) -> Tensor:
         """(T, B): weighted loss of each row."""
-        noise = Noise(tuple(mix(*key, "noise", self.steps) for key in self.feed.keys), batch.index)
-        step = Step(True, self.model.trained_groups, noise)
+        steps = self.adam.steps
+        keys = [mix(*key, "noise", steps[i] + 1) for i, key in enumerate(self.feed.keys)]  # where lanes share one: the first's
+        step = Step(True, self.model.trained_groups, Noise(tuple(keys), batch.index))
         with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.autocast):
-            encoded = self._encoded(batch)
-            batch = self.train_repeats.of(batch)
-            outputs, further = self.model.forward(batch, encoded, step)
+            known = self._encoded(batch)
+            batch = self.repeats.of(batch)
+            outputs, further = self.model.forward(batch, known, step)
             loss = self.objective(outputs, batch) * batch.weight
             for value in further.values():
                 loss = loss + value * batch.weight
@@ -187,44 +204,26 @@ class Trainer:
         return loss.expand(len(self.active), -1)
 
     def _encoded(self, batch: Batch) -> Mapping[str, Tensor]:
-        if self.train_encoded is None:
+        if not self.encoded:
             return self.model.encode(batch)
-        rows = batch.index.reshape(-1)
-        return {n: e[0].index_select(0, rows).view(*batch.index.shape, *e.shape[2:]) for n, e in self.train_encoded.items()}
+        rows = (batch.index + self.feed.start).reshape(-1)
+        return {n: e[0].index_select(0, rows).view(*batch.index.shape, *e.shape[2:]) for n, e in self.encoded.items()}
 
-    @torch.no_grad()
-    def scores(self, columns: Mapping[str, Tensor], label: Tensor, encoded: Mapping[str, Tensor] | None = None) -> Tensor:
-        """(U, N) logits of a table on the device, in chunks."""
-        found = []
-        for index in self._chunks(label, len(self.active)):
-            batch = take(columns, label, index)
-            if encoded is not None and encoded is self.valid_encoded:
-                batch = self.valid_repeats.of(batch)
-            known = self.model.encode(batch) if encoded is None else {n: e[:, index[0]] for n, e in encoded.items()}
-            outputs, _ = self.model.forward(batch, known, Step(False, self.model.trained_groups))
-            found.append(outputs["logit"])
-        return torch.cat(found, dim=1)
-
-    @torch.no_grad()
-    def _encode_table(self, columns: Mapping[str, Tensor], label: Tensor) -> dict[str, Tensor]:
-        parts = [self.model.encode(take(columns, label, index)) for index in self._chunks(label)]
-        return {name: torch.cat([p[name] for p in parts], dim=1) for name in parts[0]}
-
-    def _chunks(self, label: Tensor, lanes: int = 1) -> Iterator[Tensor]:
-        """Of `valid_batch_size` rows, shared out over the lanes: what a pass writes stays small enough for a cache."""
-        rows = max(1, self.options.valid_batch_size // max(1, lanes))
-        for index in torch.arange(label.shape[1], device=self.device).split(rows):
-            yield index.unsqueeze(0)
+    def _spans(self) -> Iterator[tuple[str, int, int]]:
+        """Unit, first and last place + 1 of the active lanes that stand together."""
+        units = [self.records[lane].lane.unit for lane in self.active]
+        starts = [i for i, unit in enumerate(units) if i == 0 or unit != units[i - 1]]
+        yield from ((units[a], a, b) for a, b in pairwise([*starts, len(units)]))
 
     def _observe(self) -> None:
         """Validate the active lanes; keep the weights of those that are at their best."""
-        scores = self.scores(self.valid_columns, self.valid_label, self.valid_encoded)
-        of_domains = [self.metric(scores[:, rows], self.valid_label[0, rows]) for rows in self.valid_domains]
-        values = torch.stack(of_domains).mean(0).expand(len(self.active)).tolist()
-        for place, (lane, value) in enumerate(zip(self.active, values, strict=True)):
-            record = self.records[lane]
-            if record.status == "running" and record.observe(value):
-                record.weights = {n: t[place].detach().clone() for n, t in self._moving().items()}
+        for unit, start, stop in self._spans():
+            values = self.validation[unit].values(self.model.part(start, stop))
+            for at in range(start, stop):
+                record = self.records[self.active[at]]
+                measures = {name: of_lanes[at - start] for name, of_lanes in values.items()}
+                if record.status == "running" and record.observe(measures.pop(self.options.metric), measures):
+                    record.weights = {n: t[at].detach().clone() for n, t in self._moving().items()}
 
     def _moving(self) -> dict[str, Tensor]:
         """What training changes: the trained tensors, and the statistics of trained norms. (T, ...)"""
@@ -254,13 +253,6 @@ class Trainer:
         self.feed.keep(places)
         self.adam.keep(places, model.trained)
 
-    def _place(self, device: str, dtype: torch.dtype) -> None:
-        model = self.model
-        model.trained = {n: t.to(device, dtype).requires_grad_() for n, t in model.trained.items()}
-        model.fixed = {n: t.to(device, dtype) for n, t in model.fixed.items()}
-        model.buffers = {n: t.to(device, dtype) for n, t in model.buffers.items()}
-        model.options = {owner: {n: t.to(device) for n, t in values.items()} for owner, values in model.options.items()}
-
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the next epoch needs, lane by lane in true shapes, so that a lane may go on in another pack.
 
@@ -275,7 +267,9 @@ class Trainer:
                 tensors |= {f"{lane}.{kind}.{n}": t.detach().contiguous() for n, t in own.items()}
         for i in range(len(self.records)):
             tensors |= {f"{i}.best.{n}": t for n, t in self.best(i).items()}
-        return tensors, {"lanes": [{"done": self.done, "steps": self.steps, "record": r.facts()} for r in self.records]}
+        steps = dict(zip(self.active, self.adam.steps, strict=True))
+        lanes = [{"done": self.done, "steps": steps.get(i, 0), "record": r.facts()} for i, r in enumerate(self.records)]
+        return tensors, {"lanes": lanes}
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Go on from states of the same lanes, all after the same number of epochs."""
@@ -285,8 +279,8 @@ class Trainer:
             record.restore(own["record"], best)
         self.active = [i for i, record in enumerate(self.records) if record.status == "running"]
         self._keep(self.active)
-        self.done, self.steps = (facts["lanes"][(self.active or [0])[0]][name] for name in ("done", "steps"))
-        self.adam.steps = self.steps
+        self.done = facts["lanes"][(self.active or [0])[0]]["done"]
+        self.adam.steps = [facts["lanes"][lane]["steps"] for lane in self.active]
         for kind, held in self._kinds().items():
             for name, stacked in held.items():
                 with torch.no_grad():
@@ -299,10 +293,17 @@ class Trainer:
         return {"value": self._moving(), "first": self.adam.first, "second": self.adam.second}
 
 
-def _by_user(columns: dict[str, Tensor], label: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """A table (1, N) in the order of its users, so that a chunk has few of them."""
-    order = columns["user"][0].argsort(stable=True)
-    return {n: c[:, order] for n, c in columns.items()}, label[:, order]
+def place(model: Model, device: str, dtype: torch.dtype) -> None:
+    """Bring a model to the device, in a type."""
+    model.trained = {n: t.to(device, dtype).requires_grad_() for n, t in model.trained.items()}
+    model.fixed = {n: t.to(device, dtype) for n, t in model.fixed.items()}
+    model.buffers = {n: t.to(device, dtype) for n, t in model.buffers.items()}
+    model.options = {owner: {n: t.to(device) for n, t in values.items()} for owner, values in model.options.items()}
+
+
+def _live(model: Model, data: UnitData) -> dict[str, int]:
+    """Full name -> leading rows that occur in training, where not all do."""
+    return {name: 1 + int(data.seen[v].sum()) for name, v in model.rows.items() if v in data.seen}
 
 
 def _count(shape: tuple[int, ...], name: str, live: Mapping[str, int]) -> int:

@@ -42,11 +42,11 @@ class Adam:
     def _views(self) -> None:
         """Per lane and group: parameters and moments, live rows alone."""
         self.members = {g: [n for n in self.params if self.groups[n] == g] for g in sorted(set(self.groups.values()))}
+        held = (self.params, self.first, self.second)
         self.slices = [
-            {g: tuple([self._rows(n, t, source[n][t].detach()) for n in names] for source in (self.params, self.first, self.second))
-             for g, names in self.members.items()}
+            {g: tuple([self._rows(n, t, of[n][t].detach()) for n in own] for of in held) for g, own in self.members.items()}
             for t in range(len(self.lr))
-        ]  # fmt: skip
+        ]
         device = next(iter(self.params.values())).device if self.params else "cpu"
         most = max(map(len, self.members.values()), default=0)
         self.counters = [[torch.tensor(float(n), device=device) for _ in range(most)] for n in dict.fromkeys(self.steps)]
@@ -93,7 +93,8 @@ class Adam:
         """Go on with some lanes only; `params` are their tensors."""
         self.params = dict(params)
         index = list(lanes)
-        self.lr, self.decay, self.betas = ([held[i] for i in index] for held in (self.lr, self.decay, self.betas))
+        self.lr, self.decay = [self.lr[i] for i in index], [self.decay[i] for i in index]
+        self.betas = [self.betas[i] for i in index]
         self.live, self.steps = [self.live[i] for i in index], [self.steps[i] for i in index]
         self.first = {n: m[index].contiguous() for n, m in self.first.items()}
         self.second = {n: m[index].contiguous() for n, m in self.second.items()}

@@ -11,8 +11,7 @@ import torch
 
 from raytune_rec.config import Job, parse
 from raytune_rec.schema import DataSchema, Field, Lane, Pack, Table, UnitData
-from raytune_rec.training.build import train_with
-from raytune_rec.training.feed import TableFeed
+from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import row_of, settings
 
@@ -93,10 +92,9 @@ def make(world: UnitData) -> Make:
         pack = Pack("p", row, names)
         found = row_of(own, row)
         of_lanes = [settings(own, found, lane) for lane in names]
-        keys = list(dict.fromkeys((own.seed, data.unit, lane.replicate) for lane in names))
-        keys = keys if len(keys) == 1 else [(own.seed, data.unit, lane.replicate) for lane in names]
-        feed = TableFeed(data.train, keys, of_lanes[0].training.batch_size, 256)
-        return train_with(own, pack, found, of_lanes, SCHEMA, data, feed, dtype=dtype)
+        units = {data.unit: data}
+        feed = table_feed(own, pack, units, of_lanes[0].training.batch_size)
+        return train_with(own, pack, found, of_lanes, SCHEMA, units, feed, dtype=dtype)
 
     return build
 

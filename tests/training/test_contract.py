@@ -71,7 +71,7 @@ def test_scores_are_per_row_and_the_same_in_any_company(backbone: str, prompt: s
         "backbone": [own.backbone.options if hasattr(own.backbone, "options") else component("backbones", backbone).Options()]
     }
     options["prompt"] = [component("prompts", prompt).Options()]
-    model = stack(own, [Lane(0)], options, {}, {}, (1, "x"))
+    model = stack(own, [Lane(0)], options, {}, [{}], 1)
     batch = next(iter(TableFeed(table(64, 3), [(1,)], 64, 64).epoch(1)))
     with torch.no_grad():
         whole, _ = model.forward(batch, model.encode(batch), Step(False))
@@ -99,7 +99,7 @@ def test_padding_is_inert(backbone: str, prompt: str) -> None:
     for options in ([small], [small, large]):
         made = meet(component("backbones", backbone), cls, ALIASES["pretrain_prompt"], own, options, SCHEMA)
         lanes = [Lane(i) for i in range(len(options))]
-        model = stack(made, lanes, {"backbone": [own] * len(options), "prompt": options}, {}, {}, (1, "x"))
+        model = stack(made, lanes, {"backbone": [own] * len(options), "prompt": options}, {}, [{}] * len(options), 1)
         for name in model.trained:
             draw = torch.randn(model.shapes[0][name], generator=torch.Generator().manual_seed(3))
             model.trained[name][0].zero_()
@@ -142,13 +142,13 @@ def test_a_strategy_that_names_no_group_is_refused_with_those_that_exist() -> No
 def test_a_lane_that_needs_more_than_was_pre_trained_is_refused_with_both_shapes() -> None:
     b, p = component("backbones", "deepfm"), component("prompts", "plate")
     small = meet(b, p, ALIASES["pretrain_prompt"], b.Options(), [p.Options(meta_prompts=4)], SCHEMA)
-    start = stack(small, [Lane(0)], {"backbone": [b.Options()], "prompt": [p.Options(meta_prompts=4)]}, {}, {}, ()).trained
+    start = stack(small, [Lane(0)], {"backbone": [b.Options()], "prompt": [p.Options(meta_prompts=4)]}, {}, [{}], 0).trained
     weights = {n: t[0] for n, t in start.items()}
     large = meet(b, p, ALIASES["prompt"], b.Options(), [p.Options(meta_prompts=5)], SCHEMA, small.sites)
     with pytest.raises(
         AssemblyError, match=r"prompt\.user\.out\.weight: this row needs shape \(32, 5\), .* pre-trained with \(32, 4\)"
     ):
-        stack(large, [Lane(0)], {"backbone": [b.Options()], "prompt": [p.Options(meta_prompts=5)]}, weights, {}, ())
+        stack(large, [Lane(0)], {"backbone": [b.Options()], "prompt": [p.Options(meta_prompts=5)]}, weights, [{}], 0)
 
 
 @pytest.mark.parametrize("name", sorted(ALIASES))
@@ -161,7 +161,7 @@ def test_what_a_strategy_does_not_train_is_shared_by_all_lanes(name: str) -> Non
         "prompt": [component("prompts", prompt).Options()] * 3,
     }
     own = replace(made, prompts=made.prompts * 3)
-    model = stack(own, [Lane(i) for i in range(3)], options, {}, {}, (1, "x"))
+    model = stack(own, [Lane(i) for i in range(3)], options, {}, [{}] * 3, 1)
     wanted = set(strategy.train)
     groups = {p.group for p in made.backbone.parameters()}
     trained = (groups if "all" in wanted else wanted & groups) | ({"prompt"} if "prompt" in wanted else set())

@@ -22,7 +22,7 @@ def test_every_lane_is_torchs_adam_with_its_own_rates() -> None:
     start = {"w": torch.randn(2, 5, 3, generator=draw), "v": torch.randn(2, 4, generator=draw)}
     groups = {"w": "a", "v": "b"}
     params = {n: t.clone() for n, t in start.items()}
-    ours = Adam(params, groups, [r[0] for r in RATES], [r[1] for r in RATES], {}, [r[2] for r in RATES])
+    ours = Adam(params, groups, [r[0] for r in RATES], [r[1] for r in RATES], [{}, {}], [r[2] for r in RATES])
     grads = [{n: torch.randn(t.shape, generator=draw) for n, t in start.items()} for _ in range(20)]
     for g in grads:
         ours.step(g)
@@ -46,7 +46,7 @@ def test_a_lane_that_leaves_takes_its_moments_along() -> None:
 
     def fresh() -> tuple[dict[str, torch.Tensor], Adam]:
         params = {"w": start.clone()}
-        return params, Adam(params, {"w": "a"}, [r[0] for r in RATES], [r[1] for r in RATES], {}, [r[2] for r in RATES])
+        return params, Adam(params, {"w": "a"}, [r[0] for r in RATES], [r[1] for r in RATES], [{}, {}], [r[2] for r in RATES])
 
     whole, adam = fresh()
     for g in grads:

@@ -1,0 +1,71 @@
+"""The rows of one unit that choose the best epoch, on the device. Shapes: see `schema`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.schema import Table
+from raytune_rec.tensors import Step
+from raytune_rec.training.assemble import Model
+from raytune_rec.training.feed import device_table, take
+from raytune_rec.training.repeats import Repeats
+
+
+class Validation:
+    """Measures lanes of one unit.
+
+    Args:
+        table: the rows.
+        model: lanes of the unit; what is frozen in it is encoded here, once.
+        metrics: names; each is the mean over the rows' domains (a pooled one would follow the largest).
+        chunk: most rows times lanes of a pass.
+        device: where the rows lie.
+    """
+
+    def __init__(self, table: Table, model: Model, metrics: Sequence[str], chunk: int, device: str) -> None:
+        self.metrics, self.chunk = tuple(metrics), chunk
+        columns, label = device_table(table, device)
+        order = columns["user"][0].argsort(stable=True)  # so that a chunk has few users
+        self.columns, self.label = {n: c[:, order] for n, c in columns.items()}, label[:, order]
+        domains = self.columns["domain"][0]
+        self.domains = [torch.nonzero(domains == d).squeeze(1) for d in domains.unique()]
+        self.encoded = encoded(model, self.columns, self.label, chunk) if model.encoding_is_frozen else None
+        self.repeats = Repeats(self.encoded or {})
+
+    def values(self, model: Model) -> dict[str, list[float]]:
+        """Metric -> its value for each lane of the model."""
+        scores = self.scores(model)
+        return {name: self._value(name, scores).expand(model.lanes).tolist() for name in self.metrics}
+
+    def _value(self, name: str, scores: Tensor) -> Tensor:
+        of_domains = [METRICS[name].function(scores[:, rows], self.label[0, rows]) for rows in self.domains]
+        return torch.stack(of_domains).mean(0)
+
+    @torch.no_grad()
+    def scores(self, model: Model) -> Tensor:
+        """(U, N) logits, in chunks."""
+        found = []
+        for index in chunks(self.label, self.chunk // max(1, model.lanes)):  # what a pass writes stays small enough for a cache
+            batch = self.repeats.of(take(self.columns, self.label, index))
+            known = model.encode(batch) if self.encoded is None else {n: e[:, index[0]] for n, e in self.encoded.items()}
+            outputs, _ = model.forward(batch, known, Step(False, model.trained_groups))
+            found.append(outputs["logit"])
+        return torch.cat(found, dim=1)
+
+
+@torch.no_grad()
+def encoded(model: Model, columns: Mapping[str, Tensor], label: Tensor, chunk: int) -> dict[str, Tensor]:
+    """The frozen encoding of a table, name -> (1, N, ...): the same for every lane of a unit."""
+    model = model.part(0, 1)
+    parts = [model.encode(take(columns, label, index)) for index in chunks(label, chunk)]
+    return {name: torch.cat([p[name] for p in parts], dim=1) for name in parts[0]}
+
+
+def chunks(label: Tensor, rows: int) -> Iterator[Tensor]:
+    """(1, n) places of a table, so many at a time."""
+    for index in torch.arange(label.shape[1], device=label.device).split(max(1, rows)):
+        yield index.unsqueeze(0)
