@@ -64,10 +64,11 @@ class FakeTrainer:
         self.job, self.pack, self.pause = job, pack, pause
         self.sums = torch.zeros(len(pack.lanes), dtype=torch.float64)
         self.done = 0
+        self.end = min(pack.until or 10**6, job.training.epochs)
 
     @property
     def finished(self) -> bool:
-        return self.done >= self.job.training.epochs
+        return self.done >= self.end
 
     def epoch(self) -> None:
         time.sleep(self.pause)
@@ -81,16 +82,18 @@ class FakeTrainer:
         lane, curve = self.pack.lanes[i], tuple(value(self.pack, i, e) for e in range(self.done + 1))
         best = max(curve)
         losses = (float(self.sums[i]),)
-        return LaneResult(lane.trial, lane.replicate, "complete", best, curve.index(best), curve, losses, self.done, 0.1, 5)
+        status: Any = "complete" if self.done >= self.job.training.epochs else "paused"
+        return LaneResult(lane.trial, lane.replicate, status, best, curve.index(best), curve, losses, self.done, 0.1, 5)
 
     def best(self, i: int) -> dict[str, torch.Tensor]:
         return {"prompt.x": self.sums[i : i + 1].clone()}
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        return {"sums": self.sums}, {"done": self.done}
+        return {f"{i}.sum": x for i, x in enumerate(self.sums)}, {"lanes": [{"done": self.done}] * len(self.sums)}
 
     def restore(self, tensors: Any, facts: Any) -> None:
-        self.sums, self.done = tensors["sums"].clone(), facts["done"]
+        self.sums = torch.stack([tensors[f"{i}.sum"] for i in range(len(self.sums))])
+        (self.done,) = {lane["done"] for lane in facts["lanes"]}  # lanes that go on together are equally far
 
 
 def build(job: config.Job, pack: Pack, store: Any, backbones: Any, device: str) -> FakeTrainer:
@@ -119,7 +122,7 @@ def open_store(path: Path) -> Path:
 
 
 def train(pack: Pack, job: config.Job) -> list[LaneResult]:
-    """The results of a pack, without any process."""
+    """The results of a pack, without any process, from its lanes' first epoch on."""
     trainer = FakeTrainer(job, pack, 0.0)
     while not trainer.finished:
         trainer.epoch()

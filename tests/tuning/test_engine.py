@@ -116,6 +116,26 @@ def test_checkpoints_change_nothing(tmp_path: Path, cluster: None) -> None:
     assert _facts(tmp_path) == _expected(tmp_path / "alone", job)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_lanes_go_on_after_a_rung_where_they_were(tmp_path: Path, cluster: None, kept: bool) -> None:
+    """The fake sums over its epochs, so that one that is lost or trained twice shows. Without the states it starts anew."""
+
+    def loses(job: config.Job, pack: Pack, store: Any, backbones: Any, device: str) -> fake.FakeTrainer:
+        for name, _ in pack.after if not kept else ():
+            (tmp_path / "checkpoints" / name / "state.json").unlink(missing_ok=True)
+        trainer = fake.build(job, pack, store, backbones, device)
+        epoch = trainer.epoch
+        trainer.epoch = lambda: (fake.note(store, "epoch"), epoch())[1]  # type: ignore[method-assign,func-returns-value]
+        return trainer
+
+    job = fake.job(stop={"rule": "halving", "factor": 2}, trials=8, round=8)
+    _search(tmp_path, job, loses, units=("music", "book"))
+    expected = _expected(tmp_path / "alone", job, ("music", "book"))
+    assert _facts(tmp_path) == expected
+    assert {state for _, _, state, *_ in expected} == {"complete", "pruned"}
+    assert not list((tmp_path / "checkpoints").glob("*"))
+
+
 def test_weights_are_kept_where_they_are_wanted(tmp_path: Path, cluster: None) -> None:
     job = fake.job()
     options = [{"training.lr.default": 0.01, "backbone.dropout": 0.1 * r} for r in range(3)]
