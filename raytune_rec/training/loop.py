@@ -20,7 +20,7 @@ from raytune_rec.config import TrainingOptions
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.objectives.base import Objective
 from raytune_rec.schema import Batch, Lane, LaneResult, Table
-from raytune_rec.tensors import Noise, Step, crop, mix
+from raytune_rec.tensors import Noise, Step, crop, keep_memory, mix
 from raytune_rec.training.assemble import Model
 from raytune_rec.training.feed import Key, device_table, take
 from raytune_rec.training.lanes import LaneRecord
@@ -76,6 +76,7 @@ class Trainer:
     ) -> None:
         self.model, self.feed, self.objective, self.device, self.reduce = model, feed, objective, device, reduce
         self.options, self.autocast = training[0], autocast and device.startswith("cuda")
+        keep_memory()
         self._place(device, dtype)
         metric = METRICS[self.options.metric]
         self.metric = metric.function
