@@ -35,7 +35,7 @@ def lookup(table: Tensor, ids: Tensor) -> Tensor:
     """
     lanes, size = table.shape[:2]
     if lanes == 1:
-        rows = table[0].index_select(0, ids.reshape(-1))
+        rows = table.squeeze(0).index_select(0, ids.reshape(-1))  # the gradient of `table[0]` is one more table of zeros
         return rows.view(*ids.shape, *table.shape[2:])
     if ids.shape[0] == 1 and table.dim() == 2:  # numbers: half the time of a selection along axis 1
         return table.gather(1, ids.reshape(1, -1).expand(lanes, -1)).view(lanes, *ids.shape[1:])
@@ -61,9 +61,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight)
     flat, shape = x.reshape(-1, x.shape[-1]), (*x.shape[:-1], weight.shape[-1])
     if bias is None or bias.shape[0] > 1:
-        y = (flat @ weight[0]).view(shape)
+        y = (flat @ weight.squeeze(0)).view(shape)
         return y if bias is None else y + bias.unsqueeze(1)
-    return torch.addmm(bias[0], flat, weight[0]).view(shape)
+    return torch.addmm(bias.squeeze(0), flat, weight.squeeze(0)).view(shape)
 
 
 def once(compute: Callable[[Tensor], Tensor], name: str, reading: Tensor, batch: Batch) -> Tensor:
@@ -199,8 +199,8 @@ def dropout(x: Tensor, rate: Tensor, step: Step, site: str) -> Tensor:
     if not bool((rate > 0).any()):
         return x
     noise = step.noise.uniform(site, x.shape[-1]).to(x.dtype)
-    shape = torch.broadcast_shapes(noise.shape, rate.shape)
-    keep = torch.ge(noise, rate, out=x.new_empty(shape))  # 1 or 0 at once: a product with booleans takes five times as long
+    shape = (max(len(noise), len(rate)), *noise.shape[1:])
+    keep = torch.ge(noise, rate, out=noise.new_empty(shape))  # 1 or 0 at once: a product with booleans takes five times as long
     return x * keep.mul_(1 / (1 - rate))
 
 
