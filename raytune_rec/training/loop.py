@@ -168,7 +168,7 @@ class Trainer:
         step = Step(True, self.model.trained_groups, noise)
         with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.autocast):
             encoded = self._encoded(batch)
-            batch = self.train_repeats.of(batch)
+            batch = self.train_repeats.of(batch) if len(self.active) > 2 else batch  # for so few, finding them costs more
             outputs, further = self.model.forward(batch, encoded, step)
             loss = self.objective(outputs, batch) * batch.weight
             for value in further.values():
