@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -33,7 +35,7 @@ def lookup(table: Tensor, ids: Tensor) -> Tensor:
     """
     lanes, size = table.shape[:2]
     if lanes == 1:
-        rows = table[0].index_select(0, ids.reshape(-1))
+        rows = table.squeeze(0).index_select(0, ids.reshape(-1))  # the gradient of `table[0]` is one more table of zeros
         return rows.view(*ids.shape, *table.shape[2:])
     if ids.shape[0] == 1 and table.dim() == 2:  # numbers: half the time of a selection along axis 1
         return table.gather(1, ids.reshape(1, -1).expand(lanes, -1)).view(lanes, *ids.shape[1:])
@@ -59,9 +61,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias.unsqueeze(1), x, weight)
     flat, shape = x.reshape(-1, x.shape[-1]), (*x.shape[:-1], weight.shape[-1])
     if bias is None or bias.shape[0] > 1:
-        y = (flat @ weight[0]).view(shape)
+        y = (flat @ weight.squeeze(0)).view(shape)
         return y if bias is None else y + bias.unsqueeze(1)
-    return torch.addmm(bias[0], flat, weight[0]).view(shape)
+    return torch.addmm(bias.squeeze(0), flat, weight.squeeze(0)).view(shape)
 
 
 def once(compute: Callable[[Tensor], Tensor], name: str, reading: Tensor, batch: Batch) -> Tensor:
@@ -77,6 +79,36 @@ def once(compute: Callable[[Tensor], Tensor], name: str, reading: Tensor, batch:
     """
     known = batch.distinct(name) if batch.distinct else None
     return compute(reading) if known is None else compute(known[0]).index_select(1, known[1])
+
+
+class _Moments(torch.autograd.Function):
+    """Autograd's own way writes the stacked vectors several times; this one writes each gradient once."""
+
+    @staticmethod
+    def forward(ctx: Any, *vectors: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(*vectors)
+        total, squares = vectors[0], vectors[0].square()
+        for v in vectors[1:]:
+            total, squares = total + v, torch.addcmul(squares, v, v)
+        return total if len(vectors) > 1 else total.clone(), squares.sum(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        of_total, of_square = grads[0], 2 * grads[1].unsqueeze(-1)
+        return tuple(torch.addcmul(of_total, v, of_square).sum_to_size(v.shape) for v in ctx.saved_tensors)
+
+
+def moments(vectors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Sum of some vectors, and sum of their squares over vectors and width: what a factorisation machine needs.
+
+    Args:
+        vectors: each (U, B, D).
+
+    Returns:
+        (U, B, D) and (U, B).
+    """
+    total, squares = _Moments.apply(*vectors)
+    return total, squares
 
 
 def lane(value: Tensor, dims: int) -> Tensor:
@@ -108,6 +140,12 @@ def _scramble(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
+@lru_cache(maxsize=64)
+def _columns(features: int, device: torch.device) -> Tensor:
+    """(features,) the hash of each column."""
+    return _scramble(torch.arange(1, features + 1, device=device) * 0x85EBCA77 & _MASK)
+
+
 @dataclass(frozen=True)
 class Noise:
     """Uniform noise that is a function of (key, site, row, feature) alone: the same for every lane, width, pack and device.
@@ -125,8 +163,7 @@ class Noise:
         device = self.rows.device
         salt = torch.tensor([mix(k, site) & _MASK for k in self.keys], dtype=torch.int64, device=device).view(-1, 1)
         row = _scramble((self.rows * 0x9E3779B1 + salt) & _MASK).unsqueeze(-1)
-        column = _scramble(torch.arange(1, features + 1, device=device) * 0x85EBCA77 & _MASK)
-        return (_scramble(row ^ column) >> 8).to(torch.float32) * 2.0**-24
+        return (_scramble(row ^ _columns(features, device)) >> 8).to(torch.float32) * 2.0**-24
 
     def scalar(self, site: str) -> Tensor:
         """(U,) float64 in [0, 1): one number per step."""
@@ -161,8 +198,17 @@ def dropout(x: Tensor, rate: Tensor, step: Step, site: str) -> Tensor:
     rate = lane(rate.to(x.dtype), 3)
     if not bool((rate > 0).any()):
         return x
-    keep = step.noise.uniform(site, x.shape[-1]).to(x.dtype) >= rate
-    return x * torch.where(keep, 1 / (1 - rate), 0)
+    noise = step.noise.uniform(site, x.shape[-1]).to(x.dtype)
+    shape = (max(len(noise), len(rate)), *noise.shape[1:])
+    keep = torch.ge(noise, rate, out=noise.new_empty(shape))  # 1 or 0 at once: a product with booleans takes five times as long
+    return x * keep.mul_(1 / (1 - rate))
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed memory for the next tensor: it returns a block of this size or less to the system until it has
+    once freed a block of its largest kind, and every step would pay for its pages anew. Without effect elsewhere.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
 
 
 def pad(tensors: Sequence[Tensor]) -> Tensor:

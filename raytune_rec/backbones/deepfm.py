@@ -14,7 +14,7 @@ from raytune_rec.backbones._fields import FieldLayer, Treatment
 from raytune_rec.backbones.base import Outputs
 from raytune_rec.components import numeric, structural
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
-from raytune_rec.tensors import Params, Step, dropout, linear, ones, xavier, zeros
+from raytune_rec.tensors import Params, Step, dropout, linear, moments, ones, xavier, zeros
 
 _MOMENTUM = 0.1
 
@@ -89,11 +89,11 @@ class DeepFM:
         """`sum` (U, B, D) and `square` (U, B) of the FM, `first` (U, B, H) of the deep part, `user_features` (U, B, Fu*D)."""
         vectors = {f.name: self.layer.vector(params, f, batch) for f in self.layer.embedded}
         flat = torch.cat([*vectors.values(), *self.layer.numbers_as_they_are(batch)], dim=-1)
-        fields = torch.stack(list(vectors.values()), dim=2)  # (U, B, F, D)
+        total, square = moments(list(vectors.values()))
         profile = [vectors[f.name] for f in self.profile]
         return {
-            "sum": fields.sum(2),
-            "square": fields.square().sum((2, 3)),
+            "sum": total,
+            "square": square,
             "first": linear(flat, params["deep.0.fields"]),
             "user_features": torch.cat(profile, dim=-1),
         }
@@ -110,8 +110,8 @@ class DeepFM:
         total, square, hidden = encoded["sum"], encoded["square"], encoded["first"]
         if self.prompts:
             prompt = sites[Site.FIELDS]  # (U, B, n, D)
-            total = total + prompt.sum(2)
-            square = square + prompt.square().sum((2, 3))
+            of_prompt = moments(prompt.unbind(2))
+            total, square = total + of_prompt[0], square + of_prompt[1]
         pairs = (total.square().sum(-1) - square) / 2
         for i in range(len(self.options.hidden)):
             # the norm's shift stands in for the bias, whose gradient before a norm is zero

@@ -51,7 +51,8 @@ class Prompt(Protocol):
     def write(
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step
     ) -> Mapping[Site, Tensor]:
-        """What stands at each site for these rows.
+        """What stands at each site for these rows. `tensors.once` computes what a reading alone decides once for rows that read
+        the same.
 
         Args:
             params: own parameters by name, (U, *padded shape).

@@ -21,7 +21,7 @@ from raytune_rec.config import TrainingOptions
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.objectives.base import Objective
 from raytune_rec.schema import Batch, Lane, LaneResult, UnitData
-from raytune_rec.tensors import Noise, Step, crop, mix
+from raytune_rec.tensors import Noise, Step, crop, keep_memory, mix
 from raytune_rec.training.assemble import Model
 from raytune_rec.training.feed import Key, device_table
 from raytune_rec.training.lanes import LaneRecord
@@ -89,6 +89,7 @@ class Trainer:
         self.model, self.feed, self.objective, self.device, self.reduce = model, feed, objective, device, reduce
         self.options, self.training, self.until = training[0], list(training), until
         self.autocast = autocast and device.startswith("cuda")
+        keep_memory()
         place(model, device, dtype)
         live = [_live(model, units[lane.unit]) for lane in lanes]
         counts = [sum(_count(s, n, own) for n, s in shapes.items()) for shapes, own in zip(model.shapes, live, strict=True)]
@@ -194,7 +195,7 @@ class Trainer:
         step = Step(True, self.model.trained_groups, Noise(tuple(keys), batch.index))
         with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.autocast):
             known = self._encoded(batch)
-            batch = self.repeats.of(batch)
+            batch = self.repeats.of(batch) if len(self.active) > 2 else batch  # for so few, finding them costs more
             outputs, further = self.model.forward(batch, known, step)
             loss = self.objective(outputs, batch) * batch.weight
             for value in further.values():

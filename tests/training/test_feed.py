@@ -21,7 +21,7 @@ def blocks(whole: Table, rows: int) -> list[Table]:
     ]
 
 
-@pytest.mark.parametrize(("rows", "batch"), [(64, 48), (1000, 64), (50, 120), (700, 700)])
+@pytest.mark.parametrize(("rows", "batch"), [(64, 48), (1000, 5), (1000, 64), (50, 120), (700, 700)])
 def test_a_stream_of_blocks_gives_the_batches_of_the_table(rows: int, batch: int) -> None:
     whole = table(700, 1)
     memory, stream = TableFeed(whole, [KEY], batch, rows), StreamFeed(blocks(whole, rows), KEY, batch)

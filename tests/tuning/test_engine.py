@@ -221,7 +221,7 @@ def _driver(run: Path) -> subprocess.Popen[str]:
 
 def _until(run: Path, told: int, driver: subprocess.Popen[str]) -> None:
     """Wait until the journal has so many segments, or the driver has ended."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while driver.poll() is None and len(list((run / "journal").glob("[0-9]*.json"))) < told:
         assert time.monotonic() < deadline, "the driver does nothing"
         time.sleep(0.02)
