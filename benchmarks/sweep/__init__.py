@@ -1,0 +1,1 @@
+"""What training many configurations side by side is worth, in wall clock: see `__main__`."""

@@ -1,0 +1,91 @@
+"""What are packs of lanes worth in wall clock?
+
+    python -m benchmarks.sweep --data /path/to/douban --out runs/sweep
+    python -m benchmarks.sweep --data /path/to/douban --configurations 8 --repeats 1 --tables first      a quick look
+
+First table: one search (Douban music; DeepFM with PLATE's prompt, prompt and linear part tuned beside a frozen backbone; 5 epochs
+each, none stops early) by this product, by plain Ray Tune with a process for each configuration, by Ray Tune with `reuse_actors`,
+by PyTorch loops without Ray, and by the product's packs without Ray. The middle three share a model of their own in plain PyTorch
+(`plain.py`), which is checked against the product. Second table: seconds and memory of a lane by the width of its pack.
+
+The data are prepared and the backbone is pre-trained by the product's own stages, once, in `--out`. Prints the tables and writes
+`sweep.json` with every repeat and the protocol. Let nothing else run on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.sweep import first, widths
+from benchmarks.sweep.case import Case, prepare
+from raytune_rec.artifacts.files import write_json
+from raytune_rec.artifacts.versions import versions
+
+
+def main() -> None:
+    options = _arguments()
+    out, console = options.out.absolute(), Console(width=140, highlight=False)
+    scratch = out / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    data = str(options.data.expanduser().absolute())
+    case = Case(data, str(out / "run"), str(scratch), options.configurations, options.epochs, options.cores)
+    prepare(case)
+    facts: dict[str, Any] = {"case": _facts(case), "machine": _machine(), "versions": versions()}
+    most = 0.0
+    if "first" in options.tables:
+        plain = min(options.plain_configurations or options.configurations, options.configurations)
+        found = first.measured(case, options.repeats, plain, console.print)
+        check = None if options.no_check else first.checked(case)
+        facts["first"] = {"protocol": first.PROTOCOL, "yardsticks": found, "check": check}
+        most = check["most"] if check else 0.0
+        console.print(first.table(found, check, case))
+        write_json(out / "sweep.json", facts)  # the second table takes a while
+    if "lanes" in options.tables:
+        of_widths = widths.measured(case, sorted(options.widths), options.repeats, console.print)
+        facts["lanes"] = {"protocol": widths.PROTOCOL, "widths": of_widths}
+        console.print(widths.table(of_widths))
+    write_json(out / "sweep.json", facts)
+    shutil.rmtree(scratch, ignore_errors=True)
+    console.print(f"every repeat: {out / 'sweep.json'}")
+    sys.exit(most > first.TOLERANCE)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with douban_music, douban_book and douban_movie_part")
+    parser.add_argument("--out", type=Path, default=Path("runs/sweep"))
+    parser.add_argument("--tables", nargs="+", choices=["first", "lanes"], default=["first", "lanes"])
+    parser.add_argument("--configurations", type=int, default=64)
+    parser.add_argument("--plain-configurations", type=int, help="of plain Ray Tune, the slowest; default: all")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--cores", type=int, default=2, help="packs or configurations at a time, one thread each")
+    parser.add_argument("--widths", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128, 256])
+    parser.add_argument("--no-check", action="store_true", help="do not compare plain PyTorch with the product")
+    return parser.parse_args()
+
+
+def _facts(case: Case) -> dict[str, Any]:
+    """The case without paths."""
+    return {name: getattr(case, name) for name in ("configurations", "epochs", "cores", "pack")}
+
+
+def _machine() -> dict[str, Any]:
+    return {"cpus": os.cpu_count(), "processor": _processor(), "system": platform.system(), "load": os.getloadavg()}
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+if __name__ == "__main__":
+    main()

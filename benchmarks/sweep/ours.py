@@ -1,0 +1,34 @@
+"""The product's own search: packs through Ray Tune, configurations from a study, results in its journal."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import ray
+
+from benchmarks.sweep.case import Case, job_of, planner_of
+from benchmarks.sweep.measured import Measured
+from raytune_rec.tuning import engine, experiment, trainable
+from raytune_rec.tuning.cluster import connect
+from raytune_rec.tuning.studies import trials
+
+_LOADED = (experiment, trainable)  # the engine loads them late; what a driver imports is in no yardstick's clock
+
+
+def run(case: Case) -> Measured:
+    folder = Path(case.scratch) / "run"
+    begin = time.perf_counter()
+    connect(1)
+    start = time.perf_counter() - begin
+    begin = time.perf_counter()
+    search(case, folder)
+    seconds = time.perf_counter() - begin
+    ray.shutdown()
+    return Measured(seconds, start, {t["number"]: t["value"] for t in trials(folder / "journal")})
+
+
+def search(case: Case, folder: Path) -> None:
+    """What the stage `tune` does, on one domain."""
+    planner = planner_of(case, folder / "journal")
+    engine.run(job_of(case), planner, folder, case.store, case.backbones(), title="tune", say=lambda line: None)
