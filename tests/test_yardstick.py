@@ -39,10 +39,10 @@ def world() -> UnitData:
 def product(data: UnitData) -> Trainer:
     """Two lanes in one pack, with start values at which every part of the prompt matters."""
     own = job(backbone={"name": "deepfm", "options": {"width": 4, "hidden": [8, 6], "dropout": 0.0}})
-    row, lanes = row_of(own, "prompt_linear"), tuple(Lane(0, 0, options) for options in LANES)
+    row, lanes = row_of(own, "prompt_linear"), tuple(Lane(0, 0, options, "music") for options in LANES)
     feed = TableFeed(data.train, [(own.seed, "music", 0)], 64, 65536)
     of_lanes = [settings(own, row, lane) for lane in lanes]
-    trainer = train_with(own, Pack("p", row.name, "music", lanes), row, of_lanes, SCHEMA, data, feed)
+    trainer = train_with(own, Pack("p", row.name, lanes), row, of_lanes, SCHEMA, {"music": data}, feed)
     draw = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for tensor in trainer.model.trained.values():
@@ -67,18 +67,19 @@ def yardstick(trainer: Trainer, data: UnitData, lane: int) -> Training:
 
 @torch.no_grad()
 def scores(training: Training) -> torch.Tensor:
-    return training.model.eval()(training.data.valid)
+    """In the order of the product's validation: by user."""
+    return training.model.eval()(training.data.valid)[world().valid.columns["user"].argsort(kind="stable")]
 
 
 def test_the_same_weights_give_the_same_scores_before_and_after_an_epoch() -> None:
     data = world()
     trainer = product(data)
     plain = [yardstick(trainer, data, lane) for lane in range(len(LANES))]
-    ours = trainer.scores(trainer.valid_columns, trainer.valid_label, trainer.valid_encoded)
+    ours = trainer.validation["music"].scores(trainer.model)
     for lane, training in enumerate(plain):
         torch.testing.assert_close(scores(training), ours[lane], atol=1e-5, rtol=0)
     trainer.epoch()
-    after = trainer.scores(trainer.valid_columns, trainer.valid_label, trainer.valid_encoded)
+    after = trainer.validation["music"].scores(trainer.model)
     assert (after - ours).abs().max() > 0.1
     for lane, training in enumerate(plain):
         training.epoch()

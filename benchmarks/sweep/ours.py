@@ -11,7 +11,7 @@ from benchmarks.sweep.case import Case, job_of, planner_of
 from benchmarks.sweep.measured import Measured
 from raytune_rec.tuning import engine, experiment, trainable
 from raytune_rec.tuning.cluster import connect
-from raytune_rec.tuning.studies import trials
+from raytune_rec.tuning.records import trials
 
 _LOADED = (experiment, trainable)  # the engine loads them late; what a driver imports is in no yardstick's clock
 
