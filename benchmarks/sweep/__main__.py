@@ -6,7 +6,8 @@
 First table: one search (Douban music; DeepFM with PLATE's prompt, prompt and linear part tuned beside a frozen backbone; 5 epochs
 each, none stops early) by this product, by plain Ray Tune with a process for each configuration, by Ray Tune with `reuse_actors`,
 by PyTorch loops without Ray, and by the product's packs without Ray. The middle three share a model of their own in plain PyTorch
-(`plain.py`), which is checked against the product. Second table: seconds and memory of a lane by the width of its pack.
+(`plain.py`), which is checked against the product. Further tables: seconds and memory of a lane by the width of its pack; Hyperband
+and other early stopping against full training; TPE in rounds against random search; what the driver spends on a trial.
 
 The data are prepared and the backbone is pre-trained by the product's own stages, once, in `--out`. Prints the tables and writes
 `sweep.json` with every repeat and the protocol. Let nothing else run on the machine.
@@ -24,10 +25,12 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.sweep import first, widths
+from benchmarks.sweep import driver, first, samplers, stopping, widths
 from benchmarks.sweep.case import Case, prepare
 from raytune_rec.artifacts.files import write_json
 from raytune_rec.artifacts.versions import versions
+
+TABLES = ("first", "lanes", "stopping", "samplers", "driver")
 
 
 def main() -> None:
@@ -52,6 +55,22 @@ def main() -> None:
         of_widths = widths.measured(case, sorted(options.widths), options.repeats, console.print)
         facts["lanes"] = {"protocol": widths.PROTOCOL, "widths": of_widths}
         console.print(widths.table(of_widths))
+        write_json(out / "sweep.json", facts)
+    if "stopping" in options.tables:
+        of_seeds = stopping.measured(case, options.seeds, console.print)
+        facts["stopping"] = {"protocol": stopping.PROTOCOL, "seeds": of_seeds}
+        console.print(stopping.table(of_seeds))
+    if "samplers" in options.tables:
+        of_ways = samplers.measured(case, options.seeds, console.print)
+        facts["samplers"] = {"protocol": samplers.PROTOCOL, "best": of_ways}
+        console.print(samplers.table(of_ways))
+        of_windows = samplers.window((250, 1000, 10**9), options.seeds[:3], options.window_trials, scratch)
+        facts["window"] = of_windows
+        console.print(samplers.window_table(of_windows, options.window_trials))
+    if "driver" in options.tables:
+        of_sizes = driver.measured(options.trials, options.domains, scratch)
+        facts["driver"] = {"protocol": driver.PROTOCOL, "sizes": of_sizes}
+        console.print(driver.table(of_sizes))
     write_json(out / "sweep.json", facts)
     shutil.rmtree(scratch, ignore_errors=True)
     console.print(f"every repeat: {out / 'sweep.json'}")
@@ -62,13 +81,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with douban_music, douban_book and douban_movie_part")
     parser.add_argument("--out", type=Path, default=Path("runs/sweep"))
-    parser.add_argument("--tables", nargs="+", choices=["first", "lanes"], default=["first", "lanes"])
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
     parser.add_argument("--configurations", type=int, default=64)
     parser.add_argument("--plain-configurations", type=int, help="of plain Ray Tune, the slowest; default: all")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cores", type=int, default=2, help="packs or configurations at a time, one thread each")
     parser.add_argument("--widths", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128, 256])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="of stopping and samplers")
+    parser.add_argument("--trials", type=int, nargs="+", default=[10, 100, 1000, 10000], help="of the driver's table")
+    parser.add_argument("--domains", type=int, nargs="+", default=[1, 10, 100], help="of the driver's table")
+    parser.add_argument("--window-trials", type=int, default=2000)
     parser.add_argument("--no-check", action="store_true", help="do not compare plain PyTorch with the product")
     return parser.parse_args()
 

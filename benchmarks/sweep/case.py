@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ class Case:
         cores: packs or configurations trained at a time, one thread each.
         pack: most lanes of a pack.
         dropout: stands over that of every configuration; None leaves it searched.
+        seed: of the search (the backbone's stays).
+        tune: further options of the search, over those of this file.
         our_order: the yardsticks take the batch order of the product, so that only the noise of dropout is left between them.
     """
 
@@ -43,6 +45,8 @@ class Case:
     pack: int = 32
     dropout: float | None = None
     our_order: bool = False
+    seed: int = 1
+    tune: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def store(self) -> Path:
@@ -72,6 +76,7 @@ def job_of(case: Case) -> Job:
         "sampler": "random",
         "concurrent": case.cores,
         "threads": 1,
+        **case.tune,
     }
     return parse(
         {
@@ -86,6 +91,11 @@ def job_of(case: Case) -> Job:
             "tune": tune,
         }
     )
+
+
+def searched(case: Case) -> Job:
+    """The job of the search, with a seed of its own."""
+    return job_of(case).model_copy(update={"seed": case.seed})
 
 
 def prepare(case: Case) -> None:
@@ -104,7 +114,7 @@ def planner_of(case: Case, journal: Path) -> SearchPlanner:
     from raytune_rec.tuning.planner import SearchPlanner
     from raytune_rec.tuning.studies import Studies
 
-    job = job_of(case)
+    job = searched(case)
     found = searches(job, Store.open(case.store).schema, case.backbones())
     return SearchPlanner.of(Studies(journal, job), [s for s in found if s.unit == UNIT])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ray
 
-from benchmarks.sweep.case import Case, job_of, planner_of
+from benchmarks.sweep.case import Case, planner_of, searched
 from benchmarks.sweep.measured import Measured
 from raytune_rec.tuning import engine, experiment, trainable
 from raytune_rec.tuning.cluster import connect
@@ -31,4 +31,4 @@ def run(case: Case) -> Measured:
 def search(case: Case, folder: Path) -> None:
     """What the stage `tune` does, on one domain."""
     planner = planner_of(case, folder / "journal")
-    engine.run(job_of(case), planner, folder, case.store, case.backbones(), title="tune", say=lambda line: None)
+    engine.run(searched(case), planner, folder, case.store, case.backbones(), title="tune", say=lambda line: None)

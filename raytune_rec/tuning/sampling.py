@@ -7,14 +7,15 @@ units finish, nor on where a run was interrupted.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from raytune_rec.schema import Scalar
@@ -31,7 +32,22 @@ OUTSIDE = "outside"
 """User attribute of a trial with values outside their ranges: no model of the space can learn from it."""
 
 
-def sampler(name: str, seed: int, study: str, number: int, conditional: bool, round: int) -> BaseSampler:
+class KnownSpaceTPE(TPESampler):
+    """TPE that is told the space. Otherwise it looks at every question for what all trials have in common: a third of its time.
+
+    Args:
+        space: option -> distribution; searched in every trial.
+    """
+
+    def __init__(self, space: Mapping[str, BaseDistribution], seed: int) -> None:
+        super().__init__(seed=seed)
+        self._known = {name: d for name, d in sorted(space.items()) if not d.single()}
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return dict(self._known) if len(study.directions) == 1 else {}  # several: each option by itself, as TPE does
+
+
+def sampler(name: str, seed: int, study: str, number: int, space: Space, round: int) -> BaseSampler:
     """The sampler of one trial.
 
     Args:
@@ -39,14 +55,14 @@ def sampler(name: str, seed: int, study: str, number: int, conditional: bool, ro
         seed: of the job.
         study: its name.
         number: of the trial.
-        conditional: some options are searched only beside others.
+        space: what is searched.
         round: trials asked before any is told: a generation of `nsga2`.
     """
     own = mix(seed, study, number) % 2**32
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if name == "tpe":
-            return TPESampler(seed=own, group=conditional)
+            return TPESampler(seed=own, group=True) if space.conditional else KnownSpaceTPE(space.distributions(), own)
         if name == "gp":
             return GPSampler(seed=own, warn_independent_sampling=False)
         if name == "qmc":  # one sequence for the whole study; the journal knows how far it is

@@ -178,7 +178,7 @@ class Study:
             self._study.enqueue_trial(dict(point.values), user_attrs={OUTSIDE: True} if point.outside else None)
         elif tune.sampler == "grid" and space.dimensions:
             self._study.enqueue_trial(self._grid_points()[number - len(space.first)])
-        self._study.sampler = sampler(tune.sampler, self._job.seed, self.name, number, space.conditional, tune.round)
+        self._study.sampler = sampler(tune.sampler, self._job.seed, self.name, number, space, tune.round)
         with warnings.catch_warnings(), self._storage.window(tune.sampler):
             warnings.simplefilter("ignore", UserWarning)  # a first point outside its range is meant
             trial = self._study.ask()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from raytune_rec import config
@@ -231,6 +232,14 @@ def test_a_sampler_sees_the_best_and_the_latest_of_many_trials(tmp_path: Path, m
         assert [t.number for t in storage.get_all_trials(study)] == [0, 2, 4, 9, 10, 11]
     with storage.window("nsga2"):
         assert len(storage.get_all_trials(study)) == 12
+
+
+def test_tpe_that_is_told_the_space_proposes_what_optunas_own_proposes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = fake.job(trials=24, round=6, pack=6)
+    _work(_planner(tmp_path / "ours", job), job, _first)
+    monkeypatch.setattr(sampling, "KnownSpaceTPE", lambda space, seed: optuna.samplers.TPESampler(seed=seed))
+    _work(_planner(tmp_path / "theirs", job), job, _first)
+    assert _facts(tmp_path / "ours") == _facts(tmp_path / "theirs")
 
 
 def test_conditional_options_are_searched_by_every_sampler(tmp_path: Path) -> None:
