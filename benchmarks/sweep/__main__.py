@@ -6,8 +6,8 @@
 First table: one search (Douban music; DeepFM with PLATE's prompt, prompt and linear part tuned beside a frozen backbone; 5 epochs
 each, none stops early) by this product, by plain Ray Tune with a process for each configuration, by Ray Tune with `reuse_actors`,
 by PyTorch loops without Ray, and by the product's packs without Ray. The middle three share a model of their own in plain PyTorch
-(`plain.py`), which is checked against the product. Further tables: seconds and memory of a lane by the width of its pack; Hyperband
-and other early stopping against full training; TPE in rounds against random search; what the driver spends on a trial.
+(`plain.py`), which is checked against the product. Further tables: seconds and memory of a lane by the width of its pack; early
+stopping against full training; TPE in rounds against random search; what the driver spends on a trial.
 
 The data are prepared and the backbone is pre-trained by the product's own stages, once, in `--out`. Prints the tables and writes
 `sweep.json` with every repeat and the protocol. Let nothing else run on the machine.
