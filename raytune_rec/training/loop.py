@@ -184,13 +184,18 @@ class Trainer:
         return {n: e[0].index_select(0, rows).view(*batch.index.shape, *e.shape[2:]) for n, e in self.train_encoded.items()}
 
     @torch.no_grad()
-    def scores(self, columns: Mapping[str, Tensor], label: Tensor, encoded: Mapping[str, Tensor] | None = None) -> Tensor:
-        """(U, N) logits of a table on the device, in chunks."""
+    def scores(
+        self,
+        columns: Mapping[str, Tensor],
+        label: Tensor,
+        encoded: Mapping[str, Tensor] | None = None,
+        repeats: Repeats | None = None,
+    ) -> Tensor:
+        """(U, N) logits of a table on the device, in chunks; `encoded` and `repeats` are of this table."""
         found = []
         for index in self._chunks(label, len(self.active)):
             batch = take(columns, label, index)
-            if encoded is not None and encoded is self.valid_encoded:
-                batch = self.valid_repeats.of(batch)
+            batch = repeats.of(batch) if repeats else batch
             known = self.model.encode(batch) if encoded is None else {n: e[:, index[0]] for n, e in encoded.items()}
             outputs, _ = self.model.forward(batch, known, Step(False, self.model.trained_groups))
             found.append(outputs["logit"])
@@ -209,7 +214,7 @@ class Trainer:
 
     def _observe(self) -> None:
         """Validate the active lanes; keep the weights of those that are at their best."""
-        scores = self.scores(self.valid_columns, self.valid_label, self.valid_encoded)
+        scores = self.scores(self.valid_columns, self.valid_label, self.valid_encoded, self.valid_repeats)
         of_domains = [self.metric(scores[:, rows], self.valid_label[0, rows]) for rows in self.valid_domains]
         values = torch.stack(of_domains).mean(0).expand(len(self.active)).tolist()
         for place, (lane, value) in enumerate(zip(self.active, values, strict=True)):
