@@ -61,7 +61,9 @@ class Adam:
         self.steps += 1
         for counter in self.counters:
             counter.fill_(self.steps)
-        unbound = {name: (g[:, : self.live[name]] if name in self.live else g).unbind(0) for name, g in grads.items()}
+        # the kernel reads numbers as they lie, so that a permuted gradient would reach the wrong places
+        dense = {name: g.contiguous() for name, g in grads.items()}
+        unbound = {name: (g[:, : self.live[name]] if name in self.live else g).unbind(0) for name, g in dense.items()}
         of_groups = {group: list(zip(*(unbound[n] for n in names), strict=True)) for group, names in self.members.items()}
         for t, of_lane in enumerate(self.slices):
             beta1, beta2 = self.betas[t]
