@@ -32,7 +32,7 @@ from raytune_rec.tuning.packing import pack_name
 from raytune_rec.tuning.planner import FixedPlanner
 from raytune_rec.tuning.records import Winner, winners
 
-FORMAT = 1
+FORMAT = 2
 
 
 def inputs(context: Context) -> dict[str, Any]:

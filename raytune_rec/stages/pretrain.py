@@ -20,7 +20,7 @@ from raytune_rec.tuning.records import Winner, winners
 from raytune_rec.tuning.studies import Studies
 from raytune_rec.tuning.width import measurer
 
-FORMAT = 1
+FORMAT = 2
 
 
 def inputs(context: Context) -> dict[str, Any]:

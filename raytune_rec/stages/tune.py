@@ -16,7 +16,7 @@ from raytune_rec.tuning.records import trials, winners
 from raytune_rec.tuning.studies import Studies
 from raytune_rec.tuning.width import measurer
 
-FORMAT = 1
+FORMAT = 2
 FREE = ("tune.trials",)
 SCHEDULING = {"concurrent", "cpus", "gpus", "max_failures", "memory_mib", "reuse_actors"}
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from raytune_rec.schema import Batch
+from raytune_rec.tensors import generator
 
 
 class Repeats:
@@ -30,9 +31,25 @@ class Repeats:
 
     def _distinct(self, name: str, index: Tensor) -> tuple[Tensor, Tensor] | None:
         if name not in self.known:
-            self.known[name] = torch.unique(self.encoded[name][0], dim=0, return_inverse=True)
+            self.known[name] = _distinct_rows(self.encoded[name][0])
         values, of_row = self.known[name]
         if 2 * len(values) > len(of_row):  # hardly a row repeats
             return None
         used, place = torch.unique(of_row[index], return_inverse=True)
         return values[used].unsqueeze(0), place
+
+
+def _distinct_rows(reading: Tensor) -> tuple[Tensor, Tensor]:
+    """Distinct rows of (N, width), and which of them each row is (N,).
+
+    Rows are told apart by a random sum of theirs, which is far quicker than to sort them; should two that differ have the same
+    sum, they are sorted after all.
+    """
+    weight = torch.rand(reading.shape[-1], generator=generator("distinct"), dtype=torch.float64).to(reading.device)
+    _, of_row = torch.unique((reading.double() * weight).sum(-1), return_inverse=True)
+    places = torch.arange(len(reading), device=reading.device)
+    values = reading[torch.zeros_like(places)[: int(of_row.max()) + 1].scatter_(0, of_row, places)]
+    if torch.equal(values[of_row], reading):
+        return values, of_row
+    values, of_row = torch.unique(reading, dim=0, return_inverse=True)
+    return values, of_row

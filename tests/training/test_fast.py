@@ -15,7 +15,7 @@ from raytune_rec.tensors import Noise, Step, dropout, linear, lookup, moments
 from raytune_rec.training.build import train_with
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer
-from raytune_rec.training.repeats import Repeats
+from raytune_rec.training.repeats import Repeats, _distinct_rows
 from raytune_rec.training.settings import settings
 from tests.training.conftest import SCHEMA, job, table
 
@@ -87,6 +87,13 @@ def test_readings_without_repeats_are_left_alone() -> None:
     assert told.distinct is not None and told.distinct("user_features") is None
 
 
+
+
+def test_rows_that_differ_are_never_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.randint(0, 3, (200, 2), generator=torch.Generator().manual_seed(0)).float()
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.ones(2, dtype=torch.float64))  # sums that many rows share
+    values, of_row = _distinct_rows(rows)
+    assert len(values) == 9 and torch.equal(values[of_row], rows)
 
 
 def draw(*shape: int) -> Tensor:

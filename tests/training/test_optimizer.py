@@ -39,6 +39,20 @@ def test_every_lane_is_torchs_adam_with_its_own_rates() -> None:
             torch.testing.assert_close(params[n][t], own[n].detach(), atol=1e-6, rtol=1e-5)
 
 
+def test_a_gradient_counts_as_it_reads_however_it_lies_in_memory() -> None:
+    draw = torch.Generator().manual_seed(0)
+    start, gradient = torch.randn(2, 4, 3, generator=draw), torch.randn(2, 4, 3, generator=draw)
+    permuted = gradient.permute(1, 0, 2).contiguous().permute(1, 0, 2)
+    assert not permuted.is_contiguous() and torch.equal(permuted, gradient)
+    found = []
+    for g in (gradient, permuted):
+        params = {"w": start.clone()}
+        adam = Adam(params, {"w": "a"}, [r[0] for r in RATES], [r[1] for r in RATES], [{}, {}], [r[2] for r in RATES])
+        adam.step({"w": g})
+        found.append(params["w"])
+    assert torch.equal(*found)
+
+
 def test_a_lane_that_leaves_takes_its_moments_along() -> None:
     draw = torch.Generator().manual_seed(0)
     start = torch.randn(2, 6, generator=draw)
