@@ -41,17 +41,22 @@ class Measured:
 
 
 def measure(name: str, case: Case) -> dict[str, Any]:
-    """What a module's `run` gives, in a fresh process with one thread for each worker. The scratch folder goes afterwards."""
+    """What a module's `run` gives, in a fresh process with one thread for each worker. The scratch folder goes afterwards.
+
+    Returns:
+        With `load_before`, the machine's load average of the last minute: far above the cores, others were at work.
+    """
     scratch = Path(case.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "benchmarks.sweep.child", name, case.to_text()]
     environment = {"RAY_AUTH_MODE": "disabled", **os.environ, "OMP_NUM_THREADS": "1"}
+    load = os.getloadavg()[0]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     found: dict[str, Any] = json.loads((scratch / "measured.json").read_text())
     shutil.rmtree(scratch, ignore_errors=True)
-    return found
+    return found | {"load_before": load}
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
