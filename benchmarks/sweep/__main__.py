@@ -35,7 +35,7 @@ TABLES = ("first", "lanes", "stopping", "samplers", "driver")
 
 def main() -> None:
     options = _arguments()
-    out, console = options.out.absolute(), Console(width=140, highlight=False)
+    out, console = options.out.absolute(), Console(width=150, highlight=False)
     scratch = out / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     data = str(options.data.expanduser().absolute())

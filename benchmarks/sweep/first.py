@@ -57,7 +57,7 @@ def checked(case: Case) -> dict[str, float]:
 def table(found: Mapping[str, Any], check: Mapping[str, float] | None, case: Case) -> Table:
     title = f"{case.configurations} configurations, {case.epochs} epochs each, {case.cores} at a time"
     shown = Table(title=title)
-    for column in ("", "s each", "min to max", "times ours", "with Ray's start", "trained", "AUC off: mean, most"):
+    for column in ("", "s each", "min to max", "times ours", "with start", "trained", "AUC off (mean, most)"):
         shown.add_column(column, no_wrap=True)
     for name, of in found.items():
         each, whole, off = of["per_configuration"], of["with_start"], of["auc_difference"]
