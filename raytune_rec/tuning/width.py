@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -20,7 +22,7 @@ from raytune_rec.tuning.studies import Search
 from raytune_rec.tuning.teams import Measure
 
 MIB = 2**20
-SMALL, LARGE = 2, 8
+SMALL, LARGE = 2, 16
 """Lanes of the two packs that are measured: one gives the sum of base and lanes, two give both."""
 
 _PROC = Path("/proc/self")
@@ -48,6 +50,7 @@ def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path]
         own = tuple(Lane(i, 0, options, search.unit) for i in range(lanes))
         build(job, Pack("dry-run", search.row, own), opened, backbones, device).rehearse()
 
+    run(SMALL)  # what is loaded once and kept is no lane's
     held = _held(device)
     small, large = (_peak(lambda lanes=lanes: run(lanes), device) for lanes in (SMALL, LARGE))  # type: ignore[misc]
     lane = max(large - small, 0.0) / (LARGE - SMALL)
@@ -100,12 +103,13 @@ def _memory(device: str) -> float:
 
 def _held(device: str) -> float:
     """MiB that a process holds before it trains."""
+    _trim()
     return 0.0 if device != "cpu" else _status("VmRSS")
 
 
 def _peak(run: Callable[[], None], device: str) -> float:
     """MiB that a function needs at most beyond what was held before."""
-    gc.collect()
+    _trim()
     if device != "cpu":
         held = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -115,6 +119,13 @@ def _peak(run: Callable[[], None], device: str) -> float:
     before = _status("VmRSS")
     run()
     return _status("VmHWM") - before
+
+
+def _trim() -> None:
+    """Give freed memory back, so that what is measured next must be asked for."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # only glibc keeps it
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _status(name: str) -> float:

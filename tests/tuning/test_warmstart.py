@@ -1,0 +1,70 @@
+"""Earlier runs: their best configurations are tried first, and nothing of their values is believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from raytune_rec.errors import JobError
+from raytune_rec.schema import Pack
+from raytune_rec.tuning import warmstart
+from raytune_rec.tuning.planner import SearchPlanner
+from raytune_rec.tuning.records import trials
+from raytune_rec.tuning.space import Dimension, Space
+from raytune_rec.tuning.studies import Studies
+from tests.tuning import fake
+
+RATE = "training.lr.default"
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """A finished run on two domains."""
+    job = fake.job()
+    planner = SearchPlanner.of(Studies(tmp_path / "run" / "journal", job), fake.searches())
+    while isinstance(pack := planner.next(), Pack):
+        planner.done(pack, fake.train(pack, job))
+    return tmp_path / "run"
+
+
+def test_the_best_of_the_same_row_and_domain_come_first_best_first(earlier: Path) -> None:
+    past = warmstart.read([str(earlier)], higher=True)
+    space = warmstart.warmed(fake.SPACE, past, "plate", "music", 3)
+    own = [t for t in trials(earlier / "journal") if (t["row"], t["unit"]) == ("plate", "music")]
+    best = sorted(own, key=lambda t: -t["value"])[:3]
+    assert [dict(p.values) for p in space.first[:3]] == [t["options"] for t in best]
+    assert space.first[-1] == fake.SPACE.first[0]  # the space's own point is still tried
+    assert not any(p.outside for p in space.first)
+    worst = warmstart.warmed(fake.SPACE, warmstart.read([str(earlier)], higher=False), "plate", "music", 1)
+    assert worst.first[0].values == min(own, key=lambda t: t["value"])["options"]
+
+
+def test_a_new_domain_starts_with_the_best_of_each_other(earlier: Path) -> None:
+    past = warmstart.read([str(earlier)], higher=True)
+    space = warmstart.warmed(fake.SPACE, past, "single", "film", 4)
+    bests = [
+        max((t for t in trials(earlier / "journal") if (t["row"], t["unit"]) == ("single", unit)), key=lambda t: t["value"])
+        for unit in ("music", "book")
+    ]
+    assert {tuple(p.values.items()) for p in space.first[:-1]} == {tuple(b["options"].items()) for b in bests}
+    assert warmstart.warmed(fake.SPACE, past, "other", "film", 4) == fake.SPACE
+
+
+def test_what_is_not_searched_any_more_is_left_out_and_what_left_its_range_is_marked(earlier: Path) -> None:
+    past = warmstart.read([str(earlier)], higher=True)
+    narrow = Space((Dimension(RATE, "float", 1e-9, 1e-8, log=True),))
+    (point, *_) = warmstart.warmed(narrow, past, "plate", "music", 1).first
+    assert set(point.values) == {RATE} and point.outside
+
+
+def test_the_first_trials_are_those_configurations(earlier: Path, tmp_path: Path) -> None:
+    past = warmstart.read([str(earlier)], higher=True)
+    space = warmstart.warmed(fake.SPACE, past, "plate", "music", 2)
+    study = Studies(tmp_path / "new", fake.job()).open(fake.searches(("music",), space)[0])
+    assert [dict(lane.options) for lane in study.ask(2)] == [dict(p.values) for p in space.first[:2]]
+
+
+def test_a_folder_without_a_journal_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"tune\.warm_start: .*nothing holds no journal; name the folder of a run"):
+        warmstart.read([str(tmp_path / "nothing")], higher=True)
