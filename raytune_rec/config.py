@@ -129,7 +129,7 @@ class TuneOptions(Section):
     round: int = Field(16, ge=1, description="configurations asked before any of them is told")
     pack: int = Field(32, ge=1, description="most lanes of a pack; fewer where memory does not hold them; 1: one trial a process")
     memory_mib: int = Field(0, ge=0, description="of a pack; 0: four fifths of the machine's, over the packs that run at a time")
-    share_rows: int = Field(20000, ge=0, description="domains of at most this many training rows share packs")
+    share_rows: int = Field(5000, ge=0, description="domains of at most this many training rows share packs")
     sampler: Literal["tpe", "random", "grid", "gp", "qmc", "nsga2"] = "tpe"
     objectives: list[Literal["auc", "logloss", "parameters"]] = Field(
         [], description="further objectives beside training.metric, which still chooses the winner; parameters: as few as can be"
