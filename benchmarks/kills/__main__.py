@@ -140,7 +140,8 @@ def _print(facts: dict[str, Any]) -> None:
     console.print(by_phase)
     moments = Counter(k["kind"] for k in facts["kills"])
     console.print("moments: " + ", ".join(f"{kind} {n}" for kind, n in moments.most_common()))
-    folders = Table("folder", "attempts", "kills", "differences", "trained again", "left over", title="Against the undisturbed run")
+    columns = ("folder", "attempts", "kills", "differences", "trained again", "left over")
+    folders = Table(*columns, title="Against the undisturbed run")
     for name, f in facts["folders"].items():
         folders.add_row(name, str(f["attempts"]), str(f["kills"]), *(str(len(f[k])) for k in list(f)[3:]))
     console.print(folders)

@@ -33,7 +33,7 @@ def refusals(job: Path, run: Path, scratch: Path, chance: random.Random) -> dict
 
 def _answer(job: Path, run: Path, segment: Path) -> list[str]:
     words = [sys.executable, "-m", "raytune_rec", "run", str(job), "--out", str(run)]
-    done = subprocess.run(words, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
     found = [] if done.returncode == 2 else [f"exit code {done.returncode}"]
     if segment.name not in done.stderr:
         found.append(f"{segment.name} is not named: {done.stderr.strip()[-300:]!r}")

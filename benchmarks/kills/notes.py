@@ -1,5 +1,5 @@
-"""The command `raytune-rec`, with two changes that a small job needs: a checkpoint every SECONDS of training instead of every ten,
-and a line in a file for each pack whose training begins (from its start, or from a checkpoint).
+"""The command `raytune-rec`, with two changes that a small job needs: a checkpoint every SECONDS of training instead of every
+ten, and a line in a file for each pack whose training begins (from its start, or from a checkpoint).
 
     NOTES=file RUN=folder python -m benchmarks.kills.notes run job.toml --out folder
 """
@@ -39,9 +39,9 @@ def main() -> int:
     from raytune_rec import cli
     from raytune_rec.tuning import engine
 
-    defaults = engine.run.__kwdefaults__
+    defaults = engine.run.__kwdefaults__ or {}
     assert {"seconds", "build"} <= set(defaults), "engine.run has lost an option that this command changes"
-    defaults |= {"seconds": SECONDS, "build": this.build}
+    defaults.update(seconds=SECONDS, build=this.build)
     return cli.main(sys.argv[1:])
 
 

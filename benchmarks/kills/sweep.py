@@ -88,7 +88,10 @@ class Sweep:
         words = ["run", str(self.job), "--out", str(self.run)]
         command = Command(words, self.log, self.temporary, environment, "benchmarks.kills.notes")
         try:
-            killed = any(self._strike(strike, command, own) for strike in strikes)
+            killed = False
+            planned = iter(strikes)
+            while not killed and command.code is None and (strike := next(planned, None)) is not None:
+                killed = self._strike(strike, command, own)
             if not killed:
                 own.code = command.wait()
         finally:
