@@ -17,13 +17,11 @@ from rich.table import Table
 
 from benchmarks import kills
 from benchmarks.kills import compare, damage, job
-from benchmarks.kills.moments import draw
+from benchmarks.kills.moments import EARLY, MOST, draw
 from benchmarks.kills.processes import Command
 from benchmarks.kills.sweep import STAGES, Strike, Sweep
 from raytune_rec.artifacts.files import write_json
 
-EARLY = ["segment", "checkpoint", "result", "marker", "half a file"]
-"""Events of a pre-training too."""
 _MOST_WORKERS = 3
 """Of one attempt: a pack may lose its process `max_failures` times."""
 
@@ -68,7 +66,8 @@ class Campaign:
             sweep = Sweep(run, self.job, self.out / "logs", self.temporary)
             self.sweeps.append(sweep)
             while not sweep.attempt(self._strikes(sweep, whole)):
-                print(f"{len(self.kills)} of {self.count}: {sweep.kills[-1]}", flush=True)
+                self._note()
+            self._note()
             if code := sweep.attempts[-1].code:
                 tail = " | ".join(sweep.log.read_text().splitlines()[-5:])
                 raise SystemExit(f"{run.name}: ended with {code} after {len(sweep.kills)} kills: {tail}")
@@ -78,10 +77,16 @@ class Campaign:
         workers = 0
         while len(self.kills) < self.count:
             early = whole and len(sweep.kills) < 2
-            moment = draw(self.chance, self.seconds["pretrain" if early else "run"], EARLY if early else None)
+            moment = draw(self.chance, self.seconds["pretrain" if early else "run"], EARLY if early else MOST)
             worker = self.chance.random() < 1 / 3 and workers < _MOST_WORKERS
             workers += worker
             yield Strike("worker" if worker else "driver", moment, self.chance.random() < 1 / 3)
+
+    def _note(self) -> None:
+        """What is known so far, for those who wait, and should this process end early."""
+        sweep = self.sweeps[-1]
+        print(f"{len(self.kills)} of {self.count} kills; {sweep.run.name}, {len(sweep.attempts)} attempts", flush=True)
+        write_json(self.out / "so_far.json", {"kills": self.kills, "trained again": [s.trained_again() for s in self.sweeps]})
 
     def _plain(self, verb: str, run: Path) -> None:
         command = Command([verb, str(self.job), "--out", str(run)], self.out / f"{run.name}.log", self.temporary)

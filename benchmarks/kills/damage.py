@@ -16,28 +16,34 @@ from benchmarks.kills.processes import ROOT, environment
 def refusals(job: Path, run: Path, scratch: Path, chance: random.Random) -> dict[str, list[str]]:
     """Damage -> what was wrong with the answer, for copies of a finished run and of one whose search is to go on."""
     found = {}
-    for name, damage in CASES.items():
+    for case in CASES:
         for finished in (True, False):
             copy = scratch / "damaged"
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(run, copy)
-            if not finished:
-                for stage in ("tune", "export", "evaluate", "report"):
-                    shutil.rmtree(copy / "stages" / stage)
-            segment = chance.choice(journal.segments(copy / "journal")[:-1])
-            damage(segment, chance)
-            found[f"{name}, {'finished' if finished else 'unfinished'} run"] = _answer(job, copy, segment)
+            segment = damaged(run, copy, case, chance, finished)
+            words = [sys.executable, "-m", "raytune_rec", "run", str(job), "--out", str(copy)]
+            done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
+            state = "finished" if finished else "unfinished"
+            found[f"{case}, {state} run"] = wrong(segment, done.returncode, done.stdout, done.stderr)
             shutil.rmtree(copy)
     return found
 
 
-def _answer(job: Path, run: Path, segment: Path) -> list[str]:
-    words = [sys.executable, "-m", "raytune_rec", "run", str(job), "--out", str(run)]
-    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
-    found = [] if done.returncode == 2 else [f"exit code {done.returncode}"]
-    if segment.name not in done.stderr:
-        found.append(f"{segment.name} is not named: {done.stderr.strip()[-300:]!r}")
-    if "Traceback" in done.stderr + done.stdout:
+def damaged(run: Path, copy: Path, case: str, chance: random.Random, finished: bool) -> Path:
+    """Copy a finished run, as it is or as one whose search is to go on, and damage a segment of its journal; that segment."""
+    shutil.copytree(run, copy)
+    for stage in () if finished else ("tune", "export", "evaluate", "report"):
+        shutil.rmtree(copy / "stages" / stage)
+    segment = chance.choice(journal.segments(copy / "journal")[:-1])  # nobody can miss the last one
+    CASES[case](segment, chance)
+    return segment
+
+
+def wrong(segment: Path, code: int, out: str, error: str) -> list[str]:
+    """What is wrong with the answer of the command."""
+    found = [] if code == 2 else [f"exit code {code}"]
+    if segment.name not in error:
+        found.append(f"{segment.name} is not named: {error.strip()[-300:]!r}")
+    if "Traceback" in error + out:
         found.append("a traceback")
     return found
 

@@ -13,7 +13,7 @@ JOB: dict[str, Any] = {
     "seed": 3,
     "data": {
         "source": "synthetic",
-        "options": {"interactions": {"feed": 3000, "search": 1800}, "users": 120, "items": 80},
+        "options": {"interactions": {"feed": 1800, "search": 1100}, "users": 120, "items": 80},
     },
     "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [8, 8]}},
     "training": {"batch_size": 64, "epochs": 8, "patience": 8, "lr": {"default": 0.005}},

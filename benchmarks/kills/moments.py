@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,13 @@ EVENTS = {
     "half a file": "**/.*.tmp",
 }
 """Kind -> files, relative to the run folder."""
-MOST = {"segment": 12, "checkpoint": 20, "result": 8, "winner's result": 4, "winner kept": 4, "marker": 4, "half a file": 30}
-"""Most files that are awaited."""
+MOST = {
+    "segment": 12, "checkpoint": 20, "result": 8, "winner's result": 4, "winner kept": 4, "artifact": 2, "merged journal": 1,
+    "marker": 4, "half a file": 30,
+}  # fmt: skip
+"""Most files of a kind that are awaited: hardly more than an undisturbed run from its search on makes of them."""
+EARLY = {"segment": 3, "result": 1, "marker": 3, "half a file": 20}
+"""The same up to the end of the pre-training."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +47,19 @@ class Moment:
         return f"after {self.seconds:.1f} s" if self.kind == "time" else f"{self.kind} {self.count} + {self.seconds:.3f} s"
 
 
-def draw(chance: random.Random, seconds: float, kinds: list[str] | None = None) -> Moment:
+def draw(chance: random.Random, seconds: float, most: Mapping[str, int] = MOST) -> Moment:
     """A random moment.
 
     Args:
         chance: draws it.
         seconds: that an undisturbed attempt takes.
-        kinds: of events; None: all.
+        most: kinds of events, with the most files that are awaited.
     """
     if chance.random() < 0.5:
         return Moment("time", 0, chance.uniform(0.0, seconds))
-    kind = chance.choice(kinds or list(EVENTS))
+    kind = chance.choice(list(most))
     delay = chance.choice([0.0, chance.uniform(0.0, 0.05)])
-    return Moment(kind, chance.randint(1, MOST.get(kind, 1)), delay)
+    return Moment(kind, chance.randint(1, most[kind]), delay)
 
 
 def await_moment(moment: Moment, folder: Path, ended: Callable[[], bool]) -> bool:

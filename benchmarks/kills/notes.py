@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.kills import notes as this  # by its name, so that worker processes find it too
 
-SECONDS = 0.2
+SECONDS = 0.1
 NOTES, RUN = "RAYTUNE_KILLS_NOTES", "RAYTUNE_KILLS_RUN"
 
 

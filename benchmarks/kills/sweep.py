@@ -96,7 +96,8 @@ class Sweep:
                 own.code = command.wait()
         finally:
             own.seconds = command.seconds
-            command.kill()  # where this process itself is interrupted
+            if command.kill():  # this process itself is interrupted
+                command.clear(0.0)
             if self._clearing is not None:
                 self._clearing.join()
         return not killed
