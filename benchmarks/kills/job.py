@@ -42,10 +42,10 @@ JOB: dict[str, Any] = {
 
 
 def tiny() -> dict[str, Any]:
-    """The job for a test: pre-trained in the driver's own process, one row that learns, fewer trials."""
+    """The job for a test: pre-trained in the driver's own process, one row that learns, fewer trials, one process that trains."""
     job = copy.deepcopy(JOB)
     job["pretrain"] |= {"trials": 0, "workers": 0, "training": {"epochs": 1}}
-    job["tune"] |= {"trials": 4, "round": 2}
+    job["tune"] |= {"trials": 4, "round": 2, "concurrent": 1}
     del job["rows"]["single"]
     return job
 

@@ -86,9 +86,9 @@ def _sleep(seconds: float, ended: Callable[[], bool]) -> bool:
 def _files(folder: Path, kind: str) -> set[tuple[str, int]]:
     """Files of a kind, with the time of their last write."""
     found = set()
-    for path in folder.glob(EVENTS[kind]):
-        try:
+    try:
+        for path in folder.glob(EVENTS[kind]):
             found.add((str(path), path.stat().st_mtime_ns))
-        except OSError:  # gone since
-            continue
+    except OSError:  # a file or folder has gone since; the next look is soon
+        pass
     return found
