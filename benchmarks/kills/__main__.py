@@ -24,6 +24,8 @@ from raytune_rec.artifacts.files import write_json
 
 _MOST_WORKERS = 3
 """Of one attempt: a pack may lose its process `max_failures` times."""
+_MOST_FAILED = 3
+"""Attempts of a folder that end by themselves, and not well."""
 
 
 class Campaign:
@@ -65,12 +67,11 @@ class Campaign:
                 shutil.copytree(self.out / "base", run)
             sweep = Sweep(run, self.job, self.out / "logs", self.temporary)
             self.sweeps.append(sweep)
-            while not sweep.attempt(self._strikes(sweep, whole)):
+            while sweep.code != 0:
+                sweep.attempt(self._strikes(sweep, whole))
                 self._note()
-            self._note()
-            if code := sweep.attempts[-1].code:
-                tail = " | ".join(sweep.log.read_text().splitlines()[-5:])
-                raise SystemExit(f"{run.name}: ended with {code} after {len(sweep.kills)} kills: {tail}")
+                if len(sweep.failed()) > _MOST_FAILED:
+                    raise SystemExit(f"{run.name}: the command fails again and again: {sweep.failed()[-1]}")
 
     def _strikes(self, sweep: Sweep, whole: bool) -> Iterator[Strike]:
         """Strikes of one attempt, while kills are left."""
@@ -125,15 +126,19 @@ def _facts(campaign: Campaign, whole: Path) -> dict[str, Any]:
             "missed": len(sweep.missed),
             "differences": compare.differences(whole, sweep.run),
             "trained again": sweep.trained_again(),
+            "failed": sweep.failed(),
             "left over": compare.leftovers(whole, sweep.run),
         }
         for sweep in campaign.sweeps
     }
     refused = damage.refusals(campaign.job, whole, campaign.out, campaign.chance)
-    wrong = any(f["differences"] or f["trained again"] for f in folders.values()) or any(refused.values())
+    wrong = any(f[kind] for kind in _WRONG for f in folders.values()) or any(refused.values())
     return {
         "sound": not wrong, "seconds": campaign.seconds, "kills": campaign.kills, "folders": folders, "damage": refused,
     }  # fmt: skip
+
+
+_WRONG = ("differences", "trained again", "failed")
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -145,13 +150,13 @@ def _print(facts: dict[str, Any]) -> None:
     console.print(by_phase)
     moments = Counter(k["kind"] for k in facts["kills"])
     console.print("moments: " + ", ".join(f"{kind} {n}" for kind, n in moments.most_common()))
-    columns = ("folder", "attempts", "kills", "differences", "trained again", "left over")
+    columns = ("folder", "attempts", "kills", *_WRONG, "left over")
     folders = Table(*columns, title="Against the undisturbed run")
     for name, f in facts["folders"].items():
-        folders.add_row(name, str(f["attempts"]), str(f["kills"]), *(str(len(f[k])) for k in list(f)[3:]))
+        folders.add_row(name, str(f["attempts"]), str(f["kills"]), *(str(len(f[kind])) for kind in columns[3:]))
     console.print(folders)
     for name, f in facts["folders"].items():
-        for kind in ("differences", "trained again", "left over"):
+        for kind in columns[3:]:
             for line in f[kind]:
                 console.print(f"{name}: {kind}: {line}", highlight=False, markup=False)
     for name, wrong in facts["damage"].items():

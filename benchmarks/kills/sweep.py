@@ -43,14 +43,17 @@ class Attempt:
     Args:
         notes: file of the trainings that began.
         finished: lanes that needed no more training when it began.
+        packs: those whose result stood in their folder when it began.
         workers: how many of its processes were killed.
-        code, seconds: how it ended.
+        code, said, seconds: how it ended; no code after a kill.
     """
 
     notes: Path
     finished: set[Lane]
+    packs: set[str]
     workers: int = 0
     code: int | None = None
+    said: str = ""
     seconds: float = 0.0
 
 
@@ -79,10 +82,19 @@ class Sweep:
     def log(self) -> Path:
         return self.scratch / f"{self.run.name}.log"
 
+    @property
+    def code(self) -> int | None:
+        """Exit code of the last attempt; None before the first, and after a kill."""
+        return self.attempts[-1].code if self.attempts else None
+
+    def failed(self) -> list[str]:
+        """What attempts said that ended by themselves, and not well: a process that is lost must not end a run."""
+        return [attempt.said for attempt in self.attempts if attempt.code]
+
     def attempt(self, strikes: Iterable[Strike]) -> bool:
-        """Give the command once, and strike; True if it ended by itself."""
+        """Give the command once, and strike; True if it ended by itself, as `Attempt.code` says."""
         self.scratch.mkdir(parents=True, exist_ok=True)
-        own = Attempt(self.scratch / f"{self.run.name}-{len(self.attempts)}.jsonl", self._finished())
+        own = Attempt(self.scratch / f"{self.run.name}-{len(self.attempts)}.jsonl", self._finished(), self._packs())
         self.attempts.append(own)
         environment = {notes.NOTES: str(own.notes), notes.RUN: str(self.run)}
         words = ["run", str(self.job), "--out", str(self.run)]
@@ -94,6 +106,7 @@ class Sweep:
                 killed = self._strike(strike, command, own)
             if not killed:
                 own.code = command.wait()
+                own.said = f"exit code {own.code}: {self.log.read_text().strip().splitlines()[-1:]}"
         finally:
             own.seconds = command.seconds
             if command.kill():  # this process itself is interrupted
@@ -108,7 +121,7 @@ class Sweep:
         for number, attempt in enumerate(self.attempts):
             begun = notes.read(attempt.notes)
             where = f"attempt {number}"
-            again = [n["pack"] for n in begun if n["finished"] or {(s, t, r) for s, t, r in n["lanes"]} <= attempt.finished]
+            again = [n["pack"] for n in begun if n["finished"] or n["pack"] in attempt.packs or _lanes(n) <= attempt.finished]
             found += [f"{where}: {pack} had finished, and was trained again" for pack in again]
             packs = Counter(n["pack"] for n in begun)
             if (more := packs.total() - len(packs)) > attempt.workers:
@@ -148,15 +161,19 @@ class Sweep:
         return True
 
     def _finished(self) -> set[Lane]:
-        """Lanes that need no more training, by the files of the folder: told, or with a result, or kept as a winner."""
-        of = {n["pack"]: n["lanes"] for attempt in self.attempts for n in notes.read(attempt.notes)}
+        """Lanes that are told in the journal, or kept as a winner."""
         found = {(study, number, 0) for study, number in journal.read(self.run / "journal").ends}
-        for path in self.run.glob("checkpoints/*/result.json"):
-            found |= {(s, t, r) for s, t, r in of.get(path.parent.name, ())}
         for path in self.run.glob("winners/*/*/winner.json"):
             facts, study = json.loads(path.read_text()), f"{path.parent.parent.name}/{path.parent.name}"
             found |= {(study, facts["trial"], r["replicate"]) for r in facts["replicates"]}
         return found
+
+    def _packs(self) -> set[str]:
+        return {path.parent.name for path in self.run.glob("checkpoints/*/result.json")}
+
+
+def _lanes(note: dict[str, Any]) -> set[Lane]:
+    return {(study, trial, replicate) for study, trial, replicate in note["lanes"]}
 
 
 def _trainer(command: Command) -> Process | None:
