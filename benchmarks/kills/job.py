@@ -31,7 +31,7 @@ JOB: dict[str, Any] = {
     },
     "prompts": {"plate": {"hidden_width": 8}},
     # a process that is killed more than max_failures times in one pack ends the run, as it should
-    "tune": {"trials": 8, "round": 4, "pack": 2, "max_failures": 4},
+    "tune": {"trials": 8, "round": 4, "pack": 2, "max_failures": 4, "stop": {"rule": "halving", "min_epochs": 2, "factor": 2}},
     "rows": {
         "single": {"strategy": "single", "baseline": True},
         "untuned": {"strategy": "prompt_untuned", "prompt": "plate", "variant": "plate", "baseline": True},
@@ -42,10 +42,13 @@ JOB: dict[str, Any] = {
 
 
 def tiny() -> dict[str, Any]:
-    """The job for a test: pre-trained in the driver's own process, one row that learns, fewer trials, one process that trains."""
+    """The job for a test: pre-trained in the driver's own process, one row that learns, fewer trials, one process that trains.
+
+    So the process that wrote a result is the one that is killed, and mostly before it has begun with the next pack.
+    """
     job = copy.deepcopy(JOB)
     job["pretrain"] |= {"trials": 0, "workers": 0, "training": {"epochs": 1}}
-    job["tune"] |= {"trials": 4, "round": 2, "concurrent": 1}
+    job["tune"] |= {"trials": 4, "round": 2, "concurrent": 1, "stop": {"rule": "none"}}
     del job["rows"]["single"]
     return job
 

@@ -35,7 +35,7 @@ def base(tmp_path: Path) -> Path:
 
 
 ATTEMPTS = [
-    [Strike("driver", Moment("segment", 9), at_once=True)],  # four studies, at most four rounds: a pack is told
+    [Strike("driver", Moment("segment", 10), at_once=True)],  # studies, their rounds, and packs that are told
     [Strike("worker", Moment("result", 1)), Strike("driver", Moment("winner's result", 1))],
     [Strike("driver", Moment("merged journal", 1))],  # the winners are kept, and their checkpoints have gone
     [],
