@@ -45,11 +45,12 @@ def run(context: Context) -> dict[str, Any]:
     job, best = context.job, _winners(context)
     row = exported_row(job, best)
     packs = {key: _pack(context.job, *key, winner) for key, winner in best.items()}
+    missing = {key: pack for key, pack in packs.items() if not _kept(context, *key, best[key])}
     engine.run(
-        job, FixedPlanner(list(packs.values())), context.folder, context.store_path, context.backbones, keep_weights=True,
+        job, FixedPlanner(list(missing.values())), context.folder, context.store_path, context.backbones, keep_weights=True,
         connect=context.connect, title="winners", say=context.say,
     )  # fmt: skip
-    for (name, unit), pack in packs.items():
+    for (name, unit), pack in missing.items():
         _keep(context, name, unit, pack, best[name, unit])
     for unit in context.store.schema.domains if row else ():
         _artifact(context, row, unit)
@@ -112,6 +113,13 @@ def _pack(job: Job, row: str, unit: str, winner: Winner) -> Pack:
     return Pack(pack_name("winner." + row, unit), row, lanes)
 
 
+def _kept(context: Context, row: str, unit: str, winner: Winner) -> bool:
+    """Whether an attempt that was interrupted later has stored this winner."""
+    path = context.winner_folder(row, unit) / "winner.json"
+    known = read_json(path) if path.exists() else {}
+    return {name: known.get(name) for name in asdict(winner)} == asdict(winner)
+
+
 def _keep(context: Context, row: str, unit: str, pack: Pack, winner: Winner) -> None:
     """Store what each replicate tuned, and its facts."""
     folder, work = context.winner_folder(row, unit), PackFolder.of(context.folder, context.job, pack)
@@ -120,12 +128,7 @@ def _keep(context: Context, row: str, unit: str, pack: Pack, winner: Winner) -> 
     failed = [r for r in results if r.status == "failed"]
     if failed:
         raise RunFailed(f"row {row} on {unit}: replicate {failed[0].replicate} of the winner failed: {failed[0].error}.")
-    facts: dict[str, Any] = {
-        "trial": winner.trial,
-        "options": dict(winner.options),
-        "value": winner.value,
-        "trials": winner.trials,
-    }
+    facts = asdict(winner)
     _, parts = winner_settings(context, row, facts)
     vocabularies = tables(_declared(parts))
     data = rows_of(str(context.store_path), unit)

@@ -26,6 +26,7 @@ class Desk:
         self.failure: BaseException | None = None
         self.packs_done = 0
         self._back: list[Pack] = []
+        self._lost: set[str] = set()
         for name in planner.past():  # told, and then interrupted before the folder went
             remove(name)
 
@@ -49,11 +50,20 @@ class Desk:
         self._back.append(pack)
 
     def ended(self, pack: Pack) -> None:
-        """Nobody works on a pack any more. If its results are there they are told, however it ended; otherwise it has failed."""
+        """Nobody works on a pack any more. If its results are there they are told, however it ended; otherwise it has failed.
+
+        A pack without a word is handed out once more: Ray Tune retries a step, but gives up on a process that dies between two
+        packs, before it has begun with the second.
+        """
         folder = self.folder(pack)
         results = folder.results()
         if results is None:
-            self.failure = self.failure or _failure(pack, folder.error())
+            error = folder.error()
+            if error is None and pack.name not in self._lost:
+                self._lost.add(pack.name)
+                self._back.append(pack)
+            else:
+                self.failure = self.failure or _failure(pack, error)
             return
         try:
             gone = self.planner.done(pack, results)

@@ -1,0 +1,72 @@
+"""A run that is killed at any moment ends as if nothing had happened. The full version is `python -m benchmarks.kills`."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kills import compare, damage, job
+from benchmarks.kills.moments import Moment
+from benchmarks.kills.processes import Command
+from benchmarks.kills.sweep import Strike, Sweep
+from raytune_rec import cli, config, pipeline
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """For Ray: short, for its sockets' paths are limited."""
+    path = Path(tempfile.mkdtemp(prefix="kills-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """The job, prepared and pre-trained in this process."""
+    folder = tmp_path / "base"
+    folder.mkdir()
+    pipeline.run(config.read(job.write(job.tiny(), tmp_path / "job.toml")), folder, only="pretrain")
+    return folder
+
+
+ATTEMPTS = [
+    [Strike("driver", Moment("segment", 10), at_once=True)],  # studies, their rounds, and packs that are told
+    [Strike("worker", Moment("result", 1)), Strike("driver", Moment("winner's result", 1))],
+    [Strike("driver", Moment("merged journal", 1))],  # the winners are kept, and their checkpoints have gone
+    [],
+]
+
+
+@pytest.mark.slow
+def test_kills_in_search_and_export_change_nothing(
+    base: Path, tmp_path: Path, temporary: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, whole, run = tmp_path / "job.toml", tmp_path / "A", tmp_path / "B"
+    for folder in (whole, run):
+        shutil.copytree(base, folder)
+    undisturbed = Command(["run", str(path), "--out", str(whole)], tmp_path / "A.log", temporary)
+    try:
+        sweep = Sweep(run, path, tmp_path / "logs", temporary)
+        ended = [sweep.attempt(strikes) for strikes in ATTEMPTS]
+        assert undisturbed.wait() == 0, (tmp_path / "A.log").read_text()
+    finally:
+        undisturbed.kill()
+        undisturbed.clear(0.0)
+    assert not sweep.missed, "the run ended before the kill: the job is too small for this test"
+    assert ended == [False, False, False, True] and sweep.attempts[-1].code == 0, sweep.log.read_text()
+    struck = [(k["target"], k["phase"]) for k in sweep.kills]
+    assert struck == [("driver", "tune"), ("worker", "tune"), ("driver", "export"), ("driver", "export")]
+    assert compare.differences(whole, run) == []
+    assert all(name.endswith(".tmp") for name in compare.leftovers(whole, run))
+    assert sweep.trained_again() == []
+
+    for finished in (True, False):
+        copy = tmp_path / f"damaged-{finished}"
+        segment = damage.damaged(whole, copy, "a byte of a record", random.Random(0), finished)
+        code = cli.main(["run", str(path), "--out", str(copy)])
+        assert damage.wrong(segment, code, *capsys.readouterr()) == []
