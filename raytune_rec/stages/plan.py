@@ -16,6 +16,7 @@ from raytune_rec.stages.export import check_export
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
 from raytune_rec.training.settings import PRETRAIN, row_of, settings
+from raytune_rec.tuning.brackets import ladders
 from raytune_rec.tuning.plan import row_space
 from raytune_rec.tuning.space import Space
 
@@ -164,9 +165,13 @@ def _sentence(job: Job, schema: DataSchema) -> str:
     searched = sum(1 for name in job.rows if row_space(job, row_of(job, name), schema, None).dimensions)
     fixed = len(job.rows) - searched
     trials = (searched * job.tune.trials + fixed) * len(schema.domains)
+    stop = job.tune.stop
+    climbs = [rungs for rungs, _ in ladders(stop, job.training.epochs) if rungs]
+    stopping = "; ".join(", ".join(map(str, rungs[:6])) + (" ..." if len(rungs) > 6 else "") for rungs in climbs)
     return (
         f"{trials} trials on {len(schema.domains)} domains ({', '.join(schema.domains)}), "
         f"then {job.evaluate.replicates} replicates of each winner; "
         f"{len(job.pretrain.variants)} pre-trainings with {job.pretrain.trials or 1} recipes each. "
         "Memory is told for 1,000 users and 1,000 items."
+        + (f" Early stopping ({stop.rule}): trials of a round are compared after epochs {stopping}." if climbs else "")
     )
