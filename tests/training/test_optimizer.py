@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from raytune_rec.config import TrainingOptions
 from raytune_rec.schema import Table, UnitData
 from raytune_rec.training.optimizer import Adam
 from tests.training.conftest import Make
@@ -89,3 +93,38 @@ def test_rows_that_training_never_meets_keep_their_start_value(make: Make, world
     assert (before[0, 1:31] != after[0, 1:31]).any(dim=1).all()
     everything = sum(torch.Size(s).numel() for s in trainer.shapes[0].values())
     assert trainer.results()[0].parameters == everything - 11 * 5  # 10 users and the padding row, an embedding of 4 and a weight
+
+
+def test_schedules_fall_to_zero_at_the_last_epoch_and_grow_from_zero_over_the_warmup() -> None:
+    def factors(**options: Any) -> list[float]:
+        training = TrainingOptions(epochs=8, **options)
+        return [training.rate_factor(epoch) for epoch in (0, 1, 4, 8)]
+
+    assert factors() == [1, 1, 1, 1]
+    assert factors(schedule="linear") == pytest.approx([1, 7 / 8, 0.5, 0])
+    assert factors(schedule="cosine") == pytest.approx([1, (1 + math.cos(math.pi / 8)) / 2, 0.5, 0])
+    assert factors(warmup=2) == pytest.approx([0, 0.5, 1, 1])
+
+
+def test_a_schedule_scales_each_step_of_its_own_lane() -> None:
+    gradient, start = torch.ones(2, 3), torch.zeros(2, 3)
+    params = {"w": start.clone()}
+    rates = [{"a": 0.1}] * 2
+    adam = Adam(params, {"w": "a"}, rates, [{"a": 0.0}] * 2, [{}, {}], [(0.9, 0.999)] * 2)
+    adam.step({"w": gradient}, factors=[1.0, 0.25])
+    torch.testing.assert_close(params["w"], torch.tensor([[-0.1] * 3, [-0.025] * 3]))
+
+
+def test_a_lane_that_idles_is_left_alone_and_counts_its_own_steps() -> None:
+    draw = torch.Generator().manual_seed(0)
+    start, grads = torch.randn(2, 4, generator=draw), [torch.randn(2, 4, generator=draw) for _ in range(3)]
+    both, alone = {"w": start.clone()}, {"w": start[:1].clone()}
+    args = [{"a": 0.1}], [{"a": 0.01}], [{}], [(0.9, 0.999)]
+    adam = Adam(both, {"w": "a"}, *(of * 2 for of in args))
+    solo = Adam(alone, {"w": "a"}, *args)
+    for i, g in enumerate(grads):
+        adam.step({"w": g}, idle=[0] if i == 1 else [])
+        if i != 1:
+            solo.step({"w": g[:1]})
+    assert adam.steps == [2, 3]
+    assert torch.equal(both["w"][0], alone["w"][0])
