@@ -40,6 +40,12 @@ def test_jobs_are_jobs() -> None:
         catalogue.compose(row.space)
 
 
+def test_the_options_of_the_search_are_options() -> None:
+    options = next(values for block in _blocks("toml") if set(values := tomllib.loads(block)) == {"tune"})
+    job = config.parse({"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}, "rows": {}, **options})
+    assert job.tune.stop.rule == "hyperband"
+
+
 @pytest.mark.parametrize("words", _commands(), ids=" ".join)
 def test_commands_exist_with_their_flags(words: list[str]) -> None:
     group: Any = typer.main.get_command(cli.app)
