@@ -26,6 +26,8 @@ SPACE = Space(
     (Point({"training.lr.default": 5e-2}),),
 )
 
+EPOCHS = 4
+
 
 def alike(options: Any) -> Any:
     """Lanes of equal depth share a pack."""
@@ -39,15 +41,16 @@ def job(**tune: Any) -> config.Job:
             "seed": 7,
             "data": {"source": "none"},
             "backbone": {"name": "none"},
-            "training": {"epochs": 4},
+            "training": {"epochs": EPOCHS},
             "tune": {"trials": 12, "round": 4, "pack": 3, "sampler": "tpe", **tune},
             "rows": {"plate": {"strategy": "prompt"}, "single": {"strategy": "single"}},
         }
     )
 
 
+
 def searches(units: tuple[str, ...] = ("music", "book"), space: Space = SPACE, structure: Structure = alike) -> list[Search]:
-    return [Search(row, unit, space, structure) for row in ("plate", "single") for unit in units]
+    return [Search(row, unit, space, structure, epochs=EPOCHS) for row in ("plate", "single") for unit in units]
 
 
 def value(pack: Pack, i: int, epoch: int) -> float:
