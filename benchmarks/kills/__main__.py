@@ -79,7 +79,7 @@ class Campaign:
         while len(self.kills) < self.count:
             early = whole and len(sweep.kills) < 2
             moment = draw(self.chance, self.seconds["pretrain" if early else "run"], EARLY if early else MOST)
-            worker = self.chance.random() < 1 / 3 and workers < _MOST_WORKERS
+            worker = self.chance.random() < 1 / 2 and workers < _MOST_WORKERS
             workers += worker
             yield Strike("worker" if worker else "driver", moment, self.chance.random() < 1 / 3)
 
