@@ -83,9 +83,23 @@ def lines(title: str, series: Sequence[Series], x: str, y: str, limits: Range | 
     return figure
 
 
-def history(title: str, series: Sequence[Series], higher: bool, y: str, limits: Range) -> Figure:
-    """Value of each trial as a dot, the best so far as a step line; dots outside `limits` stand at the edge."""
+def history(
+    title: str,
+    series: Sequence[Series],
+    higher: bool,
+    y: str,
+    limits: Range,
+    stopped: Sequence[tuple[float, float]] = (),
+) -> Figure:
+    """Value of each trial as a dot, the best so far as a step line; dots outside `limits` stand at the edge.
+
+    Args:
+        stopped: (trial, value) of those that count for no line, drawn as grey ticks.
+    """
     with panel(title) as (figure, axes):
+        if stopped:
+            at, values = zip(*stopped, strict=True)
+            axes.plot(at, np.clip(values, *limits), "|", color=MUTED, markersize=4, markeredgewidth=0.8, alpha=0.7)
         for s in series:
             _dots(axes, s, limits)
             best = (np.maximum if higher else np.minimum).accumulate(np.asarray(s.y, dtype=float))
