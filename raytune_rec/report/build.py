@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from raytune_rec.artifacts.files import write_text
-from raytune_rec.report import cells, panels, words
+from raytune_rec.report import cells, front, panels, words
 from raytune_rec.report.run import read
 
 
@@ -47,6 +47,8 @@ def build(run: Path) -> Path:
         learning=panels.learning(content, colour),
         pretraining=panels.pretraining(content),
         pretrained=cells.pretraining(content),
+        fronts=front.plots(content, colour),
+        front_table=front.table(content, colour),
         search=panels.search(content, colour),
         importances=panels.importances(content, colour),
         effects=own,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,17 @@ class Series:
     y: Sequence[float]
     colour: str
     mark: int | None = None
+
+
+@dataclass(frozen=True)
+class Front:
+    """Points of one colour. `marked`: indices of those on the front; `ring` is the index of the winner."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: str
+    marked: Sequence[int]
+    ring: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,14 +83,62 @@ def lines(title: str, series: Sequence[Series], x: str, y: str, limits: Range | 
     return figure
 
 
-def history(title: str, series: Sequence[Series], higher: bool, y: str, limits: Range) -> Figure:
-    """Value of each trial as a dot, the best so far as a step line; dots outside `limits` stand at the edge."""
+def history(
+    title: str,
+    series: Sequence[Series],
+    higher: bool,
+    y: str,
+    limits: Range,
+    stopped: Sequence[tuple[float, float]] = (),
+) -> Figure:
+    """Value of each trial as a dot, the best so far as a step line; dots outside `limits` stand at the edge.
+
+    Args:
+        stopped: (trial, value) of those that count for no line, drawn as grey ticks.
+    """
     with panel(title) as (figure, axes):
+        if stopped:
+            at, values = zip(*stopped, strict=True)
+            axes.plot(at, np.clip(values, *limits), "|", color=MUTED, markersize=4, markeredgewidth=0.8, alpha=0.7)
         for s in series:
             _dots(axes, s, limits)
             best = (np.maximum if higher else np.minimum).accumulate(np.asarray(s.y, dtype=float))
             axes.step(s.x, best, where="post", color=s.colour, linewidth=1.5)
         _frame(axes, "trial", y, limits)
+    return figure
+
+
+def front(title: str, fronts: Sequence[Front], x: str, y: str, logarithmic: bool, higher: tuple[bool, bool]) -> Figure:
+    """Two objectives against each other: all points, and the best of y that is to be had at each x as a step line.
+
+    Args:
+        logarithmic: whether x is; what is 0 then stands left of the rest.
+        higher: whether a higher x, a higher y is better.
+    """
+    values = [v for f in fronts for v in f.y]
+    kept = [f.y[i] for f in fronts for i in f.marked]
+    limits = sensible(values, higher[1])
+    limits = min(limits[0], *kept, limits[1]), max(limits[1], *kept, limits[0])
+    with panel(title, height=2.5) as (figure, axes):
+        if logarithmic:
+            _count_axis(axes, [v for f in fronts for v in f.x])
+        for f in fronts:
+            _dots(axes, Series(f.x, f.y, f.colour), limits, alpha=0.25)
+        for f in fronts:
+            order = sorted(f.marked, key=lambda i: (f.x[i], f.y[i]), reverse=higher[0])
+            xs, ys = np.asarray([f.x[i] for i in order]), np.asarray([f.y[i] for i in order])
+            best = (np.maximum if higher[1] else np.minimum).accumulate(ys) if len(ys) else ys
+            axes.step(xs, best, where="post", color=f.colour, linewidth=1.3)
+            axes.plot(xs, ys, "o", color=f.colour, markersize=4.5, markeredgecolor=PAPER, markeredgewidth=0.6)
+            if f.ring is not None:
+                at = f.x[f.ring], f.y[f.ring]
+                axes.plot(*at, "o", color=f.colour, markersize=8.5, markerfacecolor="none", markeredgewidth=1.2)
+        if not logarithmic:
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.set_ylim(*_padded(limits))
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
     return figure
 
 
@@ -158,11 +218,11 @@ def sensible(values: Sequence[float], higher: bool) -> Range:
     return (low, high) if high > low else (low - 1e-3, high + 1e-3)
 
 
-def _dots(axes: Any, s: Series, limits: Range) -> None:
+def _dots(axes: Any, s: Series, limits: Range, alpha: float = 0.45) -> None:
     y = np.asarray(s.y, dtype=float)
     x = np.asarray(s.x, dtype=float)
     inside = (y >= limits[0]) & (y <= limits[1])
-    axes.plot(x[inside], y[inside], "o", color=s.colour, markersize=3, alpha=0.45, markeredgewidth=0)
+    axes.plot(x[inside], y[inside], "o", color=s.colour, markersize=3, alpha=alpha, markeredgewidth=0)
     axes.plot(x[~inside], np.clip(y[~inside], *limits), "v", color=s.colour, markersize=3, alpha=0.35, markeredgewidth=0)
     if s.mark is not None and s.mark < len(x):
         axes.plot(
@@ -183,6 +243,24 @@ def _logarithmic(axes: Any) -> None:
     """Decades written as plain numbers."""
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _count_axis(axes: Any, values: Sequence[float]) -> None:
+    """Counts on a log scale; 0 has a place of its own, left of the smallest of the others."""
+    positive = [v for v in values if v > 0] or [1.0]
+    low, high = min(positive), max(positive)
+    steps = (1, 3) if high < 100 * low else (1,)
+    ticks = [s * 10.0**e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for s in steps]
+    ticks = [t for t in ticks if low * 0.8 <= t <= high * 1.25]
+    if min(values) == 0:
+        axes.set_xscale("symlog", linthresh=low / 1.5, linscale=0.25)
+        axes.set_xlim(-low / 5, high * 1.4)
+    else:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.4, high * 1.4)
+    axes.xaxis.set_major_locator(FixedLocator([0.0, *ticks] if min(values) == 0 else ticks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")))
     axes.xaxis.set_minor_locator(NullLocator())
 
 

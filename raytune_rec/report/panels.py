@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from raytune_rec.report import charts, words
+from raytune_rec.report import charts, stopping, words
 from raytune_rec.report.charts import Series
 from raytune_rec.report.importance import importance, is_number, wide
 from raytune_rec.report.run import Run, Trial, number
@@ -127,18 +127,21 @@ def search(run: Run, colour: Colours) -> Group | None:
         chosen = {r: trials for r in run.rows if (trials := run.searched(r, unit))}
         if not chosen:
             continue
-        values = [t.value for trials in chosen.values() for t in trials]
+        ticks = stopping.reached(stopping.stopped(run, unit), run.higher)
+        values = [t.value for trials in chosen.values() for t in trials] + [value for _, value in ticks]
         series = [Series([t.number for t in trials], [t.value for t in trials], colour[r]) for r, trials in chosen.items()]
         best = max if run.higher else min
         said = "; ".join(f"{r} best {best(t.value for t in trials):.4f} of {len(trials)} trials" for r, trials in chosen.items())
-        figure = charts.history(unit, series, run.higher, f"validation {run.metric_title}", charts.sensible(values, run.higher))
+        limits = charts.sensible(values, run.higher)
+        figure = charts.history(unit, series, run.higher, f"validation {run.metric_title}", limits, ticks)
+        said += f"; stopped early: {len(ticks)} trials" if ticks else ""
         panels.append(svg(figure, f"Search in {unit}: {said}."))
         shown |= set(chosen)
     if not panels:
         return None
     caption = (
-        f"Best validation {run.metric_title} of every trial (dots) and the best so far (lines). Dots below the frame stand at "
-        f"its edge as triangles.{_unfinished(run)}"
+        f"Best validation {run.metric_title} of every complete trial (dots) and the best so far (lines). Dots below the frame "
+        f"stand at its edge as triangles.{_unfinished(run)}"
     )
     return Group(caption, panels, _key(colour, [r for r in run.rows if r in shown]))
 
@@ -227,9 +230,9 @@ def costs(run: Run, colour: Colours) -> Group | None:
     caption = (
         "What each row trains, in numbers and as a share of the backbone, and the mean wall clock of one of its trials, as "
         f"its share of the pack it ran in. All searches together took {total} of process time for "
-        f"{words.count(run.results['costs']['trials'])} trials."
+        f"{words.count(run.results['costs']['trials'])} trials. {stopping.saved(run)}"
     )
-    return Group(caption, panels)
+    return Group(caption.strip(), panels)
 
 
 def _key(colour: Colours, names: Sequence[str]) -> list[tuple[str, str]]:
@@ -243,7 +246,9 @@ def short(name: str, names: set[str]) -> str:
 
 
 def _unfinished(run: Run) -> str:
-    failed = sum(t.state == "failed" or (t.state == "complete" and not math.isfinite(t.value)) for t in run.trials)
-    pruned = sum(t.state == "pruned" for t in run.trials)
-    parts = [f"{n} {word}" for n, word in ((failed, "failed"), (pruned, "were pruned")) if n]
-    return f" Of {len(run.trials)} trials {words.listed(parts)} and are not shown." if parts else ""
+    trials = [t for t in run.trials if t.row in run.rows]
+    failed = sum(t.state == "failed" or (t.state == "complete" and not math.isfinite(t.value)) for t in trials)
+    stopped = len(stopping.stopped(run))
+    parts = [f"{failed} failed (not shown)"] if failed else []
+    parts += [f"{words.were(stopped)} stopped early (grey ticks, at the best value until then)"] if stopped else []
+    return f" Of {len(trials)} trials {words.listed(parts)}." if parts else ""

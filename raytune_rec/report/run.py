@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,13 @@ from raytune_rec.schema import Scalar
 
 @dataclass(frozen=True)
 class Trial:
-    """One line of `trials.json`. `curve[0]` is the validation metric before training; a value that was not finite is NaN."""
+    """One line of `trials.json`. `curve[0]` is the validation metric before training; a value that was not finite is NaN.
+
+    Args:
+        measures: further objectives at the best epoch, by name, without `parameters`.
+        front: whether no other trial of its row and unit surpasses it without falling behind in another objective; false
+            where only one objective was searched.
+    """
 
     row: str
     unit: str
@@ -32,10 +39,16 @@ class Trial:
     losses: tuple[float, ...] = ()
     seconds: float = 0.0
     parameters: int = 0
+    measures: Mapping[str, float] = field(default_factory=dict)
+    front: bool = False
 
     @property
     def complete(self) -> bool:
         return self.state == "complete" and math.isfinite(self.value)
+
+    def objective(self, name: str) -> float:
+        """A further objective; NaN where the trial has none of this name."""
+        return float(self.parameters) if name == "parameters" else self.measures.get(name, math.nan)
 
 
 @dataclass(frozen=True)
@@ -69,12 +82,25 @@ class Run:
     @property
     def metric_title(self) -> str:
         """The validation metric as a person writes it."""
-        return {"auc": "AUC", "logloss": "log loss"}.get(self.metric, self.metric.replace("_", " "))
+        return title(self.metric)
 
     @property
     def higher(self) -> bool:
         """Whether a higher validation value is better."""
         return self.metric not in METRICS or METRICS[self.metric].higher
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """The job; empty where its text is damaged."""
+        try:
+            return tomllib.loads(self.job)
+        except tomllib.TOMLDecodeError:
+            return {}
+
+    @property
+    def objectives(self) -> list[str]:
+        """What was searched beside the validation metric."""
+        return list(self.settings.get("tune", {}).get("objectives", ()))
 
     @property
     def claims(self) -> list[str]:
@@ -82,11 +108,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        try:
-            job = tomllib.loads(self.job)
-        except tomllib.TOMLDecodeError:
-            return self.folder.name
-        return str(job.get("title") or job.get("name") or self.folder.name)
+        return str(self.settings.get("title") or self.settings.get("name") or self.folder.name)
 
     def searched(self, row: str | None = None, unit: str | None = None) -> list[Trial]:
         """Complete trials, in order of their number."""
@@ -154,9 +176,16 @@ def _trial(t: Mapping[str, Any]) -> Trial:
         losses=tuple(number(v) for v in t.get("losses") or ()),
         seconds=float(t.get("seconds") or 0),
         parameters=int(t.get("parameters") or 0),
+        measures={str(k): number(v) for k, v in (t.get("measures") or {}).items()},
+        front=bool(t.get("front")),
     )
 
 
 def number(value: Any) -> float:
     """A JSON number; null, which stands for what was not finite, is NaN."""
     return float("nan") if value is None else float(value)
+
+
+def title(name: str) -> str:
+    """A metric or an objective as a person writes it."""
+    return {"auc": "AUC", "logloss": "log loss", "parameters": "tuned parameters"}.get(name, name.replace("_", " "))

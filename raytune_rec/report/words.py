@@ -34,6 +34,10 @@ def count(value: float | None) -> str:
     return NONE if value is None else f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
+def were(number: int) -> str:
+    return f"{count(number)} {'was' if number == 1 else 'were'}"
+
+
 def percent(share: float | None) -> str:
     if share is None:
         return NONE

@@ -1,0 +1,107 @@
+"""Several objectives: what each row's front of trials costs in validation metric, as charts and as a table.
+
+The front of a row on a unit holds the trials that none of its other trials surpasses without falling behind in another objective.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.report import charts, words
+from raytune_rec.report.cells import Cell, Line, Table
+from raytune_rec.report.charts import Front
+from raytune_rec.report.panels import Colours, Group, short
+from raytune_rec.report.run import Run, Trial, title
+from raytune_rec.report.theme import svg
+
+
+def plots(run: Run, colour: Colours) -> list[Group]:
+    """For each further objective the validation metric against it, one panel for each unit."""
+    return [group for name in run.objectives if (group := _group(run, colour, name))]
+
+
+def table(run: Run, colour: Colours) -> Table | None:
+    """The trials of all fronts, by row and unit, the best validation metric first."""
+    names = {k for t in run.searched() for k in t.options}
+    lines = []
+    for row in run.rows:
+        for unit in run.units:
+            winner = run.winner(row, unit)
+            best = [t for t in run.searched(row, unit) if t.front]
+            for t in sorted(best, key=lambda t: (-t.value if run.higher else t.value, t.number)):
+                options = ", ".join(f"{short(k, names)} {_brief(v)}" for k, v in sorted(t.options.items()))
+                cells = [Cell(unit), Cell(str(t.number)), Cell(words.fixed(t.value), best=t is winner)]
+                cells += [Cell(_text(name, t.objective(name))) for name in run.objectives]
+                lines.append(Line(row, colour[row], "", [*cells, Cell(options or words.NONE)]))
+    if not run.objectives or not lines:
+        return None
+    caption = f"Trials on the front of their row and domain. The winners, by {_first(run)} alone, are bold."
+    return Table(caption, ["row", "domain", "trial", _first(run), *map(title, run.objectives), "searched options"], lines)
+
+
+def _group(run: Run, colour: Colours, name: str) -> Group | None:
+    panels, shown, logarithmic = [], set(), _logarithmic(run, name)
+    for unit in run.units:
+        fronts, said = [], []
+        for row in run.rows:
+            trials = [t for t in run.searched(row, unit) if math.isfinite(t.objective(name))]
+            if not trials:
+                continue
+            best = [t for t in trials if t.front]
+            fronts.append(_series(run, trials, name, colour[row]))
+            said.append(_said(row, best, name))
+            shown.add(row)
+        if fronts:
+            higher = (_higher(name), run.higher)
+            figure = charts.front(unit, fronts, title(name), _first(run), logarithmic, higher)
+            panels.append(svg(figure, f"Front of {_first(run)} and {title(name)} in {unit}: {'; '.join(said)}."))
+    if not panels:
+        return None
+    better = f"{'Higher' if run.higher else 'Lower'} and further {'right' if _higher(name) else 'left'} is better."
+    further = " Points off the line are on the front by another objective." if len(run.objectives) > 1 else ""
+    caption = (
+        f"Validation {run.metric_title} against {title(name)}: all complete trials (faint), and the front of each row (dots and "
+        f"line), whose trials no other trial of the row surpasses without falling behind in another objective. {better} The "
+        f"winner (ring) is chosen by {_first(run)} alone.{further} Trials below the frame stand at its edge as triangles."
+    )
+    return Group(caption, panels, [(r, colour[r]) for r in run.rows if r in shown], title(name))
+
+
+def _series(run: Run, trials: Sequence[Trial], name: str, colour: str) -> Front:
+    winner = run.winner(trials[0].row, trials[0].unit)
+    ring = next((i for i, t in enumerate(trials) if t is winner), None)
+    marked = [i for i, t in enumerate(trials) if t.front]
+    return Front([t.objective(name) for t in trials], [t.value for t in trials], colour, marked, ring)
+
+
+def _said(row: str, best: Sequence[Trial], name: str) -> str:
+    """The front's ends in words."""
+    ends = sorted(best, key=lambda t: (t.objective(name), t.number))
+    points = [f"{words.fixed(t.value)} at {_text(name, t.objective(name))} (trial {t.number})" for t in ends]
+    if len(points) < 2:
+        return f"{row} {''.join(points) or 'no trial'}"
+    return f"{row} from {points[0]} to {points[-1]}, {len(points)} trials"
+
+
+def _logarithmic(run: Run, name: str) -> bool:
+    """Whether numbers of parameters span more than a factor of ten; a row without any has its place left of them."""
+    values = [v for t in run.searched() if (v := t.objective(name)) > 0]
+    return name == "parameters" and bool(values) and max(values) > 10 * min(values)
+
+
+def _higher(name: str) -> bool:
+    return name in METRICS and METRICS[name].higher
+
+
+def _first(run: Run) -> str:
+    return f"validation {run.metric_title}"
+
+
+def _text(name: str, value: float) -> str:
+    return words.count(value) if name == "parameters" else words.fixed(value)
+
+
+def _brief(value: object) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
