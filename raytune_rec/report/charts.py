@@ -125,14 +125,14 @@ def front(title: str, fronts: Sequence[Front], x: str, y: str, logarithmic: bool
         for f in fronts:
             _dots(axes, Series(f.x, f.y, f.colour), limits, alpha=0.25)
         for f in fronts:
-            order = sorted(f.marked, key=lambda i: (f.x[i], f.y[i]), reverse=higher[0])
-            xs, ys = np.asarray([f.x[i] for i in order]), np.asarray([f.y[i] for i in order])
-            best = (np.maximum if higher[1] else np.minimum).accumulate(ys) if len(ys) else ys
-            axes.step(xs, best, where="post", color=f.colour, linewidth=1.3)
-            axes.plot(xs, ys, "o", color=f.colour, markersize=4.5, markeredgecolor=PAPER, markeredgewidth=0.6)
+            corners = _corners([(f.x[i], f.y[i]) for i in f.marked], higher)
+            axes.step([x for x, _ in corners], [y for _, y in corners], where="post", color=f.colour, linewidth=1.3)
+            at = [f.x[i] for i in f.marked], [f.y[i] for i in f.marked]
+            axes.plot(*at, "o", color=f.colour, markersize=4.5, markeredgecolor=PAPER, markeredgewidth=0.6)
             if f.ring is not None:
-                at = f.x[f.ring], f.y[f.ring]
-                axes.plot(*at, "o", color=f.colour, markersize=8.5, markerfacecolor="none", markeredgewidth=1.2)
+                axes.plot(
+                    f.x[f.ring], f.y[f.ring], "o", color=f.colour, markersize=8.5, markerfacecolor="none", markeredgewidth=1.2
+                )
         if not logarithmic:
             axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -216,6 +216,16 @@ def sensible(values: Sequence[float], higher: bool) -> Range:
     worst = max(good.min(), middle - 2.5 * max(best - middle, 1e-4))
     low, high = sorted((worst * sign, best * sign))
     return (low, high) if high > low else (low - 1e-3, high + 1e-3)
+
+
+def _corners(points: Sequence[tuple[float, float]], higher: tuple[bool, bool]) -> list[tuple[float, float]]:
+    """Of some points those that no other beats in both directions, from the best x to the best y."""
+    signs = [-1.0 if h else 1.0 for h in higher]
+    found: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda p: (signs[0] * p[0], signs[1] * p[1])):
+        if not found or signs[1] * y < signs[1] * found[-1][1]:
+            found.append((x, y))
+    return found
 
 
 def _dots(axes: Any, s: Series, limits: Range, alpha: float = 0.45) -> None:

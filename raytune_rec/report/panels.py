@@ -227,9 +227,10 @@ def costs(run: Run, colour: Colours) -> Group | None:
         ),
     ]
     total = words.duration(run.results["costs"]["seconds"])
+    also = ", stopped ones counted too" if stopping.stopped(run) else ""
     caption = (
         "What each row trains, in numbers and as a share of the backbone, and the mean wall clock of one of its trials, as "
-        f"its share of the pack it ran in. All searches together took {total} of process time for "
+        f"its share of the pack it ran in{also}. All searches together took {total} of process time for "
         f"{words.count(run.results['costs']['trials'])} trials. {stopping.saved(run)}"
     )
     return Group(caption.strip(), panels)

@@ -102,3 +102,4 @@ def test_the_costs_tell_them(halved: Path) -> None:
     assert group is not None and re.search(
         r"Of \d+ trials 25 were stopped early; all together trained [\d\u202f]+ epochs", group.caption
     )
+    assert "stopped ones counted too" in group.caption
