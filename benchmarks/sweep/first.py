@@ -17,8 +17,8 @@ OURS = next(iter(YARDSTICKS))
 TOLERANCE = 1e-3
 
 COLD = 0.05
-"""Below this temperature a softmax over meta-prompts is nearly one-hot and float32 rounding decides much: two right programs differ
-there, and agree in float64."""
+"""Below this temperature a softmax over meta-prompts is nearly one-hot and float32 rounding decides much: two right programs
+differ there, and agree in float64."""
 
 PROTOCOL = (
     "Every measurement runs in a fresh process; the yardsticks take turns in each repeat.",
