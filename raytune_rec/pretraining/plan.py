@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ class Plan:
 
     def trainer(self, store: Store, data: UnitData, feed: Feed, device: str = "cpu", reduce: Reduce | None = None) -> Trainer:
         """The one loop on this plan."""
-        pack = Pack(PRETRAIN + self.variant, self.row.name, (self.lane,))
+        pack = Pack(PRETRAIN + self.variant, self.row.name, (replace(self.lane, unit=ALL_DOMAINS),))
         how: dict[str, Any] = {"device": device, "reduce": reduce, "autocast": self.job.pretrain.mixed_precision}
         return train_with(self.job, pack, self.row, [self.settings], store.schema, {data.unit: data}, feed, **how)
 
