@@ -94,7 +94,10 @@ def _ends_on_sigterm() -> Iterator[None]:
         yield
         return
 
+    codes: list[int] = []
+
     def end(number: int, frame: FrameType | None) -> None:
+        codes.append(128 + number)
         # Ray's own farewell may take longer than those 3 s.
         hurry = threading.Timer(GRACE, os._exit, (128 + number,))
         hurry.daemon = True
@@ -104,5 +107,11 @@ def _ends_on_sigterm() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except BaseException:
+        if codes:  # whoever was interrupted may have made another error of it
+            raise SystemExit(codes[0]) from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
+    if codes:
+        raise SystemExit(codes[0])
