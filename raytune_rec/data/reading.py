@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,8 @@ BLOCK_BYTES = 8 << 20
 _JSON = (".jsonl", ".ndjson", ".json")
 _PARQUET = (".parquet", ".pq")
 _SHOWN = 200
+_UNIT = b"\x1f"
+"""Stands for a delimiter of several characters where Arrow parses, which takes one."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Format:
     """How text is written.
 
     Args:
-        delimiter: between cells; empty: a tab for `.tsv`, else a comma.
+        delimiter: between cells; empty: a tab for `.tsv`, else a comma. With several characters no cell is quoted, and `header`
+            must be given.
         header: column names of a file without a header line; empty: its first line has them.
         encoding: any in which a line break is the byte 10.
     """
@@ -191,13 +194,18 @@ def _read_delimited(path: Path, columns: Mapping[str, str], form: Format, presen
 
 def _parse_fast(block: bytes, columns: Mapping[str, str], form: Format, present: list[str], delimiter: str) -> pa.Table | None:
     """All rows of a block, or None where a line cannot be read or where rows are not lines."""
+    quote: str | Literal[False] = '"'
     try:
         if form.encoding.lower() not in ("utf-8", "utf8", "ascii"):
             block = block.decode(form.encoding).encode()
+        if len(delimiter) > 1:
+            if _UNIT in block:
+                return None
+            block, delimiter, quote = block.replace(delimiter.encode(), _UNIT), _UNIT.decode(), False
         table = pa.csv.read_csv(
             pa.BufferReader(block),
             read_options=pa.csv.ReadOptions(column_names=present, use_threads=False, block_size=len(block) + 1),
-            parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=False),
+            parse_options=pa.csv.ParseOptions(delimiter=delimiter, quote_char=quote, newlines_in_values=False),
             convert_options=pa.csv.ConvertOptions(
                 column_types={raw: pa.string() for raw in columns.values()},
                 include_columns=sorted(set(columns.values())),
@@ -218,21 +226,16 @@ def _parse_slow(
     """Line by line, so that each line that cannot be read is named."""
     place = {name: present.index(raw) for name, raw in columns.items()}
     rows: list[list[str]] = []
-    lines, rejects = [], []
-    for number, raw in enumerate(block.split(b"\n")[:-1], start=line):
-        if not raw.strip():
-            continue
+    lines: list[int] = []
+    texts, rejects = _texts(block, line, file, form.encoding)
+    for number, text in texts:
         try:
-            cells = next(csv.reader([raw.decode(form.encoding).rstrip("\r")], delimiter=delimiter, strict=True))
-        except UnicodeDecodeError:
-            value = shown(raw.decode(form.encoding, "backslashreplace").strip())
-            rejects.append(Reject(file, number, value, f"not {form.encoding}"))
-            continue
+            cells = text.split(delimiter) if len(delimiter) > 1 else next(csv.reader([text], delimiter=delimiter, strict=True))
         except csv.Error:
-            rejects.append(Reject(file, number, shown(raw.decode(form.encoding).strip()), "a quote is not closed on its line"))
+            rejects.append(Reject(file, number, shown(text.strip()), "a quote is not closed on its line"))
             continue
         if len(cells) != len(present):
-            rejects.append(Reject(file, number, shown(raw.decode(form.encoding).strip()), f"a row has {len(present)} cells"))
+            rejects.append(Reject(file, number, shown(text.strip()), f"a row has {len(present)} cells"))
             continue
         rows.append(cells)
         lines.append(number)
@@ -240,23 +243,43 @@ def _parse_slow(
     return RawBlock(table, file, np.array(lines, dtype=np.int64), tuple(rejects))
 
 
+def read_lines(path: Path) -> Iterator[tuple[list[tuple[int, str]], list[Reject]]]:
+    """Blocks of the lines of a UTF-8 file that is no table: (number, text) of those that are not blank, and the unreadable ones.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    for block, line in _line_blocks(path):
+        yield _texts(block, line, str(path), "utf-8")
+
+
+def _texts(block: bytes, line: int, file: str, encoding: str) -> tuple[list[tuple[int, str]], list[Reject]]:
+    texts: list[tuple[int, str]] = []
+    rejects: list[Reject] = []
+    for number, raw in enumerate(block.split(b"\n")[:-1], start=line):
+        if not raw.strip():
+            continue
+        try:
+            texts.append((number, raw.decode(encoding).rstrip("\r")))
+        except UnicodeDecodeError:
+            rejects.append(Reject(file, number, shown(raw.decode(encoding, "backslashreplace").strip()), f"not {encoding}"))
+    return texts, rejects
+
+
 def _read_json(path: Path, columns: Mapping[str, str], form: Format) -> Iterator[RawBlock]:
     _check_encoding(form)
     known: set[str] = set()
     for block, line in _line_blocks(path):
         rows: list[dict[str, Any]] = []
-        lines, rejects = [], []
-        for number, raw in enumerate(block.split(b"\n")[:-1], start=line):
-            if not raw.strip():
-                continue
+        lines: list[int] = []
+        texts, rejects = _texts(block, line, str(path), form.encoding)
+        for number, text in texts:
             try:
-                value = json.loads(raw.decode(form.encoding))
-            except (UnicodeDecodeError, ValueError, RecursionError) as error:
-                reason = f"not {form.encoding}" if isinstance(error, UnicodeDecodeError) else "not a JSON object"
-                rejects.append(Reject(str(path), number, shown(raw.decode(form.encoding, "backslashreplace").strip()), reason))
-                continue
+                value = json.loads(text)
+            except (ValueError, RecursionError):
+                value = None
             if not isinstance(value, dict):
-                rejects.append(Reject(str(path), number, shown(raw.decode(form.encoding).strip()), "not a JSON object"))
+                rejects.append(Reject(str(path), number, shown(text.strip()), "not a JSON object"))
                 continue
             rows.append(value)
             lines.append(number)
