@@ -43,6 +43,21 @@ def source(request: pytest.FixtureRequest, write, tmp_path: Path) -> tuple[str, 
             text = "0,1,2,3\n" + "".join(f"2,{u},{i},{(u + i) % 2}\n" for u in range(19) for i in range(100, 110))
             (folder / "douban_movie_part" / f"douban_movie_{part}.csv.gz").write_bytes(gzip.compress(text.encode()))
         return "douban", {"path": str(folder)}
+    if request.param == "movielens":
+        folder = tmp_path / "movielens"
+        folder.mkdir()
+        rows = [f"{u}::{i}::{(u + i) % 5 + 1}::{97 * u + i}" for u in range(1, 20) for i in range(1, 15)]
+        (folder / "ratings.dat").write_text("\n".join(rows) + "\n")
+        (folder / "users.dat").write_text("".join(f"{u}::{'FM'[u % 2]}::25::{u}::{u}8067\n" for u in range(1, 20)))
+        (folder / "movies.dat").write_text("".join(f"{i}::Film {i} ({1980 + i})::Drama|War\n" for i in range(1, 15)))
+        return "movielens", {"path": str(folder), "edition": "1m"}
+    if request.param == "amazon":
+        for name in ("Beauty", "Toys"):
+            (tmp_path / "amazon" / name).mkdir(parents=True)
+            rows = [f"A{u} " + " ".join(f"B{(u + i) % 12}" for i in range(8)) for u in range(20)]
+            text = "\n".join(rows) + "\n"
+            (tmp_path / "amazon" / name / "user_sequence.txt.gz").write_bytes(gzip.compress(text.encode()))
+        return "amazon", {"path": str(tmp_path / "amazon"), "domains": ["Beauty", "Toys"]}
     raise AssertionError(f"say here how a tiny {request.param} is made")
 
 

@@ -1,0 +1,109 @@
+"""Amazon reviews of 1996 to 2014, 5-core (He and McAuley, WWW 2016), as sequences of raw ids: one domain a category.
+
+File `<path>/<domain>/user_sequence.txt.gz`, or `.txt`: a line for each user, `reviewerID asin asin ...` in time order. There are
+no ratings and no clock times: every item of a line is a click, and its position counts from 0. A reviewer is the same user in
+all domains; an item belongs to its domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from raytune_rec import components
+from raytune_rec.data.reading import read_lines, shown
+from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
+from raytune_rec.errors import DataError
+
+_NAMES = ("user_sequence.txt.gz", "user_sequence.txt")
+
+
+class Amazon:
+    """Amazon 2014 5-core categories as sequences of clicks."""
+
+    shared_items = False
+    rating_range = None
+
+    class Options(components.Options):
+        path: str = Field(description="folder that holds <domain>/user_sequence.txt.gz, or .txt")
+        domains: tuple[str, ...] = Field(min_length=1, description="names of these folders, in the order of the domains' ids")
+
+        @field_validator("domains")
+        @classmethod
+        def _each_once(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
+            twice = sorted({name for name in domains if domains.count(name) > 1})
+            if twice:
+                raise ValueError(f"{', '.join(twice)}: named twice; name each domain once")
+            return domains
+
+    def __init__(self, options: Options) -> None:
+        self._folder = Path(options.path).expanduser()
+        self._domains = options.domains
+
+    def fields(self) -> tuple[SourceField, ...]:
+        return ()
+
+    def domains(self) -> tuple[str, ...]:
+        return self._domains
+
+    def read(self) -> Iterator[RawBlock]:
+        for domain, path in zip(self._domains, self._files(), strict=True):
+            for texts, rejects in read_lines(path):
+                yield _block(texts, rejects, str(path), domain)
+
+    def users(self) -> Iterator[RawBlock]:
+        return iter(())
+
+    def items(self) -> Iterator[RawBlock]:
+        return iter(())
+
+    def fingerprint_inputs(self) -> Mapping[str, Any]:
+        return {"source": "amazon", "domains": list(self._domains), "files": digest_files(self._files())}
+
+    def _files(self) -> list[Path]:
+        """One for each domain. Raises DataError that names all that are missing."""
+        files, problems = [], []
+        for domain in self._domains:
+            folder = self._folder / domain
+            there = [folder / name for name in _NAMES if (folder / name).is_file()]
+            files += there[:1]
+            if not there:
+                problems.append(f"{folder}: there is no {' or '.join(_NAMES)}; mend data.options.path or data.options.domains.")
+        if problems:
+            raise DataError(problems)
+        return files
+
+
+def _block(texts: Sequence[tuple[int, str]], rejects: Sequence[Reject], file: str, domain: str) -> RawBlock:
+    """The interactions of lines: (number, text) of each."""
+    users: list[str] = []
+    items: list[str] = []
+    numbers: list[int] = []
+    lengths: list[int] = []
+    refused = list(rejects)
+    for number, text in texts:
+        user, *sequence = text.split() or [""]
+        if sequence:
+            users.append(user)
+            items += sequence
+            numbers.append(number)
+            lengths.append(len(sequence))
+        else:
+            refused.append(Reject(file, number, shown(user), "a line has a reviewer and one item or more"))
+    times = np.array(lengths, np.int64)
+    starts = np.repeat(np.cumsum(times) - times, times)
+    table = pa.table(
+        {
+            "domain": constant(domain, len(items)),
+            "user": pa.array(users, pa.string()).take(pa.array(np.repeat(np.arange(len(users)), times))),
+            "item": pa.array(items, pa.string()),
+            "label": np.ones(len(items)),
+            "position": np.arange(len(items)) - starts,
+        }
+    )
+    return RawBlock(table, file, np.repeat(np.array(numbers, np.int64), times), tuple(refused))
