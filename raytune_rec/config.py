@@ -21,6 +21,10 @@ from raytune_rec.errors import JobError
 from raytune_rec.schema import Scalar
 
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+RowMetric = Literal["auc", "logloss"]
+"""Validation metrics of rows with a label each."""
+ListMetric = Literal["list_auc", "mrr", "hit@5", "hit@10", "hit@20", "hit@50", "ndcg@5", "ndcg@10", "ndcg@20", "ndcg@50"]
+"""Of candidate lists with one positive each."""
 _NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
 """Of rows and variants: they name folders, and `pretrain.<variant>` is the row of a variant's own search."""
 
@@ -37,13 +41,33 @@ class Component(Section):
 
 
 class SplitOptions(Section):
-    kind: Literal["hash", "leave_one_out", "time", "given"] = Field(
+    kind: Literal["hash", "leave_one_out", "time", "given", "cold_users"] = Field(
         "hash",
-        description="hash: by a hash of (seed, domain, user, item); time: quantiles of time per domain; given: the source says",
+        description="hash: by a hash of (seed, domain, user, item); time: quantiles of time per domain; given: the source says; "
+        "cold_users: some users are kept out as cold ones, the last row of each other user validates",
     )
     valid: float = Field(0.1, ge=0, lt=1, description="share of rows (hash, time)")
     test: float = Field(0.1, ge=0, lt=1, description="share of rows (hash, time)")
+    cold: float = Field(0.2, gt=0, lt=1, description="share of users who are made cold, by a hash of (seed, user) (cold_users)")
+    cold_below: int = Field(0, ge=0, description="users with fewer rows than this are the cold ones instead; 0: by share")
     seed: int = 0
+
+
+class SequenceOptions(Section):
+    """Rows that are users with their histories, and lists of candidates to rank."""
+
+    length: int = Field(50, ge=1, description="L, most items of a history")
+    windows: Literal["last", "all"] = Field(
+        "last", description="of a training history of more than L + 1 items: its end alone (SASRec), or all windows of it"
+    )
+    negatives: int = Field(99, ge=0, description="items drawn uniformly, none of them the user's, beside each positive; 0: rank all")
+    full: bool = Field(True, description="rank the test rows among all items too, those of the history left out")
+    tasks: list[Literal["few", "zero", "joint"]] = Field(
+        [], description="of cold users: their later items, their first one, or both with one model; each task and fold is a unit"
+    )
+    events: int = Field(9, ge=1, description="first items of a cold user that are known; k + 1 is the k-shot setting")
+    folds: int = Field(5, ge=2, description="cold users are tested in so many parts, each by models tuned on the others")
+    valid: float = Field(0.125, gt=0, lt=1, description="share of a fold's tuning users that choose the best epoch")
 
 
 class DataOptions(Section):
@@ -54,13 +78,25 @@ class DataOptions(Section):
     max_rejected: float = Field(0.01, ge=0, le=1, description="share of unusable rows past which preparation fails")
     buckets: int = Field(10, ge=2, description="quantile buckets of a numerical field, for discretisation")
     block_rows: int = Field(65536, ge=1024, description="rows of a block: read, shuffled and delivered together")
+    sequences: SequenceOptions | None = Field(None, description="rows are users with histories instead of interactions")
+
+    @model_validator(mode="after")
+    def _tasks_have_cold_users(self) -> DataOptions:
+        cold, tasks = self.split.kind == "cold_users", bool(self.sequences and self.sequences.tasks)
+        if cold and not tasks:
+            raise ValueError("split.kind = 'cold_users' keeps users for sequences.tasks, and there are none; name few, zero or joint")
+        if tasks and not cold:
+            raise ValueError(f"sequences.tasks are of cold users, and split.kind = {self.split.kind!r}; set it to 'cold_users'")
+        if self.sequences and self.split.kind not in ("cold_users", "leave_one_out"):
+            raise ValueError(f"sequences need split.kind = 'leave_one_out' or 'cold_users' (given: {self.split.kind!r})")
+        return self
 
 
 class TrainingOptions(Section):
     """How lanes train. Learning rates and decays are per parameter group; `default` serves the groups not named."""
 
     objective: str = "bce"
-    metric: Literal["auc", "logloss"] = "auc"
+    metric: Literal[RowMetric, ListMetric] = Field("auc", description="of validation; auc, logloss: of rows; others: of lists")
     epochs: int = Field(20, ge=1)
     patience: int = Field(3, ge=1, description="epochs without a better validation metric before a lane stops")
     batch_size: int = Field(512, ge=1)
@@ -178,6 +214,7 @@ class Job(Section):
     backbone: Component
     prompts: dict[str, dict[str, Any]] = Field({}, description="prompt name -> its options, for every row that uses it")
     backbones: dict[str, dict[str, Any]] = Field({}, description="options of further backbones that rows name")
+    objectives: dict[str, dict[str, Any]] = Field({}, description="objective name -> its options")
     training: TrainingOptions = TrainingOptions()
     pretrain: PretrainOptions = PretrainOptions()
     tune: TuneOptions = TuneOptions()

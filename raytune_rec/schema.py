@@ -66,13 +66,22 @@ class DataSchema:
         fields: the features of a row, identifiers first: `user`, `item`, `domain`, then the others in the store's order.
         domains: names; `domains[i]` has id `i + 1` in the field `domain`.
         fingerprint: of the prepared data.
-        rows: (domain, split) -> number of rows.
+        rows: (domain or unit, split) -> number of rows.
+        length: L, the most items of a history, where the rows are users with histories; else 0.
+        cohorts: units that are no domains, such as the cold users of a fold; empty: each domain is a unit.
     """
 
     fields: tuple[Field, ...]
     domains: tuple[str, ...]
     fingerprint: str
     rows: Mapping[tuple[str, Split], int] = field(default_factory=dict)
+    length: int = 0
+    cohorts: tuple[str, ...] = ()
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """What gets its own search and its own artifact."""
+        return self.cohorts or self.domains
 
     def with_role(self, role: Role) -> tuple[Field, ...]:
         return tuple(f for f in self.fields if f.role == role)
@@ -86,8 +95,11 @@ class Table:
     """Rows in memory, ready for a model.
 
     Args:
-        columns: field name -> (N,) int64 ids, (N,) float32 numbers or (N, L) int64 ids.
-        label: (N,) float32 in {0, 1} for a CTR task.
+        columns: field name -> (N,) int64 ids, (N,) float32 numbers or (N, L) int64 ids. Rows that are users with histories have
+            `history` (N, L), oldest first, zeros behind, instead of `item`; those to train on `target` (N, L + 1), the item that
+            follows each place, the one before the first item included (0: none); the others `candidates` (N, K), the positive
+            first (absent: all items).
+        label: (N,) float32 in {0, 1} for a CTR task; 1 where the rows have candidates.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -123,7 +135,9 @@ class Site(StrEnum):
     FIELDS = "fields"
     """(U, B, n, D): extra feature fields of a CTR model, in front of its own."""
     PREFIX = "prefix"
-    """(U, B, P, D): soft tokens before a sequence; `prefix_mask` (U, P) says which are real."""
+    """(U, B, P, D): soft tokens before a sequence; a lane with fewer than P has them at the end."""
+    PREFIX_MASK = "prefix_mask"
+    """(U, P) bool: which tokens of the prefix are real. Written beside a prefix whose lanes differ in tokens."""
     USER = "user"
     """(U, B, D): added to the user representation."""
     ITEM = "item"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -165,6 +165,15 @@ class Noise:
         row = _scramble((self.rows * 0x9E3779B1 + salt) & _MASK).unsqueeze(-1)
         return (_scramble(row ^ _columns(features, device)) >> 8).to(torch.float32) * 2.0**-24
 
+    def integers(self, site: str, count: int, low: int, high: int) -> Tensor:
+        """(U, count) int64 in [low, high): for what all rows of a step share."""
+        drawn = [torch.randint(low, high, (count,), generator=generator(key, site)) for key in self.keys]
+        return torch.stack(drawn).to(self.rows.device)
+
+    def other(self, view: str) -> Noise:
+        """Noise of the same rows that has nothing to do with this one."""
+        return Noise(tuple(mix(key, view) for key in self.keys), self.rows)
+
     def scalar(self, site: str) -> Tensor:
         """(U,) float64 in [0, 1): one number per step."""
         return torch.tensor([mix(k, site, "scalar") / 2.0**63 for k in self.keys], dtype=torch.float64, device=self.rows.device)
@@ -186,6 +195,10 @@ class Step:
     noise: Noise | None = None
     updates: dict[str, Tensor] = field(default_factory=dict)
 
+    def view(self, name: str) -> Step:
+        """The same pass with other noise, for another view of the rows; without a name, this one."""
+        return replace(self, noise=self.noise.other(name)) if name and self.noise else self
+
 
 def dropout(x: Tensor, rate: Tensor, step: Step, site: str) -> Tensor:
     """Inverted dropout: every lane thresholds the same noise with its own rate.
@@ -202,6 +215,22 @@ def dropout(x: Tensor, rate: Tensor, step: Step, site: str) -> Tensor:
     shape = (max(len(noise), len(rate)), *noise.shape[1:])
     keep = torch.ge(noise, rate, out=noise.new_empty(shape))  # 1 or 0 at once: a product with booleans takes five times as long
     return x * keep.mul_(1 / (1 - rate))
+
+
+def contrast(a: Tensor, b: Tensor, temperature: Tensor, weight: Tensor) -> Tensor:
+    """InfoNCE of two views of the same rows: each row's second view is to be found among those of the whole batch, by cosine.
+
+    Args:
+        a, b: (U, B, D). temperature: (U,) above 0. weight: (U, B), rows of weight 0 are no candidates.
+
+    Returns:
+        (U, B).
+    """
+    a, b = (torch.nn.functional.normalize(x, dim=-1, eps=1e-6) for x in (a, b))
+    score = a @ b.transpose(-1, -2) / lane(temperature.to(a.dtype), 3)  # (U, B, B)
+    score = score.masked_fill((weight == 0).unsqueeze(1), -torch.inf)
+    own = torch.diagonal(score, dim1=-2, dim2=-1)
+    return torch.where(weight > 0, torch.logsumexp(score, dim=-1) - own, 0.0)
 
 
 def keep_memory() -> None:

@@ -20,7 +20,13 @@ from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
 from raytune_rec.tensors import Params, Step
 
 Outputs = Mapping[str, Tensor]
-"""What an objective or a metric reads. A CTR model gives `logit` (U, B)."""
+"""What an objective or a metric reads. A CTR model gives `logit` (U, B). A sequence model gives
+
+    items   (U, V, D) what stands for each item when it is scored, by inner product; `bias` (U, V) where it has one
+    state   (U, B, L + 1, D) the user representation before each item of the history, the last one after all of them
+    user    (U, B, D) that after the whole history; `behaviour`: the same without what stands at the site USER
+    logit   (U, B, K) of the batch's candidates, or (U, B, V) of all items where it has none; outside training alone
+"""
 
 
 class Backbone(Protocol):
@@ -29,6 +35,9 @@ class Backbone(Protocol):
     Class attributes:
         Options: frozen pydantic model of its options.
         encoded_groups: the parameter groups that `encode` reads.
+        shaped_by: the sites for which its own parameters make room, so that a pre-trained one serves those it was built for alone.
+        returns: what of its outputs an objective can be trained on.
+        histories: whether its rows are users with histories (`data.sequences`).
 
     Args of the constructor:
         options: checked options.
@@ -38,6 +47,9 @@ class Backbone(Protocol):
 
     Options: type[components.Options]
     encoded_groups: frozenset[str]
+    shaped_by: frozenset[Site]
+    returns: frozenset[str]
+    histories: bool
 
     def __init__(self, options: Any, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None: ...
 

@@ -38,6 +38,9 @@ class DeepFM:
         dropout: float = numeric(0.2, "dropout rate of the deep part (PLATE, Table 5)", ge=0, lt=1)
 
     encoded_groups: frozenset[str] = frozenset({"embedding", "interaction"})
+    shaped_by: frozenset[Site] = frozenset({Site.FIELDS})
+    returns: frozenset[str] = frozenset({"logit"})
+    histories = False
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         self.options = options

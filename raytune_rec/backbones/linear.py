@@ -27,6 +27,9 @@ class Linear:
         )
 
     encoded_groups: frozenset[str] = frozenset()
+    shaped_by: frozenset[Site] = frozenset()
+    returns: frozenset[str] = frozenset({"logit"})
+    histories = False
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         self.layer = FieldLayer(schema, 0, options.numbers, 0.0)

@@ -15,6 +15,7 @@ from typing import Any
 from raytune_rec.config import DataOptions
 from raytune_rec.data.layout import BEGUN, MARKER
 from raytune_rec.data.passes import Preparation
+from raytune_rec.data.sequences import write_sequences
 from raytune_rec.data.sources.base import ROW_COLUMNS, Source, SourceField
 from raytune_rec.data.spill import Spill
 from raytune_rec.data.tables import Rejects, schema_values, write_json
@@ -28,7 +29,10 @@ FORMAT = 1
 
 def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
     """What decides the store, as plain values: the job's options, the source's own, and its files."""
-    inputs = {"options": options.model_dump(exclude={"options"}), "source": dict(source.fingerprint_inputs())}
+    chosen = options.model_dump(exclude={"options", *([] if options.sequences else ["sequences"])})
+    if options.split.kind != "cold_users":
+        chosen["split"] = {k: v for k, v in chosen["split"].items() if not k.startswith("cold")}
+    inputs = {"options": chosen, "source": dict(source.fingerprint_inputs())}
     plain: dict[str, Any] = json.loads(json.dumps(inputs, default=str))
     return plain
 
@@ -57,9 +61,14 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Callable[[Ma
         _begin(out, marker)
         with Rejects(out / "rejected.parquet") as rejects, Spill(out / "_spill") as spill:
             schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs)).run()
+        if options.sequences is not None:
+            schema = write_sequences(out, schema, options)
         if check is not None:
             check(summary)
-        write_json(out / "schema.json", {**schema_values(schema), "shared_items": source.shared_items})
+        values = {**schema_values(schema), "shared_items": source.shared_items}
+        if options.sequences is not None:
+            values["sequences"] = {"options": options.sequences.model_dump(mode="json"), "seed": options.split.seed}
+        write_json(out / "schema.json", values)
         write_json(out / "summary.json", summary)
         write_json(out / MARKER, marker)
         (out / BEGUN).unlink()

@@ -6,13 +6,15 @@ Repeated interactions of one (domain, user, item) fall together: a repeated row 
 `leave_one_out`: of each (domain, user) with three rows or more the last is tested and the one before validates.
 `time`: by quantiles of the time of each domain; rows of one instant stay together, on the earlier side.
 `given`: the source says.
+`cold_users`: all rows of a cold user are kept out (as test rows); the last row of each other user validates. Cold are a share of
+the users, by a hash of (seed, user), or those with few rows.
 
 A splitter sees all rows once, block by block (`observe`), and then answers for any rows (`assign`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -46,6 +48,16 @@ def row_hash(seed: int, domain: np.ndarray, user: np.ndarray, item: np.ndarray) 
     return scramble(scramble(x ^ user) ^ item)
 
 
+def share(hashes: np.ndarray) -> np.ndarray:
+    """uint64 hashes -> float64 in [0, 1)."""
+    return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def user_hash(seed: int, purpose: str, users: np.ndarray) -> np.ndarray:
+    """(N,) uint64 hash of (seed, what it is for, user), from `text_hash` of the raw users."""
+    return scramble(users ^ text_hash([f"{seed}/{purpose}"]))
+
+
 class Splitter(Protocol):
     def observe(self, rows: Rows) -> None: ...
 
@@ -54,11 +66,12 @@ class Splitter(Protocol):
         ...
 
 
-def splitter(options: SplitOptions, columns: set[str]) -> Splitter:
+def splitter(options: SplitOptions, columns: set[str], users: Callable[[], np.ndarray]) -> Splitter:
     """The splitter that a job asks for.
 
     Args:
         columns: what the source gives.
+        users: `text_hash` of each user met so far, by code.
 
     Raises:
         DataError: the source gives too little for this kind of split, or has a split of its own that would be lost.
@@ -84,6 +97,8 @@ def splitter(options: SplitOptions, columns: set[str]) -> Splitter:
         raise DataError(
             f"data.split.kind = {options.kind!r} needs a timestamp or a position, and the source gives neither; choose hash."
         )
+    if options.kind == "cold_users":
+        return _ColdUsers(time, options, users)
     return _LeaveOneOut(time) if options.kind == "leave_one_out" else _Time(time, options.valid, options.test)
 
 
@@ -95,8 +110,7 @@ class _Hash:
         pass
 
     def assign(self, rows: Rows) -> np.ndarray:
-        share = (rows["hash"] >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        return np.searchsorted(self._edges, share, side="right").astype(np.int8)
+        return np.searchsorted(self._edges, share(rows["hash"]), side="right").astype(np.int8)
 
 
 class _Given:
@@ -179,6 +193,29 @@ class _LeaveOneOut:
         place = np.where(sizes[inverse] == 3, _from_end(key), -1)
         self._latest = {}
         return np.sort(row[place == 0]), np.sort(row[place == 1])
+
+
+class _ColdUsers:
+    """Counts the rows of every user where that decides."""
+
+    def __init__(self, time: str, options: SplitOptions, users: Callable[[], np.ndarray]) -> None:
+        self._options, self._users = options, users
+        self._last = _LeaveOneOut(time)
+        self._counts = np.zeros(0, np.int64)
+        self._cold: np.ndarray | None = None
+
+    def observe(self, rows: Rows) -> None:
+        self._last.observe(rows)
+        counts = np.bincount(rows["user"], minlength=len(self._counts))
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
+
+    def assign(self, rows: Rows) -> np.ndarray:
+        if self._cold is None:
+            below, hashes = self._options.cold_below, user_hash(self._options.seed, "cold", self._users())
+            self._cold = self._counts < below if below else share(hashes) < self._options.cold
+        warm = np.where(self._last.assign(rows) == TEST, VALID, TRAIN)
+        return np.where(self._cold[rows["user"]], TEST, warm).astype(np.int8)
 
 
 def _within(values: np.ndarray, known: np.ndarray) -> np.ndarray:

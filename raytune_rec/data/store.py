@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from raytune_rec.config import SequenceOptions
+from raytune_rec.data.histories import Histories
 from raytune_rec.data.layout import MARKER, domain_folder, item_keys
 from raytune_rec.data.tables import schema_from
 from raytune_rec.data.validate import encoded
@@ -35,8 +37,8 @@ class Store:
         schema: what a model must know of it.
     """
 
-    def __init__(self, path: Path, schema: DataSchema, shared_items: bool) -> None:
-        self.path, self.schema, self._shared_items = path, schema, shared_items
+    def __init__(self, path: Path, schema: DataSchema, shared_items: bool, histories: Histories | None = None) -> None:
+        self.path, self.schema, self._shared_items, self.histories = path, schema, shared_items, histories
 
     @classmethod
     def open(cls, path: Path, complete: bool = True) -> Store:
@@ -50,15 +52,21 @@ class Store:
             raise DataError(f"{path}: no prepared data here (there is no {MARKER}); run `raytune-rec prepare` on the job first.")
         try:
             values = json.loads((path / "schema.json").read_text(encoding="utf-8"))
-            return cls(path, schema_from(values), bool(values["shared_items"]))
+            schema, sequences = schema_from(values), values.get("sequences")
+            histories = None
+            if sequences:
+                histories = Histories(path, schema, SequenceOptions(**sequences["options"]), sequences["seed"])
+            return cls(path, schema, bool(values["shared_items"]), histories)
         except (OSError, ValueError, KeyError, TypeError) as error:
             where = path / "schema.json"
             raise DataError(f"{where}: cannot be read ({error}); delete the folder and prepare the data again.") from None
 
     def load(self, domain: str, split: Split) -> Table:
-        """All rows of a split of a domain, or of `ALL_DOMAINS`: for `train` in the mixed order of `train_files`, else domain
-        after domain.
+        """All rows of a split of a domain (or of another unit of histories), or of `ALL_DOMAINS`: for `train` in the mixed order of
+        `train_files`, else domain after domain.
         """
+        if self.histories:
+            return self._with_profile(self.histories.load(domain, split))
         names = ["user", "item", "label", *(f.name for f in self.schema.with_role("context"))]
         if domain == ALL_DOMAINS and split == "train":
             files = [pq.read_table(path, columns=[*names, "domain"]) for path in self.train_files()]
@@ -71,12 +79,32 @@ class Store:
             parts.append(rows.append_column("domain", pa.array(place)))
         return self.join(_arrays(pa.concat_tables(parts)))
 
+    def tests(self) -> dict[str, dict[str, Table]]:
+        """The tables of the results: name -> unit -> its test rows. Several units share a table where each tests a part of it; a
+        unit that serves two tasks has two tables.
+        """
+        if not self.histories:
+            return {unit: {unit: self.load(unit, "test")} for unit in self.schema.units}
+        parts = self.histories.tables()
+        return {
+            name: {u: self._with_profile(self.histories.test(u, only)) for u, only in units.items()} for name, units in parts.items()
+        }
+
+    def _with_profile(self, columns: Columns) -> Table:
+        """Columns of histories, with the features of their users."""
+        user = columns["user"]
+        profile = {name: values[user] for name, values in self._user_features.items()}
+        return Table(profile | columns | {"user": self._known("user", user)}, np.ones(len(user), np.float32))
+
     def join(self, columns: Mapping[str, Any]) -> Table:
-        """Columns as they stand in the store's files (user, item, domain, label, context) -> all fields.
+        """Columns as they stand in the training files (user, item, domain, label, context; or user, domain, items) -> all fields.
 
         Args:
             columns: name -> (N,) numbers; a multi-valued one an object array (or an Arrow array) of lists.
         """
+        if self.histories:
+            user, domain = (np.asarray(columns[name], np.int64) for name in ("user", "domain"))
+            return self._with_profile(self.histories.windows(user, domain, _lists(columns["items"])))
         user, item = (np.asarray(columns[name], np.int64) for name in ("user", "item"))
         found = {"user": self._known("user", user), "item": self._known("item", item)}
         found["domain"] = np.asarray(columns["domain"], np.int64)
@@ -87,6 +115,8 @@ class Store:
 
     def train_files(self) -> list[Path]:
         """Parquet files of all domains' training rows, mixed in hash order, in row groups of `block_rows`."""
+        if self.histories:
+            return self.histories.train_files()
         return sorted((self.path / "train").glob("part-*.parquet"))
 
     def vocabulary(self, field: str) -> pa.Table:
@@ -153,6 +183,10 @@ class Store:
         fields = [f for f in self.schema.fields[3:] if f.role == role]
         columns = pq.read_table(self.path / f"{table}.parquet", columns=[f.name for f in fields])
         return {f.name: _cast(columns[f.name].combine_chunks(), f) for f in fields}
+
+
+def _lists(values: Any) -> Sequence[np.ndarray]:
+    return values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values
 
 
 def _arrays(table: pa.Table) -> dict[str, Any]:

@@ -101,15 +101,17 @@ class Rejects:
 def schema_values(schema: DataSchema) -> dict[str, Any]:
     """A schema as JSON values."""
     fields = [{**vars(f), "edges": list(f.edges)} for f in schema.fields]
-    rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in schema.domains}
-    return {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "rows": rows}
+    rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *schema.cohorts)}
+    found = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "rows": rows}
+    return found | ({"length": schema.length, "cohorts": list(schema.cohorts)} if schema.length else {})
 
 
 def schema_from(values: Mapping[str, Any]) -> DataSchema:
     """The inverse of `schema_values`."""
     fields = tuple(Field(**{**f, "edges": tuple(f["edges"])}) for f in values["fields"])
-    rows = {(d, s): values["rows"][d][s] for d in values["domains"] for s in SPLITS}
-    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows)
+    rows = {(d, s): counts[s] for d, counts in values["rows"].items() for s in SPLITS}
+    length, cohorts = values.get("length", 0), tuple(values.get("cohorts", ()))
+    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, length, cohorts)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -16,10 +16,10 @@ def unit_data(store: Store, unit: str, compact: bool = True) -> UnitData:
     Args:
         unit: a domain, or `ALL_DOMAINS`.
         compact: local ids for every categorical and multi-valued field: 0, then the ids that occur in train, then those that
-            occur in valid alone, each ascending. False leaves global ids.
+            occur in valid alone, each ascending. False leaves global ids; so do histories, whose rows rank every item.
     """
     train, valid = store.load(unit, "train"), store.load(unit, "valid")
-    if not compact:
+    if not compact or store.schema.length:
         return UnitData(unit, train, valid)
     rows: dict[str, np.ndarray] = {}
     seen: dict[str, np.ndarray] = {}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from raytune_rec import components
-from raytune_rec.backbones.base import Outputs
+from raytune_rec.objectives.base import Run
 from raytune_rec.schema import Batch
+from raytune_rec.tensors import Step
 
 
 class BinaryCrossEntropy:
@@ -16,9 +19,11 @@ class BinaryCrossEntropy:
     class Options(components.Options):
         """None."""
 
+    reads = "logit"
+
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def __call__(self, outputs: Outputs, batch: Batch) -> Tensor:
-        logit = outputs["logit"]
+    def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
+        logit = run(batch)["logit"]
         return softplus(logit) - logit * batch.label.to(logit.dtype)

@@ -153,7 +153,7 @@ def _work(config: dict[str, Any]) -> Facts:
 
 
 def _rows(store: Store) -> int:
-    return sum(n for (_, split), n in store.schema.rows.items() if split == "train")
+    return sum(store.schema.rows[domain, "train"] for domain in store.schema.domains)
 
 
 def _report(work: Work, store: Store, trainer: Trainer, rank: int) -> None:

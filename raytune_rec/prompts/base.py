@@ -6,7 +6,7 @@ Like a backbone it owns no tensor. It says which readings of the backbone it nee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -16,8 +16,18 @@ from raytune_rec.backbones.base import Outputs
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site
 from raytune_rec.tensors import Params, Step
 
-Run = Callable[[Mapping[Site, Tensor], Batch], Outputs]
-"""The backbone as a function of what is written at its sites: for a loss that compares several views of a row."""
+
+class Run(Protocol):
+    """The backbone as a function of what is written at its sites: for a loss that compares several views of a row."""
+
+    def __call__(self, sites: Mapping[Site, Tensor] | None, batch: Batch, view: str = "") -> Outputs:
+        """The outputs.
+
+        Args:
+            sites: what is written. None: what the prompt writes for these rows; for those of the step this costs nothing.
+            batch: the rows of the step, or altered ones.
+            view: a name that gives a view noise of its own.
+        """
 
 
 class Prompt(Protocol):

@@ -52,12 +52,12 @@ class Scorer:
 
     @torch.no_grad()
     def logits(self, table: Table) -> np.ndarray:
-        """(N,) float32 logits of prepared rows with global ids."""
+        """(N,) float32 logits of prepared rows with global ids; (N, K) of candidates, the positive first."""
         columns, label = device_table(table, "cpu")
         found = []
         for index in torch.arange(len(table)).split(self.batch_size):
             batch = take(columns, label, index.unsqueeze(0))
-            outputs, _ = self.model.forward(batch, self.model.encode(batch), Step(False))
+            outputs = self.model.forward(batch, self.model.encode(batch), Step(False))
             found.append(outputs["logit"][0])
         return torch.cat(found).numpy() if found else np.zeros(0, np.float32)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
@@ -15,14 +17,20 @@ from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
 from raytune_rec.evaluation.cohorts import cold_warm, counts
-from raytune_rec.evaluation.results import Predictions, RowFacts, summarise
+from raytune_rec.evaluation.inputs import ListOutcomes, Predictions, RowFacts
+from raytune_rec.evaluation.results import summarise
 from raytune_rec.schema import Table
+from raytune_rec.scoring.ranker import joined, rank
 from raytune_rec.scoring.scorer import Scorer, scoring_model
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import artifact_folders, winner_settings
+from raytune_rec.training.assemble import Model
 from raytune_rec.training.settings import row_of
 
 FORMAT = 1
+
+Tests = Mapping[str, Mapping[str, Table]]
+"""Name of a table of the results -> unit -> its test rows."""
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -35,27 +43,30 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def run(context: Context) -> dict[str, Any]:
-    job, store = context.job, context.store
-    units = store.schema.domains
-    tests = {unit: store.load(unit, "test") for unit in units}
-    if empty := [unit for unit in units if not len(tests[unit])]:
+    job = context.job
+    tests = {name: {u: t for u, t in units.items() if len(t)} for name, units in context.store.tests().items()}
+    if empty := [name for name, units in tests.items() if not units]:
         context.say(f"not evaluated, for want of test rows: {', '.join(empty)}")
-    tests = {unit: table for unit, table in tests.items() if len(table)}
-    predictions = [p for row in job.rows for p in _predictions(context, row, tests)]
-    facts = [_facts(context, row, list(tests)) for row in job.rows]
+    tests = {name: units for name, units in tests.items() if units}
+    lists = bool(context.store.schema.length)
+    found = [p for row in job.rows for p in (_outcomes if lists else _predictions)(context, row, tests)]
+    facts = [_facts(context, row, list(dict.fromkeys(u for units in tests.values() for u in units))) for row in job.rows]
+    rows = {} if lists else {name: next(iter(units.values())) for name, units in tests.items()}
     results = summarise(
         facts,
-        predictions,
-        {unit: t.label for unit, t in tests.items()},
-        {unit: t.columns["user"] for unit, t in tests.items()},
+        found,  # type: ignore[arg-type]
+        {name: t.label for name, t in rows.items()},
+        {name: np.concatenate([t.columns["owner" if lists else "user"] for t in units.values()]) for name, units in tests.items()},
         job.evaluate.compare,
         [name for name, row in job.rows.items() if row.baseline],
         _protocol(context),
         job.evaluate.confidence,
         job.evaluate.bootstrap,
         job.seed,
-        {unit: _cohorts(context, unit, t) for unit, t in tests.items()},
+        {name: _cohorts(context, name, t) for name, t in rows.items()},
         _provenance(context),
+        mean=not context.store.schema.cohorts,
+        tables={name: list(units) for name, units in tests.items()},
     )
     write_json(context.folder / "results.json", results)
     for folder in artifact_folders(context.folder):
@@ -71,22 +82,44 @@ def run(context: Context) -> dict[str, Any]:
     return {}
 
 
-def _predictions(context: Context, row: str, tests: dict[str, Table]) -> list[Predictions]:
+def _predictions(context: Context, row: str, tests: Tests) -> list[Predictions]:
     """Test logits of a row's winners, every replicate."""
+    start, found = _start(context, row), []
+    for name, units in tests.items():
+        ((unit, table),) = units.items()
+        found.append(Predictions(row, name, np.stack([Scorer(m).logits(table) for m in _models(context, row, unit, start)])))
+    return found
+
+
+def _outcomes(context: Context, row: str, tests: Tests) -> list[ListOutcomes]:
+    """Where the positives of the test lists stand, every replicate; a table's units one after the other."""
+    start, found = _start(context, row), []
+    sequences = context.job.data.sequences
+    assert sequences is not None
+    for name, units in tests.items():
+        parts = []
+        for unit, table in units.items():
+            ranked = [rank(m, table, sequences.full or not sequences.negatives) for m in _models(context, row, unit, start)]
+            parts.append([joined([r[kind] for r in ranked if r[kind] is not None], axis=0) for kind in (0, 1) if ranked[0][kind]])
+        sampled, *full = (joined(list(of_kind), axis=1) for of_kind in zip(*parts, strict=True))
+        found.append(ListOutcomes(row, name, sampled, full[0] if full else None))
+    return found
+
+
+def _start(context: Context, row: str) -> Mapping[str, Tensor]:
     found = row_of(context.job, row)
-    start = backbone_artifact.load(context.backbones[found.variant], data=False)[1] if found.strategy.start == "backbone" else {}
-    predictions = []
-    for unit, table in tests.items():
-        folder = context.winner_folder(row, unit)
-        facts = read_json(folder / "winner.json")
-        own, parts = winner_settings(context, row, facts)
-        options = {"backbone": own.backbone, "prompt": own.prompt}
-        scores = []
-        for replicate in facts["replicates"]:
-            tuned = weights.read(folder / f"replicate-{replicate['replicate']}.safetensors")
-            scores.append(Scorer(scoring_model(parts, options, tuned, start)).logits(table))
-        predictions.append(Predictions(row, unit, np.stack(scores)))
-    return predictions
+    return backbone_artifact.load(context.backbones[found.variant], data=False)[1] if found.strategy.start == "backbone" else {}
+
+
+def _models(context: Context, row: str, unit: str, start: Mapping[str, Tensor]) -> Iterator[Model]:
+    """The winner of a row on a unit, replicate by replicate."""
+    folder = context.winner_folder(row, unit)
+    facts = read_json(folder / "winner.json")
+    own, parts = winner_settings(context, row, facts)
+    options = {"backbone": own.backbone, "prompt": own.prompt}
+    for replicate in facts["replicates"]:
+        tuned = weights.read(folder / f"replicate-{replicate['replicate']}.safetensors")
+        yield scoring_model(parts, options, tuned, start)
 
 
 def _facts(context: Context, row: str, units: list[str]) -> RowFacts:
@@ -125,10 +158,23 @@ def _protocol(context: Context) -> dict[str, Any]:
         "split": f"test ({job.data.split.kind}, seed {job.data.split.seed})",
         "metric": job.training.metric,
         "cohort": "all rows",
-        "candidates": "logged rows",
+        **_candidates(context),
         "chosen by": f"validation {job.training.metric}",
         "replicates": job.evaluate.replicates,
     }
+
+
+def _candidates(context: Context) -> dict[str, str]:
+    """What a test row is compared with, in words."""
+    sequences = context.job.data.sequences
+    if sequences is None:
+        return {"candidates": "logged rows"}
+    every = "all items of the training split, without those that the user had taken before"
+    drawn = f"{sequences.negatives} items that the user never took, drawn uniformly (seed {context.job.data.split.seed}), the same for all"
+    tasks = {"cohort": f"cold users, their first {sequences.events} items, {sequences.folds} folds"} if sequences.tasks else {}
+    if not sequences.negatives:
+        return {"candidates": every, **tasks}
+    return {"candidates": drawn, **({"full": every} if sequences.full else {}), **tasks}
 
 
 def _provenance(context: Context) -> dict[str, Any]:

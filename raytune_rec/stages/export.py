@@ -52,13 +52,13 @@ def run(context: Context) -> dict[str, Any]:
     )  # fmt: skip
     for (name, unit), pack in missing.items():
         _keep(context, name, unit, pack, best[name, unit])
-    for unit in context.store.schema.domains if row else ():
+    for unit in context.store.schema.units if row else ():
         _artifact(context, row, unit)
     for pack in packs.values():
         remove(context.folder, pack.name)
     merge(context.folder / "journal", context.folder / "journal" / "journal.log")
     if row:
-        context.say(f"artifacts of row {row}: {', '.join(f'artifacts/{unit}' for unit in context.store.schema.domains)}")
+        context.say(f"artifacts of row {row}: {', '.join(f'artifacts/{unit}' for unit in context.store.schema.units)}")
     return {"row": row}
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job
+from raytune_rec.data.sequences import cohorts
 from raytune_rec.errors import JobError, UserError
 from raytune_rec.schema import DataSchema, Field, Lane, Row
 from raytune_rec.stages.export import check_export
@@ -85,7 +86,10 @@ def declared(job: Job) -> DataSchema:
                     edges=edges if f.kind == "numerical" else (),
                 )
             )
-    return DataSchema(tuple(own), tuple(domains), "")
+    sequences = data.sequences
+    return DataSchema(
+        tuple(own), tuple(domains), "", {}, sequences.length if sequences else 0, cohorts(sequences) if sequences else ()
+    )
 
 
 def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:
@@ -99,7 +103,7 @@ def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:
     pretraining = name.startswith(PRETRAIN)
     wanted = job.pretrain.trials if pretraining else job.tune.trials
     trials = wanted if space.dimensions else 0 if pretraining else 1
-    units = "all domains" if pretraining else f"each of {len(schema.domains)}"
+    units = "all domains" if pretraining else f"each of {len(schema.units)}"
     width = min(trials, job.tune.round, job.tune.pack)
     groups = ", ".join(sorted(groups_of(parts))) or "nothing"
     return (
@@ -164,12 +168,13 @@ def _mib(parts: Parts, row: Row) -> float:
 def _sentence(job: Job, schema: DataSchema) -> str:
     searched = sum(1 for name in job.rows if row_space(job, row_of(job, name), schema, None).dimensions)
     fixed = len(job.rows) - searched
-    trials = (searched * job.tune.trials + fixed) * len(schema.domains)
+    trials = (searched * job.tune.trials + fixed) * len(schema.units)
+    what = "groups of cold users" if schema.cohorts else "domains"
     stop = job.tune.stop
     climbs = [rungs for rungs, _ in ladders(stop, job.training.epochs) if rungs]
     stopping = "; ".join(", ".join(map(str, rungs[:6])) + (" ..." if len(rungs) > 6 else "") for rungs in climbs)
     return (
-        f"{trials} trials on {len(schema.domains)} domains ({', '.join(schema.domains)}), "
+        f"{trials} trials on {len(schema.units)} {what} ({', '.join(schema.units)}), "
         f"then {job.evaluate.replicates} replicates of each winner; "
         f"{len(job.pretrain.variants)} pre-trainings with {job.pretrain.trials or 1} recipes each. "
         "Memory is told for 1,000 users and 1,000 items."

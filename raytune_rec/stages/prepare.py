@@ -8,6 +8,7 @@ from typing import Any
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.data import prepare as preparation
 from raytune_rec.errors import DataError
+from raytune_rec.schema import SPLITS
 from raytune_rec.stages.context import Context
 
 FORMAT = preparation.FORMAT
@@ -23,9 +24,13 @@ def run(context: Context) -> dict[str, Any]:
     metric = context.job.training.metric
     preparation.prepare(context.job.data, context.source, context.store_path, lambda summary: check_units(summary, metric))
     schema, summary = context.store.schema, read_json(context.store_path / "summary.json")
-    rows = {split: sum(n for (_, s), n in schema.rows.items() if s == split) for split in ("train", "valid", "test")}
+    rows = {split: sum(schema.rows[domain, split] for domain in schema.domains) for split in SPLITS}
     parts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
-    context.say(f"{sum(rows.values()):,} rows in {len(schema.domains)} domains ({parts})")
+    what = "histories" if schema.length else "rows"
+    context.say(f"{sum(rows.values()):,} {what} in {len(schema.domains)} domains ({parts})")
+    for unit in schema.cohorts:
+        own = ", ".join(f"{schema.rows[unit, split]:,} {split}" for split in SPLITS)
+        context.say(f"{unit}: cold users, {own}")
     rejected: dict[str, int] = summary["rejected_by_reason"]
     if rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())

@@ -28,6 +28,7 @@ def inputs(context: Context) -> dict[str, Any]:
     spaces = {name: fingerprint(compose([name], job)) for v in job.pretrain.variants.values() for name in v.space}
     parts = ("seed", "backbone", "backbones", "prompts", "training", "pretrain")
     chosen = job.model_dump(mode="json", by_alias=True, include=set(parts))
+    chosen |= {"objectives": job.objectives} if job.objectives else {}
     chosen["pretrain"].pop("max_failures")
     search = job.tune.model_dump(mode="json", include={"sampler", "round", "pack", "stop"}) if job.pretrain.trials else {}
     known = {"data": context.store.schema.fingerprint, "threads": job.tune.threads, "own": context.own_code()}

@@ -27,6 +27,7 @@ def inputs(context: Context) -> dict[str, Any]:
     chosen = job.model_dump(
         mode="json", by_alias=True, include={"seed", "backbone", "backbones", "prompts", "training", "rows", "tune"}
     )
+    chosen |= {"objectives": job.objectives} if job.objectives else {}
     chosen["tune"] = {k: v for k, v in chosen["tune"].items() if k not in SCHEDULING}
     for row in chosen["rows"].values():
         row.pop("baseline")
@@ -45,7 +46,7 @@ def run(context: Context) -> dict[str, Any]:
     )  # fmt: skip
     every, best = trials(journal), winners(journal)
     write_json(context.folder / "trials.json", every)
-    lost = [f"{row} on {unit}" for row in job.rows for unit in context.store.schema.domains if (row, unit) not in best]
+    lost = [f"{row} on {unit}" for row in job.rows for unit in context.store.schema.units if (row, unit) not in best]
     if lost:
         raise RunFailed(
             f"every trial failed for {', '.join(lost)}; see trials.json for the reasons, and lower the learning rates."

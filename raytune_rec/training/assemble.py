@@ -5,7 +5,7 @@ the only place that knows both sides, and the only one that can refuse a pair.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +24,9 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Parts:
-    """The components of one model. One prompt per lane: they differ in shapes only, and the first one computes for all."""
+    """The components of one model. One prompt per lane: they differ in shapes only, and the first one computes for all. `sites` are
+    those for which the backbone makes room.
+    """
 
     backbone: Backbone
     prompts: Sequence[Prompt]
@@ -81,21 +83,36 @@ class Model:
     def encode(self, batch: Batch) -> Mapping[str, Tensor]:
         return self.parts.backbone.encode(self._part("backbone"), batch)
 
-    def forward(self, batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> tuple[Outputs, Mapping[str, Tensor]]:
-        """The backbone's outputs, and the prompt's own losses (training only)."""
-        backbone = self._part("backbone")
+    def forward(self, batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Outputs:
+        """The backbone's outputs, with what the prompt writes for these rows."""
+        return self._run(self._sites(batch, encoded, step), batch, encoded, step)
 
-        def run(sites: Mapping[Site, Tensor], rows: Batch) -> Outputs:
-            known = encoded if rows is batch else self.parts.backbone.encode(backbone, rows)
-            return self.parts.backbone.forward(backbone, known, rows, sites, self.options["backbone"], step)
+    def losses(
+        self, batch: Batch, encoded: Mapping[str, Tensor], step: Step, outputs: Callable[[], Outputs]
+    ) -> Mapping[str, Tensor]:
+        """The prompt's own losses.
 
+        Args:
+            outputs: those of `forward` on these rows, made when they are asked for.
+        """
         if self.parts.strategy.prompt != "on":
-            return run(self._neutral(batch), batch), {}
-        prompt = self.parts.prompts[0]
-        readings = {name: tensor.detach() for name, tensor in encoded.items()}
-        own, options = self._part("prompt"), self.options["prompt"]
-        outputs = run(prompt.write(own, readings, batch, options, step), batch)
-        return outputs, prompt.losses(own, readings, batch, options, step, run) if step.training else {}
+            return {}
+
+        def run(sites: Mapping[Site, Tensor] | None, rows: Batch, view: str = "") -> Outputs:
+            if sites is None and rows is batch and not view:
+                return outputs()
+            known, own = encoded if rows is batch else self.encode(rows), step.view(view)
+            return self._run(self._sites(rows, known, own) if sites is None else sites, rows, known, own)
+
+        return self.parts.prompts[0].losses(self._part("prompt"), _readings(encoded), batch, self.options["prompt"], step, run)
+
+    def _run(self, sites: Mapping[Site, Tensor], batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Outputs:
+        return self.parts.backbone.forward(self._part("backbone"), encoded, batch, sites, self.options["backbone"], step)
+
+    def _sites(self, batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Mapping[Site, Tensor]:
+        if self.parts.strategy.prompt != "on":
+            return self._neutral(batch)
+        return self.parts.prompts[0].write(self._part("prompt"), _readings(encoded), batch, self.options["prompt"], step)
 
     def _neutral(self, batch: Batch) -> dict[Site, Tensor]:
         shape = (*batch.label.shape[:2],)
@@ -134,18 +151,21 @@ def meet(
         f"{names} do not fit: the prompt writes {s.value!r}, the backbone takes {_list(takes)}." for s in writes if s not in takes
     ]
     missing = [r for r in prompt.reads(prompt_options[0]) if r not in gives] if on else []
+    if backbone.histories != bool(schema.length):
+        rows = "users with histories; set data.sequences" if backbone.histories else "single interactions; leave data.sequences out"
+        problems.append(f"backbone {backbone.__name__} does not fit the data: its rows are {rows}.")
     problems += [f"{names} do not fit: the prompt reads {r!r}, the backbone gives {_list(gives)}." for r in missing]
     if problems:
         raise AssemblyError(problems)
-    wanted = {site: SiteShape(count, takes[site]) for site, count in writes.items() if count}
-    if sites is not None and dict(sites) != wanted:
+    room = {site: SiteShape(count, takes[site]) for site, count in writes.items() if count and site in backbone.shaped_by}
+    if sites is not None and dict(sites) != room:
         raise AssemblyError(
             f"strategy {strategy.name!r}: the pre-trained backbone was built for prompt sites {_sites(sites)}, "
-            f"this row writes {_sites(wanted)}. "
+            f"this row writes {_sites(room)}. "
             "Start the row from a pre-training variant with the same prompt."
         )
     prompts = [prompt(o, schema, gives, takes) for o in prompt_options] if on else []
-    return Parts(backbone(backbone_options, schema, wanted), prompts, strategy, wanted)
+    return Parts(backbone(backbone_options, schema, room), prompts, strategy, room)
 
 
 def stack(
@@ -244,6 +264,10 @@ def _start_value(name: str, p: Parameter, lane: Lane, rows: Mapping[str, Any], s
         )
     value = crop(value, p.shape)
     return value[torch.as_tensor(rows[p.rows])] if p.rows and p.rows in rows else value
+
+
+def _readings(encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach() for name, tensor in encoded.items()}
 
 
 def _list(names: Any) -> str:

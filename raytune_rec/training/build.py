@@ -11,13 +11,14 @@ from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.backbone import BackboneFacts
-from raytune_rec.components import component, options_of
+from raytune_rec.components import component
 from raytune_rec.config import Job, TrainingOptions
 from raytune_rec.data.store import Store
 from raytune_rec.data.units import unit_data
+from raytune_rec.errors import AssemblyError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Pack, Row, Site, SiteShape, UnitData
-from raytune_rec.training.assemble import Model, Parts, meet, stack
+from raytune_rec.training.assemble import Model, Parts, meet, option_tensors, stack
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Feed, Reduce, Trainer
 from raytune_rec.training.settings import Settings, row_of, same, settings
@@ -73,17 +74,18 @@ def train_with(
 ) -> Trainer:
     """A trainer over any feed: what `build` does once rows and start values are there."""
     parts = assemble(job, row, of_lanes, schema, start[0] if start else None)
+    objective = same([s.training.objective for s in of_lanes], "training.objective")
     options = {"backbone": [s.backbone for s in of_lanes], "prompt": [s.prompt for s in of_lanes]}
     rows = [units[lane.unit].rows for lane in pack.lanes]
     model = stack(parts, pack.lanes, options, start[1] if start else {}, rows, job.seed)
     training = [s.training for s in of_lanes]
-    objective = same([t.objective for t in training], "training.objective")
-    folders = [Path(f) for f in job.components]
-    criterion = component("objectives", objective, folders)(options_of("objectives", objective, {}, folders))
+    criterion = component("objectives", objective, [Path(f) for f in job.components])(of_lanes[0].objective)
+    weights = option_tensors([s.objective for s in of_lanes])
     cache = _fits(model, units.values(), training[0])
     further = [name for name in job.tune.objectives if name in METRICS]
     return Trainer(
-        model, pack.lanes, feed, units, training, criterion, device, dtype, cache, further, reduce, autocast, pack.until
+        model, pack.lanes, feed, units, training, criterion, device, dtype, cache, further, reduce, autocast, pack.until,
+        weights,
     )  # fmt: skip
 
 
@@ -92,7 +94,15 @@ def assemble(job: Job, row: Row, of_lanes: Sequence[Settings], schema: DataSchem
     folders = [Path(f) for f in job.components]
     sites = {Site(s): SiteShape(*shape) for s, shape in start.sites.items()} if start else None
     backbone, prompt = component("backbones", row.backbone, folders), component("prompts", row.prompt, folders)
-    return meet(backbone, prompt, row.strategy, of_lanes[0].backbone, [s.prompt for s in of_lanes], schema, sites)
+    parts = meet(backbone, prompt, row.strategy, of_lanes[0].backbone, [s.prompt for s in of_lanes], schema, sites)
+    name = of_lanes[0].training.objective
+    wanted = component("objectives", name, folders).reads
+    if row.strategy.train and parts.backbone.parameters() and wanted not in backbone.returns:
+        raise AssemblyError(
+            f"rows.{row.name}: objective {name!r} trains on {wanted!r}, and backbone {row.backbone!r} gives "
+            f"{', '.join(sorted(backbone.returns))}; set training.objective for this row."
+        )
+    return parts
 
 
 @lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from raytune_rec.backbones.base import Outputs
 from raytune_rec.config import TrainingOptions
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.objectives.base import Objective
@@ -62,7 +63,7 @@ class Trainer:
         feed: training batches.
         units: unit -> its rows. Those of validation choose the best epoch.
         training: options of each lane. Batch size, objective and metric are shared.
-        objective: from outputs to the loss of each row.
+        objective: from the model to the loss of each row. weights: its options, (U,).
         cache: encode all training rows once, where that is frozen. (Else batch by batch: where it does not fit in memory.)
         further: metrics beside the one that chooses, kept at the best epoch.
         reduce: sums over the workers of a data-parallel job.
@@ -85,7 +86,9 @@ class Trainer:
         reduce: Reduce | None = None,
         autocast: bool = False,
         until: int = 0,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> None:
+        self.weights = {n: t.to(device) for n, t in (weights or {}).items()}
         self.model, self.feed, self.objective, self.device, self.reduce = model, feed, objective, device, reduce
         self.options, self.training, self.until = training[0], list(training), until
         self.autocast = autocast and device.startswith("cuda")
@@ -196,9 +199,17 @@ class Trainer:
         with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.autocast):
             known = self._encoded(batch)
             batch = self.repeats.of(batch) if len(self.active) > 2 else batch  # for so few, finding them costs more
-            outputs, further = self.model.forward(batch, known, step)
-            loss = self.objective(outputs, batch) * batch.weight
-            for value in further.values():
+            own: list[Outputs] = []
+
+            def run(rows: Batch, view: str = "") -> Outputs:
+                if rows is not batch or view:
+                    return self.model.forward(rows, self.model.encode(rows), step.view(view))
+                if not own:
+                    own.append(self.model.forward(batch, known, step))
+                return own[0]
+
+            loss = self.objective(run, batch, self.weights, step) * batch.weight
+            for value in self.model.losses(batch, known, step, lambda: run(batch)).values():
                 loss = loss + value * batch.weight
         for name, value in step.updates.items():
             self.model.buffers[f"backbone.{name}"] = value
@@ -248,7 +259,7 @@ class Trainer:
     def _keep(self, places: list[int]) -> None:
         model, lanes = self.model, len(self.model.shapes)
         model.trained = {n: t.detach()[places].contiguous().requires_grad_() for n, t in model.trained.items()}
-        for held in (model.fixed, model.buffers, *model.options.values()):
+        for held in (model.fixed, model.buffers, *model.options.values(), self.weights):
             held.update({n: t[places] for n, t in held.items() if lanes > 1 and t.shape[0] == lanes})
         model.shapes = [model.shapes[p] for p in places]
         self.feed.keep(places)

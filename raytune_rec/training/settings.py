@@ -6,12 +6,12 @@ import copy
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from raytune_rec.artifacts.backbone import BackboneFacts
-from raytune_rec.components import Options, component, kinds, options_of, sentence
+from raytune_rec.components import Family, Options, component, kinds, options_of, sentence
 from raytune_rec.config import Job, TrainingOptions, assign
 from raytune_rec.errors import JobError
 from raytune_rec.schema import Lane, Row, Scalar
@@ -28,6 +28,7 @@ class Settings:
     backbone: Options
     prompt: Options
     training: TrainingOptions
+    objective: Options
 
 
 def row_of(job: Job, name: str) -> Row:
@@ -78,8 +79,11 @@ def settings(job: Job, row: Row, lane: Lane, start: BackboneFacts | None = None)
         "backbone": {**own, **(start.options if start else {})},
         "prompt": {**job.prompts.get(row.prompt, {}), **learned(job, row, start)},
         "training": job.training.model_dump(),
+        "objective": {},
     }
     tree = copy.deepcopy(tree)
+    objective = str({**row.options, **lane.options}.get("training.objective", job.training.objective))
+    tree["objective"] = dict(job.objectives.get(objective, {}))
     for key, value in {**row.options, **lane.options}.items():
         _assign(tree, row, key, value)
     folders = [Path(f) for f in job.components]
@@ -87,6 +91,7 @@ def settings(job: Job, row: Row, lane: Lane, start: BackboneFacts | None = None)
         options_of("backbones", row.backbone, tree["backbone"], folders),
         options_of("prompts", row.prompt, tree["prompt"], folders),
         _training(tree["training"], row),
+        options_of("objectives", objective, tree["objective"], folders),
     )
 
 
@@ -101,7 +106,7 @@ def learned(job: Job, row: Row, start: BackboneFacts | None) -> dict[str, Scalar
 def _assign(tree: dict[str, Any], row: Row, key: str, value: Scalar) -> None:
     part, _, rest = key.partition(".")
     if part not in tree or not rest:
-        raise JobError(f"rows.{row.name}: option {key!r}: begin with backbone., prompt. or training.")
+        raise JobError(f"rows.{row.name}: option {key!r}: begin with backbone., prompt., training. or objective.")
     assign(tree[part], rest, value)
 
 
@@ -124,7 +129,7 @@ SHARED = ("objective", "metric", "batch_size", "valid_batch_size")
 
 def structure(settings: Settings) -> Hashable:
     """Lanes share a pack only where this is equal: structural options, and what decides the batches."""
-    parts = (settings.backbone, settings.prompt)
+    parts = (settings.backbone, settings.prompt, settings.objective)
     chosen = [tuple((n, getattr(o, n)) for n, kind in kinds(type(o)).items() if kind == "structural") for o in parts]
     return (*chosen, tuple(getattr(settings.training, n) for n in SHARED))
 
@@ -135,7 +140,9 @@ def is_option(job: Job, row: Row, key: str) -> bool:
     folders = [Path(f) for f in job.components]
     if part == "training":
         return name.partition(".")[0] in TrainingOptions.model_fields
-    if part not in ("backbone", "prompt"):
-        return False
-    family: Literal["backbones", "prompts"] = "backbones" if part == "backbone" else "prompts"
-    return name in component(family, row.backbone if part == "backbone" else row.prompt, folders).Options.model_fields
+    families: dict[str, tuple[Family, str]] = {
+        "backbone": ("backbones", row.backbone),
+        "prompt": ("prompts", row.prompt),
+        "objective": ("objectives", str(row.options.get("training.objective", job.training.objective))),
+    }
+    return part in families and name in component(*families[part], folders).Options.model_fields

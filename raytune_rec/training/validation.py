@@ -47,12 +47,12 @@ class Validation:
 
     @torch.no_grad()
     def scores(self, model: Model) -> Tensor:
-        """(U, N) logits, in chunks."""
+        """(U, N) logits, or (U, N, K) of candidates, in chunks."""
         found = []
         for index in chunks(self.label, self.chunk // max(1, model.lanes)):  # what a pass writes stays small enough for a cache
             batch = self.repeats.of(take(self.columns, self.label, index))
             known = model.encode(batch) if self.encoded is None else {n: e[:, index[0]] for n, e in self.encoded.items()}
-            outputs, _ = model.forward(batch, known, Step(False, model.trained_groups))
+            outputs = model.forward(batch, known, Step(False, model.trained_groups))
             found.append(outputs["logit"])
         return torch.cat(found, dim=1)
 

@@ -29,7 +29,7 @@ def searches(job: Job, schema: DataSchema, backbones: Mapping[str, Path]) -> lis
         UserError: everything that is wrong with the rows, at once.
     """
     return _all(
-        job, schema, {name: backbone_artifact.read(path) for name, path in backbones.items()}, list(job.rows), schema.domains
+        job, schema, {name: backbone_artifact.read(path) for name, path in backbones.items()}, list(job.rows), schema.units
     )
 
 
@@ -45,7 +45,7 @@ def with_trials(job: Job, trials: int) -> Job:
 
 
 def training_rows(schema: DataSchema, unit: str) -> int:
-    return sum(n for (domain, split), n in schema.rows.items() if split == "train" and unit in (domain, ALL_DOMAINS))
+    return sum(schema.rows.get((name, "train"), 0) for name in (schema.domains if unit == ALL_DOMAINS else (unit,)))
 
 
 def _all(

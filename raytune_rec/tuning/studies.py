@@ -95,6 +95,7 @@ class Studies:
         tune = self.job.tune
         parts = {"data", "backbone", "backbones", "prompts", "training"}
         decides = self.job.model_dump(mode="json", by_alias=True, include=parts)
+        decides |= {"objectives": self.job.objectives} if self.job.objectives else {}
         pretrain = self.job.pretrain.model_dump(mode="json", by_alias=True, include={"variants", "training"})
         row = self.job.rows.get(search.row)
         decides |= {"pretrain": pretrain, "row": row.model_dump(mode="json", exclude={"baseline"}) if row else None}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from raytune_rec.components import component
 from raytune_rec.config import Job, parse
 from raytune_rec.schema import DataSchema, Field, Lane, Pack, Table, UnitData
 from raytune_rec.training.build import table_feed, train_with
@@ -44,6 +45,47 @@ def table(rows: int, seed: int) -> Table:
         "price": price,
     }
     return Table(columns, label)
+
+
+HISTORIES = DataSchema((*FIELDS[:4], Field("age", "numerical", "user", 4, mean=3.0, std=1.5, edges=(1.0, 3.0))), ("movies",), "0" * 16, length=6)
+"""Rows that are users with histories."""
+
+
+def histories(rows: int, seed: int) -> Table:
+    """Users who go round the items, two steps at a time or three, as their gender says: the next item is known."""
+    draw = np.random.default_rng(seed)
+    user, length = draw.integers(1, 41, rows), draw.integers(0, 7, rows)
+    gender = user % 3 + 1
+    place = draw.integers(0, 30, rows)[:, None] + np.arange(7) * (1 + gender[:, None])
+    events = place % 30 + 1
+    history = events[:, :6] * (np.arange(6) < length[:, None])
+    target = np.where((np.arange(7) <= length[:, None]) & (np.arange(7) > 0), events, 0)
+    target[length == 0, 0] = events[length == 0, 0]
+    positive = events[np.arange(rows), length]
+    others = np.stack([draw.permutation(np.setdiff1d(np.arange(1, 31), [p]))[:9] for p in positive])
+    age = draw.normal(3, 1.5, rows).astype(np.float32)
+    age[draw.random(rows) < 0.1] = np.nan
+    columns = {
+        "user": user,
+        "domain": np.ones(rows, dtype=np.int64),
+        "gender": gender,
+        "age": age,
+        "history": history,
+        "target": target,
+        "candidates": np.concatenate([positive[:, None], others], axis=1),
+    }
+    return Table(columns, np.ones(rows, np.float32))
+
+
+def world_of(backbone: str) -> tuple[DataSchema, Callable[[int, int], Table]]:
+    """The data on which a backbone can be tried."""
+    return (HISTORIES, histories) if component("backbones", backbone).histories else (SCHEMA, table)
+
+
+def objective(backbone: str) -> str:
+    """One that the backbone can be trained with."""
+    returns = component("backbones", backbone).returns
+    return "bce" if "logit" in returns else "bpr" if "state" in returns else "masked_item"
 
 
 def job(**changes: Any) -> Job:

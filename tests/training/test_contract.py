@@ -20,7 +20,7 @@ from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.assemble import groups_of, meet, stack
 from raytune_rec.training.feed import TableFeed
-from tests.training.conftest import SCHEMA, table
+from tests.training.conftest import SCHEMA, world_of
 
 BACKBONES, PROMPTS = names("backbones"), names("prompts")
 PAIRS = [(b, p) for b in BACKBONES for p in PROMPTS]
@@ -28,13 +28,14 @@ PAIRS = [(b, p) for b in BACKBONES for p in PROMPTS]
 
 def fits(backbone: str, prompt: str) -> bool:
     b, p = component("backbones", backbone), component("prompts", prompt)
-    takes, gives = b.takes(b.Options(), SCHEMA), b.gives(b.Options(), SCHEMA)
+    schema = world_of(backbone)[0]
+    takes, gives = b.takes(b.Options(), schema), b.gives(b.Options(), schema)
     return all(s in takes for s in p.writes(p.Options())) and all(r in gives for r in p.reads(p.Options()))
 
 
 def parts(backbone: str, prompt: str, strategy: Strategy, **options: Any) -> Any:
     b, p = component("backbones", backbone), component("prompts", prompt)
-    return meet(b, p, strategy, b.Options(), [p.Options(**options)], SCHEMA)
+    return meet(b, p, strategy, b.Options(), [p.Options(**options)], world_of(backbone)[0])
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -46,7 +47,7 @@ def test_a_backbone_declares_every_parameter_once_with_a_group_and_a_start(name:
         value = p.init(p.shape, torch.Generator().manual_seed(0))
         assert value.shape == p.shape and value.dtype == torch.float32 and torch.isfinite(value).all()
         if p.rows is not None:
-            assert p.shape[0] == SCHEMA.field(p.rows).size
+            assert p.shape[0] == world_of(name)[0].field(p.rows).size
             assert not value[0].any(), f"{p.name}: row 0 is padding and unknown; it starts as zero"
     assert backbone.encoded_groups <= {p.group for p in own}
 
@@ -72,9 +73,9 @@ def test_scores_are_per_row_and_the_same_in_any_company(backbone: str, prompt: s
     }
     options["prompt"] = [component("prompts", prompt).Options()]
     model = stack(own, [Lane(0)], options, {}, [{}], 1)
-    batch = next(iter(TableFeed(table(64, 3), [(1,)], 64, 64).epoch(1)))
+    batch = next(iter(TableFeed(world_of(backbone)[1](64, 3), [(1,)], 64, 64).epoch(1)))
     with torch.no_grad():
-        whole, _ = model.forward(batch, model.encode(batch), Step(False))
+        whole = model.forward(batch, model.encode(batch), Step(False))
         few = replace(
             batch,
             columns={n: c[:, [5, 2]] for n, c in batch.columns.items()},
@@ -82,8 +83,8 @@ def test_scores_are_per_row_and_the_same_in_any_company(backbone: str, prompt: s
             weight=batch.weight[:, [5, 2]],
             index=batch.index[:, [5, 2]],
         )
-        alone, _ = model.forward(few, model.encode(few), Step(False))
-    assert whole["logit"].shape == (1, 64)
+        alone = model.forward(few, model.encode(few), Step(False))
+    assert whole["logit"].shape[:2] == (1, 64)
     torch.testing.assert_close(alone["logit"][0], whole["logit"][0, [5, 2]], atol=1e-5, rtol=1e-5)
 
 
@@ -94,10 +95,11 @@ def test_padding_is_inert(backbone: str, prompt: str) -> None:
     padded = [n for n, kind in kinds(cls.Options).items() if kind == "padded"]
     small, large = cls.Options(**dict.fromkeys(padded, 3)), cls.Options(**dict.fromkeys(padded, 7))
     own = component("backbones", backbone).Options()
-    batch = next(iter(TableFeed(table(32, 3), [(1,)], 32, 32).epoch(1)))
+    schema, rows = world_of(backbone)
+    batch = next(iter(TableFeed(rows(32, 3), [(1,)], 32, 32).epoch(1)))
     written = []
     for options in ([small], [small, large]):
-        made = meet(component("backbones", backbone), cls, ALIASES["pretrain_prompt"], own, options, SCHEMA)
+        made = meet(component("backbones", backbone), cls, ALIASES["pretrain_prompt"], own, options, schema)
         lanes = [Lane(i) for i in range(len(options))]
         model = stack(made, lanes, {"backbone": [own] * len(options), "prompt": options}, {}, [{}] * len(options), 1)
         for name in model.trained:
@@ -105,9 +107,11 @@ def test_padding_is_inert(backbone: str, prompt: str) -> None:
             model.trained[name][0].zero_()
             model.trained[name][0][tuple(slice(0, s) for s in draw.shape)] = draw
             model.trained[name].requires_grad_()
-        outputs, _ = model.forward(batch, model.encode(batch), Step(True, model.trained_groups, Noise((1,), batch.index)))
-        written.append(outputs["logit"][0].detach())
-        grads = torch.autograd.grad(outputs["logit"][0].sum(), list(model.trained.values()), allow_unused=True)
+        step = Step(True, model.trained_groups, Noise((1,), batch.index))
+        outputs = model.forward(batch, model.encode(batch), step)
+        read = outputs["logit" if "logit" in outputs else "user"][0]
+        written.append(read.detach())
+        grads = torch.autograd.grad(read.sum(), list(model.trained.values()), allow_unused=True)
         for (name, _), g in zip(model.trained.items(), grads, strict=True):
             if g is not None:
                 inside = g[0][tuple(slice(0, s) for s in model.shapes[0][name])]
@@ -121,7 +125,7 @@ def test_a_prompt_claims_only_prompt_groups_and_counts_what_it_writes(prompt: st
         made = parts(backbone, prompt, ALIASES["pretrain_prompt"])
         groups = {p.group for p in made.prompts[0].parameters()}
         assert groups and not groups & {p.group for p in made.backbone.parameters()}
-        assert all(shape.count > 0 and shape.width > 0 for shape in made.sites.values())
+        assert set(made.sites) <= made.backbone.shaped_by and all(s.count > 0 and s.width > 0 for s in made.sites.values())
 
 
 def test_a_backbone_built_for_other_sites_is_refused() -> None:

@@ -17,11 +17,10 @@ from raytune_rec.schema import Lane, Pack, Row, Strategy, UnitData
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings as settings_of
-from tests.training.conftest import SCHEMA, job, table
+from tests.training.conftest import job, objective, world_of
 from tests.training.test_contract import PAIRS, fits
 from tests.training.test_lanes import same
 
-WORLD = UnitData("music", table(260, 1), table(120, 2))
 TRAINED = {
     "everything": Strategy("own", "scratch", ("all", "prompt"), "on"),
     "prompt": Strategy("own", "scratch", ("prompt",), "on"),  # beside a backbone that stays as it was drawn
@@ -57,10 +56,13 @@ def _values(field: Any) -> st.SearchStrategy[Any]:
 
 
 def trainer(row: Row, lanes: list[Lane]) -> Trainer:
-    own = job(training={"batch_size": 64, "epochs": 2})
-    pack, units = Pack("p", row.name, tuple(lanes)), {"music": WORLD}
+    schema, rows = world_of(row.backbone)
+    metric = "ndcg@10" if schema.length else "auc"
+    small = {"name": row.backbone, "options": {"width": 8, "inner": 8} if schema.length else {}}
+    own = job(training={"batch_size": 64, "epochs": 2, "objective": objective(row.backbone), "metric": metric}, backbone=small)
+    pack, units = Pack("p", row.name, tuple(lanes)), {"music": UnitData("music", rows(260, 1), rows(120, 2))}
     of_lanes = [settings_of(own, row, lane) for lane in lanes]
-    return train_with(own, pack, row, of_lanes, SCHEMA, units, table_feed(own, pack, units, 64), dtype=torch.float64)
+    return train_with(own, pack, row, of_lanes, schema, units, table_feed(own, pack, units, 64), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("trained", list(TRAINED))

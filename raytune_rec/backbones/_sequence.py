@@ -1,0 +1,179 @@
+"""A Transformer over histories, with room for soft tokens in front. Shapes: S = P + L tokens, h heads; the rest as in `schema`.
+
+Histories are oldest first and padded behind, so that an item's position is its place in the window, and a causal model needs no
+padding mask. Tokens of a prefix stand in front of the first item and have no position; a lane with fewer of them than P has them at
+the end, and the others are seen by nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import model_validator
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
+
+from raytune_rec.schema import Parameter, Site
+from raytune_rec.tensors import Params, Step, dropout, linear, normal, ones, table, xavier, zeros
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Blocks of self-attention and a feed-forward net, each with a norm before and a residual around it, and a last norm.
+
+    Args:
+        width: D. blocks, heads: of them. inner: width of the feed-forward net.
+        causal: a token sees itself and those before it; otherwise all real ones.
+    """
+
+    width: int
+    blocks: int
+    heads: int
+    inner: int
+    causal: bool
+
+    def parameters(self) -> list[Parameter]:
+        d, h = self.width, self.inner
+        found = []
+        for i in range(self.blocks):
+            found += [*_norm(f"block.{i}.attention.norm", d), *_norm(f"block.{i}.feed.norm", d)]
+            for name, shape in (("attention.in", (d, 3 * d)), ("attention.out", (d, d)), ("feed.in", (d, h)), ("feed.out", (h, d))):
+                found.append(Parameter(f"block.{i}.{name}.weight", shape, "encoder", xavier))
+                if name != "attention.in":  # a bias of the keys has no gradient, and a norm with a shift stands before
+                    found.append(Parameter(f"block.{i}.{name}.bias", shape[1:], "encoder", zeros))
+        return [*found, *_norm("norm", d)]
+
+    def __call__(
+        self, params: Params, items: Tensor, real: Tensor, sites: Mapping[Site, Tensor], rate: Tensor, step: Step
+    ) -> tuple[Tensor, Tensor]:
+        """What the tokens of the prefix and the items become.
+
+        Args:
+            items: (U, B, L, D), with positions. real: (U, B, L) bool, false for padding.
+            sites: PREFIX (U, B, P, D) and PREFIX_MASK (U, P), where a prompt writes them.
+            rate: (U,) of dropout.
+
+        Returns:
+            (U, B, P, D) and (U, B, L, D).
+        """
+        x, prefix = items, sites.get(Site.PREFIX)
+        count = 0 if prefix is None else prefix.shape[2]
+        if prefix is not None:
+            lanes = max(len(prefix), len(items))
+            x = torch.cat([part.expand(lanes, -1, -1, -1) for part in (prefix, items)], dim=2)
+        if x.shape[2]:
+            mask = self._mask(real, count, sites.get(Site.PREFIX_MASK), x)
+            for i in range(self.blocks):
+                for part in ("attention", "feed"):
+                    name = f"block.{i}.{part}"
+                    own = _normed(params, f"{name}.norm", x)
+                    own = self._attention(params, name, own, mask) if part == "attention" else self._feed(params, name, own)
+                    x = x + drop(own, count, rate, step, name)
+            x = _normed(params, "norm", x)
+        return x[:, :, :count], x[:, :, count:]
+
+    def _attention(self, params: Params, name: str, x: Tensor, mask: Tensor | None) -> Tensor:
+        lanes, batch, tokens, d = x.shape
+        qkv = _dense(params, f"{name}.in", x)  # U may grow here: a shared input meets lanes of weights
+        lanes = qkv.shape[0]
+        q, k, v = qkv.view(lanes * batch, tokens, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)  # (U*B, h, S, d/h)
+        if mask is not None:
+            mask = mask.expand(lanes, batch, tokens, tokens).reshape(lanes * batch, 1, tokens, tokens)
+        mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal and mask is None)
+        return _dense(params, f"{name}.out", mixed.transpose(1, 2).reshape(lanes, batch, tokens, d))
+
+    def _feed(self, params: Params, name: str, x: Tensor) -> Tensor:
+        return _dense(params, f"{name}.out", gelu(_dense(params, f"{name}.in", x)))
+
+    def _mask(self, real: Tensor, prefix: int, prefix_mask: Tensor | None, like: Tensor) -> Tensor | None:
+        """(U, B or 1, S, S), 0 where a token (row) sees another (column) and -inf elsewhere; None: causal alone says it."""
+        if self.causal and prefix_mask is None:
+            return None
+        tokens = real.shape[-1] + prefix
+        place = torch.arange(tokens, device=like.device)
+        sees = (place[:, None] >= place if self.causal else torch.ones_like(place[:, None] >= place))[None, None]
+        if prefix_mask is not None:
+            front = torch.nn.functional.pad(prefix_mask, (0, tokens - prefix), value=True)
+            sees = sees & front[:, None, None]
+        if not self.causal:
+            sees = sees & torch.nn.functional.pad(real, (prefix, 0), value=True).unsqueeze(2)
+        sees = sees | torch.eye(tokens, dtype=torch.bool, device=like.device)  # a token that nobody sees must see something
+        return torch.zeros(sees.shape, dtype=like.dtype, device=like.device).masked_fill_(~sees, -torch.inf)
+
+
+def head_widths() -> Any:
+    """A check of options: heads share the width."""
+
+    def check(options: Any) -> Any:
+        if options.width % options.heads:
+            raise ValueError(f"heads = {options.heads} must divide width = {options.width}")
+        return options
+
+    return model_validator(mode="after")(check)
+
+
+def tables(items: int, length: int, width: int, std: float) -> list[Parameter]:
+    """Item embeddings and positions."""
+    return [
+        Parameter("item", (items, width), "embedding", table(std), "item"),
+        Parameter("position", (length, width), "embedding", normal(std)),
+    ]
+
+
+def drop(x: Tensor, prefix: int, rate: Tensor, step: Step, site: str) -> Tensor:
+    """Dropout of tokens (U, B, S, D): the noise of an item depends on its position, that of a prefix token on its distance from the
+    end, so that neither depends on how many tokens a neighbour has.
+    """
+    if not step.training or step.noise is None or not bool((rate > 0).any()):
+        return x
+    front, items = x[:, :, :prefix], x[:, :, prefix:]
+    parts = [(front.flip(2), f"{site}.prefix"), (items, site)]
+    done = [dropout(p.flatten(2), rate, step, s).unflatten(2, p.shape[2:]) for p, s in parts if p.shape[2]]
+    return torch.cat([done[0].flip(2), *done[1:]], dim=2) if prefix else done[0]
+
+
+def at(states: Tensor, place: Tensor) -> Tensor:
+    """(U, B, D) from states (U, B, S, D) and the place in each row (U, B)."""
+    lanes = max(len(states), len(place))
+    index = place.expand(lanes, -1)[..., None, None].expand(-1, -1, 1, states.shape[-1])
+    return states.expand(lanes, -1, -1, -1).gather(2, index).squeeze(2)
+
+
+def scores(user: Tensor, items: Tensor, candidates: Tensor | None, bias: Tensor | None = None) -> Tensor:
+    """Inner products of users (U, B, D) with candidates (U, B, K), or with all items where there are none.
+
+    Args:
+        items: (U, V, D). bias: (U, V).
+    """
+    if candidates is None:
+        every = user @ items.transpose(-1, -2)
+        return every if bias is None else every + bias.unsqueeze(1)
+    if len(items) == len(candidates) == 1:  # looked up once for all lanes
+        picked = items[0][candidates[0]]  # (B, K, D)
+        logit = (picked @ user.permute(1, 2, 0)).permute(2, 0, 1)
+    else:
+        lanes = torch.arange(len(items), device=items.device)[:, None, None]
+        logit = (items[lanes, candidates] @ user.unsqueeze(-1)).squeeze(-1)
+    if bias is None:
+        return logit
+    return logit + bias[torch.arange(len(bias), device=bias.device)[:, None, None], candidates]
+
+
+def _norm(name: str, width: int) -> list[Parameter]:
+    return [Parameter(f"{name}.gain", (width,), "encoder", ones), Parameter(f"{name}.shift", (width,), "encoder", zeros)]
+
+
+def _normed(params: Params, name: str, x: Tensor) -> Tensor:
+    gain, shift = params[f"{name}.gain"], params[f"{name}.shift"]
+    if len(gain) == 1:
+        return layer_norm(x, gain.shape[1:], gain[0], shift[0])
+    return layer_norm(x, gain.shape[1:]) * gain[:, None, None] + shift[:, None, None]
+
+
+def _dense(params: Params, name: str, x: Tensor) -> Tensor:
+    """(U, B, S, K) -> (U, B, S, H)."""
+    flat = linear(x.flatten(1, 2), params[f"{name}.weight"], params.get(f"{name}.bias"))
+    return flat.view(flat.shape[0], *x.shape[1:3], -1)

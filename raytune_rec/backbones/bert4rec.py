@@ -1,0 +1,95 @@
+"""BERT4Rec (Sun et al., CIKM 2019): a bidirectional Transformer that fills in masked items, with room for a prefix of soft tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from raytune_rec import components
+from raytune_rec.backbones._sequence import Encoder, at, drop, head_widths, scores, tables
+from raytune_rec.backbones.base import Outputs
+from raytune_rec.components import numeric, structural
+from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
+from raytune_rec.tensors import Params, Step, lookup, normal, zeros
+
+
+class Bert4Rec:
+    """What stands at a masked place says which item belongs there. A mask stands behind the history; its output is the user
+    representation. Items are scored by inner product with their embeddings, plus a bias of each.
+
+    Since a token sees what comes after it, only masked places can be trained on: its objective is `masked_item`.
+
+    Differs from the paper: norms stand before the parts of a block, no projection before the output, no dropout of attention weights.
+    """
+
+    class Options(components.Options):
+        width: int = structural(64, "D, embedding width (the paper: 64)", ge=1)
+        blocks: int = structural(2, "Transformer blocks (the paper: 2)", ge=1)
+        heads: int = structural(2, "attention heads; a divisor of the width (the paper: 2)", ge=1)
+        inner: int = structural(256, "width of the feed-forward net (the paper: 4 D)", ge=1)
+        embedding_std: float = structural(0.02, "standard deviation of the embeddings' start values (the paper: 0.02)", gt=0)
+        dropout: float = numeric(0.1, "dropout rate (the paper: 0.1)", ge=0, lt=1)
+
+        _heads = head_widths()
+
+    encoded_groups: frozenset[str] = frozenset()
+    shaped_by: frozenset[Site] = frozenset()
+    returns: frozenset[str] = frozenset({"cloze"})
+    histories = True
+
+    def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
+        self.options, self.schema = options, schema
+        self.encoder = Encoder(options.width, options.blocks, options.heads, options.inner, causal=False)
+
+    @classmethod
+    def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
+        return {Site.PREFIX: options.width, Site.USER: options.width}
+
+    @classmethod
+    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, int]:
+        return {}
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        o, items = self.options, self.schema.field("item").size
+        return (
+            *tables(items, self.schema.length + 1, o.width, o.embedding_std),
+            Parameter("mask", (o.width,), "embedding", normal(o.embedding_std)),
+            *self.encoder.parameters(),
+            Parameter("bias", (items,), "output", zeros, "item"),
+        )
+
+    def buffers(self) -> tuple[Parameter, ...]:
+        return ()
+
+    def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
+        return {}
+
+    def forward(
+        self,
+        params: Params,
+        encoded: Mapping[str, Tensor],
+        batch: Batch,
+        sites: Mapping[Site, Tensor],
+        options: Mapping[str, Tensor],
+        step: Step,
+    ) -> Outputs:
+        history = pad(batch.columns["history"], (0, 1))  # (U, B, L + 1): room for the mask behind
+        length = batch.columns["length"] if "length" in batch.columns else (history > 0).sum(-1)
+        place = torch.arange(history.shape[-1], device=history.device)
+        used = int(length.max()) + 1
+        masked = batch.columns["masked"] if "masked" in batch.columns else place == length.unsqueeze(-1)
+        history, masked, real = history[..., :used], masked[..., :used], place[:used] <= length.unsqueeze(-1)
+        x = lookup(params["item"], history) * (history > 0).unsqueeze(-1)
+        x = torch.where(masked.unsqueeze(-1), params["mask"][:, None, None], x)
+        x = drop(x + params["position"][:, None, :used], 0, options["dropout"], step, "items")
+        _, states = self.encoder(params, x, real, sites, options["dropout"], step)
+        user = own = at(states, length)
+        if Site.USER in sites:
+            states, user = states + sites[Site.USER].unsqueeze(2), own + sites[Site.USER]
+        outputs = {"cloze": states, "user": user, "behaviour": own, "items": params["item"], "bias": params["bias"]}
+        if step.training:
+            return outputs
+        return {**outputs, "logit": scores(user, params["item"], batch.columns.get("candidates"), params["bias"])}

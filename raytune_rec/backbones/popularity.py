@@ -1,0 +1,61 @@
+"""Popularity: every user gets the items that were taken most often. The row that must be beaten when items are ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from raytune_rec import components
+from raytune_rec.backbones.base import Outputs
+from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
+from raytune_rec.tensors import Params, Step
+
+
+class Popularity:
+    """An item's score is its rank by interactions of the training split: ids are given in that order, so that there is nothing to
+    learn. It takes nothing from a prompt. Items taken equally often are ordered by raw id.
+    """
+
+    class Options(components.Options):
+        """None."""
+
+    encoded_groups: frozenset[str] = frozenset()
+    shaped_by: frozenset[Site] = frozenset()
+    returns: frozenset[str] = frozenset({"state", "cloze"})
+    histories = True
+
+    def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
+        self.items = schema.field("item").size
+
+    @classmethod
+    def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
+        return {}
+
+    @classmethod
+    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, int]:
+        return {}
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        return ()
+
+    def buffers(self) -> tuple[Parameter, ...]:
+        return ()
+
+    def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
+        return {}
+
+    def forward(
+        self,
+        params: Params,
+        encoded: Mapping[str, Tensor],
+        batch: Batch,
+        sites: Mapping[Site, Tensor],
+        options: Mapping[str, Tensor],
+        step: Step,
+    ) -> Outputs:
+        candidates = batch.columns.get("candidates")
+        if candidates is None:
+            candidates = torch.arange(self.items, device=batch.label.device).expand(*batch.label.shape, -1)
+        return {"logit": -candidates.to(batch.label.dtype)}

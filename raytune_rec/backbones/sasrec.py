@@ -1,0 +1,91 @@
+"""SASRec (Kang and McAuley, ICDM 2018): a causal Transformer over a user's history, with room for a prefix of soft tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from raytune_rec import components
+from raytune_rec.backbones._sequence import Encoder, at, drop, head_widths, scores, tables
+from raytune_rec.backbones.base import Outputs
+from raytune_rec.components import numeric, structural
+from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
+from raytune_rec.tensors import Params, Step, lookup
+
+
+class SasRec:
+    """The user representation after each item predicts the next one (PPR, Eq. 1); items are scored by inner product with their
+    embeddings. Before the first item it is read at the last token of the prefix, and zero without one.
+
+    Differs from the paper: the norm stands before both parts of a block (the paper's code norms the query alone), GELU for ReLU, no
+    dropout of attention weights, and positions count from the start of the window.
+    """
+
+    class Options(components.Options):
+        width: int = structural(64, "D, embedding width", ge=1)
+        blocks: int = structural(2, "Transformer blocks (the paper: 2)", ge=1)
+        heads: int = structural(2, "attention heads; a divisor of the width (the paper: 1)", ge=1)
+        inner: int = structural(64, "width of the feed-forward net (the paper: D)", ge=1)
+        embedding_std: float = structural(0.02, "standard deviation of the embeddings' start values", gt=0)
+        dropout: float = numeric(0.2, "dropout rate (the paper: 0.2 for dense data)", ge=0, lt=1)
+
+        _heads = head_widths()
+
+    encoded_groups: frozenset[str] = frozenset()
+    shaped_by: frozenset[Site] = frozenset()
+    returns: frozenset[str] = frozenset({"state"})
+    histories = True
+
+    def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
+        self.options, self.schema = options, schema
+        self.encoder = Encoder(options.width, options.blocks, options.heads, options.inner, causal=True)
+
+    @classmethod
+    def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
+        return {Site.PREFIX: options.width, Site.USER: options.width}
+
+    @classmethod
+    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, int]:
+        return {}
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        o = self.options
+        return (*tables(self.schema.field("item").size, self.schema.length, o.width, o.embedding_std), *self.encoder.parameters())
+
+    def buffers(self) -> tuple[Parameter, ...]:
+        return ()
+
+    def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
+        return {}
+
+    def forward(
+        self,
+        params: Params,
+        encoded: Mapping[str, Tensor],
+        batch: Batch,
+        sites: Mapping[Site, Tensor],
+        options: Mapping[str, Tensor],
+        step: Step,
+    ) -> Outputs:
+        history = batch.columns["history"]
+        real = history > 0
+        length = real.sum(-1) if "length" not in batch.columns else batch.columns["length"]  # (U, B)
+        used = int(length.max())
+        history, real = history[..., :used], real[..., :used]
+        x = lookup(params["item"], history) * real.unsqueeze(-1)
+        x = drop(x + params["position"][:, None, :used], 0, options["dropout"], step, "items")
+        front, states = self.encoder(params, x, real, sites, options["dropout"], step)
+        start = front[:, :, -1:] if front.shape[2] else states.new_zeros(*states.shape[:2], 1, states.shape[3])
+        if Site.PREFIX_MASK in sites:
+            start = start * sites[Site.PREFIX_MASK][:, None, -1:, None]
+        state = torch.cat([start, states], dim=2)  # (U, B, L + 1, D)
+        own = at(state, length)
+        added = sites.get(Site.USER)
+        if added is not None:
+            state, user = state + added.unsqueeze(2), own + added
+        else:
+            user = own
+        outputs = {"state": state, "user": user, "behaviour": own, "items": params["item"]}
+        return outputs if step.training else {**outputs, "logit": scores(user, params["item"], batch.columns.get("candidates"))}

@@ -1,0 +1,181 @@
+"""Reading histories: what units train on, and lists of candidates to rank. Shapes: N rows, L items of a history, K candidates.
+
+A row to train on is a user's history with the item that follows each place. A row to rank is one item that a user took, after what
+the user had taken before, among items that the user never took: none of them, not in training, validation or test. What follows the
+row in time is in neither its history nor its features.
+
+Cold users (PPR, section 4.1) belong to folds. A unit is a task and a fold: it is tuned on the cold users of the other folds, a share
+of whom choose the best epoch, and tested on those of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytune_rec.config import SequenceOptions
+from raytune_rec.data.sequences import FOLDER, USERS, members
+from raytune_rec.errors import DataError
+from raytune_rec.schema import ALL_DOMAINS, DataSchema, Split
+
+Columns = dict[str, np.ndarray]
+
+
+class Histories:
+    """The histories of a store.
+
+    Args:
+        store: its folder.
+        schema: of the store.
+        options: as they were prepared.
+        seed: of the split: decides the candidates too.
+    """
+
+    def __init__(self, store: Path, schema: DataSchema, options: SequenceOptions, seed: int) -> None:
+        self.folder, self.schema, self.options, self.seed = Path(store) / FOLDER, schema, options, seed
+
+    def train_files(self) -> list[Path]:
+        return sorted((self.folder / "train").glob("part-*.parquet"))
+
+    def load(self, unit: str, split: Split) -> Columns:
+        """Columns of a unit's rows: `user` (rows of the table of users), `domain`, `history`, and `target` or `candidates`."""
+        if unit in self.schema.cohorts:
+            return self._cold(unit, split)
+        return self._windows(unit) if split == "train" else self._last(unit, split)
+
+    def test(self, unit: str, only: str = "") -> Columns:
+        """As `load`, of the test rows, with `seen` (N, S), what the user had taken before, `positive` (N,), and `owner` (N,), which
+        tells users apart whom the vocabulary does not know.
+
+        Args:
+            only: `few` or `zero`: those rows of a unit that has both.
+        """
+        return self._cold(unit, "test", only, seen=True) if unit in self.schema.cohorts else self._last(unit, "test", seen=True)
+
+    def tables(self) -> dict[str, dict[str, str]]:
+        """Name of a table of the results -> unit -> `few` or `zero` where the unit's rows of that kind alone belong to it."""
+        if not self.schema.cohorts:
+            return {domain: {domain: ""} for domain in self.schema.domains}
+        found: dict[str, dict[str, str]] = {}
+        for unit in self.schema.cohorts:
+            task = unit.partition(".")[0]
+            for kind in ("few", "zero") if task == "joint" else (task,):
+                found.setdefault(f"{task} {kind}" if task == "joint" else task, {})[unit] = kind
+        return found
+
+    def windows(self, user: np.ndarray, domain: np.ndarray, items: Sequence[np.ndarray]) -> Columns:
+        """Windows as they stand in the training files -> rows to train on."""
+        events = _padded(items, self.options.length + 1)
+        target = events.copy()
+        target[:, 0] = 0  # what comes before the first item of a window is not known
+        return {"user": user, "domain": domain, "history": events[:, :-1], "target": target}
+
+    def _windows(self, unit: str) -> Columns:
+        rows = pa.concat_tables([pq.read_table(path) for path in self.train_files()])
+        if unit != ALL_DOMAINS:
+            rows = rows.filter(pa.array(rows["domain"].to_numpy() == self._place(unit)))
+        items = rows["items"].to_numpy()
+        return self.windows(rows["user"].to_numpy().astype(np.int64), rows["domain"].to_numpy().astype(np.int64), items)
+
+    def _last(self, unit: str, split: Split, seen: bool = False) -> Columns:
+        """The one row of each user who is no cold one."""
+        users = self._users
+        here = (users["fold"].to_numpy() == 0) & (users[split].to_numpy() > 0)
+        if unit != ALL_DOMAINS:
+            here &= users["domain"].to_numpy() == self._place(unit)
+        rows = np.flatnonzero(here)
+        place = users["train"].to_numpy()[rows] + (users["valid"].to_numpy()[rows] if split == "test" else 0)
+        return self._lists(rows, place, f"{unit}/{split}", self.options.length, seen)
+
+    def _cold(self, unit: str, split: Split, only: str = "", seen: bool = False) -> Columns:
+        task = only or unit.partition(".")[0]
+        rows = np.flatnonzero(members(self._users, unit, split, self.options))
+        width = max(1, self.options.events - 1)
+        if split != "train":
+            counts = np.minimum(self._sizes[rows], self.options.events)
+            first = np.where(task == "few", 1, 0)
+            last = np.minimum(counts, 1) if task == "zero" else counts
+            each = np.maximum(last - first, 0)
+            place = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + first
+            return self._lists(np.repeat(rows, each), place, f"{unit}/{split}", width, seen)
+        events = _padded([self._items[r][: width + 1] for r in rows], width + 1)
+        target, history = events.copy(), events[:, :width].copy()
+        if task == "zero":
+            target[:, 1:], history[:] = 0, 0
+        elif task == "few":
+            target[:, 0] = 0
+        return {**self._owners(rows), "history": history, "target": target}
+
+    def _lists(self, rows: np.ndarray, place: np.ndarray, name: str, width: int, seen: bool) -> Columns:
+        """Lists of candidates.
+
+        Args:
+            rows: (N,) rows of the table of histories. place: (N,) which of its items is the positive one.
+        """
+        before = [self._items[r][:k] for r, k in zip(rows, place, strict=True)]
+        found = {**self._owners(rows), "history": _padded([b[-width:] for b in before], width)}
+        positive = np.array([self._items[r][k] for r, k in zip(rows, place, strict=True)], np.int64)
+        if seen:
+            found["seen"] = _padded(before, max(map(len, before), default=1) or 1)
+            found |= {"positive": positive, "owner": found["user"]}
+        if self.options.negatives:
+            found["candidates"] = np.concatenate([positive[:, None], self._negatives(rows, name)], axis=1)
+        else:
+            found["candidates"] = positive[:, None]
+        return found
+
+    def _negatives(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """(N, K - 1) different items that the user of each row never took, uniformly."""
+        items, wanted = self.schema.field("item").size - 1, self.options.negatives
+        own = np.unique(np.concatenate([r * (items + 1) + self._items[r].astype(np.int64) for r in np.unique(rows)] or [[-1]]))
+        least = items - max((len(np.unique(self._items[r])) for r in np.unique(rows)), default=0)
+        if least < wanted:
+            raise DataError(
+                f"data.sequences.negatives = {wanted}, but some user of {name!r} has only {least} items never taken; lower it."
+            )
+        draw = np.random.default_rng([self.seed, *name.encode()])
+        found = draw.integers(1, items + 1, (len(rows), wanted))
+        while True:
+            key = rows[:, None] * (items + 1) + found
+            wrong = own[np.minimum(np.searchsorted(own, key), len(own) - 1)] == key
+            order = np.argsort(found, axis=1, kind="stable")
+            ranked = np.take_along_axis(found, order, 1)
+            again = np.zeros_like(wrong)
+            np.put_along_axis(again, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], 1)
+            wrong |= again
+            if not wrong.any():
+                return found
+            found[wrong] = draw.integers(1, items + 1, int(wrong.sum()))
+
+    def _owners(self, rows: np.ndarray) -> Columns:
+        return {name: self._users[name].to_numpy()[rows].astype(np.int64) for name in ("user", "domain")}
+
+    def _place(self, domain: str) -> int:
+        if domain not in self.schema.domains:
+            raise DataError(f"there is no unit {domain!r}; the data have {', '.join(self.schema.units)}.")
+        return self.schema.domains.index(domain) + 1
+
+    @cached_property
+    def _users(self) -> pa.Table:
+        return pq.read_table(self.folder / USERS)
+
+    @cached_property
+    def _items(self) -> list[np.ndarray]:
+        return list(self._users["items"].to_numpy())
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        return np.array([len(i) for i in self._items], np.int64)
+
+
+def _padded(lists: Sequence[np.ndarray], width: int) -> np.ndarray:
+    """(N, width) int64, zeros behind."""
+    out = np.zeros((len(lists), width), np.int64)
+    for row, values in zip(out, lists, strict=True):
+        row[: len(values)] = values[:width]
+    return out

@@ -1,0 +1,144 @@
+"""From interactions to histories: each user's items of a domain, in time order. Written once, when the data are prepared.
+
+`sequences/users.parquet` has a row for each (domain, user): what the user did, and which part of it trains. `sequences/train/` has
+what the backbone is pre-trained on: windows of training histories, in hash order, so that a block of them is a fair sample.
+
+Items that the training split does not know can neither be shown nor ranked: they are left out, and `summary.json` counts them. Equal
+times are ordered by raw item id, shorter ones first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytune_rec.config import DataOptions, SequenceOptions
+from raytune_rec.data.layout import domain_folder
+from raytune_rec.data.splits import TRAIN, VALID, share, user_hash
+from raytune_rec.data.tables import RowGroups
+from raytune_rec.data.vocabulary import text_hash
+from raytune_rec.errors import DataError
+from raytune_rec.schema import SPLITS, DataSchema, Split
+
+FOLDER = "sequences"
+USERS = "users.parquet"
+_WINDOW = pa.schema([("user", pa.int32()), ("domain", pa.int32()), ("items", pa.list_(pa.int32()))])
+_PART_GROUPS = 16
+
+
+def cohorts(options: SequenceOptions) -> tuple[str, ...]:
+    """The units of cold users: each task with each fold, from 1."""
+    return tuple(f"{task}.{fold}" for task in options.tasks for fold in range(1, options.folds + 1))
+
+
+def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> DataSchema:
+    """Write the histories of a store that holds its interactions.
+
+    Returns:
+        The schema, with the length of histories, the units of cold users, and rows counted as histories.
+
+    Raises:
+        DataError: the interactions have no time, or no history can train.
+    """
+    options = data.sequences
+    assert options is not None
+    folder = store / FOLDER
+    folder.mkdir()
+    raws = {name: pq.read_table(store / f"{name}.parquet", columns=["raw"])["raw"].to_pylist() for name in ("users", "items")}
+    by_name = sorted(range(len(raws["items"])), key=lambda i: (len(raws["items"][i]), raws["items"][i]))
+    rank = np.empty(len(by_name), np.int64)
+    rank[by_name] = np.arange(len(by_name))
+    known, parts = schema.field("item").size, []
+    for place, domain in enumerate(schema.domains, 1):
+        rows = pq.read_table(domain_folder(store, domain) / "part-00000.parquet", partitioning=None)
+        parts.append(_users(rows, place, known, rank))
+    users = pa.concat_tables(parts)
+    hashes = text_hash(raws["users"])[users["user"].to_numpy()]
+    seed = data.split.seed
+    cold = (users["train"].to_numpy() == 0) & (users["valid"].to_numpy() == 0) if options.tasks else np.zeros(len(users), bool)
+    folds = np.where(cold, np.floor(share(user_hash(seed, "fold", hashes)) * options.folds) + 1, 0).astype(np.int8)
+    users = users.append_column("fold", pa.array(folds)).append_column("hash", pa.array(hashes))
+    users = users.take(pa.array(np.lexsort((users["domain"].to_numpy(), user_hash(seed, "order", hashes)))))
+    pq.write_table(users, folder / USERS, compression="zstd")
+    windows = RowGroups(folder / "train", _WINDOW, data.block_rows, _PART_GROUPS)
+    counts = np.zeros(len(schema.domains) + 1, np.int64)
+    for block in users.to_batches(65536):
+        table = _windows(block, options)
+        counts += np.bincount(table["domain"].to_numpy(), minlength=len(counts))
+        windows.add(table)
+    windows.close()
+    if not counts.sum():
+        raise DataError("no history of two items or more can train; check data.split, and the time column of the source.")
+    return _counted(schema, users, options, counts)
+
+
+def members(users: pa.Table, unit: str, split: Split, options: SequenceOptions) -> np.ndarray:
+    """(rows,) bool: the cold users of a unit's split."""
+    fold, own = users["fold"].to_numpy(), int(unit.rpartition(".")[2])
+    if split == "test":
+        return np.asarray(fold == own)
+    valid = share(user_hash(own, "valid", users["hash"].to_numpy())) < options.valid
+    tuning = (fold > 0) & (fold != own)
+    return np.asarray(tuning & (valid if split == "valid" else ~valid))
+
+
+def _users(rows: pa.Table, domain: int, known: int, rank: np.ndarray) -> pa.Table:
+    """One row for each user of a domain: user, domain, items, and how many of them train, validate and test."""
+    time = next((c for c in ("timestamp", "position") if c in rows.column_names), None)
+    if time is None:
+        raise DataError("data.sequences needs a timestamp or a position, and the source gives neither.")
+    user, item, when, split = (rows[name].to_numpy() for name in ("user", "item", time, "split"))
+    order = np.lexsort((rank[item], when, user))
+    order = order[item[order] < known]
+    user, item, split = user[order], item[order], split[order]
+    owner, starts, sizes = np.unique(user, return_index=True, return_counts=True)
+    counts = [np.add.reduceat(split == s, starts).astype(np.int32) if len(owner) else np.zeros(0, np.int32) for s in (TRAIN, VALID)]
+    items = pa.ListArray.from_arrays(pa.array(np.append(starts, len(item)).astype(np.int32)), pa.array(item.astype(np.int32)))
+    return pa.table(
+        {
+            "user": pa.array(owner.astype(np.int32)),
+            "domain": pa.array(np.full(len(owner), domain, np.int32)),
+            "items": items,
+            "train": pa.array(counts[0]),
+            "valid": pa.array(counts[1]),
+            "test": pa.array((sizes - counts[0] - counts[1]).astype(np.int32)),
+        }
+    )
+
+
+def _windows(users: pa.RecordBatch, options: SequenceOptions) -> pa.Table:
+    """Windows of at most L + 1 training items; one of a single item has nothing to predict."""
+    items = users["items"]
+    flat, offsets = items.flatten().to_numpy(), items.offsets.to_numpy() - items.offsets[0].as_py()
+    found = [(i, a, b) for i, n in enumerate(users["train"].to_numpy()) for a, b in _spans(int(n), options)]
+    lists = pa.array([flat[offsets[i] + a : offsets[i] + b] for i, a, b in found], pa.list_(pa.int32()))
+    of = np.array([i for i, _, _ in found], np.int64)
+    return pa.table({"user": users["user"].take(pa.array(of)), "domain": users["domain"].take(pa.array(of)), "items": lists}, _WINDOW)
+
+
+def _spans(count: int, options: SequenceOptions) -> Iterator[tuple[int, int]]:
+    """First and last place + 1 of the windows of a history; each item but the first is predicted once."""
+    end = count
+    while end > 1:
+        yield max(0, end - options.length - 1), end
+        if options.windows == "last":
+            return
+        end -= options.length
+
+
+def _counted(schema: DataSchema, users: pa.Table, options: SequenceOptions, windows: np.ndarray) -> DataSchema:
+    domain, fold = users["domain"].to_numpy(), users["fold"].to_numpy()
+    rows = {}
+    for place, name in enumerate(schema.domains, 1):
+        here = (domain == place) & (fold == 0)
+        rows[name, "train"] = int(windows[place])
+        rows |= {(name, s): int((users[s].to_numpy()[here] > 0).sum()) for s in ("valid", "test")}
+    units = cohorts(options)
+    for unit in units:
+        rows |= {(unit, split): int(members(users, unit, split, options).sum()) for split in SPLITS}
+    return replace(schema, rows=rows, length=options.length, cohorts=units)

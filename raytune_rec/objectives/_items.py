@@ -1,0 +1,84 @@
+"""Losses of states against items. Shapes: S places of a row, K negatives; the rest as in `schema`.
+
+A state (U, B, S, D) is scored against items (U, V, D) by inner product, plus a bias (U, V) where the backbone has one. A target (U, B,
+S) of 0 is none. A row's loss is the sum over its targets over the places that the data have, so that in the mean over rows every
+target counts the same.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, softplus
+
+from raytune_rec.backbones.base import Outputs
+from raytune_rec.schema import Batch
+from raytune_rec.tensors import Noise, lookup
+
+Kind = Literal["pairwise", "pointwise", "sampled", "softmax"]
+
+
+def item_loss(kind: Kind, states: Tensor, target: Tensor, outputs: Outputs, batch: Batch, noise: Noise, negatives: int) -> Tensor:
+    """(U, B).
+
+    Args:
+        kind: `pairwise` (BPR) and `pointwise` (BCE) draw `negatives` for each target, none of them in the row's history or among
+            its targets; `sampled` (softmax) draws them for the whole batch, and leaves out a target's own; `softmax` takes all
+            items.
+        states: (U, B, S, D). target: (U, B, S), or wider: what goes past S is none.
+    """
+    width, target = target.shape[-1], target[..., : states.shape[2]]
+    if kind == "softmax":
+        loss = _softmax(states, target, outputs)
+    elif kind == "sampled":
+        loss = _sampled(states, target, outputs, noise.integers("negatives", negatives, 1, outputs["items"].shape[1]))
+    else:
+        loss = _drawn(kind, states, target, outputs, batch, noise, negatives)
+    return (loss * (target > 0)).sum(-1) / width
+
+
+def _score(states: Tensor, ids: Tensor, outputs: Outputs) -> Tensor:
+    """(U, B, S) of one item for each state."""
+    score = (states * lookup(outputs["items"], ids)).sum(-1)
+    return score + lookup(outputs["bias"], ids) if "bias" in outputs else score
+
+
+def _drawn(kind: Kind, states: Tensor, target: Tensor, outputs: Outputs, batch: Batch, noise: Noise, negatives: int) -> Tensor:
+    items, history = outputs["items"].shape[1], batch.columns["history"]
+    positive, total = _score(states, target, outputs), 0.0
+    own = torch.cat([history, target.expand(len(history), -1, -1)], dim=-1).unsqueeze(2)  # (U, B, 1, L + S)
+    for i in range(negatives):
+        drawn = noise.uniform(f"negative.{i}", target.shape[-1]).to(torch.float64)
+        ids = 1 + (drawn * (items - 1)).long()  # (U, B, S)
+        valid = (ids.unsqueeze(-1) != own).all(-1)
+        negative = _score(states, ids, outputs)
+        each = softplus(negative - positive) if kind == "pairwise" else softplus(negative)
+        total = total + each * valid / negatives
+    return total if kind == "pairwise" else total + softplus(-positive)  # type: ignore[return-value]
+
+
+def _sampled(states: Tensor, target: Tensor, outputs: Outputs, ids: Tensor) -> Tensor:
+    """Softmax of each target against its own score and those of the negatives (U, K)."""
+    vectors = lookup(outputs["items"], ids)  # (U, K, D)
+    negative = (states.flatten(1, 2) @ vectors.transpose(1, 2)).unflatten(1, states.shape[1:3])
+    if "bias" in outputs:
+        negative = negative + lookup(outputs["bias"], ids)[:, None, None]
+    negative = negative.masked_fill(ids[:, None, None] == target.unsqueeze(-1), -torch.inf)
+    positive = _score(states, target, outputs).unsqueeze(-1)
+    return torch.logsumexp(torch.cat([positive, negative], dim=-1), dim=-1) - positive.squeeze(-1)
+
+
+def _softmax(states: Tensor, target: Tensor, outputs: Outputs) -> Tensor:
+    """Lane by lane, targets alone: the scores of all items are large."""
+    lanes, target = len(states), target.expand(max(len(states), len(target)), -1, -1)
+    items, bias, found = outputs["items"], outputs.get("bias"), []
+    for i in range(len(target)):
+        here = target[i] > 0
+        score = states[i if lanes > 1 else 0][here] @ items[i if len(items) > 1 else 0].T  # (targets, V)
+        score = score if bias is None else score + bias[i if len(bias) > 1 else 0]
+        score[:, 0] = -torch.inf  # padding is no item
+        loss = cross_entropy(score, target[i][here], reduction="none")
+        found.append(torch.zeros(target.shape[1:], dtype=loss.dtype, device=loss.device).masked_scatter(here, loss))
+    return torch.stack(found)

@@ -1,0 +1,47 @@
+"""Masked items: some items of the history are hidden and to be filled in (BERT4Rec, Eq. 8; the survey's masked item prediction)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from raytune_rec import components
+from raytune_rec.components import numeric, structural
+from raytune_rec.objectives._items import item_loss
+from raytune_rec.objectives.base import Run
+from raytune_rec.schema import Batch
+from raytune_rec.tensors import Step, lane
+
+
+class MaskedItem:
+    """Cross-entropy at masked places. The item that follows the history is always one of them, as when the model is used.
+
+    Differs from the paper: it masks the last item alone in a share of the rows; items may be drawn instead of taking them all.
+    """
+
+    class Options(components.Options):
+        mask: float = numeric(0.2, "share of the history that is masked (BERT4Rec on MovieLens: 0.2)", ge=0, lt=1)
+        negatives: int = structural(0, "items drawn for a batch; 0: all items", ge=0)
+
+    reads = "cloze"
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
+        assert step.noise is not None
+        history = batch.columns["history"]  # (U, B, L)
+        length = (history > 0).sum(-1)
+        drawn = step.noise.uniform("cloze", history.shape[-1]) < lane(options["mask"], 3)
+        behind = torch.arange(history.shape[-1] + 1, device=history.device) == length.unsqueeze(-1)
+        masked = pad(drawn & (history > 0), (0, 1)) | behind  # (U, B, L + 1)
+        rows = replace(batch, columns={**batch.columns, "masked": masked, "length": length})
+        outputs = run(rows)
+        target = batch.columns["target"]
+        target = torch.where(masked, pad(target, (0, masked.shape[-1] - target.shape[-1])), 0)
+        kind = "sampled" if self.options.negatives else "softmax"
+        return item_loss(kind, outputs["cloze"], target, outputs, batch, step.noise, self.options.negatives)

@@ -1,0 +1,67 @@
+"""User profiles as vectors: x_u, the attributes of a user side by side. Shapes: see `schema`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from raytune_rec.errors import JobError
+from raytune_rec.schema import Batch, DataSchema, Field, Parameter
+from raytune_rec.tensors import Params, lookup, normal, table
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The attributes of a user: a vector for each id of a categorical one, the mean of those of a multi-valued one, and for a numerical
+    one a vector times the standardised number. What is missing or unknown is zero; a missing number has a vector of its own.
+
+    Args:
+        fields: the attributes. size: width of each.
+    """
+
+    fields: tuple[Field, ...]
+    size: int
+
+    @classmethod
+    def of(cls, schema: DataSchema, size: int, without: Sequence[str]) -> Profile:
+        """The users' attributes in a schema, but for some.
+
+        Raises:
+            JobError: one that is to be left out does not exist, or none is left.
+        """
+        found = {f.name: f for f in schema.with_role("user") if f.name != "user"}
+        if missing := [name for name in without if name not in found]:
+            raise JobError(f"prompt.without: users have no attribute {', '.join(missing)}; they have {', '.join(found) or 'none'}.")
+        left = tuple(f for name, f in found.items() if name not in without)
+        if not left:
+            raise JobError("the prompt is made of the users' attributes, and none is left; choose a source that has some.")
+        return cls(left, size)
+
+    @property
+    def width(self) -> int:
+        return len(self.fields) * self.size
+
+    def parameters(self, group: str) -> list[Parameter]:
+        found = []
+        for f in self.fields:
+            if f.kind == "numerical":
+                found.append(Parameter(f"of.{f.name}", (2, self.size), group, normal(0.1)))
+            else:
+                found.append(Parameter(f"of.{f.name}", (f.size, self.size), group, table(0.1), f.name))
+        return found
+
+    def vector(self, params: Params, batch: Batch) -> Tensor:
+        """(U, B, width)."""
+        return torch.cat([self._of(params[f"of.{f.name}"], f, batch.columns) for f in self.fields], dim=-1)
+
+    def _of(self, weight: Tensor, field: Field, columns: Mapping[str, Tensor]) -> Tensor:
+        values = columns[field.name]
+        if field.kind == "numerical":
+            number = ((values - field.mean) / field.std).to(weight.dtype).unsqueeze(-1)
+            return torch.where(torch.isnan(number), weight[:, 1:2], number.nan_to_num() * weight[:, :1])
+        real = (values > 0).unsqueeze(-1).to(weight.dtype)
+        vectors = lookup(weight, values) * real
+        return vectors if field.kind == "categorical" else vectors.sum(2) / real.sum(2).clamp(min=1)

@@ -1,0 +1,204 @@
+"""Histories: what trains, what is ranked, and who is cold. Every item of a user of these logs is told apart by its place in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from raytune_rec.config import parse
+from raytune_rec.data.store import Store
+from raytune_rec.errors import DataError, JobError
+from raytune_rec.schema import ALL_DOMAINS
+
+USERS, ITEMS = 60, 40
+FEATURES = {"colour": {"role": "user"}}
+LEAVE = {"split": {"kind": "leave_one_out"}, "sequences": {"length": 5, "negatives": 8}}
+COLD = {
+    "split": {"kind": "cold_users", "cold": 0.5},
+    "sequences": {"length": 5, "negatives": 8, "tasks": ["few", "zero", "joint"], "events": 4, "folds": 3, "valid": 0.3},
+}
+
+
+def log() -> list[str]:
+    """Each user goes through the items in a row of steps of one size: user u takes item (u + k * step) % ITEMS at time k."""
+    rows = []
+    for u in range(USERS):
+        step, length = 1 + u % 3, 3 + u % 12
+        rows += [f"x,u{u},i{(u + k * step) % ITEMS},1,{u % 4},{k}" for k in range(length)]
+    return sorted(rows)  # not in the order of time
+
+
+@pytest.fixture
+def store(write, make):
+    def made(data: dict, out: str = "store", lines: list[str] | None = None) -> Store:
+        files = write("log.csv", ["domain,user,item,label,colour,position", *(lines or log())])
+        columns = {n: n for n in ("domain", "user", "item", "label", "position")}
+        return make("tabular", {"files": files, "features": FEATURES, "columns": columns}, out=out, **data)
+
+    return made
+
+
+def taken(own: Store) -> dict[int, list[int]]:
+    """User row -> all its items, as ids."""
+    histories = own.histories
+    assert histories is not None
+    return {u: list(i) for u, i in zip(histories._users["user"].to_pylist(), histories._items, strict=True)}
+
+
+def row_of(items: list[int], history: np.ndarray) -> int:
+    """After how many of a user's items this history ends."""
+    own = [i for i in history if i]
+    ends = [k for k in range(len(items) + 1) if items[max(0, k - len(own)) : k] == own and k >= len(own)]
+    assert ends, (items, own)
+    return ends[-1] if own else 0
+
+
+def test_the_last_item_tests_and_the_one_before_validates(store) -> None:
+    own = store(LEAVE)
+    items = taken(own)
+    for split, back in (("test", 1), ("valid", 2)):
+        table, test = own.load(ALL_DOMAINS, split), own.histories._last(ALL_DOMAINS, split)
+        assert len(table) == USERS
+        for user, history, candidates in zip(test["user"], table.columns["history"], table.columns["candidates"], strict=True):
+            mine = items[user]
+            assert candidates[0] == mine[-back]
+            assert [i for i in history if i] == mine[max(0, len(mine) - back - 5) : len(mine) - back]
+
+
+def test_no_row_knows_what_follows_it(store) -> None:
+    """The planted leak: were the positive or a later item in a history, or among the others, these would find it."""
+    for data in (LEAVE, COLD):
+        own = store(data, out=data["split"]["kind"])
+        items = taken(own)
+        for name, units in own.tests().items():
+            for unit, table in units.items():
+                columns = table.columns
+                for i, user in enumerate(columns["owner"]):
+                    mine, positive = items[user], columns["positive"][i]
+                    place = mine.index(positive)
+                    assert columns["candidates"][i, 0] == positive
+                    assert set(columns["history"][i]) - {0} <= set(mine[:place]), (name, unit)
+                    assert [s for s in columns["seen"][i] if s] == mine[:place]
+                    assert not set(columns["candidates"][i, 1:]) & set(mine)
+                    assert len(set(columns["candidates"][i])) == 9
+
+
+def test_training_histories_hold_no_item_that_validates_or_tests(store) -> None:
+    own = store(LEAVE)
+    items, train = taken(own), own.histories._windows(ALL_DOMAINS)
+    for user, history, target in zip(train["user"], train["history"], train["target"], strict=True):
+        known = items[user][:-2]
+        shown = [i for i in (*history, *target) if i]
+        assert set(shown) <= set(known)
+        assert target[0] == 0 and [i for i in target if i] == known[-5:][-(len([t for t in target if t])) :]
+
+
+def test_all_windows_predict_every_item_but_the_first_once(store) -> None:
+    data = {**LEAVE, "sequences": {**LEAVE["sequences"], "windows": "all"}}
+    own = store(data)
+    train, items = own.histories._windows(ALL_DOMAINS), taken(own)
+    for user, mine in items.items():
+        found = [t for u, row in zip(train["user"], train["target"], strict=True) if u == user for t in row if t]
+        assert sorted(found) == sorted(mine[1:-2])
+
+
+def test_cold_users_are_tested_once_and_never_train_where_they_test(store) -> None:
+    own = store(COLD)
+    warm = set(own.histories._windows(ALL_DOMAINS)["user"])
+    tested: list[int] = []
+    for fold in (1, 2, 3):
+        parts = {s: set(own.histories.load(f"few.{fold}", s)["user"]) for s in ("train", "valid", "test")}
+        assert not parts["train"] & parts["valid"] and not (parts["train"] | parts["valid"]) & parts["test"]
+        assert not warm & set.union(*parts.values())
+        assert all(parts[s] == set(own.histories.load(f"joint.{fold}", s)["user"]) for s in parts)
+        tested += sorted(parts["test"])
+    assert len(tested) == len(set(tested))
+    users = own.histories._users
+    assert set(tested) == {u for u, f in zip(users["user"].to_pylist(), users["fold"].to_pylist(), strict=True) if f}
+    assert 0.3 * USERS < len(tested) < 0.7 * USERS
+    few = own.load("few.1", "train")
+    assert not few.columns["user"].any() and few.columns["colour"].any(), "a cold user has a profile and no id"
+
+
+def test_tasks_train_and_test_on_their_own_items(store) -> None:
+    own = store(COLD)
+    items = taken(own)
+    for task, first, last in (("few", 1, 4), ("zero", 0, 1), ("joint", 0, 4)):
+        train = own.histories.load(f"{task}.1", "train")
+        for user, target in zip(train["user"], train["target"], strict=True):
+            assert [(k, i) for k, i in enumerate(target) if i] == list(enumerate(items[user][:4]))[first:last]
+        assert train["history"].shape[1] == 3 and bool(train["history"].any()) == (task != "zero")
+    tables = own.tests()
+    assert list(tables) == ["few", "zero", "joint few", "joint zero"]
+    assert sum(len(t) for t in tables["zero"].values()) == sum(len(t) for t in tables["joint zero"].values())
+    for units in (tables["zero"], tables["joint zero"]):
+        assert all(not t.columns["history"].any() for t in units.values())
+
+
+def test_a_shorter_history_is_a_smaller_k(store) -> None:
+    own = store({**COLD, "sequences": {**COLD["sequences"], "events": 2}})
+    assert own.load("few.2", "train").columns["history"].shape[1] == 1
+    assert all((t.columns["history"] > 0).sum(1).max() == 1 for t in own.tests()["few"].values())
+
+
+def test_users_with_few_rows_are_the_cold_ones(store) -> None:
+    own = store({**COLD, "split": {"kind": "cold_users", "cold_below": 6}})
+    users = own.histories._users
+    cold = [len(i) for i, f in zip(users["items"].to_pylist(), users["fold"].to_pylist(), strict=True) if f]
+    warm = [len(i) for i, f in zip(users["items"].to_pylist(), users["fold"].to_pylist(), strict=True) if not f]
+    assert max(cold) < 6 <= min(warm)
+
+
+def test_items_that_training_does_not_know_are_left_out(store) -> None:
+    own = store(LEAVE, lines=[*log(), "x,u5,only once,1,1,99"])
+    table = own.load(ALL_DOMAINS, "test")
+    assert table.columns["candidates"].min() > 0 and len(table) == USERS - 1
+
+
+def test_preparing_twice_gives_the_same_and_another_seed_another_draw(store) -> None:
+    first, again = store(COLD, out="a"), store(COLD, out="b")
+    other = store({**COLD, "split": {**COLD["split"], "seed": 1}}, out="c")
+    for name in ("few.1", "zero.2"):
+        for split in ("train", "valid", "test"):
+            a, b = first.load(name, split), again.load(name, split)
+            assert all(np.array_equal(a.columns[n], b.columns[n]) for n in a.columns)
+    assert not np.array_equal(first.histories._users["fold"].to_numpy(), other.histories._users["fold"].to_numpy())
+
+
+def test_streamed_windows_are_the_rows_in_memory(store) -> None:
+    import pyarrow.parquet as pq
+
+    own = store(COLD)
+    rows = pq.read_table(own.train_files()[0])
+    streamed = own.join({n: rows[n].combine_chunks() for n in rows.column_names})
+    whole = own.load(ALL_DOMAINS, "train")
+    assert all(np.array_equal(streamed.columns[n], whole.columns[n]) for n in whole.columns)
+
+
+def test_a_store_opens_again_as_it_was(store) -> None:
+    own = store(COLD)
+    again = Store.open(Path(own.path))
+    assert again.schema == own.schema and again.schema.length == 5
+    assert again.schema.units == tuple(f"{t}.{f}" for t in ("few", "zero", "joint") for f in (1, 2, 3))
+
+
+def test_too_many_negatives_are_refused(store) -> None:
+    own = store({**LEAVE, "sequences": {**LEAVE["sequences"], "negatives": 39}})
+    with pytest.raises(DataError, match=r"negatives = 39, but some user .* has only \d+ items never taken; lower it"):
+        own.load(ALL_DOMAINS, "test")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"split": {"kind": "cold_users"}}, "there are none; name few, zero or joint"),
+        ({"sequences": {"tasks": ["few"]}}, "tasks are of cold users, and split.kind = 'hash'"),
+        ({"sequences": {}}, "need split.kind = 'leave_one_out' or 'cold_users'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(data: dict, message: str) -> None:
+    job = {"name": "x", "data": {"source": "tabular", **data}, "backbone": {"name": "sasrec"}, "rows": {}}
+    with pytest.raises(JobError, match=message):
+        parse(job)
