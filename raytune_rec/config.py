@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -21,6 +21,10 @@ from raytune_rec.errors import JobError
 from raytune_rec.schema import Scalar
 
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+RowMetric = Literal["auc", "logloss"]
+"""Validation metrics of rows with a label each."""
+ListMetric = Literal["list_auc", "mrr", "hit@5", "hit@10", "hit@20", "hit@50", "ndcg@5", "ndcg@10", "ndcg@20", "ndcg@50"]
+"""Of candidate lists with one positive each."""
 _NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
 """Of rows and variants: they name folders, and `pretrain.<variant>` is the row of a variant's own search."""
 
@@ -60,7 +64,7 @@ class TrainingOptions(Section):
     """How lanes train. Learning rates and decays are per parameter group; `default` serves the groups not named."""
 
     objective: str = "bce"
-    metric: Literal["auc", "logloss"] = "auc"
+    metric: Literal[RowMetric, ListMetric] = Field("auc", description="of validation; auc, logloss: of rows; others: of lists")
     epochs: int = Field(20, ge=1)
     patience: int = Field(3, ge=1, description="epochs without a better validation metric before a lane stops")
     batch_size: int = Field(512, ge=1)
@@ -131,7 +135,7 @@ class TuneOptions(Section):
     memory_mib: int = Field(0, ge=0, description="of a pack; 0: four fifths of the machine's, over the packs that run at a time")
     share_rows: int = Field(5000, ge=0, description="domains of at most this many training rows share packs")
     sampler: Literal["tpe", "random", "grid", "gp", "qmc", "nsga2"] = "tpe"
-    objectives: list[Literal["auc", "logloss", "parameters"]] = Field(
+    objectives: list[Literal[RowMetric, ListMetric, "parameters"]] = Field(
         [], description="further objectives beside training.metric, which still chooses the winner; parameters: as few as can be"
     )
     stop: StopOptions = StopOptions()
@@ -199,6 +203,8 @@ class Job(Section):
                 problems.append(f"rows.{name}.backbone: {row.backbone!r}, but its pre-training {row.variant!r} is of {own!r}")
         if self.training.metric in self.tune.objectives:
             problems.append(f"tune.objectives: {self.training.metric!r} is training.metric already; leave it out")
+        kinds = f"training.metric = {self.training.metric!r}: one is of rows, the other of lists; name metrics of one kind"
+        problems += [f"tune.objectives: {name!r}, but {kinds}" for name in self._other_kind()]
         if self.tune.objectives and self.tune.stop.rule != "none":
             problems.append(
                 f"tune.stop.rule = {self.tune.stop.rule!r} compares trials by one objective; leave it out, or tune.objectives"
@@ -208,6 +214,12 @@ class Job(Section):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _other_kind(self) -> list[str]:
+        """Objectives that are not measured on what the validation metric is, rows or lists."""
+        lists = get_args(ListMetric)
+        named = [name for name in self.tune.objectives if name != "parameters"]
+        return [name for name in named if (name in lists) != (self.training.metric in lists)]
 
 
 def parse(values: Mapping[str, Any], where: str = "job") -> Job:
