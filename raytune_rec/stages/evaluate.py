@@ -15,7 +15,8 @@ from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
 from raytune_rec.evaluation.cohorts import cold_warm, counts
-from raytune_rec.evaluation.results import Predictions, RowFacts, summarise
+from raytune_rec.evaluation.inputs import Predictions, RowFacts
+from raytune_rec.evaluation.results import summarise
 from raytune_rec.schema import Table
 from raytune_rec.scoring.scorer import Scorer, scoring_model
 from raytune_rec.stages.context import Context
