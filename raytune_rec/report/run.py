@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.errors import ArtifactError
+from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.evaluation.results import FORMAT
 from raytune_rec.schema import Scalar
@@ -22,6 +23,7 @@ class Trial:
     """One line of `trials.json`. `curve[0]` is the validation metric before training; a value that was not finite is NaN.
 
     Args:
+        unit: of the results table. fold: the tuning unit, where the unit of the table pools several; else empty.
         measures: further objectives at the best epoch, by name, without `parameters`.
         front: whether no other trial of its row and unit surpasses it without falling behind in another objective; false
             where only one objective was searched.
@@ -41,6 +43,7 @@ class Trial:
     parameters: int = 0
     measures: Mapping[str, float] = field(default_factory=dict)
     front: bool = False
+    fold: str = ""
 
     @property
     def complete(self) -> bool:
@@ -74,6 +77,37 @@ class Run:
     @property
     def units(self) -> list[str]:
         return list(self.results.get("unit_order") or self.results["units"])
+
+    @property
+    def lists(self) -> bool:
+        """Whether candidate lists were tested, and not rows with a label each."""
+        return self.results.get("kind") == "lists"
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the mean over units is part of the results; it is not where they are different tasks."""
+        return MEAN in self.results.get("winners", {})
+
+    @property
+    def unit_word(self) -> str:
+        return "domain" if self.averaged or not self.lists else "task"
+
+    @property
+    def drawn(self) -> str:
+        """What intervals resample beside replicates."""
+        if not self.lists:
+            return "test rows"
+        return "test users" if all(u.get("users") for u in self.results["units"].values()) else "test lists"
+
+    @property
+    def folds(self) -> Mapping[str, Sequence[str]]:
+        """Unit -> the tuning units that it pools, for units that pool any."""
+        return self.results.get("tables", {})
+
+    @property
+    def compared(self) -> list[str]:
+        """Metrics of the comparisons."""
+        return list(dict.fromkeys(metric_of(c) for c in self.results["comparisons"]))
 
     @property
     def metric(self) -> str:
@@ -115,9 +149,31 @@ class Run:
         chosen = [t for t in self.trials if t.complete and row in (None, t.row) and unit in (None, t.unit)]
         return sorted(chosen, key=lambda t: t.number)
 
-    def winner(self, row: str, unit: str) -> Trial | None:
-        number = self.results["rows"][row]["units"].get(unit, {}).get("trial")
-        return next((t for t in self.trials if (t.row, t.unit, t.number) == (row, unit, number)), None)
+    def studies(self, row: str, unit: str) -> list[list[Trial]]:
+        """Complete trials of each search: one, or one for each fold."""
+        found: dict[str, list[Trial]] = {}
+        for t in self.searched(row, unit):
+            found.setdefault(t.fold, []).append(t)
+        order = {fold: i for i, fold in enumerate(self.folds.get(unit, ()))}
+        return [found[fold] for fold in sorted(found, key=lambda fold: order.get(fold, -1))]
+
+    def winners(self, row: str, unit: str) -> list[Trial]:
+        """The winning trial of each search, as far as `trials.json` holds it."""
+        numbers = {fold: f.get("trial") for fold, f in self.chosen(row, unit).items()}
+        found = {t.fold: t for t in self.trials if (t.row, t.unit) == (row, unit) and t.number == numbers.get(t.fold)}
+        return [found[fold] for fold in numbers if fold in found]
+
+    def chosen(self, row: str, unit: str) -> dict[str, Mapping[str, Any]]:
+        """Fold, or empty where the unit pools none, -> trial, options and validation value of the winner."""
+        measures = self.measures(row, unit)
+        if not (folds := measures.get("folds")):
+            return {"": measures} if measures else {}
+        return {fold: folds[fold] for fold in self.folds[unit] if fold in folds}
+
+    def measures(self, row: str, unit: str) -> Mapping[str, Any]:
+        """What was measured of a row on a unit or, for `mean`, over units; empty where nothing was."""
+        facts = self.results["rows"][row]
+        return (facts.get(MEAN) if unit == MEAN else facts["units"].get(unit)) or {}
 
 
 def read(folder: Path) -> Run:
@@ -139,21 +195,25 @@ def read(folder: Path) -> Run:
         folder=folder,
         job=job,
         results=results,
-        trials=read_trials(folder),
+        trials=read_trials(folder, results.get("tables")),
         pretrain=_optional(folder / "pretrain.json", {}),
         backbones=tuple(read_json(p) for p in sorted(folder.glob("backbones/*/backbone.json"))),
     )
 
 
-def read_trials(folder: Path) -> tuple[Trial, ...]:
+def read_trials(folder: Path, tables: Mapping[str, Sequence[str]] | None = None) -> tuple[Trial, ...]:
     """All trials of a run; none where `trials.json` is missing.
+
+    Args:
+        tables: unit of the results table -> the tuning units that it pools; without it a trial's unit is its tuning unit.
 
     Raises:
         ArtifactError: the file is damaged.
     """
     path = Path(folder) / "trials.json"
+    pooled = {fold: unit for unit, folds in (tables or {}).items() for fold in folds}
     try:
-        return tuple(_trial(t) for t in _optional(path, []))
+        return tuple(_trial(t, pooled) for t in _optional(path, []))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"{path}: not a list of trials ({error!r}); run `tune` again.") from None
 
@@ -162,10 +222,12 @@ def _optional(path: Path, default: Any) -> Any:
     return read_json(path) if path.exists() else default
 
 
-def _trial(t: Mapping[str, Any]) -> Trial:
+def _trial(t: Mapping[str, Any], pooled: Mapping[str, str]) -> Trial:
+    unit = str(t["unit"])
     return Trial(
         row=str(t["row"]),
-        unit=str(t["unit"]),
+        unit=pooled.get(unit, unit),
+        fold=unit if unit in pooled else "",
         number=int(t["number"]),
         state=str(t["state"]).lower(),
         value=number(t.get("value")),
@@ -188,4 +250,20 @@ def number(value: Any) -> float:
 
 def title(name: str) -> str:
     """A metric or an objective as a person writes it."""
-    return {"auc": "AUC", "logloss": "log loss", "parameters": "tuned parameters"}.get(name, name.replace("_", " "))
+    metric, at, cut = name.partition("@")
+    return _TITLES.get(metric, metric.replace("_", " ")) + at + cut
+
+
+def metric_of(comparison: Mapping[str, Any]) -> str:
+    return str(comparison.get("metric", "auc"))
+
+
+_TITLES = {
+    "auc": "AUC",
+    "list_auc": "list AUC",
+    "hit": "HIT",
+    "ndcg": "NDCG",
+    "mrr": "MRR",
+    "logloss": "log loss",
+    "parameters": "tuned parameters",
+}
