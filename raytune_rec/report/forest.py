@@ -13,26 +13,22 @@ from raytune_rec.report.run import Run, metric_of, title
 from raytune_rec.report.theme import svg
 
 
-def differences(run: Run, colour: Colours) -> Group | None:
-    """All compared metrics one after the other; None where nothing was compared."""
-    found = run.results["comparisons"]
-    if not found:
-        return None
-    confidence = run.results["protocol"]["confidence"]
-    rows = list(dict.fromkeys(c["row"] for c in found))
-    panels = []
-    for metric in run.compared:
-        of_metric = [c for c in found if metric_of(c) == metric]
-        limits = _limits(of_metric)
-        for unit in dict.fromkeys(c["unit"] for c in of_metric):
-            here = [c for c in of_metric if c["unit"] == unit and c["low"] is not None]
-            panels.append(_panel(run, colour, here, unit, metric, limits))
+def differences(run: Run, colour: Colours) -> list[Group]:
+    """One group for each compared metric."""
+    return [_group(run, colour, metric) for metric in run.compared]
+
+
+def _group(run: Run, colour: Colours, metric: str) -> Group:
+    found = [c for c in run.results["comparisons"] if metric_of(c) == metric]
+    rows, limits = list(dict.fromkeys(c["row"] for c in found)), _limits(found)
+    units = dict.fromkeys(c["unit"] for c in found)
+    panels = [_panel(run, colour, [c for c in found if c["unit"] == unit], rows, metric, limits) for unit in units]
     caption = (
-        f"Test {words.listed([title(m) for m in run.compared])} of {words.listed(rows)} minus that of each baseline, with "
-        f"{confidence * 100:g} % intervals over {run.drawn} and replicates. Right of zero is better. A "
-        "filled dot stands after correction for the number of comparisons, a hollow one does not."
+        f"Test {title(metric)} of {words.listed(rows)} minus that of each baseline, with "
+        f"{run.results['protocol']['confidence'] * 100:g} % intervals over {run.drawn} and replicates. Right of zero is better. "
+        "A filled dot stands after correction for the number of comparisons, a hollow one does not."
     )
-    return Group(caption, panels, [(r, colour[r]) for r in rows])
+    return Group(caption, panels, [(r, colour[r]) for r in rows], title(metric))
 
 
 def _limits(found: Sequence[Mapping[str, Any]]) -> charts.Range:
@@ -42,9 +38,13 @@ def _limits(found: Sequence[Mapping[str, Any]]) -> charts.Range:
     return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
-def _panel(run: Run, colour: Colours, found: Sequence[Mapping[str, Any]], unit: str, metric: str, limits: charts.Range) -> Markup:
-    confidence = run.results["protocol"]["confidence"]
-    rows, baselines = (list(dict.fromkeys(c[k] for c in run.results["comparisons"])) for k in ("row", "baseline"))
+def _panel(
+    run: Run, colour: Colours, found: Sequence[Mapping[str, Any]], rows: Sequence[str], metric: str, limits: charts.Range
+) -> Markup:
+    """The differences on one unit."""
+    unit, confidence = found[0]["unit"], run.results["protocol"]["confidence"]
+    baselines = list(dict.fromkeys(c["baseline"] for c in found))
+    found = [c for c in found if c["low"] is not None]
     effects = [
         charts.Effect(
             line=baselines.index(c["baseline"]) + (rows.index(c["row"]) - (len(rows) - 1) / 2) * 0.7 / len(rows),
@@ -56,7 +56,6 @@ def _panel(run: Run, colour: Colours, found: Sequence[Mapping[str, Any]], unit: 
         )
         for c in found
     ]
-    name = unit if len(run.compared) == 1 else f"{unit}: {title(metric)}"
-    figure = charts.forest(name, effects, baselines, limits, f"difference in test {title(metric)}")
+    figure = charts.forest(unit, effects, baselines, limits, f"difference in test {title(metric)}")
     said = "; ".join(f"{c['row']} minus {c['baseline']} {words.signed(c['difference'])}" for c in found)
     return svg(figure, f"Differences in test {title(metric)} {words.place(unit)}: {said}.")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 
 from raytune_rec.report import charts, stopping, words
@@ -166,14 +167,15 @@ def effects(run: Run, colour: Colours) -> list[Group]:
 def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, names: set[str], colour: Colours) -> Group:
     panels = []
     for unit in run.units:
-        series, said = [], []
+        series, said, shift = [], [], _shifts([t for t in trials if t.unit == unit])
         for row in run.rows:
             points = [t for t in trials if (t.row, t.unit) == (row, unit) and is_number(t.options.get(name, ""))]
             if not points:
                 continue
             winners = {(t.fold, t.number) for t in run.winners(row, unit)}
             marks = [i for i, t in enumerate(points) if (t.fold, t.number) in winners]
-            series.append(Series([float(t.options[name]) for t in points], [t.value for t in points], colour[row], marks))
+            y = [t.value + shift[t.fold] for t in points]
+            series.append(Series([float(t.options[name]) for t in points], y, colour[row], marks))
             said += [f"{named(row, points[i])} does best at {words.option(points[i].options[name])}" for i in marks]
         if not series:
             continue
@@ -183,7 +185,7 @@ def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, nam
     rows = [r for r in run.rows if any(t.row == r and name in t.options for t in trials)]
     caption = (
         "Each dot is a trial, the line joins medians of neighbouring trials, the ring is the winner. "
-        f"Option {name}.{_folds(run, 'ring')}"
+        f"Option {name}.{_folds(run, 'ring', ', and its values are shifted so that all folds have one median')}"
     )
     return Group(caption, panels, _key(colour, rows), name)
 
@@ -232,9 +234,16 @@ def named(row: str, trial: Trial) -> str:
     return f"{row} ({trial.fold})" if trial.fold else row
 
 
-def _folds(run: Run, what: str) -> str:
+def _folds(run: Run, what: str, further: str = "") -> str:
     """How pooled units show in a chart."""
-    return f" {words.pooled(run)}: a row has one {what} for each fold." if run.folds else ""
+    return f" {words.pooled(run)}: a row has one {what} for each fold{further}." if run.folds else ""
+
+
+def _shifts(trials: Sequence[Trial]) -> dict[str, float]:
+    """Fold -> what takes the median of its trials to the mean of these medians: its users, not options, set its level."""
+    levels = {fold: float(np.median([t.value for t in trials if t.fold == fold])) for fold in {t.fold for t in trials}}
+    middle = sum(levels.values()) / max(len(levels), 1)
+    return {fold: middle - level if len(levels) > 1 else 0.0 for fold, level in levels.items()}
 
 
 def _unfinished(run: Run) -> str:

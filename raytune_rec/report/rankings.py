@@ -28,10 +28,11 @@ def heading(unit: str, prefix: str) -> str:
 
 
 def values(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, list[tuple[float | None, float | None, bool]]]:
-    """Row -> (mean, sd, whether it is the best) of each of `METRICS`; empty where a row was not measured."""
+    """Row -> (mean, sd, whether it is the best) of each of `METRICS`; empty where a row was not measured. Where all are equal
+    there is no best."""
     means = {row: [m.get(prefix + name, {}) for name in METRICS] for row, m in measured(results, unit, prefix).items()}
     known = [[of[i]["mean"] for of in means.values() if of[i].get("mean") is not None] for i in range(len(METRICS))]
-    best = [max(column, default=None) for column in known]
+    best = [max(column) if len(set(column)) > 1 else None for column in known]
     return {
         row: [
             (v.get("mean"), v.get("sd"), v.get("mean") is not None and v["mean"] == best[i])

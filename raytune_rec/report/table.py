@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -47,12 +48,12 @@ def _main(results: Mapping[str, Any], columns: Sequence[str]) -> Table:
 
 
 def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
-    """Rows by metrics, means over lists and replicates, best in bold."""
+    """Rows by metrics, means over lists and replicates, best in bold; narrow enough for 80 columns."""
     said = f"candidates: {rankings.candidates(results, unit, prefix)}; split {results['protocol']['split']}"
-    table = Table(title=rankings.heading(unit, prefix), caption=said)
-    table.add_column("row", no_wrap=True)
+    table = Table(title=rankings.heading(unit, prefix), caption=said, box=SIMPLE_HEAD, padding=0)
+    table.add_column("row", overflow="fold")
     for name in rankings.METRICS:
-        table.add_column(title(name), justify="right", no_wrap=True)
+        table.add_column(title(name).replace("@", "\n@"), justify="right", no_wrap=True, min_width=6)
     for row, values in rankings.values(results, unit, prefix).items():
         cells = [Text(fixed(mean), style="bold" if best else "") for mean, _, best in values]
         table.add_row(Text(row), *(cells or [Text(fixed(None))] * len(rankings.METRICS)))

@@ -138,14 +138,16 @@ def _untested(run: Run) -> str:
 
 
 def _headline(run: Run, leads: Mapping[str, str], found: Sequence[Mapping[str, Any]]) -> str:
-    said = []
+    said, confidence = [], run.results["protocol"]["confidence"]
     shown = [u for u in leads if u != MEAN] or list(leads)
     for lead in dict.fromkeys(leads[u] for u in shown):
         groups: dict[str, list[str]] = {}
         for unit in [u for u in shown if leads[u] == lead]:
             here = [c for c in found if c["unit"] == unit and metric_of(c) == "auc"]
             groups.setdefault(_standing(run, here), []).append(unit)
-        said.append(f"{lead} is {listed([f'{how} in {listed(names)}' for how, names in groups.items()], last='but')}")
+        alike = len({outcome(c, confidence) for c in found if c["row"] == lead and metric_of(c) == "auc"}) == 1
+        parts = [f"{how} in {listed(names)}" for how, names in groups.items()]
+        said.append(f"{lead} is {listed(parts, last='and' if alike else 'but')}")
     return f"{'By AUC, ' if len(run.compared) > 1 else ''}{'; '.join(said)}."
 
 
