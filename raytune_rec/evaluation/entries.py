@@ -30,10 +30,8 @@ def value(values: Array, draws: Array | None = None, confidence: float = 0.0, pa
 def of_unit(
     f: RowFacts, unit: str, folds: Sequence[str] | None, m: Measured, confidence: float, seed: Sequence[int]
 ) -> dict[str, Any]:
-    """The measures of a row on a unit. `folds` are the tuning units that the unit pools; None where it pools
-    none, and unused where the row was tuned for the whole unit."""
-    alone = folds is None or unit in f.valid or unit in f.trial
-    found = _winner(f, unit) if alone else _winners(f, folds or ())
+    """The measures of a row on a unit. `folds` are the tuning units that it pools, None where it pools none."""
+    found = _winner(f, unit) if folds is None else _winners(f, folds)
     for name, values in m.values.items():
         found[name] = value(values, m.draws(name, [*seed, 2]) if name in m.changes else None, confidence)
     return found

@@ -141,12 +141,12 @@ def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
 
 
 def winners(run: Run) -> list[tuple[str, str, str, str, str]]:
-    """(row, unit or fold, trial, validation value, options) of each winner."""
+    """(row, tuning unit, trial, validation value, options) of each winner."""
     return [
-        _winner(row, fold or unit, chosen)
+        _winner(row, tuned, chosen)
         for row in run.rows
-        for unit in run.units
-        for fold, chosen in run.chosen(row, unit).items()
+        for unit in run.searches.values()
+        for tuned, chosen in run.chosen(row, unit).items()
     ]
 
 

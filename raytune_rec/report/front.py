@@ -27,13 +27,13 @@ def table(run: Run, colour: Colours) -> Table | None:
     names = {k for t in run.searched() for k in t.options}
     lines = []
     for row in run.rows:
-        for unit in run.units:
+        for unit in run.searches.values():
             winners = run.winners(row, unit)
             best = [t for study in run.studies(row, unit) for t in _sorted(run, study) if t.front]
             for t in best:
                 options = ", ".join(f"{short(k, names)} {_brief(v)}" for k, v in sorted(t.options.items()))
                 chosen = any(t is w for w in winners)
-                cells = [Cell(t.fold or unit), Cell(str(t.number)), Cell(words.fixed(t.value), best=chosen)]
+                cells = [Cell(t.unit), Cell(str(t.number)), Cell(words.fixed(t.value), best=chosen)]
                 cells += [Cell(_text(name, t.objective(name))) for name in run.objectives]
                 lines.append(Line(row, colour[row], "", [*cells, Cell(options or words.NONE)]))
     if not run.objectives or not lines:
@@ -44,20 +44,20 @@ def table(run: Run, colour: Colours) -> Table | None:
 
 def _group(run: Run, colour: Colours, name: str) -> Group | None:
     panels, shown, logarithmic = [], set(), _logarithmic(run, name)
-    for unit in run.units:
+    for searched, unit in run.searches.items():
         fronts, said = [], []
         for row in run.rows:
             for study in run.studies(row, unit):
                 trials = [t for t in study if math.isfinite(t.objective(name))]
                 if not trials:
                     continue
-                fronts.append(_series(run, trials, name, colour[row]))
-                said.append(_said(named(row, trials[0]), [t for t in trials if t.front], name))
+                fronts.append(_series(run, unit, trials, name, colour[row]))
+                said.append(_said(named(run, row, trials[0]), [t for t in trials if t.front], name))
                 shown.add(row)
         if fronts:
             higher = (_higher(name), run.higher)
-            figure = charts.front(unit, fronts, title(name), _first(run), logarithmic, higher)
-            panels.append(svg(figure, f"Front of {_first(run)} and {title(name)} in {unit}: {'; '.join(said)}."))
+            figure = charts.front(searched, fronts, title(name), _first(run), logarithmic, higher)
+            panels.append(svg(figure, f"Front of {_first(run)} and {title(name)} in {searched}: {'; '.join(said)}."))
     if not panels:
         return None
     better = f"{'Higher' if run.higher else 'Lower'} and further {'right' if _higher(name) else 'left'} is better."
@@ -75,8 +75,8 @@ def _sorted(run: Run, trials: Sequence[Trial]) -> list[Trial]:
     return sorted(trials, key=lambda t: (-t.value if run.higher else t.value, t.number))
 
 
-def _series(run: Run, trials: Sequence[Trial], name: str, colour: str) -> Front:
-    winners = run.winners(trials[0].row, trials[0].unit)
+def _series(run: Run, unit: str, trials: Sequence[Trial], name: str, colour: str) -> Front:
+    winners = run.winners(trials[0].row, unit)
     ring = next((i for i, t in enumerate(trials) if any(t is w for w in winners)), None)
     marked = [i for i, t in enumerate(trials) if t.front]
     return Front([t.objective(name) for t in trials], [t.value for t in trials], colour, marked, ring)

@@ -39,7 +39,7 @@ def row_colours(run: Run) -> dict[str, str]:
 def learning(run: Run, colour: Colours) -> Group | None:
     """Validation curve of each row's winning trial, one panel for each unit."""
     panels, shown = [], set()
-    for unit in run.units:
+    for name, unit in run.searches.items():
         chosen = {r: found for r in run.rows if (found := [t for t in run.winners(r, unit) if t.curve])}
         if not chosen:
             continue
@@ -49,11 +49,12 @@ def learning(run: Run, colour: Colours) -> Group | None:
             for t in found
         ]
         limits = charts.sensible([v for found in chosen.values() for t in found for v in t.curve], run.higher)
-        said = "; ".join(f"{named(r, t)} best {words.fixed(t.value)} at epoch {t.best_epoch}" for r in chosen for t in chosen[r])
+        every = [(r, t) for r, found in chosen.items() for t in found]
+        said = "; ".join(f"{named(run, r, t)} best {words.fixed(t.value)} at epoch {t.best_epoch}" for r, t in every)
         panels.append(
             svg(
-                charts.lines(unit, series, "epoch", f"validation {run.metric_title}", limits),
-                f"Learning curves in {unit}: {said}.",
+                charts.lines(name, series, "epoch", f"validation {run.metric_title}", limits),
+                f"Learning curves in {name}: {said}.",
             )
         )
         shown |= set(chosen)
@@ -95,7 +96,7 @@ def pretraining(run: Run) -> Group | None:
 def search(run: Run, colour: Colours) -> Group | None:
     """Value by trial with the best so far, one panel for each unit."""
     panels, shown = [], set()
-    for unit in run.units:
+    for name, unit in run.searches.items():
         chosen = {r: studies for r in run.rows if (studies := run.studies(r, unit))}
         if not chosen:
             continue
@@ -108,14 +109,14 @@ def search(run: Run, colour: Colours) -> Group | None:
         ]
         best = max if run.higher else min
         said = "; ".join(
-            f"{named(r, trials[0])} best {best(t.value for t in trials):.4f} of {len(trials)} trials"
+            f"{named(run, r, trials[0])} best {best(t.value for t in trials):.4f} of {len(trials)} trials"
             for r, studies in chosen.items()
             for trials in studies
         )
         limits = charts.sensible(values, run.higher)
-        figure = charts.history(unit, series, run.higher, f"validation {run.metric_title}", limits, ticks)
+        figure = charts.history(name, series, run.higher, f"validation {run.metric_title}", limits, ticks)
         said += f"; stopped early: {len(ticks)} trials" if ticks else ""
-        panels.append(svg(figure, f"Search in {unit}: {said}."))
+        panels.append(svg(figure, f"Search in {name}: {said}."))
         shown |= set(chosen)
     if not panels:
         return None
@@ -130,7 +131,8 @@ def importances(run: Run, colour: Colours) -> Group | None:
     """Hyperparameter importance, one panel for each searched row."""
     panels = []
     for row in run.rows:
-        units = [found for u in run.units for trials in run.studies(row, u) if (found := importance(trials, run.higher))]
+        studies = [trials for u in run.searches.values() for trials in run.studies(row, u)]
+        units = [found for trials in studies if (found := importance(trials, run.higher))]
         names = {n for found in units for n in found}
         mean = {n: sum(found.get(n, 0.0) for found in units) / len(units) for n in names}
         top = sorted(names, key=lambda n: (-mean[n], n))[:LARGE]
@@ -166,22 +168,22 @@ def effects(run: Run, colour: Colours) -> list[Group]:
 
 def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, names: set[str], colour: Colours) -> Group:
     panels = []
-    for unit in run.units:
-        series, said, shift = [], [], _shifts([t for t in trials if t.unit == unit])
+    for searched, unit in run.searches.items():
+        series, said, shift = [], [], _shifts([t for t in trials if t.unit in run.tuned(unit)])
         for row in run.rows:
-            points = [t for t in trials if (t.row, t.unit) == (row, unit) and is_number(t.options.get(name, ""))]
+            points = [t for t in trials if t.row == row and t.unit in run.tuned(unit) and is_number(t.options.get(name, ""))]
             if not points:
                 continue
-            winners = {(t.fold, t.number) for t in run.winners(row, unit)}
-            marks = [i for i, t in enumerate(points) if (t.fold, t.number) in winners]
-            y = [t.value + shift[t.fold] for t in points]
+            winners = {(t.unit, t.number) for t in run.winners(row, unit)}
+            marks = [i for i, t in enumerate(points) if (t.unit, t.number) in winners]
+            y = [t.value + shift[t.unit] for t in points]
             series.append(Series([float(t.options[name]) for t in points], y, colour[row], marks))
-            said += [f"{named(row, points[i])} does best at {words.option(points[i].options[name])}" for i in marks]
+            said += [f"{named(run, row, points[i])} does best at {words.option(points[i].options[name])}" for i in marks]
         if not series:
             continue
         limits = charts.sensible([y for s in series for y in s.y], run.higher)
-        figure = charts.effect(unit, series, short(name, names), f"validation {run.metric_title}", logarithmic, limits)
-        panels.append(svg(figure, f"Effect of {name} in {unit}: {'; '.join(said) or 'no winner'}."))
+        figure = charts.effect(searched, series, short(name, names), f"validation {run.metric_title}", logarithmic, limits)
+        panels.append(svg(figure, f"Effect of {name} in {searched}: {'; '.join(said) or 'no winner'}."))
     rows = [r for r in run.rows if any(t.row == r and name in t.options for t in trials)]
     caption = (
         "Each dot is a trial, the line joins medians of neighbouring trials, the ring is the winner. "
@@ -230,8 +232,9 @@ def short(name: str, names: set[str]) -> str:
     return tail if sum(n.partition(".")[2] == tail for n in names) < 2 else name
 
 
-def named(row: str, trial: Trial) -> str:
-    return f"{row} ({trial.fold})" if trial.fold else row
+def named(run: Run, row: str, trial: Trial) -> str:
+    """A row, and which fold of it where several are pooled."""
+    return row if trial.unit in run.units else f"{row} ({trial.unit})"
 
 
 def _folds(run: Run, what: str, further: str = "") -> str:
@@ -241,7 +244,7 @@ def _folds(run: Run, what: str, further: str = "") -> str:
 
 def _shifts(trials: Sequence[Trial]) -> dict[str, float]:
     """Fold -> what takes the median of its trials to the mean of these medians: its users, not options, set its level."""
-    levels = {fold: float(np.median([t.value for t in trials if t.fold == fold])) for fold in {t.fold for t in trials}}
+    levels = {fold: float(np.median([t.value for t in trials if t.unit == fold])) for fold in {t.unit for t in trials}}
     middle = sum(levels.values()) / max(len(levels), 1)
     return {fold: middle - level if len(levels) > 1 else 0.0 for fold, level in levels.items()}
 

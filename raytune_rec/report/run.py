@@ -23,7 +23,7 @@ class Trial:
     """One line of `trials.json`. `curve[0]` is the validation metric before training; a value that was not finite is NaN.
 
     Args:
-        unit: of the results table. fold: the tuning unit, where the unit of the table pools several; else empty.
+        unit: the tuning unit: one of the table of results, or a fold that it pools.
         measures: further objectives at the best epoch, by name, without `parameters`.
         front: whether no other trial of its row and unit surpasses it without falling behind in another objective; false
             where only one objective was searched.
@@ -43,7 +43,6 @@ class Trial:
     parameters: int = 0
     measures: Mapping[str, float] = field(default_factory=dict)
     front: bool = False
-    fold: str = ""
 
     @property
     def complete(self) -> bool:
@@ -104,6 +103,18 @@ class Run:
         """Unit -> the tuning units that it pools, for units that pool any."""
         return self.results.get("tables", {})
 
+    def tuned(self, unit: str) -> list[str]:
+        """The tuning units of a unit of the table: its folds, or itself."""
+        return list(self.folds.get(unit, [unit]))
+
+    @property
+    def searches(self) -> dict[str, str]:
+        """Name of what was searched together -> a unit. Units that pool the same folds (two tests of one model) are one."""
+        units: dict[tuple[str, ...], list[str]] = {}
+        for unit in self.units:
+            units.setdefault(tuple(self.tuned(unit)), []).append(unit)
+        return {", ".join(of): of[0] for of in units.values()}
+
     @property
     def compared(self) -> list[str]:
         """Metrics of the comparisons."""
@@ -146,29 +157,26 @@ class Run:
 
     def searched(self, row: str | None = None, unit: str | None = None) -> list[Trial]:
         """Complete trials, in order of their number."""
-        chosen = [t for t in self.trials if t.complete and row in (None, t.row) and unit in (None, t.unit)]
+        units = None if unit is None else self.tuned(unit)
+        chosen = [t for t in self.trials if t.complete and row in (None, t.row) and (units is None or t.unit in units)]
         return sorted(chosen, key=lambda t: t.number)
 
     def studies(self, row: str, unit: str) -> list[list[Trial]]:
         """Complete trials of each search: one, or one for each fold."""
-        found: dict[str, list[Trial]] = {}
-        for t in self.searched(row, unit):
-            found.setdefault(t.fold, []).append(t)
-        order = {fold: i for i, fold in enumerate(self.folds.get(unit, ()))}
-        return [found[fold] for fold in sorted(found, key=lambda fold: order.get(fold, -1))]
+        trials = self.searched(row, unit)
+        return [found for u in self.tuned(unit) if (found := [t for t in trials if t.unit == u])]
 
     def winners(self, row: str, unit: str) -> list[Trial]:
         """The winning trial of each search, as far as `trials.json` holds it."""
-        numbers = {fold: f.get("trial") for fold, f in self.chosen(row, unit).items()}
-        found = {t.fold: t for t in self.trials if (t.row, t.unit) == (row, unit) and t.number == numbers.get(t.fold)}
-        return [found[fold] for fold in numbers if fold in found]
+        numbers = {u: chosen.get("trial") for u, chosen in self.chosen(row, unit).items()}
+        found = {t.unit: t for t in self.trials if t.row == row and t.unit in numbers and t.number == numbers[t.unit]}
+        return [found[u] for u in numbers if u in found]
 
     def chosen(self, row: str, unit: str) -> dict[str, Mapping[str, Any]]:
-        """Fold, or empty where the unit pools none, -> trial, options and validation value of the winner."""
+        """Tuning unit -> trial, options and validation value of the winner."""
         measures = self.measures(row, unit)
-        if not (folds := measures.get("folds")):
-            return {"": measures} if measures else {}
-        return {fold: folds[fold] for fold in self.folds[unit] if fold in folds}
+        found = measures.get("folds", {unit: measures} if measures else {})
+        return {u: found[u] for u in self.tuned(unit) if u in found}
 
     def measures(self, row: str, unit: str) -> Mapping[str, Any]:
         """What was measured of a row on a unit or, for `mean`, over units; empty where nothing was."""
@@ -195,25 +203,21 @@ def read(folder: Path) -> Run:
         folder=folder,
         job=job,
         results=results,
-        trials=read_trials(folder, results.get("tables")),
+        trials=read_trials(folder),
         pretrain=_optional(folder / "pretrain.json", {}),
         backbones=tuple(read_json(p) for p in sorted(folder.glob("backbones/*/backbone.json"))),
     )
 
 
-def read_trials(folder: Path, tables: Mapping[str, Sequence[str]] | None = None) -> tuple[Trial, ...]:
+def read_trials(folder: Path) -> tuple[Trial, ...]:
     """All trials of a run; none where `trials.json` is missing.
-
-    Args:
-        tables: unit of the results table -> the tuning units that it pools; without it a trial's unit is its tuning unit.
 
     Raises:
         ArtifactError: the file is damaged.
     """
     path = Path(folder) / "trials.json"
-    pooled = {fold: unit for unit, folds in (tables or {}).items() for fold in folds}
     try:
-        return tuple(_trial(t, pooled) for t in _optional(path, []))
+        return tuple(_trial(t) for t in _optional(path, []))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"{path}: not a list of trials ({error!r}); run `tune` again.") from None
 
@@ -222,12 +226,10 @@ def _optional(path: Path, default: Any) -> Any:
     return read_json(path) if path.exists() else default
 
 
-def _trial(t: Mapping[str, Any], pooled: Mapping[str, str]) -> Trial:
-    unit = str(t["unit"])
+def _trial(t: Mapping[str, Any]) -> Trial:
     return Trial(
         row=str(t["row"]),
-        unit=pooled.get(unit, unit),
-        fold=unit if unit in pooled else "",
+        unit=str(t["unit"]),
         number=int(t["number"]),
         state=str(t["state"]).lower(),
         value=number(t.get("value")),

@@ -67,6 +67,8 @@ def place(unit: str) -> str:
 def pooled(run: Run, before: str = "", after: str = "") -> str:
     """Which units pool several searches; empty where none does."""
     said = [f"{unit} pools {len(folds)} folds" for unit, folds in run.folds.items()]
+    if set(run.folds) == set(run.units) and len(counts := {len(folds) for folds in run.folds.values()}) == 1:
+        said = [f"Each {run.unit_word} pools {counts.pop()} folds"]
     return f"{before}{listed(said)}{after}" if said else ""
 
 

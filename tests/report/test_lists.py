@@ -194,11 +194,11 @@ def test_without_a_claim_each_task_names_its_best(run: Run) -> None:
 
 
 def test_trials_of_folds_belong_to_the_unit_that_pools_them(run: Run) -> None:
-    assert {t.unit for t in run.trials} == {"few", "zero"}
-    assert [t.fold for t in run.winners("light", "few")] == TABLES["few"]
-    assert [t.fold for t in run.winners("light", "zero")] == [""]
+    assert {t.unit for t in run.searched("light", "few")} == set(TABLES["few"])
+    assert [t.unit for t in run.winners("light", "few")] == TABLES["few"]
+    assert [t.unit for t in run.winners("light", "zero")] == ["zero"]
     for t in run.winners("light", "few"):
-        assert t.value == max(o.value for o in run.trials if (o.row, o.fold) == (t.row, t.fold))
+        assert t.value == max(o.value for o in run.trials if (o.row, o.unit) == (t.row, t.unit))
     assert [len(study) for study in run.studies("light", "few")] == [TRIALS] * 3
     assert run.winners("pretrained", "zero") == []
 
@@ -207,12 +207,21 @@ def test_the_effect_of_an_option_is_drawn_without_the_level_of_its_fold(run: Run
     drawn: dict[str, list] = {}
     draw = charts.effect
     monkeypatch.setattr(charts, "effect", lambda *a: drawn.setdefault(a[0], a[1]) and draw(*a))
-    trials = [replace(t, value=t.value + 0.3) if t.fold == "few.2" else t for t in run.trials]
+    trials = [replace(t, value=t.value + 0.3) if t.unit == "few.2" else t for t in run.trials]
     (group, *_) = panels.effects(replace(run, trials=tuple(trials)), panels.row_colours(run))
     light = drawn["few"][0]
     assert max(light.y) - min(light.y) < 0.2 and len(light.marks) == 3 and group.name == "prompt.heat"
     assert "all folds have one median" in group.caption
     assert list(drawn["zero"][0].y) == [t.value for t in run.searched("light", "zero")]
+
+
+def test_two_tests_of_the_same_folds_are_one_search(run: Run) -> None:
+    rows = {r: {**f, "units": {u: f["units"]["few"] for u in LISTS}} for r, f in run.results["rows"].items()}
+    joint = replace(run, results={**run.results, "rows": rows, "tables": dict.fromkeys(LISTS, TABLES["few"])})
+    assert joint.searches == {"few, zero": "few"} and joint.winners("light", "zero") == joint.winners("light", "few")
+    group = panels.search(joint, panels.row_colours(joint))
+    assert group is not None and len(group.panels) == 1 and "Each task pools 3 folds" in group.caption
+    assert [place for row, place, *_ in cells.winners(joint) if row == "light"] == TABLES["few"]
 
 
 def test_every_fold_is_drawn_and_listed(run: Run, page: str) -> None:
