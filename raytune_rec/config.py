@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -167,7 +167,7 @@ class TuneOptions(Section):
     memory_mib: int = Field(0, ge=0, description="of a pack; 0: four fifths of the machine's, over the packs that run at a time")
     share_rows: int = Field(5000, ge=0, description="domains of at most this many training rows share packs")
     sampler: Literal["tpe", "random", "grid", "gp", "qmc", "nsga2"] = "tpe"
-    objectives: list[Literal["auc", "logloss", "parameters"]] = Field(
+    objectives: list[Literal[RowMetric, ListMetric, "parameters"]] = Field(
         [], description="further objectives beside training.metric, which still chooses the winner; parameters: as few as can be"
     )
     stop: StopOptions = StopOptions()
@@ -236,6 +236,8 @@ class Job(Section):
                 problems.append(f"rows.{name}.backbone: {row.backbone!r}, but its pre-training {row.variant!r} is of {own!r}")
         if self.training.metric in self.tune.objectives:
             problems.append(f"tune.objectives: {self.training.metric!r} is training.metric already; leave it out")
+        kinds = f"training.metric = {self.training.metric!r}: one is of rows, the other of lists; name metrics of one kind"
+        problems += [f"tune.objectives: {name!r}, but {kinds}" for name in self._other_kind()]
         if self.tune.objectives and self.tune.stop.rule != "none":
             problems.append(
                 f"tune.stop.rule = {self.tune.stop.rule!r} compares trials by one objective; leave it out, or tune.objectives"
@@ -245,6 +247,12 @@ class Job(Section):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _other_kind(self) -> list[str]:
+        """Objectives that are not measured on what the validation metric is, rows or lists."""
+        lists = get_args(ListMetric)
+        named = [name for name in self.tune.objectives if name != "parameters"]
+        return [name for name in named if (name in lists) != (self.training.metric in lists)]
 
 
 def parse(values: Mapping[str, Any], where: str = "job") -> Job:

@@ -71,6 +71,18 @@ def test_rows_name_what_exists() -> None:
         config.parse({**_JOB, "evaluate": {"compare": ["plate"]}})
 
 
+def test_a_metric_of_lists_may_choose_and_its_further_objectives_are_of_lists_too() -> None:
+    lists = {"training": {"metric": "ndcg@10"}, "tune": {"objectives": ["list_auc", "parameters"], "sampler": "nsga2"}}
+    job = config.parse({**_JOB, **lists})
+    assert job.training.metric == "ndcg@10" and job.tune.objectives == ["list_auc", "parameters"]
+    for metric, objective in (("hit@10", "logloss"), ("auc", "mrr")):
+        with pytest.raises(JobError, match=rf"tune\.objectives: '{objective}', but training\.metric = '{metric}': .*of one kind"):
+            config.parse({**_JOB, "training": {"metric": metric}, "tune": {"objectives": [objective]}})
+    with pytest.raises(JobError) as error:
+        config.parse({**_JOB, "training": {"metric": "hit@3"}})
+    assert len(error.value.problems) == 1 and "'ndcg@10'" in str(error.value)
+
+
 def test_settings_go_over_the_file(tmp_path: Path) -> None:
     job = config.read(_file(tmp_path), ["tune.trials=4", "training.lr.linear=5e-3", "title=a b", "data.options.seed = 3"])
     assert job.tune.trials == 4

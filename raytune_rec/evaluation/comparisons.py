@@ -1,4 +1,6 @@
-"""Rows that claim something against baseline rows, paired on the same test rows. Shapes: R replicates, N rows, S resamples."""
+"""Rows that claim something against baseline rows, paired on the same test rows or lists.
+
+Shapes: R replicates, N rows or lists, S resamples."""
 
 from __future__ import annotations
 
@@ -24,23 +26,27 @@ def comparisons(
     baselines: Sequence[str],
     confidence: float,
     seed: int,
+    metrics: Sequence[str] = ("auc",),
+    mean: bool = True,
 ) -> list[dict[str, Any]]:
-    """Differences of the mean AUC, one entry per row, baseline and unit, then their mean over units (see `results`).
+    """Differences of mean metrics, one entry per row, baseline, metric and unit, then their mean over units (see `results`).
 
     Args:
-        measured: unit -> row -> what was measured. labels: unit -> (N,).
+        measured: unit -> row -> what was measured. labels: unit -> (N,); of lists, empty.
         compare: rows that claim. baselines: rows that they are compared with.
         confidence: of the intervals. seed: of the resampling of replicates.
+        metrics: what is compared. mean: whether the mean over units is an entry too.
     """
     found: list[dict[str, Any]] = []
-    for row, baseline in [(r, b) for r in compare for b in baselines if r != b]:
+    for row, baseline, metric in [(r, b, m) for r in compare for b in baselines if r != b for m in metrics]:
         gaps: dict[str, _Gap] = {}
         for i, (unit, rows) in enumerate(measured.items()):
             if row in rows and baseline in rows:
-                gaps[unit] = _gap(rows[row], rows[baseline], labels[unit], [seed, i])
-        if len(gaps) == len(measured) > 1:
+                gaps[unit] = _gap(rows[row], rows[baseline], metric, labels.get(unit), [seed, i])
+        if mean and len(gaps) == len(measured) > 1:
             gaps[MEAN] = _mean(list(gaps.values()))
-        found += [{"row": row, "baseline": baseline, "unit": unit, **_entry(gap, confidence)} for unit, gap in gaps.items()]
+        names = {"row": row, "baseline": baseline, "metric": metric}
+        found += [{**names, "unit": unit, **_entry(gap, confidence)} for unit, gap in gaps.items()]
     for entry, corrected in zip(found, statistics.holm([e["p"] for e in found]), strict=True):
         entry["p_holm"] = corrected
     return found
@@ -52,7 +58,8 @@ class _Gap:
 
     Args:
         mean: the difference. parts: independent sets (R,) of replicates whose means add up to it.
-        draws: (S,), on resampled rows and replicates. user_draws: the same on resampled users.
+        draws: (S,), on resampled rows (users, of lists) and replicates.
+        user_draws: on resampled users instead of rows.
         delong: p-value on mean scores.
     """
 
@@ -63,17 +70,21 @@ class _Gap:
     delong: float | None
 
 
-def _gap(a: Measured, b: Measured, labels: NDArray[np.floating], seed: Sequence[int]) -> _Gap:
-    x, y = a.values["auc"], b.values["auc"]
+def _gap(a: Measured, b: Measured, metric: str, labels: NDArray[np.floating] | None, seed: Sequence[int]) -> _Gap:
+    """Of one unit; every metric sees the same resamples."""
+    x, y = a.values[metric], b.values[metric]
     by_user = None
-    if a.by_group is not None and b.by_group is not None:
+    if metric == "auc" and a.by_group is not None and b.by_group is not None:
         by_user = statistics.difference_draws((x, a.by_group), (y, b.by_group), [*seed, 4])
+    delong = None
+    if labels is not None and a.scores is not None and b.scores is not None:
+        delong = statistics.delong_test(a.scores, b.scores, labels)
     return _Gap(
         mean=float(x.mean() - y.mean()),
         parts=statistics.difference_replicates(x, y),
-        draws=statistics.difference_draws((x, a.changes["auc"]), (y, b.changes["auc"]), [*seed, 3]),
+        draws=statistics.difference_draws((x, a.changes[metric]), (y, b.changes[metric]), [*seed, 3]),
         user_draws=by_user,
-        delong=statistics.delong_test(a.scores, b.scores, labels),
+        delong=delong,
     )
 
 

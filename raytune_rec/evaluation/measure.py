@@ -1,7 +1,6 @@
-"""All that the results need of one unit, on shared resamples of its test rows.
+"""All that the results need of one unit of rows with labels, on shared resamples of them.
 
-Shapes: R replicates, N rows, S resamples, K all
-score vectors of the unit."""
+Shapes: R replicates, N rows, S resamples, K all score vectors of the unit."""
 
 from __future__ import annotations
 
@@ -23,15 +22,15 @@ class Measured:
 
     Args:
         values: metric name -> (R,).
-        changes: `auc` and `logloss` -> (R, S), their change on each resample of the rows.
-        by_group: (R, S), the change of the AUC when whole groups are resampled; None without groups.
-        scores: (N,), mean logit over replicates.
+        changes: metrics that get an interval -> (R, S), their change on each resample of the rows (of the users, of lists).
+        by_group: (R, S), the change of the AUC when whole groups are resampled instead; None without groups, and of lists.
+        scores: (N,), mean logit over replicates; None of lists.
     """
 
     values: Mapping[str, Array]
     changes: Mapping[str, Array]
-    by_group: Array | None
-    scores: Array
+    by_group: Array | None = None
+    scores: Array | None = None
 
     def draws(self, metric: str, seed: Sequence[int]) -> Array:
         """Resampled mean over replicates, (S,)."""

@@ -1,8 +1,8 @@
-"""Point-wise metrics of U score vectors at once. Shapes: U lanes or replicates, N rows.
+"""Metrics of U score vectors at once. Shapes: U lanes or replicates, N rows or lists, K candidates of a list.
 
-Every metric takes scores (U, N) and labels (N,) or (U, N) and returns (U,) float64, on the device of the scores. A vector
-that holds a NaN has the metric NaN; so has one on which the metric is not defined (AUC of a single class, anything of no
-rows). Infinite scores are in order.
+The functions here are point-wise: they take scores (U, N) and labels (N,) or (U, N) and return (U,) float64, on the device of the
+scores. A vector that holds a NaN has the metric NaN; so has one on which the metric is not defined (AUC of a single class,
+anything of no rows). Infinite scores are in order. `METRICS` names them and the means of `lists`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+
+from raytune_rec.evaluation.lists import MEANS
 
 
 def auc(scores: Tensor, labels: Tensor) -> Tensor:
@@ -119,12 +121,15 @@ class Metric:
     """A metric that needs scores and labels alone.
 
     Args:
-        function: (U, N) scores, (N,) or (U, N) labels -> (U,) float64.
+        function: (U, N) scores, (N,) or (U, N) labels -> (U,) float64; of lists: (U, N, K) scores with the positive in column 0,
+            labels of any kind, which it ignores -> (U,), the mean over lists.
         higher: whether higher is better.
+        lists: whether it takes lists.
     """
 
     function: Callable[[Tensor, Tensor], Tensor]
     higher: bool
+    lists: bool = False
 
 
 METRICS: dict[str, Metric] = {
@@ -133,6 +138,7 @@ METRICS: dict[str, Metric] = {
     "calibration_error": Metric(calibration_error, False),
     "rmse": Metric(rmse, False),
     "mae": Metric(mae, False),
+    **{name: Metric(function, higher=True, lists=True) for name, function in MEANS.items()},
 }
 
 

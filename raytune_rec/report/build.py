@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from raytune_rec.artifacts.files import write_text
-from raytune_rec.report import cells, front, panels, words
+from raytune_rec.report import cells, forest, front, panels, rankings, words
 from raytune_rec.report.run import read
 
 
@@ -40,9 +40,10 @@ def build(run: Path) -> Path:
         run=content,
         verdict=words.verdict(content),
         table=cells.main(content, colour),
+        rankings=rankings.tables(content, colour),
         further=cells.further(content, colour),
         cohorts=cells.cohorts(content, colour),
-        forest=panels.forest(content, colour),
+        forest=forest.differences(content, colour),
         comparisons=cells.comparisons(content, colour),
         learning=panels.learning(content, colour),
         pretraining=panels.pretraining(content),

@@ -8,7 +8,7 @@ from typing import Any
 
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.report import words
-from raytune_rec.report.run import Run
+from raytune_rec.report.run import Run, metric_of, title
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,8 @@ class Table:
 
 
 def columns(run: Run) -> list[str]:
-    """Units, and their mean where there are several."""
-    return [*run.units, MEAN] if len(run.units) > 1 else run.units
-
-
-def measures(run: Run, row: str, unit: str) -> Mapping[str, Any]:
-    facts = run.results["rows"][row]
-    return (facts.get(MEAN) if unit == MEAN else facts["units"].get(unit)) or {}
+    """Units, and their mean where there are several and it says something."""
+    return [*run.units, MEAN] if len(run.units) > 1 and run.averaged else run.units
 
 
 def main(run: Run, colour: Mapping[str, str]) -> Table:
@@ -60,25 +55,32 @@ def main(run: Run, colour: Mapping[str, str]) -> Table:
             Cell(words.duration(facts["seconds"]) if facts["trials"] else words.NONE),
         ]
         lines.append(Line(row, colour[row], _note(facts), cells))
+    of = " of a list (the chance that its positive stands above another), mean over lists and" if run.lists else ", mean over"
     caption = (
-        f"Test AUC, mean over replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a column "
-        f"is bold. Split: {protocol['split']}; cohort: {protocol['cohort']}; candidates: {protocol['candidates']}. Intervals "
-        "of levels hold the chance of the test rows, which all rows share; rows are judged by their paired differences below. "
-        "Tuned: parameters trained for one domain, and their share of the backbone."
+        f"Test AUC{of} replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a column is bold. "
+        f"Split: {protocol['split']}; cohort: {protocol['cohort']}; candidates: {protocol['candidates']}."
+        f"{words.pooled(run, ' ', '.')} Intervals of levels hold the chance of the {run.drawn}, which all rows share; rows are "
+        f"judged by their paired differences below. Tuned: parameters trained for one {run.unit_word}, and their share of the "
+        "backbone."
     )
     return Table(caption, ["row", *columns(run), "trials", "tuned", "search"], lines)
 
 
-def further(run: Run, colour: Mapping[str, str]) -> Table:
-    """The other metrics of each row on each unit."""
-    names = [("logloss", "log loss"), ("group_auc", "user AUC"), ("calibration_error", "calibration error")]
+FURTHER = [("logloss", "log loss"), ("group_auc", "user AUC"), ("calibration_error", "calibration error")]
+
+
+def further(run: Run, colour: Mapping[str, str]) -> Table | None:
+    """The other metrics of rows with labels, of each row on each unit; None of lists."""
+    names = [(n, t) for n, t in FURTHER if any(n in run.measures(r, u) for r in run.rows for u in run.units)]
+    if not names:
+        return None
     head = [f"{unit}: {title}" for unit in columns(run) for _, title in names]
     lines = []
     for row in run.rows:
         cells = []
         for unit in columns(run):
             for name, _ in names:
-                found = measures(run, row, unit).get(name, {})
+                found = run.measures(row, unit).get(name, {})
                 sd = found.get("sd")
                 cells.append(Cell(words.fixed(found.get("mean")), f"sd {words.fixed(sd)}" if sd is not None else ""))
         lines.append(Line(row, colour[row], "", cells))
@@ -96,10 +98,11 @@ def cohorts(run: Run, colour: Mapping[str, str]) -> Table | None:
         return None
     lines = []
     for row in run.rows:
-        found = [measures(run, row, u).get("cohorts", {}).get(c, {}) for u, c in pairs]
+        found = [run.measures(row, u).get("cohorts", {}).get(c, {}) for u, c in pairs]
         cells = [Cell(words.fixed(f.get("auc", {}).get("mean")), f"n {words.count(f.get('n'))}") for f in found]
         lines.append(Line(row, colour[row], "", cells))
-    return Table("Test AUC of cohorts of the test rows.", ["row", *[f"{u}: {c.replace('_', ' ')}" for u, c in pairs]], lines)
+    what = "lists" if run.lists else "rows"
+    return Table(f"Test AUC of cohorts of the test {what}.", ["row", *[f"{u}: {c.replace('_', ' ')}" for u, c in pairs]], lines)
 
 
 def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
@@ -108,6 +111,7 @@ def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
     if not found:
         return None
     confidence = run.results["protocol"]["confidence"]
+    several, by_user = len(run.compared) > 1, not run.lists
     said = {"ahead": "better", "leaning": "undecided", "open": "undecided", "trailing": "undecided", "behind": "worse"}
     lines = []
     for c in found:
@@ -115,34 +119,41 @@ def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
         cells = [
             Cell(c["baseline"]),
             Cell(c["unit"]),
+            *([Cell(title(metric_of(c)))] if several else []),
             Cell(words.signed(c["difference"]), best=words.outcome(c, confidence) == "ahead"),
             Cell(_span(c["low"], c["high"])),
-            Cell(_span(user["low"], user["high"]) if user else words.NONE),
+            *([Cell(_span(user["low"], user["high"]) if user else words.NONE)] if by_user else []),
             Cell(words.p_value(c["p"])),
             Cell(words.p_value(c["p_holm"])),
             Cell(words.p_value(c["p_replicates"])),
             Cell(said[words.outcome(c, confidence)]),
         ]
         lines.append(Line(c["row"], colour[c["row"]], "", cells))
+    resampled = f"{run.drawn} and replicates ({run.results['protocol']['bootstrap']} resamples)"
     caption = (
-        f"Paired differences of test AUC. Interval: {confidence * 100:g} %, bootstrap over test rows and replicates "
-        f"({run.results['protocol']['bootstrap']} resamples); by user: whole users are resampled; p: of that difference; p, "
-        "Holm: corrected for all lines of this table; p, replicates: paired t over replicates alone."
+        f"Paired differences of test {words.listed([title(m) for m in run.compared])}. Interval: {confidence * 100:g} %, "
+        f"bootstrap over {resampled}; {'by user: whole users are resampled; ' * by_user}p: of that difference; p, Holm: "
+        "corrected for all lines of this table; p, replicates: paired t over replicates alone."
     )
-    head = ["row", "baseline", "domain", "difference", "interval", "by user", "p", "p, Holm", "p, replicates", "verdict"]
+    head = ["row", "baseline", run.unit_word, *["metric"] * several, "difference", "interval", *["by user"] * by_user]
+    head += ["p", "p, Holm", "p, replicates", "verdict"]
     return Table(caption, head, lines)
 
 
 def winners(run: Run) -> list[tuple[str, str, str, str, str]]:
-    """(row, unit, trial, validation value, options) of each winner."""
-    found = []
-    for row in run.rows:
-        for unit in run.units:
-            m = measures(run, row, unit)
-            options = ", ".join(f"{k} = {words.option(v)}" for k, v in sorted(m.get("options", {}).items()))
-            trial = words.NONE if m.get("trial") is None else str(m["trial"])
-            found.append((row, unit, trial, words.fixed(m.get("valid")), options or words.NONE))
-    return found
+    """(row, tuning unit, trial, validation value, options) of each winner."""
+    return [
+        _winner(row, tuned, chosen)
+        for row in run.rows
+        for unit in run.searches.values()
+        for tuned, chosen in run.chosen(row, unit).items()
+    ]
+
+
+def _winner(row: str, place: str, chosen: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    options = ", ".join(f"{k} = {words.option(v)}" for k, v in sorted(chosen.get("options", {}).items()))
+    trial = words.NONE if chosen.get("trial") is None else str(chosen["trial"])
+    return row, place, trial, words.fixed(chosen.get("valid")), options or words.NONE
 
 
 def facts(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -176,7 +187,7 @@ def pretraining(run: Run) -> list[tuple[str, str]]:
 
 
 def _auc(run: Run, row: str, unit: str) -> Cell:
-    auc = measures(run, row, unit).get("auc", {})
+    auc = run.measures(row, unit).get("auc", {})
     best = run.results["winners"].get(unit, {}).get("test") == row
     return Cell(words.fixed(auc.get("mean")), _span(auc.get("low"), auc.get("high"), plain=True), best)
 
@@ -196,4 +207,4 @@ def _note(facts: Mapping[str, Any]) -> str:
 
 
 def _cohort_names(run: Run, unit: str) -> list[str]:
-    return list(dict.fromkeys(c for r in run.rows for c in measures(run, r, unit).get("cohorts", {})))
+    return list(dict.fromkeys(c for r in run.rows for c in run.measures(r, unit).get("cohorts", {})))

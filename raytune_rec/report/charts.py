@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,17 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one colour. `mark` is the index of the point that is marked."""
+    """Points of one colour. `marks`: indices of the points that are marked; `thin`: one of several lines of its colour."""
 
     x: Sequence[float]
     y: Sequence[float]
     colour: str
-    mark: int | None = None
+    marks: Sequence[int] = ()
+    thin: bool = False
+
+    @property
+    def pen(self) -> Mapping[str, float]:
+        return {"linewidth": 0.8, "alpha": 0.75} if self.thin else {"linewidth": 1.4}
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,8 @@ class Effect:
     clear: bool
 
 
-def forest(title: str, effects: Sequence[Effect], labels: Sequence[str], limits: Range) -> Figure:
-    """Differences of AUC around zero, one line for each label."""
+def forest(title: str, effects: Sequence[Effect], labels: Sequence[str], limits: Range, x: str) -> Figure:
+    """Differences around zero, one line for each label."""
     height = 0.8 + 0.24 * max(len(labels), len(effects) * 0.75)
     with panel(title, height) as (figure, axes):
         axes.axvline(0, color=INK, linewidth=0.8)
@@ -66,7 +71,7 @@ def forest(title: str, effects: Sequence[Effect], labels: Sequence[str], limits:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.grid(False, axis="y")
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("difference in test AUC")
+        axes.set_xlabel(x)
     return figure
 
 
@@ -74,11 +79,9 @@ def lines(title: str, series: Sequence[Series], x: str, y: str, limits: Range | 
     """Curves over whole numbers such as epochs."""
     with panel(title) as (figure, axes):
         for s in series:
-            axes.plot(s.x, s.y, color=s.colour, marker="." if len(s.x) < 3 else None)
-            if s.mark is not None and s.mark < len(s.x):
-                axes.plot(
-                    s.x[s.mark], s.y[s.mark], "o", color=s.colour, markersize=4.5, markeredgecolor=PAPER, markeredgewidth=0.8
-                )
+            axes.plot(s.x, s.y, color=s.colour, marker="." if len(s.x) < 3 else None, **s.pen)
+            for i in (i for i in s.marks if i < len(s.x)):
+                axes.plot(s.x[i], s.y[i], "o", color=s.colour, markersize=4.5, markeredgecolor=PAPER, markeredgewidth=0.8)
         _frame(axes, x, y, limits)
     return figure
 
@@ -103,7 +106,7 @@ def history(
         for s in series:
             _dots(axes, s, limits)
             best = (np.maximum if higher else np.minimum).accumulate(np.asarray(s.y, dtype=float))
-            axes.step(s.x, best, where="post", color=s.colour, linewidth=1.5)
+            axes.step(s.x, best, where="post", color=s.colour, **s.pen)
         _frame(axes, "trial", y, limits)
     return figure
 
@@ -234,10 +237,9 @@ def _dots(axes: Any, s: Series, limits: Range, alpha: float = 0.45) -> None:
     inside = (y >= limits[0]) & (y <= limits[1])
     axes.plot(x[inside], y[inside], "o", color=s.colour, markersize=3, alpha=alpha, markeredgewidth=0)
     axes.plot(x[~inside], np.clip(y[~inside], *limits), "v", color=s.colour, markersize=3, alpha=0.35, markeredgewidth=0)
-    if s.mark is not None and s.mark < len(x):
-        axes.plot(
-            x[s.mark], np.clip(y[s.mark], *limits), "o", color=s.colour, markersize=6, markerfacecolor="none", markeredgewidth=1.2
-        )
+    for i in s.marks:
+        at = x[i], np.clip(y[i], *limits)
+        axes.plot(*at, "o", color=s.colour, markersize=6, markerfacecolor="none", markeredgewidth=1.2)
 
 
 def _frame(axes: Any, x: str, y: str, limits: Range | None) -> None:

@@ -12,7 +12,7 @@ from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.report import charts, words
 from raytune_rec.report.cells import Cell, Line, Table
 from raytune_rec.report.charts import Front
-from raytune_rec.report.panels import Colours, Group, short
+from raytune_rec.report.panels import Colours, Group, named, short
 from raytune_rec.report.run import Run, Trial, title
 from raytune_rec.report.theme import svg
 
@@ -27,36 +27,37 @@ def table(run: Run, colour: Colours) -> Table | None:
     names = {k for t in run.searched() for k in t.options}
     lines = []
     for row in run.rows:
-        for unit in run.units:
-            winner = run.winner(row, unit)
-            best = [t for t in run.searched(row, unit) if t.front]
-            for t in sorted(best, key=lambda t: (-t.value if run.higher else t.value, t.number)):
+        for unit in run.searches.values():
+            winners = run.winners(row, unit)
+            best = [t for study in run.studies(row, unit) for t in _sorted(run, study) if t.front]
+            for t in best:
                 options = ", ".join(f"{short(k, names)} {_brief(v)}" for k, v in sorted(t.options.items()))
-                cells = [Cell(unit), Cell(str(t.number)), Cell(words.fixed(t.value), best=t is winner)]
+                chosen = any(t is w for w in winners)
+                cells = [Cell(t.unit), Cell(str(t.number)), Cell(words.fixed(t.value), best=chosen)]
                 cells += [Cell(_text(name, t.objective(name))) for name in run.objectives]
                 lines.append(Line(row, colour[row], "", [*cells, Cell(options or words.NONE)]))
     if not run.objectives or not lines:
         return None
-    caption = f"Trials on the front of their row and domain. The winners, by {_first(run)} alone, are bold."
-    return Table(caption, ["row", "domain", "trial", _first(run), *map(title, run.objectives), "searched options"], lines)
+    caption = f"Trials on the front of their row and {run.unit_word}. The winners, by {_first(run)} alone, are bold."
+    return Table(caption, ["row", run.unit_word, "trial", _first(run), *map(title, run.objectives), "searched options"], lines)
 
 
 def _group(run: Run, colour: Colours, name: str) -> Group | None:
     panels, shown, logarithmic = [], set(), _logarithmic(run, name)
-    for unit in run.units:
+    for searched, unit in run.searches.items():
         fronts, said = [], []
         for row in run.rows:
-            trials = [t for t in run.searched(row, unit) if math.isfinite(t.objective(name))]
-            if not trials:
-                continue
-            best = [t for t in trials if t.front]
-            fronts.append(_series(run, trials, name, colour[row]))
-            said.append(_said(row, best, name))
-            shown.add(row)
+            for study in run.studies(row, unit):
+                trials = [t for t in study if math.isfinite(t.objective(name))]
+                if not trials:
+                    continue
+                fronts.append(_series(run, unit, trials, name, colour[row]))
+                said.append(_said(named(run, row, trials[0]), [t for t in trials if t.front], name))
+                shown.add(row)
         if fronts:
             higher = (_higher(name), run.higher)
-            figure = charts.front(unit, fronts, title(name), _first(run), logarithmic, higher)
-            panels.append(svg(figure, f"Front of {_first(run)} and {title(name)} in {unit}: {'; '.join(said)}."))
+            figure = charts.front(searched, fronts, title(name), _first(run), logarithmic, higher)
+            panels.append(svg(figure, f"Front of {_first(run)} and {title(name)} in {searched}: {'; '.join(said)}."))
     if not panels:
         return None
     better = f"{'Higher' if run.higher else 'Lower'} and further {'right' if _higher(name) else 'left'} is better."
@@ -69,9 +70,14 @@ def _group(run: Run, colour: Colours, name: str) -> Group | None:
     return Group(caption, panels, [(r, colour[r]) for r in run.rows if r in shown], title(name))
 
 
-def _series(run: Run, trials: Sequence[Trial], name: str, colour: str) -> Front:
-    winner = run.winner(trials[0].row, trials[0].unit)
-    ring = next((i for i, t in enumerate(trials) if t is winner), None)
+def _sorted(run: Run, trials: Sequence[Trial]) -> list[Trial]:
+    """The best first."""
+    return sorted(trials, key=lambda t: (-t.value if run.higher else t.value, t.number))
+
+
+def _series(run: Run, unit: str, trials: Sequence[Trial], name: str, colour: str) -> Front:
+    winners = run.winners(trials[0].row, unit)
+    ring = next((i for i, t in enumerate(trials) if any(t is w for w in winners)), None)
     marked = [i for i, t in enumerate(trials) if t.front]
     return Front([t.objective(name) for t in trials], [t.value for t in trials], colour, marked, ring)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 
 from raytune_rec.report import charts, stopping, words
@@ -35,54 +36,25 @@ def row_colours(run: Run) -> dict[str, str]:
     return colours(run.claims, run.rows)
 
 
-def forest(run: Run, colour: Colours) -> Group | None:
-    """Differences to the baselines, one panel for each unit and one for their mean."""
-    found = run.results["comparisons"]
-    if not found:
-        return None
-    confidence = run.results["protocol"]["confidence"]
-    rows, baselines = (list(dict.fromkeys(c[k] for c in found)) for k in ("row", "baseline"))
-    ends = [v for c in found for v in (c["low"], c["high"]) if v is not None] or [-0.01, 0.01]
-    margin = 0.05 * (max(*ends, 0.0) - min(*ends, 0.0))
-    panels = []
-    for unit in dict.fromkeys(c["unit"] for c in found):
-        here = [c for c in found if c["unit"] == unit and c["low"] is not None]
-        effects = [
-            charts.Effect(
-                line=baselines.index(c["baseline"]) + (rows.index(c["row"]) - (len(rows) - 1) / 2) * 0.7 / len(rows),
-                mean=c["difference"],
-                low=c["low"],
-                high=c["high"],
-                colour=colour[c["row"]],
-                clear=words.outcome(c, confidence) in ("ahead", "behind"),
-            )
-            for c in here
-        ]
-        figure = charts.forest(unit, effects, baselines, (min(*ends, 0.0) - margin, max(*ends, 0.0) + margin))
-        said = "; ".join(f"{c['row']} minus {c['baseline']} {words.signed(c['difference'])}" for c in here)
-        panels.append(svg(figure, f"Differences in test AUC {words.place(unit)}: {said}."))
-    caption = (
-        f"Test AUC of {words.listed(rows)} minus that of each baseline, with {confidence * 100:g} % intervals over test rows "
-        "and replicates. Right of zero is better. A filled dot stands after correction for the number of comparisons, a "
-        "hollow one does not."
-    )
-    return Group(caption, panels, _key(colour, rows))
-
-
 def learning(run: Run, colour: Colours) -> Group | None:
     """Validation curve of each row's winning trial, one panel for each unit."""
     panels, shown = [], set()
-    for unit in run.units:
-        chosen = {r: t for r in run.rows if (t := run.winner(r, unit)) and t.curve}
+    for name, unit in run.searches.items():
+        chosen = {r: found for r in run.rows if (found := [t for t in run.winners(r, unit) if t.curve])}
         if not chosen:
             continue
-        series = [Series(range(len(t.curve)), t.curve, colour[r], t.best_epoch) for r, t in chosen.items()]
-        limits = charts.sensible([v for t in chosen.values() for v in t.curve], run.higher)
-        said = "; ".join(f"{r} best {words.fixed(t.value)} at epoch {t.best_epoch}" for r, t in chosen.items())
+        series = [
+            Series(range(len(t.curve)), t.curve, colour[r], (t.best_epoch,), thin=len(found) > 1)
+            for r, found in chosen.items()
+            for t in found
+        ]
+        limits = charts.sensible([v for found in chosen.values() for t in found for v in t.curve], run.higher)
+        every = [(r, t) for r, found in chosen.items() for t in found]
+        said = "; ".join(f"{named(run, r, t)} best {words.fixed(t.value)} at epoch {t.best_epoch}" for r, t in every)
         panels.append(
             svg(
-                charts.lines(unit, series, "epoch", f"validation {run.metric_title}", limits),
-                f"Learning curves in {unit}: {said}.",
+                charts.lines(name, series, "epoch", f"validation {run.metric_title}", limits),
+                f"Learning curves in {name}: {said}.",
             )
         )
         shown |= set(chosen)
@@ -91,6 +63,7 @@ def learning(run: Run, colour: Colours) -> Group | None:
     caption = (
         f"Validation {run.metric_title} of each row's winning trial by epoch; epoch 0 is the model before its first step, the "
         "dot is the epoch that is kept. Curves that start far below are cut by the frame."
+        f"{_folds(run, 'curve')}"
     )
     return Group(caption, panels, _key(colour, [r for r in run.rows if r in shown]))
 
@@ -123,25 +96,33 @@ def pretraining(run: Run) -> Group | None:
 def search(run: Run, colour: Colours) -> Group | None:
     """Value by trial with the best so far, one panel for each unit."""
     panels, shown = [], set()
-    for unit in run.units:
-        chosen = {r: trials for r in run.rows if (trials := run.searched(r, unit))}
+    for name, unit in run.searches.items():
+        chosen = {r: studies for r in run.rows if (studies := run.studies(r, unit))}
         if not chosen:
             continue
         ticks = stopping.reached(stopping.stopped(run, unit), run.higher)
-        values = [t.value for trials in chosen.values() for t in trials] + [value for _, value in ticks]
-        series = [Series([t.number for t in trials], [t.value for t in trials], colour[r]) for r, trials in chosen.items()]
+        values = [t.value for studies in chosen.values() for trials in studies for t in trials] + [value for _, value in ticks]
+        series = [
+            Series([t.number for t in trials], [t.value for t in trials], colour[r], thin=len(studies) > 1)
+            for r, studies in chosen.items()
+            for trials in studies
+        ]
         best = max if run.higher else min
-        said = "; ".join(f"{r} best {best(t.value for t in trials):.4f} of {len(trials)} trials" for r, trials in chosen.items())
+        said = "; ".join(
+            f"{named(run, r, trials[0])} best {best(t.value for t in trials):.4f} of {len(trials)} trials"
+            for r, studies in chosen.items()
+            for trials in studies
+        )
         limits = charts.sensible(values, run.higher)
-        figure = charts.history(unit, series, run.higher, f"validation {run.metric_title}", limits, ticks)
+        figure = charts.history(name, series, run.higher, f"validation {run.metric_title}", limits, ticks)
         said += f"; stopped early: {len(ticks)} trials" if ticks else ""
-        panels.append(svg(figure, f"Search in {unit}: {said}."))
+        panels.append(svg(figure, f"Search in {name}: {said}."))
         shown |= set(chosen)
     if not panels:
         return None
     caption = (
         f"Best validation {run.metric_title} of every complete trial (dots) and the best so far (lines). Dots below the frame "
-        f"stand at its edge as triangles.{_unfinished(run)}"
+        f"stand at its edge as triangles.{_folds(run, 'line')}{_unfinished(run)}"
     )
     return Group(caption, panels, _key(colour, [r for r in run.rows if r in shown]))
 
@@ -150,7 +131,8 @@ def importances(run: Run, colour: Colours) -> Group | None:
     """Hyperparameter importance, one panel for each searched row."""
     panels = []
     for row in run.rows:
-        units = [found for u in run.units if (found := importance(run.searched(row, u), run.higher))]
+        studies = [trials for u in run.searches.values() for trials in run.studies(row, u)]
+        units = [found for trials in studies if (found := importance(trials, run.higher))]
         names = {n for found in units for n in found}
         mean = {n: sum(found.get(n, 0.0) for found in units) / len(units) for n in names}
         top = sorted(names, key=lambda n: (-mean[n], n))[:LARGE]
@@ -161,9 +143,10 @@ def importances(run: Run, colour: Colours) -> Group | None:
         panels.append(svg(figure, f"Importance in {row}: " + "; ".join(f"{n} {mean[n]:.0%}" for n in top) + "."))
     if not panels:
         return None
+    searches = "folds" if run.folds else f"{run.unit_word}s"
     caption = (
         "Share of each searched option in what sets the better quarter of a row's trials apart (PED-ANOVA); bars are means "
-        f"over domains, dots single domains, the {LARGE} largest are shown. With few trials this is a hint, not a finding."
+        f"over {searches}, dots single ones, the {LARGE} largest are shown. With few trials this is a hint, not a finding."
     )
     return Group(caption, panels)
 
@@ -185,24 +168,27 @@ def effects(run: Run, colour: Colours) -> list[Group]:
 
 def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, names: set[str], colour: Colours) -> Group:
     panels = []
-    for unit in run.units:
-        series, said = [], []
+    for searched, unit in run.searches.items():
+        series, said, shift = [], [], _shifts([t for t in trials if t.unit in run.tuned(unit)])
         for row in run.rows:
-            points = [t for t in trials if (t.row, t.unit) == (row, unit) and is_number(t.options.get(name, ""))]
+            points = [t for t in trials if t.row == row and t.unit in run.tuned(unit) and is_number(t.options.get(name, ""))]
             if not points:
                 continue
-            winner = run.winner(row, unit)
-            mark = next((i for i, t in enumerate(points) if winner is not None and t.number == winner.number), None)
-            series.append(Series([float(t.options[name]) for t in points], [t.value for t in points], colour[row], mark))
-            if mark is not None:
-                said.append(f"{row} does best at {words.option(points[mark].options[name])}")
+            winners = {(t.unit, t.number) for t in run.winners(row, unit)}
+            marks = [i for i, t in enumerate(points) if (t.unit, t.number) in winners]
+            y = [t.value + shift[t.unit] for t in points]
+            series.append(Series([float(t.options[name]) for t in points], y, colour[row], marks))
+            said += [f"{named(run, row, points[i])} does best at {words.option(points[i].options[name])}" for i in marks]
         if not series:
             continue
         limits = charts.sensible([y for s in series for y in s.y], run.higher)
-        figure = charts.effect(unit, series, short(name, names), f"validation {run.metric_title}", logarithmic, limits)
-        panels.append(svg(figure, f"Effect of {name} in {unit}: {'; '.join(said) or 'no winner'}."))
+        figure = charts.effect(searched, series, short(name, names), f"validation {run.metric_title}", logarithmic, limits)
+        panels.append(svg(figure, f"Effect of {name} in {searched}: {'; '.join(said) or 'no winner'}."))
     rows = [r for r in run.rows if any(t.row == r and name in t.options for t in trials)]
-    caption = f"Each dot is a trial, the line joins medians of neighbouring trials, the ring is the winner. Option {name}."
+    caption = (
+        "Each dot is a trial, the line joins medians of neighbouring trials, the ring is the winner. "
+        f"Option {name}.{_folds(run, 'ring', ', and its values are shifted so that all folds have one median')}"
+    )
     return Group(caption, panels, _key(colour, rows), name)
 
 
@@ -244,6 +230,23 @@ def short(name: str, names: set[str]) -> str:
     """An option's name without its section, where no other option ends alike."""
     tail = name.partition(".")[2] or name
     return tail if sum(n.partition(".")[2] == tail for n in names) < 2 else name
+
+
+def named(run: Run, row: str, trial: Trial) -> str:
+    """A row, and which fold of it where several are pooled."""
+    return row if trial.unit in run.units else f"{row} ({trial.unit})"
+
+
+def _folds(run: Run, what: str, further: str = "") -> str:
+    """How pooled units show in a chart."""
+    return f" {words.pooled(run)}: a row has one {what} for each fold{further}." if run.folds else ""
+
+
+def _shifts(trials: Sequence[Trial]) -> dict[str, float]:
+    """Fold -> what takes the median of its trials to the mean of these medians: its users, not options, set its level."""
+    levels = {fold: float(np.median([t.value for t in trials if t.unit == fold])) for fold in {t.unit for t in trials}}
+    middle = sum(levels.values()) / max(len(levels), 1)
+    return {fold: middle - level if len(levels) > 1 else 0.0 for fold, level in levels.items()}
 
 
 def _unfinished(run: Run) -> str:

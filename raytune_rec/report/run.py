@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.errors import ArtifactError
+from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.evaluation.results import FORMAT
 from raytune_rec.schema import Scalar
@@ -22,6 +23,7 @@ class Trial:
     """One line of `trials.json`. `curve[0]` is the validation metric before training; a value that was not finite is NaN.
 
     Args:
+        unit: the tuning unit: one of the table of results, or a fold that it pools.
         measures: further objectives at the best epoch, by name, without `parameters`.
         front: whether no other trial of its row and unit surpasses it without falling behind in another objective; false
             where only one objective was searched.
@@ -76,6 +78,49 @@ class Run:
         return list(self.results.get("unit_order") or self.results["units"])
 
     @property
+    def lists(self) -> bool:
+        """Whether candidate lists were tested, and not rows with a label each."""
+        return self.results.get("kind") == "lists"
+
+    @property
+    def averaged(self) -> bool:
+        """Whether the mean over units is part of the results; it is not where they are different tasks."""
+        return MEAN in self.results.get("winners", {})
+
+    @property
+    def unit_word(self) -> str:
+        return "domain" if self.averaged or not self.lists else "task"
+
+    @property
+    def drawn(self) -> str:
+        """What intervals resample beside replicates."""
+        if not self.lists:
+            return "test rows"
+        return "test users" if all(u.get("users") for u in self.results["units"].values()) else "test lists"
+
+    @property
+    def folds(self) -> Mapping[str, Sequence[str]]:
+        """Unit -> the tuning units that it pools, for units that pool any."""
+        return self.results.get("tables", {})
+
+    def tuned(self, unit: str) -> list[str]:
+        """The tuning units of a unit of the table: its folds, or itself."""
+        return list(self.folds.get(unit, [unit]))
+
+    @property
+    def searches(self) -> dict[str, str]:
+        """Name of what was searched together -> a unit. Units that pool the same folds (two tests of one model) are one."""
+        units: dict[tuple[str, ...], list[str]] = {}
+        for unit in self.units:
+            units.setdefault(tuple(self.tuned(unit)), []).append(unit)
+        return {", ".join(of): of[0] for of in units.values()}
+
+    @property
+    def compared(self) -> list[str]:
+        """Metrics of the comparisons."""
+        return list(dict.fromkeys(metric_of(c) for c in self.results["comparisons"]))
+
+    @property
     def metric(self) -> str:
         return str(self.results["protocol"].get("metric", "auc"))
 
@@ -112,12 +157,31 @@ class Run:
 
     def searched(self, row: str | None = None, unit: str | None = None) -> list[Trial]:
         """Complete trials, in order of their number."""
-        chosen = [t for t in self.trials if t.complete and row in (None, t.row) and unit in (None, t.unit)]
+        units = None if unit is None else self.tuned(unit)
+        chosen = [t for t in self.trials if t.complete and row in (None, t.row) and (units is None or t.unit in units)]
         return sorted(chosen, key=lambda t: t.number)
 
-    def winner(self, row: str, unit: str) -> Trial | None:
-        number = self.results["rows"][row]["units"].get(unit, {}).get("trial")
-        return next((t for t in self.trials if (t.row, t.unit, t.number) == (row, unit, number)), None)
+    def studies(self, row: str, unit: str) -> list[list[Trial]]:
+        """Complete trials of each search: one, or one for each fold."""
+        trials = self.searched(row, unit)
+        return [found for u in self.tuned(unit) if (found := [t for t in trials if t.unit == u])]
+
+    def winners(self, row: str, unit: str) -> list[Trial]:
+        """The winning trial of each search, as far as `trials.json` holds it."""
+        numbers = {u: chosen.get("trial") for u, chosen in self.chosen(row, unit).items()}
+        found = {t.unit: t for t in self.trials if t.row == row and t.unit in numbers and t.number == numbers[t.unit]}
+        return [found[u] for u in numbers if u in found]
+
+    def chosen(self, row: str, unit: str) -> dict[str, Mapping[str, Any]]:
+        """Tuning unit -> trial, options and validation value of the winner."""
+        measures = self.measures(row, unit)
+        found = measures.get("folds", {unit: measures} if measures else {})
+        return {u: found[u] for u in self.tuned(unit) if u in found}
+
+    def measures(self, row: str, unit: str) -> Mapping[str, Any]:
+        """What was measured of a row on a unit or, for `mean`, over units; empty where nothing was."""
+        facts = self.results["rows"][row]
+        return (facts.get(MEAN) if unit == MEAN else facts["units"].get(unit)) or {}
 
 
 def read(folder: Path) -> Run:
@@ -188,4 +252,20 @@ def number(value: Any) -> float:
 
 def title(name: str) -> str:
     """A metric or an objective as a person writes it."""
-    return {"auc": "AUC", "logloss": "log loss", "parameters": "tuned parameters"}.get(name, name.replace("_", " "))
+    metric, at, cut = name.partition("@")
+    return _TITLES.get(metric, metric.replace("_", " ")) + at + cut
+
+
+def metric_of(comparison: Mapping[str, Any]) -> str:
+    return str(comparison.get("metric", "auc"))
+
+
+_TITLES = {
+    "auc": "AUC",
+    "list_auc": "list AUC",
+    "hit": "HIT",
+    "ndcg": "NDCG",
+    "mrr": "MRR",
+    "logloss": "log loss",
+    "parameters": "tuned parameters",
+}

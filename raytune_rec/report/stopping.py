@@ -11,7 +11,8 @@ from raytune_rec.report.run import Run, Trial
 
 def stopped(run: Run, unit: str | None = None) -> list[Trial]:
     """Trials that were stopped early, of the rows of the table."""
-    return [t for t in run.trials if t.state == "pruned" and t.row in run.rows and unit in (None, t.unit)]
+    units = None if unit is None else run.tuned(unit)
+    return [t for t in run.trials if t.state == "pruned" and t.row in run.rows and (units is None or t.unit in units)]
 
 
 def reached(trials: Sequence[Trial], higher: bool) -> list[tuple[int, float]]:

@@ -1,25 +1,38 @@
-"""The results table for a terminal."""
+"""The results tables for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from raytune_rec.evaluation.comparisons import MEAN
+from raytune_rec.evaluation.measure_lists import FULL
+from raytune_rec.report import rankings
+from raytune_rec.report.run import title
 from raytune_rec.report.words import count, fixed, percent
 
 
-def console(results: Mapping[str, Any]) -> Table:
-    """Rows by units: mean test AUC with half the width of its interval, best in bold, trials spent and parameters tuned.
+def console(results: Mapping[str, Any]) -> Group:
+    """The main table; of candidate lists also the ranking metrics of each unit, sampled and full rankings apart.
 
     Args:
         results: content of `results.json`.
     """
     units = list(results.get("unit_order") or results["units"])
-    columns = [*units, MEAN] if len(units) > 1 else units
+    tables = [_main(results, [*units, MEAN] if len(units) > 1 and MEAN in results["winners"] else units)]
+    if results.get("kind") == "lists":
+        for prefix in ("", FULL):
+            tables += [_ranking(results, unit, prefix) for unit in units if rankings.measured(results, unit, prefix)]
+    return Group(*tables)
+
+
+def _main(results: Mapping[str, Any], columns: Sequence[str]) -> Table:
+    """Rows by units: mean test AUC with half the width of its interval, best in bold, trials spent and parameters tuned."""
     table = Table(title="Test AUC", caption=_caption(results))
     table.add_column("row", no_wrap=True)
     for unit in columns:
@@ -31,6 +44,19 @@ def console(results: Mapping[str, Any]) -> Table:
         cells = [_cell(row, unit, results["winners"].get(unit, {}).get("test") == name) for unit in columns]
         tail = (count(row["trials"]), count(row["tuned_parameters"]), percent(row["tuned_share"]))
         table.add_row(Text(name), *cells, *tail)
+    return table
+
+
+def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
+    """Rows by metrics, means over lists and replicates, best in bold; narrow enough for 80 columns."""
+    said = f"candidates: {rankings.candidates(results, unit, prefix)}; split {results['protocol']['split']}"
+    table = Table(title=rankings.heading(unit, prefix), caption=said, box=SIMPLE_HEAD, padding=0)
+    table.add_column("row", overflow="fold")
+    for name in rankings.METRICS:
+        table.add_column(title(name).replace("@", "\n@"), justify="right", no_wrap=True, min_width=6)
+    for row, values in rankings.values(results, unit, prefix).items():
+        cells = [Text(fixed(mean), style="bold" if best else "") for mean, _, best in values]
+        table.add_row(Text(row), *(cells or [Text(fixed(None))] * len(rankings.METRICS)))
     return table
 
 

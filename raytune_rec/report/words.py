@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from raytune_rec.evaluation.comparisons import MEAN
-from raytune_rec.report.run import Run
+from raytune_rec.report.run import Run, metric_of, title
 
 Outcome = Literal["ahead", "leaning", "open", "trailing", "behind"]
 NONE = "\N{EN DASH}"
@@ -64,6 +64,14 @@ def place(unit: str) -> str:
     return "on average over domains" if unit == MEAN else f"in {unit}"
 
 
+def pooled(run: Run, before: str = "", after: str = "") -> str:
+    """Which units pool several searches; empty where none does."""
+    said = [f"{unit} pools {len(folds)} folds" for unit, folds in run.folds.items()]
+    if set(run.folds) == set(run.units) and len(counts := {len(folds) for folds in run.folds.values()}) == 1:
+        said = [f"Each {run.unit_word} pools {counts.pop()} folds"]
+    return f"{before}{listed(said)}{after}" if said else ""
+
+
 def outcome(comparison: Mapping[str, Any], confidence: float) -> Outcome:
     """`ahead`: the interval is above zero and so it stays after correction; `leaning`: above zero before correction only;
     `behind`: below zero after correction; `open`: none of these."""
@@ -90,38 +98,59 @@ class Verdict:
 
 
 def verdict(run: Run) -> Verdict:
-    """What the run shows, for the claiming row that validation likes best."""
-    lead = leader(run)
-    found = [c for c in run.results["comparisons"] if c["row"] == lead]
-    if lead is None or not found:
+    """What the run shows, for the claiming row that validation likes best: on the mean over units or, without it, on each."""
+    leads = leaders(run)
+    found = [c for c in run.results["comparisons"] if leads.get(c["unit"]) == c["row"]]
+    if not found:
         return Verdict(_untested(run), [])
-    units = list(dict.fromkeys(c["unit"] for c in found))
-    points = [(_capital(place(u)), _against_strongest(run, found, u)) for u in units]
-    if beyond := _beyond_linear(run, found):
+    points = [(_capital(place(u)), _against_strongest(run, found, u)) for u in leads]
+    if beyond := _beyond_linear(run, [c for c in found if metric_of(c) == "auc"]):
         points.append(("Beyond the linear part", beyond))
     points.append(("How sure", _how_sure(run)))
-    return Verdict(_headline(run, lead, found, units), points)
+    return Verdict(_headline(run, leads, found), points)
 
 
-def leader(run: Run) -> str | None:
-    """The claiming row with the best mean validation value, so that the test rows do not choose whom the verdict is about."""
-    values = {r: run.results["rows"][r].get(MEAN, {}).get("valid") for r in run.claims}
+def leaders(run: Run) -> dict[str, str]:
+    """Unit of a comparison -> the claiming row with the best validation value, so that the test rows do not choose whom the
+    verdict is about. Where there is a mean over units, its best row speaks everywhere."""
+    claims: dict[str, list[str]] = {}
+    for c in run.results["comparisons"]:
+        claims.setdefault(c["unit"], []).append(c["row"])
+    if not run.averaged:
+        return {unit: _leader(run, rows, unit) for unit, rows in claims.items()}
+    every = [row for rows in claims.values() for row in rows]
+    return {unit: lead for unit, rows in claims.items() if (lead := _leader(run, every, MEAN)) in rows}
+
+
+def _leader(run: Run, claims: Sequence[str], unit: str) -> str:
+    values = {r: run.measures(r, unit).get("valid") for r in run.rows if r in claims}
     known = {r: v if run.higher else -v for r, v in values.items() if v is not None}
-    return max(known, key=lambda r: known[r]) if known else next(iter(run.claims), None)
+    return max(known, key=lambda r: known[r]) if known else claims[0]
 
 
 def _untested(run: Run) -> str:
-    best = run.results["winners"].get(MEAN, {}).get("test")
-    if best is None:
-        return "No row has a test value in every domain, so there is no best one."
-    return f"{best} has the highest mean test AUC. No row claims to be better than another, so no difference was tested."
+    units = [MEAN] if run.averaged else run.units
+    best = {u: row for u in units if (row := run.results["winners"].get(u, {}).get("test"))}
+    nothing = "No row claims to be better than another, so no difference was tested."
+    if not best:
+        return f"No row has a test value{' in every domain' if run.averaged else ''}, so there is no best one."
+    if run.averaged:
+        return f"{best[MEAN]} has the highest mean test AUC. {nothing}"
+    return f"{_capital(listed([f'{place(u)} {row}' for u, row in best.items()]))} has the highest test AUC. {nothing}"
 
 
-def _headline(run: Run, lead: str, found: Sequence[Mapping[str, Any]], units: Sequence[str]) -> str:
-    groups: dict[str, list[str]] = {}
-    for unit in [u for u in units if u != MEAN] or units:
-        groups.setdefault(_standing(run, [c for c in found if c["unit"] == unit]), []).append(unit)
-    return f"{lead} is {listed([f'{said} in {listed(names)}' for said, names in groups.items()], last='but')}."
+def _headline(run: Run, leads: Mapping[str, str], found: Sequence[Mapping[str, Any]]) -> str:
+    said, confidence = [], run.results["protocol"]["confidence"]
+    shown = [u for u in leads if u != MEAN] or list(leads)
+    for lead in dict.fromkeys(leads[u] for u in shown):
+        groups: dict[str, list[str]] = {}
+        for unit in [u for u in shown if leads[u] == lead]:
+            here = [c for c in found if c["unit"] == unit and metric_of(c) == "auc"]
+            groups.setdefault(_standing(run, here), []).append(unit)
+        alike = len({outcome(c, confidence) for c in found if c["row"] == lead and metric_of(c) == "auc"}) == 1
+        parts = [f"{how} in {listed(names)}" for how, names in groups.items()]
+        said.append(f"{lead} is {listed(parts, last='and' if alike else 'but')}")
+    return f"{'By AUC, ' if len(run.compared) > 1 else ''}{'; '.join(said)}."
 
 
 def _standing(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
@@ -140,18 +169,18 @@ def _standing(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _against_strongest(run: Run, found: Sequence[Mapping[str, Any]], unit: str) -> str:
-    rows = run.results["rows"]
-
-    def level(name: str) -> float | None:
-        measures = rows[name].get(MEAN) if unit == MEAN else rows[name]["units"].get(unit)
-        return measures["auc"]["mean"] if measures else None
-
-    here = [c for c in found if c["unit"] == unit]
-    strongest = max(here, key=lambda c: level(c["baseline"]) or 0.0)
-    return (
-        f"{strongest['row']} has AUC {fixed(level(strongest['row']))}, the strongest baseline {strongest['baseline']} "
-        f"{fixed(level(strongest['baseline']))}: {difference(run, strongest)}"
-    )
+    """The strongest baseline by each metric, and what lies between."""
+    sentences = []
+    for metric in run.compared:
+        here = [c for c in found if c["unit"] == unit and metric_of(c) == metric]
+        level = {row: run.measures(row, unit).get(metric, {}).get("mean") for c in here for row in (c["row"], c["baseline"])}
+        strongest = max(here, key=lambda c: level[c["baseline"]] or 0.0)
+        row, baseline = strongest["row"], strongest["baseline"]
+        sentences.append(
+            f"{row} has {title(metric)} {fixed(level[row])}, the strongest baseline {baseline} {fixed(level[baseline])}: "
+            f"{difference(run, strongest)}"
+        )
+    return " ".join(sentences)
 
 
 def difference(run: Run, c: Mapping[str, Any]) -> str:
@@ -192,10 +221,11 @@ def _how_sure(run: Run) -> str:
     replicates = max((len(m["auc"]["replicates"]) for r in run.results["rows"].values() for m in r["units"].values()), default=0)
     rows = listed([f"{count(n)} in {u}" for u, n in ((u, p["rows"].get(u)) for u in run.units)])
     trained = f"{replicates} replicates of each trained row" if replicates != 1 else "One run of each row"
+    what = "lists" if run.lists else "rows"
     return (
-        f"{trained}; test rows: {rows}. Differences are paired on the same rows, intervals cover both rows and replicates, and "
-        f"p-values are corrected for all {len(run.results['comparisons'])} comparisons (Holm). Validation chose every winner; "
-        "the test rows were used once."
+        f"{trained}; test {what}: {rows}. Differences are paired on the same {what}, intervals cover both "
+        f"{run.drawn.removeprefix('test ')} and replicates, and p-values are corrected for all {len(run.results['comparisons'])} "
+        f"comparisons (Holm). Validation chose every winner; the test {what} were used once."
     )
 
 

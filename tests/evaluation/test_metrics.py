@@ -100,6 +100,6 @@ def test_rating_errors_agree_with_scikit_learn() -> None:
 
 def test_the_table_of_metrics_says_the_direction() -> None:
     scores = torch.tensor([[4.0, -4.0], [-4.0, 4.0]])  # lane 0 is right, lane 1 is wrong
-    for name, metric in METRICS.items():
+    for name, metric in ((n, m) for n, m in METRICS.items() if not m.lists):
         right, wrong = metric.function(scores, torch.tensor([1.0, 0.0])).tolist()
         assert (right > wrong) if metric.higher else (right < wrong), name

@@ -8,7 +8,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from raytune_rec.errors import UserError
 from raytune_rec.evaluation.cohorts import cold_warm, counts
-from raytune_rec.evaluation.results import Predictions, RowFacts, summarise
+from raytune_rec.evaluation.inputs import Predictions, RowFacts
+from raytune_rec.evaluation.results import summarise
 
 UNITS = {"music": 900, "book": 600}
 
@@ -84,6 +85,7 @@ def test_comparisons_find_the_better_row_and_nothing_where_there_is_nothing(worl
     assert [(c["baseline"], c["unit"]) for c in results["comparisons"]] == [
         (b, u) for b in ("weak", "flat") for u in ("music", "book", "mean")
     ]
+    assert results["kind"] == "rows" and {c["metric"] for c in results["comparisons"]} == {"auc"}
     for c in results["comparisons"]:
         values = [results["rows"][r]["mean" if c["unit"] == "mean" else "units"] for r in (c["row"], c["baseline"])]
         values = values if c["unit"] == "mean" else [v[c["unit"]] for v in values]
@@ -96,6 +98,12 @@ def test_comparisons_find_the_better_row_and_nothing_where_there_is_nothing(worl
     facts = [*world["facts"], RowFacts("twin", "prompt", "plate", "deepfm", "", True, 8, 40, 1000, 1.0)]
     both = summarise(facts, world["predictions"] + same, world["labels"], {}, ["good"], ["twin"], {}, bootstrap=100)
     assert all(c["difference"] == 0 and c["p_holm"] == 1 and c["by_user"] is None for c in both["comparisons"])
+
+
+def test_without_a_mean_over_units_there_is_none_anywhere(world: dict) -> None:
+    found = summarise(**world, compare=["good"], baselines=["weak"], protocol={}, bootstrap=100, mean=False)
+    assert "mean" not in found["winners"] and not any("mean" in row for row in found["rows"].values())
+    assert [c["unit"] for c in found["comparisons"]] == ["music", "book"]
 
 
 def test_a_row_without_training_has_one_replicate_and_no_spread(results: dict) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raytune_rec.evaluation.results import Predictions, RowFacts, summarise
+from raytune_rec.evaluation.inputs import Predictions, RowFacts
+from raytune_rec.evaluation.results import summarise
 from raytune_rec.report.build import build
 
 UNITS = {"music": 700, "book": 800, "movie": 900}

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def test_the_table_holds_the_front_with_the_best_metric_first_and_marks_the_winn
         ("untuned", "music", "0", "0.6800", "0", "width 0"),
     ]
     assert [any(c.best for c in line.cells) for line in table.lines] == [True, False, False, True]
+
+
+def test_folds_have_a_front_and_a_winner_each() -> None:
+    folds = [replace(t, unit=unit, value=t.value + up) for unit, up in (("m.1", 0.0), ("m.2", 0.1)) for t in TRIALS]
+    run = _run(trials=tuple(folds))
+    won = {r: f["units"]["music"] for r, f in run.results["rows"].items()}
+    rows = {r: {"claims": r == "new", "units": {"music": {"folds": {"m.1": f, "m.2": f}}}} for r, f in won.items()}
+    run = replace(run, results={**run.results, "rows": rows, "tables": {"music": ["m.1", "m.2"]}})
+    table = front.table(run, COLOUR)
+    assert table is not None
+    lines = [(line.name, line.cells[0].text, line.cells[1].text, any(c.best for c in line.cells)) for line in table.lines]
+    assert lines[:3] == [("new", "m.1", "1", True), ("new", "m.1", "3", False), ("new", "m.1", "0", False)]
+    assert lines[3] == ("new", "m.2", "1", True)
+    (group,) = front.plots(run, COLOUR)
+    assert "new (m.2) from 0.8000 at 100 (trial 0) to 0.8400" in group.panels[0]
 
 
 def test_where_lower_is_better_the_lowest_metric_stands_first() -> None:

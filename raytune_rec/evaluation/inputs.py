@@ -1,0 +1,77 @@
+"""What the results are made of. Shapes: R replicates, N test rows or lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raytune_rec.schema import Scalar
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What is known of a row of the table before its test rows are looked at.
+
+    Args:
+        row: name in the job. strategy, prompt, backbone, variant: of it.
+        baseline: whether others are compared with it.
+        trials: spent on its search, over all units.
+        tuned_parameters: trained for one unit. backbone_parameters: of the whole backbone.
+        seconds: of its search.
+        valid: tuning unit -> best validation value of the winner. options: tuning unit -> its flat options. trial: tuning unit
+            -> its number. A tuning unit is a unit of the table, or one of those that it pools.
+    """
+
+    row: str
+    strategy: str
+    prompt: str
+    backbone: str
+    variant: str
+    baseline: bool
+    trials: int
+    tuned_parameters: int
+    backbone_parameters: int
+    seconds: float
+    valid: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
+    trial: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Test logits of a row's winner on a unit: scores (R, N); R = 1 where nothing was trained."""
+
+    row: str
+    unit: str
+    scores: NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the positive of each test list stands among its candidates (see `lists`).
+
+    Args:
+        better, ties: (R, N), candidates above the positive and level with it; NaN where a score was.
+        candidates: (N,), of each list, the positive included.
+    """
+
+    better: NDArray[np.number]
+    ties: NDArray[np.number]
+    candidates: NDArray[np.number]
+
+
+@dataclass(frozen=True)
+class ListOutcomes:
+    """Outcomes of a row's winner on a unit's test lists, which are the same for every row; R = 1 where nothing was trained.
+
+    Args:
+        sampled: among the protocol's candidates. full: among all items, where that was measured.
+    """
+
+    row: str
+    unit: str
+    sampled: Outcome
+    full: Outcome | None = None

@@ -1,0 +1,113 @@
+"""What is tested on a unit: rows with a label each, or candidate lists. Both say the same things in their own way.
+
+Shapes: R replicates, N rows or lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raytune_rec.errors import UserError
+from raytune_rec.evaluation.inputs import ListOutcomes, Outcome, Predictions
+from raytune_rec.evaluation.measure import Measured, cohort, measure
+from raytune_rec.evaluation.measure_lists import COMPARED, cohort_lists, measure_lists
+from raytune_rec.evaluation.statistics import Array
+
+Groups = Mapping[str, NDArray[np.integer]]
+Mask = NDArray[np.bool_]
+
+
+class Rows:
+    """Rows with a label each.
+
+    Args:
+        predictions: of rows of the table on units. labels: unit -> (N,). groups: unit -> (N,) user ids.
+    """
+
+    kind = "rows"
+    ties = "count half"
+    interval = "bootstrap over test rows within each class, and over replicates"
+    compared: Sequence[str] = ("auc",)
+
+    def __init__(self, predictions: Sequence[Predictions], labels: Mapping[str, NDArray[np.floating]], groups: Groups) -> None:
+        self._labels, self._groups = labels, groups
+        self._scores = {(p.row, p.unit): np.atleast_2d(p.scores) for p in predictions}
+        self.units = list(labels)
+
+    def measure(self, unit: str, resamples: int, seed: Sequence[int]) -> dict[str, Measured]:
+        """Row of the table -> what was measured."""
+        found = {row: scores for (row, u), scores in self._scores.items() if u == unit}
+        return measure(found, self._labels[unit], self._groups.get(unit), resamples, seed)
+
+    def facts(self, unit: str) -> dict[str, Any]:
+        return self.size(unit, np.ones(len(self._labels[unit]), dtype=np.bool_))
+
+    def size(self, unit: str, mask: Mask) -> dict[str, Any]:
+        return {"n": int(mask.sum()), "positives": int((np.asarray(self._labels[unit])[mask] > 0).sum())}
+
+    def cohort(self, row: str, unit: str, mask: Mask) -> dict[str, Array]:
+        return cohort(self._scores[row, unit], self._labels[unit], mask)
+
+
+class Lists:
+    """Candidate lists, each with one positive.
+
+    Args:
+        outcomes: of rows of the table on units. groups: unit -> (N,) user ids.
+
+    Raises:
+        UserError: rows of the table that were tested on different lists.
+    """
+
+    kind = "lists"
+    ties = "expected value over a random order of the tied"
+    compared: Sequence[str] = COMPARED
+
+    def __init__(self, outcomes: Sequence[ListOutcomes], groups: Groups) -> None:
+        self._groups = groups
+        self._outcomes = {(o.row, o.unit): o for o in outcomes}
+        present = dict.fromkeys([*groups, *(o.unit for o in outcomes)])
+        self.units = [u for u in present if any(o.unit == u for o in outcomes)]
+        drawn = "users" if all(u in groups for u in self.units) else "lists"
+        self.interval = f"bootstrap over {drawn}, and over replicates"
+        for unit in self.units:
+            self._same(unit)
+
+    def measure(self, unit: str, resamples: int, seed: Sequence[int]) -> dict[str, Measured]:
+        """Row of the table -> what was measured."""
+        return measure_lists(self._of(unit), self._groups.get(unit), resamples, seed)
+
+    def facts(self, unit: str) -> dict[str, Any]:
+        of, groups = self._of(unit).values(), self._groups.get(unit)
+        full = [o.full for o in of if o.full is not None]
+        sizes = {"candidates": _range(next(iter(of)).sampled)} | ({"full_candidates": _range(full[0])} if full else {})
+        return {"n": self._count(unit), "users": None if groups is None else len(np.unique(groups)), **sizes}
+
+    def size(self, unit: str, mask: Mask) -> dict[str, Any]:
+        return {"n": int(mask.sum())}
+
+    def cohort(self, row: str, unit: str, mask: Mask) -> dict[str, Array]:
+        return cohort_lists(self._outcomes[row, unit], mask)
+
+    def _of(self, unit: str) -> dict[str, ListOutcomes]:
+        return {row: o for (row, u), o in self._outcomes.items() if u == unit}
+
+    def _count(self, unit: str) -> int:
+        return len(next(iter(self._of(unit).values())).sampled.candidates)
+
+    def _same(self, unit: str) -> None:
+        count = self._count(unit)
+        if unit in self._groups and len(self._groups[unit]) != count:
+            raise UserError(f"{unit}: {count} lists and {len(self._groups[unit])} user ids; give each list its user.")
+        for row, o in self._of(unit).items():
+            for outcome in [o.sampled, *([] if o.full is None else [o.full])]:
+                if (found := np.shape(outcome.better)[-1]) != count or np.shape(outcome.ties)[-1] != count:
+                    raise UserError(f"{unit}: row {row!r} has {found} lists, others {count}; test all rows on the same lists.")
+
+
+def _range(outcome: Outcome) -> list[int]:
+    """[least, most] candidates of a list."""
+    return [int(np.min(outcome.candidates)), int(np.max(outcome.candidates))] if len(outcome.candidates) else [0, 0]

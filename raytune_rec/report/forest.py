@@ -1,0 +1,61 @@
+"""Differences to the baselines as charts: one panel for each unit and metric, and one for the mean over units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from raytune_rec.report import charts, words
+from raytune_rec.report.panels import Colours, Group
+from raytune_rec.report.run import Run, metric_of, title
+from raytune_rec.report.theme import svg
+
+
+def differences(run: Run, colour: Colours) -> list[Group]:
+    """One group for each compared metric."""
+    return [_group(run, colour, metric) for metric in run.compared]
+
+
+def _group(run: Run, colour: Colours, metric: str) -> Group:
+    found = [c for c in run.results["comparisons"] if metric_of(c) == metric]
+    rows, limits = list(dict.fromkeys(c["row"] for c in found)), _limits(found)
+    units = dict.fromkeys(c["unit"] for c in found)
+    panels = [_panel(run, colour, [c for c in found if c["unit"] == unit], rows, metric, limits) for unit in units]
+    caption = (
+        f"Test {title(metric)} of {words.listed(rows)} minus that of each baseline, with "
+        f"{run.results['protocol']['confidence'] * 100:g} % intervals over {run.drawn} and replicates. Right of zero is better. "
+        "A filled dot stands after correction for the number of comparisons, a hollow one does not."
+    )
+    return Group(caption, panels, [(r, colour[r]) for r in rows], title(metric))
+
+
+def _limits(found: Sequence[Mapping[str, Any]]) -> charts.Range:
+    """Zero and all intervals, with a margin."""
+    ends = [v for c in found for v in (c["low"], c["high"]) if v is not None] or [-0.01, 0.01]
+    low, high = min(*ends, 0.0), max(*ends, 0.0)
+    return low - 0.05 * (high - low), high + 0.05 * (high - low)
+
+
+def _panel(
+    run: Run, colour: Colours, found: Sequence[Mapping[str, Any]], rows: Sequence[str], metric: str, limits: charts.Range
+) -> Markup:
+    """The differences on one unit."""
+    unit, confidence = found[0]["unit"], run.results["protocol"]["confidence"]
+    baselines = list(dict.fromkeys(c["baseline"] for c in found))
+    found = [c for c in found if c["low"] is not None]
+    effects = [
+        charts.Effect(
+            line=baselines.index(c["baseline"]) + (rows.index(c["row"]) - (len(rows) - 1) / 2) * 0.7 / len(rows),
+            mean=c["difference"],
+            low=c["low"],
+            high=c["high"],
+            colour=colour[c["row"]],
+            clear=words.outcome(c, confidence) in ("ahead", "behind"),
+        )
+        for c in found
+    ]
+    figure = charts.forest(unit, effects, baselines, limits, f"difference in test {title(metric)}")
+    said = "; ".join(f"{c['row']} minus {c['baseline']} {words.signed(c['difference'])}" for c in found)
+    return svg(figure, f"Differences in test {title(metric)} {words.place(unit)}: {said}.")

@@ -1,0 +1,75 @@
+"""The page's tables of ranking metrics, one for each unit and ranking: sampled and full rankings never share one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raytune_rec.evaluation.measure_lists import FULL
+from raytune_rec.report import words
+from raytune_rec.report.cells import Cell, Line, Table
+from raytune_rec.report.run import Run, title
+
+METRICS = ("auc", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20", "hit@50", "ndcg@50")
+"""As the tables of papers on sequential recommendation have them."""
+
+
+def tables(run: Run, colour: Mapping[str, str]) -> list[tuple[str, Table]]:
+    """(heading, table): first those among the protocol's candidates, then those among all items, of the units on which that was
+    measured. None where rows with labels were tested."""
+    if not run.lists:
+        return []
+    found = [(unit, prefix) for prefix in ("", FULL) for unit in run.units if measured(run.results, unit, prefix)]
+    return [(heading(unit, prefix), _table(run, colour, unit, prefix)) for unit, prefix in found]
+
+
+def heading(unit: str, prefix: str) -> str:
+    return f"{unit}: {'full' if prefix else 'sampled'} ranking"
+
+
+def values(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, list[tuple[float | None, float | None, bool]]]:
+    """Row -> (mean, sd, whether it is the best) of each of `METRICS`; empty where a row was not measured. Where all are equal
+    there is no best."""
+    means = {row: [m.get(prefix + name, {}) for name in METRICS] for row, m in measured(results, unit, prefix).items()}
+    known = [[of[i]["mean"] for of in means.values() if of[i].get("mean") is not None] for i in range(len(METRICS))]
+    best = [max(column) if len(set(column)) > 1 else None for column in known]
+    return {
+        row: [
+            (v.get("mean"), v.get("sd"), v.get("mean") is not None and v["mean"] == best[i])
+            for i, v in enumerate(means.get(row, []))
+        ]
+        for row in results.get("row_order") or results["rows"]
+    }
+
+
+def candidates(results: Mapping[str, Any], unit: str, prefix: str) -> str:
+    """The ranking's protocol in words."""
+    protocol, facts = results["protocol"], results["units"][unit]
+    said = protocol.get("full", "all items") if prefix else protocol["candidates"]
+    least, most = facts["full_candidates" if prefix else "candidates"]
+    return f"{said} ({words.count(least) if least == most else f'{words.count(least)} to {words.count(most)}'} a list)"
+
+
+def measured(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, Mapping[str, Any]]:
+    """Row -> its measures on a unit, of the rows that were measured there with this ranking."""
+    found = {row: facts["units"].get(unit, {}) for row, facts in results["rows"].items()}
+    return {row: m for row, m in found.items() if f"{prefix}auc" in m}
+
+
+def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> Table:
+    lines = [Line(row, colour[row], "", _cells(of)) for row, of in values(run.results, unit, prefix).items()]
+    protocol, facts = run.results["protocol"], run.results["units"][unit]
+    users = "" if facts.get("users") is None else f" of {words.count(facts['users'])} users"
+    caption = (
+        f"{'Full' if prefix else 'Sampled'} ranking of {words.count(facts['n'])} test lists{users}; candidates: "
+        f"{candidates(run.results, unit, prefix)}; split: {protocol['split']}; cohort: {protocol['cohort']}; "
+        f"ties: {protocol['ties']}. Mean over lists and replicates, with the standard deviation over replicates below it; the "
+        "best of a column is bold."
+    )
+    return Table(caption, ["row", *(title(name) for name in METRICS)], lines)
+
+
+def _cells(of: Sequence[tuple[float | None, float | None, bool]]) -> list[Cell]:
+    if not of:
+        return [Cell(words.NONE)] * len(METRICS)
+    return [Cell(words.fixed(mean), f"sd {words.fixed(sd)}" if sd is not None else "", best) for mean, sd, best in of]

@@ -1,0 +1,254 @@
+"""The report of a run on candidate lists: two tasks without a mean, of which one pools folds, and a row that lacks one."""
+
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from raytune_rec.evaluation.inputs import ListOutcomes, Outcome, RowFacts
+from raytune_rec.evaluation.results import summarise
+from raytune_rec.report import cells, charts, forest, panels, words
+from raytune_rec.report.build import build
+from raytune_rec.report.run import Run, read, title
+from raytune_rec.report.table import console
+
+TABLES = {"few": ["few.1", "few.2", "few.3"], "zero": ["zero"]}
+LISTS = {"few": 300, "zero": 240}
+ROWS = {  # strategy, prompt, chance that a candidate stands above, tuned parameters
+    "pretrained": ("pretrained", "none", 0.150, 0),
+    "finetune": ("finetune_all", "none", 0.130, 20_000),
+    "light": ("prompt", "soft", 0.115, 1_500),
+    "full": ("prompt_backbone", "soft", 0.118, 21_500),
+}
+CLAIMS = ["light", "full"]
+TRIALS = 10
+
+
+def _trials(g: np.random.Generator) -> list[dict]:
+    found = []
+    for row, (_, prompt, chance, tuned) in ROWS.items():
+        for place, unit in enumerate(f for folds in TABLES.values() for f in folds):
+            for n in range(TRIALS if tuned else 1):
+                if row == "pretrained" and unit == "zero":
+                    continue
+                options = {"training.lr.default": float(10 ** g.uniform(-4, -1)), "backbone.dropout": float(g.uniform(0, 0.5))}
+                if prompt != "none":
+                    options["prompt.heat"] = float(10 ** g.uniform(-2, 1))
+                rate = np.log10(options["training.lr.default"])
+                best = 0.6 - chance + 0.01 * place - 0.004 * abs(rate + 2) + 0.002 * g.normal()
+                curve = [0.3 + (best - 0.3) * (1 - np.exp(-1.2 * e)) for e in range(8 if tuned else 1)]
+                found.append({
+                    "row": row, "unit": unit, "number": n, "state": "complete", "value": max(curve), "options": options,
+                    "best_epoch": len(curve) - 1, "epochs": len(curve) - 1, "curve": curve, "losses": [0.5] * (len(curve) - 1),
+                    "seconds": 2.0, "parameters": tuned,
+                })  # fmt: skip
+    return found
+
+
+def _content() -> tuple[dict, list[dict]]:
+    g = np.random.default_rng(5)
+    trials = _trials(g)
+    outcomes, facts = [], []
+    hard = {u: g.beta(2, 3, n) * 2 for u, n in LISTS.items()}
+    for row, (strategy, prompt, chance, tuned) in ROWS.items():
+        for u, n in LISTS.items():
+            if (row, u) == ("pretrained", "zero"):
+                continue
+            shape = (5 if tuned else 1, n)
+            parts = [
+                Outcome(g.binomial(k - 1, np.broadcast_to(chance * hard[u], shape)), np.zeros(shape, dtype=int), np.full(n, k))
+                for k in (100, 3000)
+            ]
+            outcomes.append(ListOutcomes(row, u, parts[0], parts[1] if u == "few" else None))
+        own = [t for t in trials if t["row"] == row]
+        best: dict[str, dict] = {}
+        for t in sorted(own, key=lambda t: t["value"]):
+            best[t["unit"]] = t
+        facts.append(RowFacts(
+            row, strategy, prompt, "sasrec", "plain", row not in CLAIMS, len(own) if tuned else 0, tuned, 200_000,
+            sum(t["seconds"] for t in own), {u: t["value"] for u, t in best.items()}, {u: t["options"] for u, t in best.items()},
+            {u: t["number"] for u, t in best.items()},
+        ))  # fmt: skip
+    protocol = {
+        "metric": "ndcg@10", "split": "test users, seed 0", "cohort": "cold users", "full": "all items but those seen",
+        "candidates": "the positive and 99 sampled items",
+    }  # fmt: skip
+    groups = {"few": np.arange(LISTS["few"]) % 60, "zero": np.arange(LISTS["zero"])}
+    results = summarise(
+        facts, outcomes, {}, groups, CLAIMS, ["pretrained", "finetune"], protocol, bootstrap=300, mean=False, tables=TABLES
+    )
+    return results, trials
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("lists")
+    results, trials = _content()
+    (run / "results.json").write_text(json.dumps(results, sort_keys=True))
+    (run / "trials.json").write_text(json.dumps(trials))
+    (run / "job.toml").write_text('name = "cold"\n[training]\nmetric = "ndcg@10"\n')
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Run:
+    return read(folder)
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return build(folder).read_text(encoding="utf-8")
+
+
+def _plain(text: str) -> str:
+    """Its words, without second lines; narrow spaces within numbers stay."""
+    return re.sub(r"[ \n]+", " ", re.sub(r"<small>.*?</small>|<[^>]*>", " ", text))
+
+
+def _section(page: str, heading: str) -> str:
+    return _plain(page.partition(f"<h3>{heading}</h3>")[2].partition("</figure>")[0])
+
+
+def test_each_task_has_a_table_and_the_full_ranking_one_of_its_own(page: str, run: Run) -> None:
+    names = ("auc", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20", "hit@50", "ndcg@50")
+    for heading, unit, prefix, protocol in [
+        ("few: sampled ranking", "few", "", "the positive and 99 sampled items (100 a list)"),
+        ("zero: sampled ranking", "zero", "", "the positive and 99 sampled items (100 a list)"),
+        ("few: full ranking", "few", "full.", "all items but those seen (3\u202f000 a list)"),
+    ]:
+        said = _section(page, heading)
+        assert said.strip().startswith("row AUC HIT@5 NDCG@5 HIT@10 NDCG@10 HIT@20 NDCG@20 HIT@50 NDCG@50")
+        for row in ROWS:
+            m = run.measures(row, unit)
+            values = [f"{m[prefix + n]['mean']:.4f}" if m else words.NONE for n in names]
+            assert f"{row} {' '.join(values)}" in said
+        assert f"candidates: {protocol}" in said and "cohort: cold users" in said
+    assert "<h3>zero: full ranking</h3>" not in page
+    assert "mean" not in re.findall(r'<th scope="col">(.*?)</th>', page)
+
+
+def test_the_best_of_each_column_is_marked(page: str, run: Run) -> None:
+    table = page.partition("<h3>zero: sampled ranking</h3>")[2].partition("</table>")[0]
+    best = max(run.measures(r, "zero").get("hit@5", {}).get("mean", 0) for r in ROWS)
+    assert f'<td class="best">{best:.4f}<small>' in table and table.count('class="best"') == 8  # all have found HIT@50
+
+
+def test_what_only_rows_with_labels_have_is_left_out(page: str) -> None:
+    assert "calibration" not in page and "log loss" not in page.lower()
+    assert not re.search(r"\b(nan|None)\b", page)
+
+
+def test_the_table_of_comparisons_names_the_metric(run: Run) -> None:
+    table = cells.comparisons(run, panels.row_colours(run))
+    assert table is not None and table.head[:5] == ["row", "baseline", "task", "metric", "difference"]
+    assert "by user" not in table.head and "test users and replicates" in table.caption
+    found = [(line.name, *(c.text for c in line.cells[:3])) for line in table.lines]
+    assert found[:3] == [
+        ("light", "pretrained", "few", "AUC"),
+        ("light", "pretrained", "few", "NDCG@10"),
+        ("light", "finetune", "few", "AUC"),
+    ]
+    assert len(found) == len(set(found)) == 2 * 2 * 3
+
+
+def test_each_metric_has_its_charts_of_the_baselines_that_a_task_has(run: Run) -> None:
+    groups = forest.differences(run, panels.row_colours(run))
+    assert [g.name for g in groups] == ["AUC", "NDCG@10"] and [len(g.panels) for g in groups] == [2, 2]
+    assert "over test users and replicates" in groups[0].caption
+    few, zero = map(str, groups[1].panels)
+    assert "light minus pretrained" in few and "pretrained" not in zero and "difference in test NDCG@10" in zero
+
+
+def test_a_headline_joins_equal_outcomes_with_and(run: Run) -> None:
+    assert words.verdict(run).headline == "By AUC, light is better than all 2 baselines in few and better than finetune in zero."
+
+
+def test_the_verdict_speaks_of_both_metrics_and_of_each_task_by_itself(run: Run) -> None:
+    verdict = words.verdict(run)
+    points = dict(verdict.points)
+    assert verdict.headline.startswith("By AUC, ") and "in few" in verdict.headline and "in zero" in verdict.headline
+    for unit in ("few", "zero"):
+        pattern = r"has AUC 0\.\d{4}, the strongest baseline \w+ 0\.\d{4}: .* has NDCG@10 0\.\d{4}, the strongest"
+        assert re.search(pattern, points[f"In {unit}"])
+    assert "test lists: 300 in few and 240 in zero" in points["How sure"] and "users and replicates" in points["How sure"]
+    assert "over domains" not in " ".join(points.values())
+
+
+def test_each_task_has_the_leader_that_its_validation_likes_best(run: Run) -> None:
+    rows = {r: json.loads(json.dumps(f)) for r, f in run.results["rows"].items()}
+    rows["full"]["units"]["zero"]["valid"] = 0.99
+    changed = replace(run, results={**run.results, "rows": rows})
+    assert words.leaders(changed) == {"few": "light", "zero": "full"}
+    assert re.match(r"By AUC, light is .* in few; full is .* in zero\.", words.verdict(changed).headline)
+
+
+def test_without_a_claim_each_task_names_its_best(run: Run) -> None:
+    said = words.verdict(replace(run, results={**run.results, "comparisons": []})).headline
+    best = run.results["winners"]
+    assert said.startswith(f"In few {best['few']['test']} and in zero {best['zero']['test']} has the highest test AUC.")
+
+
+def test_trials_of_folds_belong_to_the_unit_that_pools_them(run: Run) -> None:
+    assert {t.unit for t in run.searched("light", "few")} == set(TABLES["few"])
+    assert [t.unit for t in run.winners("light", "few")] == TABLES["few"]
+    assert [t.unit for t in run.winners("light", "zero")] == ["zero"]
+    for t in run.winners("light", "few"):
+        assert t.value == max(o.value for o in run.trials if (o.row, o.unit) == (t.row, t.unit))
+    assert [len(study) for study in run.studies("light", "few")] == [TRIALS] * 3
+    assert run.winners("pretrained", "zero") == []
+
+
+def test_the_effect_of_an_option_is_drawn_without_the_level_of_its_fold(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, list] = {}
+    draw = charts.effect
+    monkeypatch.setattr(charts, "effect", lambda *a: drawn.setdefault(a[0], a[1]) and draw(*a))
+    trials = [replace(t, value=t.value + 0.3) if t.unit == "few.2" else t for t in run.trials]
+    (group, *_) = panels.effects(replace(run, trials=tuple(trials)), panels.row_colours(run))
+    light = drawn["few"][0]
+    assert max(light.y) - min(light.y) < 0.2 and len(light.marks) == 3 and group.name == "prompt.heat"
+    assert "all folds have one median" in group.caption
+    assert list(drawn["zero"][0].y) == [t.value for t in run.searched("light", "zero")]
+
+
+def test_two_tests_of_the_same_folds_are_one_search(run: Run) -> None:
+    rows = {r: {**f, "units": {u: f["units"]["few"] for u in LISTS}} for r, f in run.results["rows"].items()}
+    joint = replace(run, results={**run.results, "rows": rows, "tables": dict.fromkeys(LISTS, TABLES["few"])})
+    assert joint.searches == {"few, zero": "few"} and joint.winners("light", "zero") == joint.winners("light", "few")
+    group = panels.search(joint, panels.row_colours(joint))
+    assert group is not None and len(group.panels) == 1 and "Each task pools 3 folds" in group.caption
+    assert [place for row, place, *_ in cells.winners(joint) if row == "light"] == TABLES["few"]
+
+
+def test_every_fold_is_drawn_and_listed(run: Run, page: str) -> None:
+    colour = panels.row_colours(run)
+    for group in (panels.learning(run, colour), panels.search(run, colour)):
+        assert group is not None and len(group.panels) == 2 and "few pools 3 folds" in group.caption
+        assert all(f"light ({fold}) best 0." in str(group.panels[0]) for fold in TABLES["few"])
+    listed = [(row, place) for row, place, *_ in cells.winners(run)]
+    assert [place for row, place in listed if row == "light"] == [*TABLES["few"], "zero"]
+    assert ("pretrained", "zero") not in listed
+    trial, heat = next((t.number, t.options["prompt.heat"]) for t in run.winners("light", "few"))
+    assert re.search(rf"light few\.1 {trial} 0\.\d{{4}} backbone.dropout = .*?prompt.heat = {heat:.4g}", _plain(page))
+
+
+def test_the_terminal_has_the_same_tables(run: Run) -> None:
+    printer = Console(width=80, file=io.StringIO())
+    printer.print(console(run.results))
+    assert isinstance(printer.file, io.StringIO)
+    text = printer.file.getvalue()
+    places = [text.index(t) for t in ("Test AUC", "few: sampled ranking", "zero: sampled ranking", "few: full ranking")]
+    assert places == sorted(places) and "zero: full" not in text and "mean" not in text
+    assert f"{run.measures('light', 'few')['full.ndcg@50']['mean']:.4f}" in text[places[3] :]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("ndcg@10", "NDCG@10"), ("hit@5", "HIT@5"), ("list_auc", "list AUC"), ("mrr", "MRR"), ("logloss", "log loss")],
+)
+def test_titles(name: str, text: str) -> None:
+    assert title(name) == text
