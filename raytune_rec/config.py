@@ -236,6 +236,9 @@ class Job(Section):
                 problems.append(f"rows.{name}.backbone: {row.backbone!r}, but its pre-training {row.variant!r} is of {own!r}")
         if self.training.metric in self.tune.objectives:
             problems.append(f"tune.objectives: {self.training.metric!r} is training.metric already; leave it out")
+        if (self.training.metric in get_args(ListMetric)) != bool(self.data.sequences):
+            rows, fits = ("histories with candidates", ListMetric) if self.data.sequences else ("single interactions", RowMetric)
+            problems.append(f"training.metric = {self.training.metric!r}, but the rows are {rows}; choose {', '.join(get_args(fits))}")
         kinds = f"training.metric = {self.training.metric!r}: one is of rows, the other of lists; name metrics of one kind"
         problems += [f"tune.objectives: {name!r}, but {kinds}" for name in self._other_kind()]
         if self.tune.objectives and self.tune.stop.rule != "none":

@@ -131,8 +131,9 @@ def drop(x: Tensor, prefix: int, rate: Tensor, step: Step, site: str) -> Tensor:
         return x
     front, items = x[:, :, :prefix], x[:, :, prefix:]
     parts = [(front.flip(2), f"{site}.prefix"), (items, site)]
-    done = [dropout(p.flatten(2), rate, step, s).unflatten(2, p.shape[2:]) for p, s in parts if p.shape[2]]
-    return torch.cat([done[0].flip(2), *done[1:]], dim=2) if prefix else done[0]
+    front, items = (dropout(p.flatten(2), rate, step, s).unflatten(2, p.shape[2:]) if p.shape[2] else p for p, s in parts)
+    lanes = max(len(front), len(items))
+    return torch.cat([front.flip(2).expand(lanes, -1, -1, -1), items.expand(lanes, -1, -1, -1)], dim=2) if prefix else items
 
 
 def at(states: Tensor, place: Tensor) -> Tensor:

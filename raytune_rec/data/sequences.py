@@ -133,11 +133,11 @@ def _spans(count: int, options: SequenceOptions) -> Iterator[tuple[int, int]]:
 
 def _counted(schema: DataSchema, users: pa.Table, options: SequenceOptions, windows: np.ndarray) -> DataSchema:
     domain, fold = users["domain"].to_numpy(), users["fold"].to_numpy()
-    rows = {}
+    rows: dict[tuple[str, Split], int] = {}
     for place, name in enumerate(schema.domains, 1):
         here = (domain == place) & (fold == 0)
         rows[name, "train"] = int(windows[place])
-        rows |= {(name, s): int((users[s].to_numpy()[here] > 0).sum()) for s in ("valid", "test")}
+        rows |= {(name, s): int((users[s].to_numpy()[here] > 0).sum()) for s in SPLITS[1:]}
     units = cohorts(options)
     for unit in units:
         rows |= {(unit, split): int(members(users, unit, split, options).sum()) for split in SPLITS}

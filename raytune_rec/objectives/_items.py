@@ -47,7 +47,8 @@ def _score(states: Tensor, ids: Tensor, outputs: Outputs) -> Tensor:
 
 def _drawn(kind: Kind, states: Tensor, target: Tensor, outputs: Outputs, batch: Batch, noise: Noise, negatives: int) -> Tensor:
     items, history = outputs["items"].shape[1], batch.columns["history"]
-    positive, total = _score(states, target, outputs), 0.0
+    positive = _score(states, target, outputs)
+    total = torch.zeros_like(positive)
     own = torch.cat([history, target.expand(len(history), -1, -1)], dim=-1).unsqueeze(2)  # (U, B, 1, L + S)
     for i in range(negatives):
         drawn = noise.uniform(f"negative.{i}", target.shape[-1]).to(torch.float64)
@@ -56,7 +57,7 @@ def _drawn(kind: Kind, states: Tensor, target: Tensor, outputs: Outputs, batch: 
         negative = _score(states, ids, outputs)
         each = softplus(negative - positive) if kind == "pairwise" else softplus(negative)
         total = total + each * valid / negatives
-    return total if kind == "pairwise" else total + softplus(-positive)  # type: ignore[return-value]
+    return total if kind == "pairwise" else total + softplus(-positive)
 
 
 def _sampled(states: Tensor, target: Tensor, outputs: Outputs, ids: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from raytune_rec.tensors import Step
 class Run(Protocol):
     """The model with its prompt, as a function of rows."""
 
-    def __call__(self, batch: Batch, view: str = "") -> Outputs:
+    def __call__(self, batch: Batch, /, view: str = "") -> Outputs:
         """The outputs.
 
         Args:

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from raytune_rec import components
 from raytune_rec.components import numeric, structural
-from raytune_rec.objectives._items import item_loss
+from raytune_rec.objectives._items import Kind, item_loss
 from raytune_rec.objectives.base import Run
 from raytune_rec.schema import Batch
 from raytune_rec.tensors import Step, lane
@@ -43,5 +43,5 @@ class MaskedItem:
         outputs = run(rows)
         target = batch.columns["target"]
         target = torch.where(masked, pad(target, (0, masked.shape[-1] - target.shape[-1])), 0)
-        kind = "sampled" if self.options.negatives else "softmax"
+        kind: Kind = "sampled" if self.options.negatives else "softmax"
         return item_loss(kind, outputs["cloze"], target, outputs, batch, step.noise, self.options.negatives)

@@ -20,7 +20,7 @@ from raytune_rec.tensors import Params, Step
 class Run(Protocol):
     """The backbone as a function of what is written at its sites: for a loss that compares several views of a row."""
 
-    def __call__(self, sites: Mapping[Site, Tensor] | None, batch: Batch, view: str = "") -> Outputs:
+    def __call__(self, sites: Mapping[Site, Tensor] | None, batch: Batch, /, view: str = "") -> Outputs:
         """The outputs.
 
         Args:

@@ -100,7 +100,8 @@ def _outcomes(context: Context, row: str, tests: Tests) -> list[ListOutcomes]:
         parts = []
         for unit, table in units.items():
             ranked = [rank(m, table, sequences.full or not sequences.negatives) for m in _models(context, row, unit, start)]
-            parts.append([joined([r[kind] for r in ranked if r[kind] is not None], axis=0) for kind in (0, 1) if ranked[0][kind]])
+            every = [outcome for _, outcome in ranked if outcome is not None]
+            parts.append([joined(of_kind, axis=0) for of_kind in ([outcome for outcome, _ in ranked], every) if of_kind])
         sampled, *full = (joined(list(of_kind), axis=1) for of_kind in zip(*parts, strict=True))
         found.append(ListOutcomes(row, name, sampled, full[0] if full else None))
     return found

@@ -115,6 +115,8 @@ class Model:
         return self.parts.prompts[0].write(self._part("prompt"), _readings(encoded), batch, self.options["prompt"], step)
 
     def _neutral(self, batch: Batch) -> dict[Site, Tensor]:
+        if not self.parts.sites:
+            return {}
         shape = (*batch.label.shape[:2],)
         like = next(iter([*self.trained.values(), *self.fixed.values()]))
         return {site: like.new_zeros(*shape, s.count, s.width) for site, s in self.parts.sites.items()}

@@ -172,7 +172,8 @@ class Trainer:
         loss = self._loss(batch)  # (T, B)
         count = batch.weight.sum(1)
         mean = loss.sum(1) / (1.0 if self.reduce else count.clamp(min=1) if idle else count)
-        grads = torch.autograd.grad(mean.sum(), [self.model.trained[n] for n in names])
+        leaves = [self.model.trained[n] for n in names]
+        grads = torch.autograd.grad(mean.sum(), leaves, allow_unused=True, materialize_grads=True)  # a task may leave a part idle
         summed, size = loss.detach().sum(1).double(), count.double()
         if self.reduce:
             self.reduce([*grads, summed, size])
