@@ -60,7 +60,7 @@ class SequenceOptions(Section):
     windows: Literal["last", "all"] = Field(
         "last", description="of a training history of more than L + 1 items: its end alone (SASRec), or all windows of it"
     )
-    negatives: int = Field(99, ge=0, description="items drawn uniformly, none of them the user's, beside each positive; 0: rank all")
+    negatives: int = Field(99, ge=0, description="items drawn beside each positive, none of them the user's; 0: rank all items")
     full: bool = Field(True, description="rank the test rows among all items too, those of the history left out")
     tasks: list[Literal["few", "zero", "joint"]] = Field(
         [], description="of cold users: their later items, their first one, or both with one model; each task and fold is a unit"
@@ -84,7 +84,7 @@ class DataOptions(Section):
     def _tasks_have_cold_users(self) -> DataOptions:
         cold, tasks = self.split.kind == "cold_users", bool(self.sequences and self.sequences.tasks)
         if cold and not tasks:
-            raise ValueError("split.kind = 'cold_users' keeps users for sequences.tasks, and there are none; name few, zero or joint")
+            raise ValueError("split.kind = 'cold_users' needs sequences.tasks, and there are none; name few, zero or joint")
         if tasks and not cold:
             raise ValueError(f"sequences.tasks are of cold users, and split.kind = {self.split.kind!r}; set it to 'cold_users'")
         if self.sequences and self.split.kind not in ("cold_users", "leave_one_out"):
@@ -238,7 +238,8 @@ class Job(Section):
             problems.append(f"tune.objectives: {self.training.metric!r} is training.metric already; leave it out")
         if (self.training.metric in get_args(ListMetric)) != bool(self.data.sequences):
             rows, fits = ("histories with candidates", ListMetric) if self.data.sequences else ("single interactions", RowMetric)
-            problems.append(f"training.metric = {self.training.metric!r}, but the rows are {rows}; choose {', '.join(get_args(fits))}")
+            known = ", ".join(get_args(fits))
+            problems.append(f"training.metric = {self.training.metric!r}, but the rows are {rows}; choose one of {known}")
         kinds = f"training.metric = {self.training.metric!r}: one is of rows, the other of lists; name metrics of one kind"
         problems += [f"tune.objectives: {name!r}, but {kinds}" for name in self._other_kind()]
         if self.tune.objectives and self.tune.stop.rule != "none":

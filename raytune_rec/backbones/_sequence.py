@@ -1,8 +1,8 @@
 """A Transformer over histories, with room for soft tokens in front. Shapes: S = P + L tokens, h heads; the rest as in `schema`.
 
 Histories are oldest first and padded behind, so that an item's position is its place in the window, and a causal model needs no
-padding mask. Tokens of a prefix stand in front of the first item and have no position; a lane with fewer of them than P has them at
-the end, and the others are seen by nobody.
+padding mask. Tokens of a prefix stand in front of the first item and have no position; a lane with fewer of them than P has them
+at the end, and the others are seen by nobody.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Encoder:
         found = []
         for i in range(self.blocks):
             found += [*_norm(f"block.{i}.attention.norm", d), *_norm(f"block.{i}.feed.norm", d)]
-            for name, shape in (("attention.in", (d, 3 * d)), ("attention.out", (d, d)), ("feed.in", (d, h)), ("feed.out", (h, d))):
+            shapes = {"attention.in": (d, 3 * d), "attention.out": (d, d), "feed.in": (d, h), "feed.out": (h, d)}
+            for name, shape in shapes.items():
                 found.append(Parameter(f"block.{i}.{name}.weight", shape, "encoder", xavier))
                 if name != "attention.in":  # a bias of the keys has no gradient, and a norm with a shift stands before
                     found.append(Parameter(f"block.{i}.{name}.bias", shape[1:], "encoder", zeros))
@@ -124,8 +125,8 @@ def tables(items: int, length: int, width: int, std: float) -> list[Parameter]:
 
 
 def drop(x: Tensor, prefix: int, rate: Tensor, step: Step, site: str) -> Tensor:
-    """Dropout of tokens (U, B, S, D): the noise of an item depends on its position, that of a prefix token on its distance from the
-    end, so that neither depends on how many tokens a neighbour has.
+    """Dropout of tokens (U, B, S, D): the noise of an item depends on its position, that of a prefix token on its distance from
+    the end, so that neither depends on how many tokens a neighbour has.
     """
     if not step.training or step.noise is None or not bool((rate > 0).any()):
         return x

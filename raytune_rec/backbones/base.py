@@ -35,7 +35,8 @@ class Backbone(Protocol):
     Class attributes:
         Options: frozen pydantic model of its options.
         encoded_groups: the parameter groups that `encode` reads.
-        shaped_by: the sites for which its own parameters make room, so that a pre-trained one serves those it was built for alone.
+        shaped_by: the sites for which its own parameters make room, so that a pre-trained one serves those it was built for
+            alone.
         returns: what of its outputs an objective can be trained on.
         histories: whether its rows are users with histories (`data.sequences`).
 

@@ -1,4 +1,4 @@
-"""BERT4Rec (Sun et al., CIKM 2019): a bidirectional Transformer that fills in masked items, with room for a prefix of soft tokens."""
+"""BERT4Rec (Sun et al., CIKM 2019): a bidirectional Transformer that fills in masked items, with room for a prefix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Bert4Rec:
 
     Since a token sees what comes after it, only masked places can be trained on: its objective is `masked_item`.
 
-    Differs from the paper: norms stand before the parts of a block, no projection before the output, no dropout of attention weights.
+    Differs from the paper: norms stand before the parts of a block, no projection before the output, no dropout of attention
+    weights.
     """
 
     class Options(components.Options):

@@ -19,8 +19,8 @@ class SasRec:
     """The user representation after each item predicts the next one (PPR, Eq. 1); items are scored by inner product with their
     embeddings. Before the first item it is read at the last token of the prefix, and zero without one.
 
-    Differs from the paper: the norm stands before both parts of a block (the paper's code norms the query alone), GELU for ReLU, no
-    dropout of attention weights, and positions count from the start of the window.
+    Differs from the paper: the norm stands before both parts of a block (the paper's code norms the query alone), GELU for ReLU,
+    no dropout of attention weights, and positions count from the start of the window.
     """
 
     class Options(components.Options):

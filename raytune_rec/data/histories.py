@@ -1,11 +1,11 @@
 """Reading histories: what units train on, and lists of candidates to rank. Shapes: N rows, L items of a history, K candidates.
 
-A row to train on is a user's history with the item that follows each place. A row to rank is one item that a user took, after what
-the user had taken before, among items that the user never took: none of them, not in training, validation or test. What follows the
-row in time is in neither its history nor its features.
+A row to train on is a user's history with the item that follows each place. A row to rank is one item that a user took, after
+what the user had taken before, among items that the user never took: none of them, not in training, validation or test. What
+follows the row in time is in neither its history nor its features.
 
-Cold users (PPR, section 4.1) belong to folds. A unit is a task and a fold: it is tuned on the cold users of the other folds, a share
-of whom choose the best epoch, and tested on those of its own.
+Cold users (PPR, section 4.1) belong to folds. A unit is a task and a fold: it is tuned on the cold users of the other folds, a
+share of whom choose the best epoch, and tested on those of its own.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Histories:
         return self._windows(unit) if split == "train" else self._last(unit, split)
 
     def test(self, unit: str, only: str = "") -> Columns:
-        """As `load`, of the test rows, with `seen` (N, S), what the user had taken before, `positive` (N,), and `owner` (N,), which
-        tells users apart whom the vocabulary does not know.
+        """As `load`, of the test rows, with `seen` (N, S), what the user had taken before, `positive` (N,), and `owner` (N,),
+        which tells users apart whom the vocabulary does not know.
 
         Args:
             only: `few` or `zero`: those rows of a unit that has both.

@@ -1,10 +1,10 @@
 """From interactions to histories: each user's items of a domain, in time order. Written once, when the data are prepared.
 
-`sequences/users.parquet` has a row for each (domain, user): what the user did, and which part of it trains. `sequences/train/` has
-what the backbone is pre-trained on: windows of training histories, in hash order, so that a block of them is a fair sample.
+`sequences/users.parquet` has a row for each (domain, user): what the user did, and which part of it trains. `sequences/train/`
+has what the backbone is pre-trained on: windows of training histories, in hash order, so that a block of them is a fair sample.
 
-Items that the training split does not know can neither be shown nor ranked: they are left out, and `summary.json` counts them. Equal
-times are ordered by raw item id, shorter ones first.
+Items that the training split does not know can neither be shown nor ranked: they are left out, and `summary.json` counts them.
+Equal times are ordered by raw item id, shorter ones first.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def _users(rows: pa.Table, domain: int, known: int, rank: np.ndarray) -> pa.Tabl
     order = order[item[order] < known]
     user, item, split = user[order], item[order], split[order]
     owner, starts, sizes = np.unique(user, return_index=True, return_counts=True)
-    counts = [np.add.reduceat(split == s, starts).astype(np.int32) if len(owner) else np.zeros(0, np.int32) for s in (TRAIN, VALID)]
+    place = np.searchsorted(owner, user)
+    counts = [np.bincount(place[split == s], minlength=len(owner)).astype(np.int32) for s in (TRAIN, VALID)]
     items = pa.ListArray.from_arrays(pa.array(np.append(starts, len(item)).astype(np.int32)), pa.array(item.astype(np.int32)))
     return pa.table(
         {
@@ -118,7 +119,8 @@ def _windows(users: pa.RecordBatch, options: SequenceOptions) -> pa.Table:
     found = [(i, a, b) for i, n in enumerate(users["train"].to_numpy()) for a, b in _spans(int(n), options)]
     lists = pa.array([flat[offsets[i] + a : offsets[i] + b] for i, a, b in found], pa.list_(pa.int32()))
     of = np.array([i for i, _, _ in found], np.int64)
-    return pa.table({"user": users["user"].take(pa.array(of)), "domain": users["domain"].take(pa.array(of)), "items": lists}, _WINDOW)
+    owners = {name: users[name].take(pa.array(of)) for name in ("user", "domain")}
+    return pa.table({**owners, "items": lists}, _WINDOW)
 
 
 def _spans(count: int, options: SequenceOptions) -> Iterator[tuple[int, int]]:

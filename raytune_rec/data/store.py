@@ -62,8 +62,8 @@ class Store:
             raise DataError(f"{where}: cannot be read ({error}); delete the folder and prepare the data again.") from None
 
     def load(self, domain: str, split: Split) -> Table:
-        """All rows of a split of a domain (or of another unit of histories), or of `ALL_DOMAINS`: for `train` in the mixed order of
-        `train_files`, else domain after domain.
+        """All rows of a split of a domain (or of another unit of histories), or of `ALL_DOMAINS`: for `train` in the mixed order
+        of `train_files`, else domain after domain.
         """
         if self.histories:
             return self._with_profile(self.histories.load(domain, split))
@@ -85,9 +85,10 @@ class Store:
         """
         if not self.histories:
             return {unit: {unit: self.load(unit, "test")} for unit in self.schema.units}
-        parts = self.histories.tables()
+        own = self.histories
         return {
-            name: {u: self._with_profile(self.histories.test(u, only)) for u, only in units.items()} for name, units in parts.items()
+            name: {unit: self._with_profile(own.test(unit, only)) for unit, only in units.items()}
+            for name, units in own.tables().items()
         }
 
     def _with_profile(self, columns: Columns) -> Table:

@@ -1,8 +1,8 @@
 """Losses of states against items. Shapes: S places of a row, K negatives; the rest as in `schema`.
 
-A state (U, B, S, D) is scored against items (U, V, D) by inner product, plus a bias (U, V) where the backbone has one. A target (U, B,
-S) of 0 is none. A row's loss is the sum over its targets over the places that the data have, so that in the mean over rows every
-target counts the same.
+A state (U, B, S, D) is scored against items (U, V, D) by inner product, plus a bias (U, V) where the backbone has one. A target
+(U, B, S) of 0 is none. A row's loss is the sum over its targets over the places that the data have, so that in the mean over rows
+every target counts the same.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ class Cl4rec:
     `crop` of the items), mask (`mask` of them hidden), reorder (a run of `reorder` of them shuffled). CL4Rec is SASRec with this
     objective.
 
-    Differs from the paper: the next item is found by the loss that `next_item` names (the paper: pairwise), similarity is the cosine over
-    a temperature (the paper: the inner product), and a masked item is a zero vector.
+    Differs from the paper: the next item is found by the loss that `next_item` names (the paper: pairwise), similarity is the
+    cosine over a temperature (the paper: the inner product), and a masked item is a zero vector.
     """
 
     class Options(components.Options):

@@ -1,4 +1,4 @@
-"""Masked items: some items of the history are hidden and to be filled in (BERT4Rec, Eq. 8; the survey's masked item prediction)."""
+"""Masked items: some of the history are hidden and to be filled in (BERT4Rec, Eq. 8; the survey's masked item prediction)."""
 
 from __future__ import annotations
 

@@ -30,5 +30,5 @@ class NextBce:
 
     def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         assert step.noise is not None
-        outputs = run(batch)
-        return item_loss("pointwise", outputs["state"], batch.columns["target"], outputs, batch, step.noise, self.options.negatives)
+        outputs, target = run(batch), batch.columns["target"]
+        return item_loss("pointwise", outputs["state"], target, outputs, batch, step.noise, self.options.negatives)

@@ -15,8 +15,8 @@ from raytune_rec.tensors import Step
 
 
 class SampledSoftmax:
-    """The next item among items drawn uniformly for the whole batch. (Their chance is the same for all, so that no correction changes the
-    loss by more than a constant.)
+    """The next item among items drawn uniformly for the whole batch. (Their chance is the same for all, so that no correction
+    changes the loss by more than a constant.)
     """
 
     class Options(components.Options):
@@ -29,5 +29,5 @@ class SampledSoftmax:
 
     def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         assert step.noise is not None
-        outputs = run(batch)
-        return item_loss("sampled", outputs["state"], batch.columns["target"], outputs, batch, step.noise, self.options.negatives)
+        outputs, target = run(batch), batch.columns["target"]
+        return item_loss("sampled", outputs["state"], target, outputs, batch, step.noise, self.options.negatives)

@@ -27,5 +27,5 @@ class Softmax:
 
     def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         assert step.noise is not None
-        outputs = run(batch)
-        return item_loss("softmax", outputs["state"], batch.columns["target"], outputs, batch, step.noise, 0)
+        outputs, target = run(batch), batch.columns["target"]
+        return item_loss("softmax", outputs["state"], target, outputs, batch, step.noise, 0)

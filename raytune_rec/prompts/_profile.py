@@ -15,8 +15,9 @@ from raytune_rec.tensors import Params, lookup, normal, table
 
 @dataclass(frozen=True)
 class Profile:
-    """The attributes of a user: a vector for each id of a categorical one, the mean of those of a multi-valued one, and for a numerical
-    one a vector times the standardised number. What is missing or unknown is zero; a missing number has a vector of its own.
+    """The attributes of a user: a vector for each id of a categorical one, the mean of those of a multi-valued one, and for a
+    numerical one a vector times the standardised number. What is missing or unknown is zero; a missing number has a vector of its
+    own.
 
     Args:
         fields: the attributes. size: width of each.
@@ -34,7 +35,8 @@ class Profile:
         """
         found = {f.name: f for f in schema.with_role("user") if f.name != "user"}
         if missing := [name for name in without if name not in found]:
-            raise JobError(f"prompt.without: users have no attribute {', '.join(missing)}; they have {', '.join(found) or 'none'}.")
+            known = ", ".join(found) or "none"
+            raise JobError(f"prompt.without: users have no attribute {', '.join(missing)}; they have {known}.")
         left = tuple(f for name, f in found.items() if name not in without)
         if not left:
             raise JobError("the prompt is made of the users' attributes, and none is left; choose a source that has some.")

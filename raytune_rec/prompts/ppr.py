@@ -19,15 +19,15 @@ from raytune_rec.tensors import Params, Step, contrast, lane, linear, normal, xa
 
 class Ppr:
     """The profile of a user makes n soft tokens in front of the history (Eq. 3), and a vector that is added to the user
-    representation (u_a of Eq. 4). Two contrastive losses hold the representation of the history to itself when elements of the profile
-    are masked (section 3.5.1), and when items are (3.5.2).
+    representation (u_a of Eq. 4). Two contrastive losses hold the representation of the history to itself when elements of the
+    profile are masked (section 3.5.1), and when items are (3.5.2).
 
-    PPR(light) is strategy `prompt`, PPR(full) `prompt_backbone`. Without the prefix, `prompt_backbone` is the paper's fine-tuning, which
-    has the profile learner too (section 4.2).
+    PPR(light) is strategy `prompt`, PPR(full) `prompt_backbone`. Without the prefix, `prompt_backbone` is the paper's
+    fine-tuning, which has the profile learner too (section 4.2).
 
-    Differs from the paper: Eq. 6 as printed lacks the temperature in the denominator; this is InfoNCE with it in both, and a row's own
-    view among the candidates. The two losses are averaged. Profile learner and generator share the profile's embeddings x_u; the learner's
-    last layer starts at zero, so that tuning starts from the pre-trained representation.
+    Differs from the paper: Eq. 6 as printed lacks the temperature in the denominator; this is InfoNCE with it in both, and a
+    row's own view among the candidates. The two losses are averaged. Profile learner and generator share the profile's embeddings
+    x_u; the learner's last layer starts at zero, so that tuning starts from the pre-trained representation.
     """
 
     class Options(components.Options):

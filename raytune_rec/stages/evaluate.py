@@ -49,6 +49,7 @@ def run(context: Context) -> dict[str, Any]:
         context.say(f"not evaluated, for want of test rows: {', '.join(empty)}")
     tests = {name: units for name, units in tests.items() if units}
     lists = bool(context.store.schema.length)
+    owner = "owner" if lists else "user"
     found = [p for row in job.rows for p in (_outcomes if lists else _predictions)(context, row, tests)]
     facts = [_facts(context, row, list(dict.fromkeys(u for units in tests.values() for u in units))) for row in job.rows]
     rows = {} if lists else {name: next(iter(units.values())) for name, units in tests.items()}
@@ -56,7 +57,7 @@ def run(context: Context) -> dict[str, Any]:
         facts,
         found,  # type: ignore[arg-type]
         {name: t.label for name, t in rows.items()},
-        {name: np.concatenate([t.columns["owner" if lists else "user"] for t in units.values()]) for name, units in tests.items()},
+        {name: np.concatenate([t.columns[owner] for t in units.values()]) for name, units in tests.items()},
         job.evaluate.compare,
         [name for name, row in job.rows.items() if row.baseline],
         _protocol(context),
@@ -171,7 +172,8 @@ def _candidates(context: Context) -> dict[str, str]:
     if sequences is None:
         return {"candidates": "logged rows"}
     every = "all items of the training split, without those that the user had taken before"
-    drawn = f"{sequences.negatives} items that the user never took, drawn uniformly (seed {context.job.data.split.seed}), the same for all"
+    seed = context.job.data.split.seed
+    drawn = f"{sequences.negatives} items that the user never took, drawn uniformly (seed {seed}), the same for every row"
     tasks = {"cohort": f"cold users, their first {sequences.events} items, {sequences.folds} folds"} if sequences.tasks else {}
     if not sequences.negatives:
         return {"candidates": every, **tasks}

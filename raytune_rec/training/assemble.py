@@ -24,8 +24,8 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Parts:
-    """The components of one model. One prompt per lane: they differ in shapes only, and the first one computes for all. `sites` are
-    those for which the backbone makes room.
+    """The components of one model. One prompt per lane: they differ in shapes only, and the first one computes for all. `sites`
+    are those for which the backbone makes room.
     """
 
     backbone: Backbone
@@ -154,7 +154,7 @@ def meet(
     ]
     missing = [r for r in prompt.reads(prompt_options[0]) if r not in gives] if on else []
     if backbone.histories != bool(schema.length):
-        rows = "users with histories; set data.sequences" if backbone.histories else "single interactions; leave data.sequences out"
+        rows = "histories; set data.sequences" if backbone.histories else "single interactions; leave data.sequences out"
         problems.append(f"backbone {backbone.__name__} does not fit the data: its rows are {rows}.")
     problems += [f"{names} do not fit: the prompt reads {r!r}, the backbone gives {_list(gives)}." for r in missing]
     if problems:

@@ -1,4 +1,4 @@
-"""Histories: what trains, what is ranked, and who is cold. Every item of a user of these logs is told apart by its place in time."""
+"""Histories: what trains, what is ranked, and who is cold."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ def table(rows: int, seed: int) -> Table:
     return Table(columns, label)
 
 
-HISTORIES = DataSchema((*FIELDS[:4], Field("age", "numerical", "user", 4, mean=3.0, std=1.5, edges=(1.0, 3.0))), ("movies",), "0" * 16, length=6)
+AGE = Field("age", "numerical", "user", 4, mean=3.0, std=1.5, edges=(1.0, 3.0))
+HISTORIES = DataSchema((*FIELDS[:4], AGE), ("movies",), "0" * 16, length=6)
 """Rows that are users with histories."""
 
 

@@ -29,7 +29,8 @@ def model(name: str, **options: Any) -> Model:
     own = cls.Options(**options)
     made = meet(cls, NONE, ALIASES["single"], own, [NONE.Options()], HISTORIES)
     whole = stack(made, [Lane(0)], {"backbone": [own], "prompt": [NONE.Options()]}, {}, [{}], 1)
-    whole.trained = {n: torch.randn(t.shape, generator=torch.Generator().manual_seed(5)).double() * 0.3 for n, t in whole.trained.items()}
+    draw = torch.Generator().manual_seed(5)
+    whole.trained = {n: torch.randn(t.shape, generator=draw).double() * 0.3 for n, t in whole.trained.items()}
     return whole
 
 
@@ -81,7 +82,8 @@ def test_masked_tokens_of_a_prefix_change_nothing(name: str, real: int) -> None:
     mask = torch.arange(5, 0, -1).unsqueeze(0) <= real
     padded = outputs(own, rows, {Site.PREFIX: prefix, Site.PREFIX_MASK: mask})
     other = torch.where(mask[:, None, :, None], prefix, drawn(1, 24, 5, width).flip(1))
-    torch.testing.assert_close(states(outputs(own, rows, {Site.PREFIX: other, Site.PREFIX_MASK: mask})), states(padded), atol=0, rtol=0)
+    with_other = states(outputs(own, rows, {Site.PREFIX: other, Site.PREFIX_MASK: mask}))
+    torch.testing.assert_close(with_other, states(padded), atol=0, rtol=0)
     exact = outputs(own, rows, {Site.PREFIX: prefix[:, :, 5 - real :]} if real else {})
     torch.testing.assert_close(states(padded), states(exact), atol=1e-12, rtol=0)
 
