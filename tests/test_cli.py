@@ -159,7 +159,7 @@ def test_show_lists_what_there_is(what: cli.Shown, capsys: pytest.CaptureFixture
 def test_show_tells_kinds_defaults_and_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["show", "backbones"])
     dropout = next(line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("dropout "))
-    assert "numeric" in dropout and "float, ge 0, lt 1" in dropout and "0.2" in dropout and "dropout rate" in dropout
+    assert "numeric" in dropout and "float, ge 0, lt 1" in dropout and "0.1" in dropout and "dropout rate" in dropout
 
 
 def test_doctor_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

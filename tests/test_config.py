@@ -72,12 +72,17 @@ def test_rows_name_what_exists() -> None:
 
 
 def test_a_metric_of_lists_may_choose_and_its_further_objectives_are_of_lists_too() -> None:
+    data = {**_JOB["data"], "split": {"kind": "leave_one_out"}, "sequences": {}}
     lists = {"training": {"metric": "ndcg@10"}, "tune": {"objectives": ["list_auc", "parameters"], "sampler": "nsga2"}}
-    job = config.parse({**_JOB, **lists})
+    job = config.parse({**_JOB, "data": data, **lists})
     assert job.training.metric == "ndcg@10" and job.tune.objectives == ["list_auc", "parameters"]
     for metric, objective in (("hit@10", "logloss"), ("auc", "mrr")):
         with pytest.raises(JobError, match=rf"tune\.objectives: '{objective}', but training\.metric = '{metric}': .*of one kind"):
             config.parse({**_JOB, "training": {"metric": metric}, "tune": {"objectives": [objective]}})
+    with pytest.raises(JobError, match=r"metric = 'mrr', but the rows are single interactions; choose one of auc, logloss"):
+        config.parse({**_JOB, "training": {"metric": "mrr"}})
+    with pytest.raises(JobError, match=r"metric = 'auc', but the rows are histories with candidates; choose one of list_auc"):
+        config.parse({**_JOB, "data": data})
     with pytest.raises(JobError) as error:
         config.parse({**_JOB, "training": {"metric": "hit@3"}})
     assert len(error.value.problems) == 1 and "'ndcg@10'" in str(error.value)

@@ -24,7 +24,7 @@ def _ask(space: Space, seed: int = 0) -> dict:
 
 @pytest.mark.parametrize("name", available())
 def test_every_shipped_space_can_be_composed_and_asked(name: str) -> None:
-    space = compose(["training", name])
+    space = compose([name])
     assert space.first
     assert set(_ask(space)) <= space.keys()
 
