@@ -1,0 +1,115 @@
+"""A whole run over histories: pre-training on warm users, prompts for cold ones in folds, and a table for each task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raytune_rec import pipeline
+from raytune_rec.artifacts import prompt as prompt_artifact
+from raytune_rec.config import Job, parse
+
+USERS, ITEMS = 160, 30
+COLUMNS = {name: name for name in ("domain", "user", "item", "label", "position")}
+
+
+def log() -> list[str]:
+    """Users of a colour start at their own place and go on by their own step: the colour alone tells the first item, nearly."""
+    draw = np.random.default_rng(3)
+    rows = ["domain,user,item,label,position,colour"]
+    for u in range(USERS):
+        colour = u % 3
+        start = 10 * colour + draw.integers(0, 3)
+        for k in range(int(draw.integers(8, 14))):
+            rows.append(f"shop,u{u},i{(start + k * (1 + colour)) % ITEMS},1,{k},c{colour}")
+    return rows
+
+
+def job(path: Path) -> Job:
+    features = {"colour": {"role": "user"}}
+    fixed = {"prompt.prefix": False}
+    values: dict[str, Any] = {
+        "name": "histories",
+        "seed": 2,
+        "data": {
+            "source": "tabular",
+            "options": {"files": str(path), "columns": COLUMNS, "features": features},
+            "split": {"kind": "cold_users", "cold": 0.4},
+            "sequences": {
+                "length": 8, "windows": "all", "negatives": 9, "tasks": ["few", "joint"], "events": 4, "folds": 2, "valid": 0.3,
+            },
+        },
+        "backbone": {"name": "sasrec", "options": {"width": 16, "inner": 16, "dropout": 0.0}},
+        "training": {
+            "objective": "softmax", "metric": "ndcg@10", "batch_size": 16, "epochs": 20, "patience": 20, "lr": {"default": 0.01},
+        },
+        "pretrain": {"workers": 0, "variants": {"sasrec": {}}, "training": {"epochs": 10, "batch_size": 64}},
+        "tune": {"trials": 2, "round": 2},
+        "rows": {
+            "popularity": {"strategy": "single", "backbone": "popularity", "baseline": True},
+            "pretrained": {"strategy": "pretrained", "variant": "sasrec", "baseline": True},
+            "finetune": {"strategy": "prompt_backbone", "prompt": "ppr", "variant": "sasrec", "space": ["profile"], "options": fixed},
+            "light": {"strategy": "prompt", "prompt": "ppr", "variant": "sasrec", "space": ["profile", "ppr"]},
+        },
+        "evaluate": {"replicates": 2, "compare": ["light"], "export": "light", "bootstrap": 200},
+    }  # fmt: skip
+    return parse(values)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Path]:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "log.csv").write_text("\n".join(log()) + "\n")
+    own, out = job(folder / "log.csv"), folder / "run"
+    out.mkdir()
+    pipeline.run(own, out)
+    return own, out
+
+
+def test_each_task_has_its_table_and_every_cold_user_is_tested_once(done: tuple[Job, Path]) -> None:
+    _, out = done
+    results = json.loads((out / "results.json").read_text())
+    assert results["unit_order"] == ["few", "joint few", "joint zero"]
+    assert results["tables"]["joint few"] == ["joint.1", "joint.2"]
+    cold = results["units"]["joint zero"]["n"]
+    assert cold == results["units"]["joint zero"]["users"] == results["units"]["few"]["users"] > 40
+    assert results["units"]["few"]["n"] == 3 * cold, "all but the first of four items"
+    for row in results["rows"].values():
+        assert "mean" not in row, "tasks are not averaged"
+        assert all(len(m["auc"]["replicates"]) in (1, 2) for m in row["units"].values())
+        assert "full.ndcg@10" in row["units"]["few"]
+
+
+def test_profiles_tell_what_is_known_of_a_user_without_a_history(done: tuple[Job, Path]) -> None:
+    _, out = done
+    rows = json.loads((out / "results.json").read_text())["rows"]
+    auc = {name: row["units"]["joint zero"]["auc"]["mean"] for name, row in rows.items()}
+    assert auc["pretrained"] == 0.5, "nothing is known: all items tie"
+    assert min(auc["light"], auc["finetune"]) > auc["popularity"] + 0.05 > 0.6
+    assert rows["light"]["units"]["few"]["auc"]["mean"] > rows["popularity"]["units"]["few"]["auc"]["mean"]
+    assert rows["light"]["tuned_parameters"] < rows["finetune"]["tuned_parameters"]
+
+
+def test_each_fold_has_its_artifact_and_a_second_run_changes_nothing(done: tuple[Job, Path]) -> None:
+    own, out = done
+    assert {p.name for p in (out / "artifacts").iterdir()} == {"few.1", "few.2", "joint.1", "joint.2"}
+    facts = prompt_artifact.read(out / "artifacts" / "few.1")
+    assert facts.prompt == "ppr" and facts.tuned_parameters > 0
+    before = {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+    pipeline.run(own, out)
+    assert {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()} == before
+    assert "joint zero" in (out / "report" / "index.html").read_text()
