@@ -53,7 +53,9 @@ def job(path: Path) -> Job:
         "rows": {
             "popularity": {"strategy": "single", "backbone": "popularity", "baseline": True},
             "pretrained": {"strategy": "pretrained", "variant": "sasrec", "baseline": True},
-            "finetune": {"strategy": "prompt_backbone", "prompt": "ppr", "variant": "sasrec", "space": ["profile"], "options": fixed},
+            "finetune": {
+                "strategy": "prompt_backbone", "prompt": "ppr", "variant": "sasrec", "space": ["profile"], "options": fixed,
+            },
             "light": {"strategy": "prompt", "prompt": "ppr", "variant": "sasrec", "space": ["profile", "ppr"]},
         },
         "evaluate": {"replicates": 2, "compare": ["light"], "export": "light", "bootstrap": 200},
