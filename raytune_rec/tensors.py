@@ -199,16 +199,23 @@ class Step:
         trained: parameter groups that learn.
         noise: shared noise; None outside training.
         updates: running statistics that the pass has renewed, by buffer name. The loop stores them.
+        last: of a history, only what stands after all of it is read: a sequence model may leave out the rest.
     """
 
     training: bool
     trained: frozenset[str] = frozenset()
     noise: Noise | None = None
     updates: dict[str, Tensor] = field(default_factory=dict)
+    last: bool = False
 
-    def view(self, name: str) -> Step:
-        """The same pass with other noise, for another view of the rows; without a name, this one."""
-        return replace(self, noise=self.noise.other(name)) if name and self.noise else self
+    def view(self, name: str, last: bool = False) -> Step:
+        """The same pass for another view of the rows, with noise of its own where it has a name."""
+        return replace(self, noise=self.noise.other(name) if name and self.noise else self.noise, last=last)
+
+
+def drops(rate: Tensor, step: Step) -> bool:
+    """Whether dropout of a (U,) rate does anything in this pass."""
+    return step.training and step.noise is not None and bool((rate > 0).any())
 
 
 def dropout(x: Tensor, rate: Tensor, step: Step, site: str) -> Tensor:
@@ -217,12 +224,14 @@ def dropout(x: Tensor, rate: Tensor, step: Step, site: str) -> Tensor:
     Args:
         x: (U, B, H). rate: (U,) in [0, 1).
     """
-    if not step.training or step.noise is None:
+    if not drops(rate, step) or step.noise is None:
         return x
-    rate = lane(rate.to(x.dtype), 3)
-    if not bool((rate > 0).any()):
-        return x
-    noise = step.noise.uniform(site, x.shape[-1]).to(x.dtype)
+    return thinned(x, rate, step.noise.uniform(site, x.shape[-1]))
+
+
+def thinned(x: Tensor, rate: Tensor, noise: Tensor) -> Tensor:
+    """(U, B, ...) times 0 where the noise (U, B, ...) is below a lane's rate (U,), and 1 / (1 - rate) elsewhere."""
+    rate, noise = lane(rate.to(x.dtype), noise.dim()), noise.to(x.dtype)
     shape = (max(len(noise), len(rate)), *noise.shape[1:])
     keep = torch.ge(noise, rate, out=noise.new_empty(shape))  # 1 or 0 at once: a product with booleans takes five times as long
     return x * keep.mul_(1 / (1 - rate))

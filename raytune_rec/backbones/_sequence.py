@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
 
 from raytune_rec.schema import Parameter, Site
-from raytune_rec.tensors import Params, Step, dropout, linear, normal, ones, table, xavier, zeros
+from raytune_rec.tensors import Params, Step, dropout, drops, linear, normal, ones, table, thinned, xavier, zeros
 
 
 @dataclass(frozen=True)
@@ -48,43 +48,67 @@ class Encoder:
         return [*found, *_norm("norm", d)]
 
     def __call__(
-        self, params: Params, items: Tensor, real: Tensor, sites: Mapping[Site, Tensor], rate: Tensor, step: Step
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        params: Params,
+        items: Tensor,
+        real: Tensor,
+        sites: Mapping[Site, Tensor],
+        rate: Tensor,
+        step: Step,
+        last: Tensor | None = None,
+    ) -> Tensor:
         """What the tokens of the prefix and the items become.
 
         Args:
             items: (U, B, L, D), with positions. real: (U, B, L) bool, false for padding.
             sites: PREFIX (U, B, P, D) and PREFIX_MASK (U, P), where a prompt writes them.
             rate: (U,) of dropout.
+            last: (U, B) the one place of S that is wanted of each row; the last block leaves out the others.
 
         Returns:
-            (U, B, P, D) and (U, B, L, D).
+            (U, B, S, D), or (U, B, 1, D).
         """
         x, prefix = items, sites.get(Site.PREFIX)
         count = 0 if prefix is None else prefix.shape[2]
         if prefix is not None:
             lanes = max(len(prefix), len(items))
             x = torch.cat([part.expand(lanes, -1, -1, -1) for part in (prefix, items)], dim=2)
-        if x.shape[2]:
-            mask = self._mask(real, count, sites.get(Site.PREFIX_MASK), x)
-            for i in range(self.blocks):
-                for part in ("attention", "feed"):
-                    name = f"block.{i}.{part}"
-                    own = _normed(params, f"{name}.norm", x)
-                    own = self._attention(params, name, own, mask) if part == "attention" else self._feed(params, name, own)
-                    x = x + drop(own, count, rate, step, name)
-            x = _normed(params, "norm", x)
-        return x[:, :, :count], x[:, :, count:]
+        mask = self._mask(real, count, sites.get(Site.PREFIX_MASK), x)
+        noise = _Noise(rate, step, count, real.shape[-1], self.width)
+        for i in range(self.blocks):
+            one = last if i == self.blocks - 1 else None
+            name = f"block.{i}.attention"
+            mixed = self._attention(params, name, _normed(params, f"{name}.norm", x), mask, one)
+            x = (x if one is None else at(x, one).unsqueeze(2)) + noise.drop(mixed, name, one)
+            name = f"block.{i}.feed"
+            x = x + noise.drop(self._feed(params, name, _normed(params, f"{name}.norm", x)), name, one)
+        return _normed(params, "norm", x)
 
-    def _attention(self, params: Params, name: str, x: Tensor, mask: Tensor | None) -> Tensor:
-        lanes, batch, tokens, d = x.shape
-        qkv = _dense(params, f"{name}.in", x)  # U may grow here: a shared input meets lanes of weights
-        lanes = qkv.shape[0]
-        q, k, v = qkv.view(lanes * batch, tokens, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)  # (U*B, h, S, d/h)
+    def _attention(self, params: Params, name: str, x: Tensor, mask: Tensor | None, last: Tensor | None) -> Tensor:
+        batch, tokens, d = x.shape[1:]
+        weight, heads = params[f"{name}.in.weight"], (self.heads, d // self.heads)
+        asking = x if last is None else at(x, last).unsqueeze(2)  # (U, B, S or 1, D)
+        if last is None:
+            q, k, v = _product(x, weight).unflatten(3, (3, *heads)).unbind(3)  # (U, B, S, h, d/h) each
+        else:
+            q = _product(asking, weight[..., :d]).unflatten(3, heads)
+            k, v = _product(x, weight[..., d:]).unflatten(3, (2, *heads)).unbind(3)
+            mask = self._seen(mask, last, tokens, x)
+        q, k, v = (part.flatten(0, 1).transpose(1, 2) for part in (q, k, v))  # (U*B, h, S, d/h)
+        lanes = len(q) // batch
         if mask is not None:
-            mask = mask.expand(lanes, batch, tokens, tokens).reshape(lanes * batch, 1, tokens, tokens)
+            mask = mask.expand(lanes, batch, -1, tokens).reshape(lanes * batch, 1, -1, tokens)
         mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal and mask is None)
-        return _dense(params, f"{name}.out", mixed.transpose(1, 2).reshape(lanes, batch, tokens, d))
+        return _dense(params, f"{name}.out", mixed.transpose(1, 2).reshape(lanes, batch, -1, d))
+
+    def _seen(self, mask: Tensor | None, last: Tensor, tokens: int, like: Tensor) -> Tensor:
+        """(U, B, 1, S): the row of a mask that belongs to the one token that asks."""
+        if mask is None:
+            hidden = torch.arange(tokens, device=like.device) > last.unsqueeze(-1)
+            return torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, -torch.inf).unsqueeze(2)
+        lanes = max(len(mask), len(last))
+        whole = mask.expand(lanes, last.shape[1], -1, -1)
+        return whole.gather(2, last.expand(lanes, -1)[..., None, None].expand(-1, -1, 1, tokens))
 
     def _feed(self, params: Params, name: str, x: Tensor) -> Tensor:
         return _dense(params, f"{name}.out", gelu(_dense(params, f"{name}.in", x)))
@@ -124,17 +148,39 @@ def tables(items: int, length: int, width: int, std: float) -> list[Parameter]:
     ]
 
 
-def drop(x: Tensor, prefix: int, rate: Tensor, step: Step, site: str) -> Tensor:
-    """Dropout of tokens (U, B, S, D): the noise of an item depends on its position, that of a prefix token on its distance from
+@dataclass(frozen=True)
+class _Noise:
+    """Dropout of tokens (U, B, S, D). The noise of an item depends on its position, that of a prefix token on its distance from
     the end, so that neither depends on how many tokens a neighbour has.
     """
-    if not step.training or step.noise is None or not bool((rate > 0).any()):
-        return x
-    front, items = x[:, :, :prefix], x[:, :, prefix:]
-    parts = [(front.flip(2), f"{site}.prefix"), (items, site)]
-    front, items = (dropout(p.flatten(2), rate, step, s).unflatten(2, p.shape[2:]) if p.shape[2] else p for p, s in parts)
-    lanes = max(len(front), len(items))
-    return torch.cat([front.flip(2).expand(lanes, -1, -1, -1), items.expand(lanes, -1, -1, -1)], dim=2) if prefix else items
+
+    rate: Tensor
+    step: Step
+    prefix: int
+    items: int
+    width: int
+
+    def drop(self, x: Tensor, site: str, last: Tensor | None = None) -> Tensor:
+        """`last`: the places (U, B) that x (U, B, 1, D) holds."""
+        if not drops(self.rate, self.step) or self.step.noise is None:
+            return x
+        parts = []
+        if self.prefix:
+            parts.append(self._uniform(f"{site}.prefix", self.prefix).flip(2))
+        if self.items:
+            parts.append(self._uniform(site, self.items))
+        noise = torch.cat(parts, dim=2)
+        return thinned(x, self.rate, noise if last is None else at(noise, last).unsqueeze(2))
+
+    def _uniform(self, site: str, tokens: int) -> Tensor:
+        """(U, B, tokens, D)."""
+        assert self.step.noise is not None
+        return self.step.noise.uniform(site, tokens * self.width).unflatten(2, (tokens, self.width))
+
+
+def drop(items: Tensor, rate: Tensor, step: Step, site: str) -> Tensor:
+    """Dropout of items (U, B, L, D)."""
+    return dropout(items.flatten(2), rate, step, site).view(-1, *items.shape[1:]) if items.shape[2] else items
 
 
 def at(states: Tensor, place: Tensor) -> Tensor:
@@ -175,7 +221,11 @@ def _normed(params: Params, name: str, x: Tensor) -> Tensor:
     return layer_norm(x, gain.shape[1:]) * gain[:, None, None] + shift[:, None, None]
 
 
-def _dense(params: Params, name: str, x: Tensor) -> Tensor:
-    """(U, B, S, K) -> (U, B, S, H)."""
-    flat = linear(x.flatten(1, 2), params[f"{name}.weight"], params.get(f"{name}.bias"))
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(U, B, S, K) times (U, K, H)."""
+    flat = linear(x.flatten(1, 2), weight, bias)
     return flat.view(flat.shape[0], *x.shape[1:3], -1)
+
+
+def _dense(params: Params, name: str, x: Tensor) -> Tensor:
+    return _product(x, params[f"{name}.weight"], params[f"{name}.bias"])

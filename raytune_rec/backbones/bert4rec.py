@@ -85,12 +85,15 @@ class Bert4Rec:
         history, masked, real = history[..., :used], masked[..., :used], place[:used] <= length.unsqueeze(-1)
         x = lookup(params["item"], history) * (history > 0).unsqueeze(-1)
         x = torch.where(masked.unsqueeze(-1), params["mask"][:, None, None], x)
-        x = drop(x + params["position"][:, None, :used], 0, options["dropout"], step, "items")
-        _, states = self.encoder(params, x, real, sites, options["dropout"], step)
-        user = own = at(states, length)
-        if Site.USER in sites:
-            states, user = states + sites[Site.USER].unsqueeze(2), own + sites[Site.USER]
-        outputs = {"cloze": states, "user": user, "behaviour": own, "items": params["item"], "bias": params["bias"]}
+        x = drop(x + params["position"][:, None, :used], options["dropout"], step, "items")
+        count = sites[Site.PREFIX].shape[2] if Site.PREFIX in sites else 0
+        tokens = self.encoder(params, x, real, sites, options["dropout"], step, length + count if step.last else None)
+        own = tokens.squeeze(2) if step.last else at(tokens, length + count)
+        added = sites.get(Site.USER)
+        user = own if added is None else own + added
+        outputs = {"user": user, "behaviour": own, "items": params["item"], "bias": params["bias"]}
+        if not step.last:
+            outputs["cloze"] = tokens[:, :, count:] if added is None else tokens[:, :, count:] + added.unsqueeze(2)
         if step.training:
             return outputs
         return {**outputs, "logit": scores(user, params["item"], batch.columns.get("candidates"), params["bias"])}

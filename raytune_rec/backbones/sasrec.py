@@ -75,17 +75,29 @@ class SasRec:
         used = int(length.max())
         history, real = history[..., :used], real[..., :used]
         x = lookup(params["item"], history) * real.unsqueeze(-1)
-        x = drop(x + params["position"][:, None, :used], 0, options["dropout"], step, "items")
-        front, states = self.encoder(params, x, real, sites, options["dropout"], step)
-        start = front[:, :, -1:] if front.shape[2] else states.new_zeros(*states.shape[:2], 1, states.shape[3])
-        if Site.PREFIX_MASK in sites:
-            start = start * sites[Site.PREFIX_MASK][:, None, -1:, None]
-        state = torch.cat([start, states], dim=2)  # (U, B, L + 1, D)
-        own = at(state, length)
-        added = sites.get(Site.USER)
-        if added is not None:
-            state, user = state + added.unsqueeze(2), own + added
+        x = drop(x + params["position"][:, None, :used], options["dropout"], step, "items")
+        count = sites[Site.PREFIX].shape[2] if Site.PREFIX in sites else 0
+        if step.last and count + used:
+            place = (length + count - 1).clamp(min=0)
+            own = self.encoder(params, x, real, sites, options["dropout"], step, place).squeeze(2)
+            known = (length > 0) | self._begins(count, sites, length)
+            own, state = own * known.unsqueeze(-1), None
         else:
-            user = own
-        outputs = {"state": state, "user": user, "behaviour": own, "items": params["item"]}
+            tokens = self.encoder(params, x, real, sites, options["dropout"], step) if count + used else x
+            start = tokens[:, :, count - 1 : count] if count else x.new_zeros(len(tokens), x.shape[1], 1, x.shape[3])
+            start = start * self._begins(count, sites, length)[..., None, None]
+            state = torch.cat([start, tokens[:, :, count:]], dim=2)  # (U, B, L + 1, D)
+            own = at(state, length)
+        added = sites.get(Site.USER)
+        user = own if added is None else own + added
+        outputs = {"user": user, "behaviour": own, "items": params["item"]}
+        if state is not None:
+            outputs["state"] = state if added is None else state + added.unsqueeze(2)
         return outputs if step.training else {**outputs, "logit": scores(user, params["item"], batch.columns.get("candidates"))}
+
+    def _begins(self, prefix: int, sites: Mapping[Site, Tensor], length: Tensor) -> Tensor:
+        """(U, B or 1) bool: whether a token stands before the first item."""
+        if not prefix:
+            return torch.zeros_like(length[:, :1], dtype=torch.bool)
+        mask = sites.get(Site.PREFIX_MASK)
+        return torch.ones_like(length[:, :1], dtype=torch.bool) if mask is None else mask[:, -1:]

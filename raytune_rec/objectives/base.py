@@ -16,12 +16,13 @@ from raytune_rec.tensors import Step
 class Run(Protocol):
     """The model with its prompt, as a function of rows."""
 
-    def __call__(self, batch: Batch, /, view: str = "") -> Outputs:
+    def __call__(self, batch: Batch, /, view: str = "", last: bool = False) -> Outputs:
         """The outputs.
 
         Args:
             batch: the rows of the step, or altered ones.
             view: a name that gives an altered view noise of its own; the same name, the same noise.
+            last: only `user` and `behaviour` are wanted.
         """
 
 

@@ -44,7 +44,9 @@ class Cl4rec:
         outputs, o = run(batch), self.options
         target = batch.columns["target"]
         loss = item_loss(o.next_item, outputs["state"], target, outputs, batch, step.noise, o.negatives)
-        views = [run(_altered(batch, options, step.noise.other(name)), name)["behaviour"] for name in ("view.1", "view.2")]
+        views = []
+        for name in ("view.1", "view.2"):
+            views.append(run(_altered(batch, options, step.noise.other(name)), name, last=True)["behaviour"])
         weight = lane(options["weight"].to(loss.dtype), 2)
         return loss + weight * contrast(views[0], views[1], options["temperature"], batch.weight)
 

@@ -20,13 +20,14 @@ from raytune_rec.tensors import Params, Step
 class Run(Protocol):
     """The backbone as a function of what is written at its sites: for a loss that compares several views of a row."""
 
-    def __call__(self, sites: Mapping[Site, Tensor] | None, batch: Batch, /, view: str = "") -> Outputs:
+    def __call__(self, sites: Mapping[Site, Tensor] | None, batch: Batch, /, view: str = "", last: bool = False) -> Outputs:
         """The outputs.
 
         Args:
             sites: what is written. None: what the prompt writes for these rows; for those of the step this costs nothing.
             batch: the rows of the step, or altered ones.
             view: a name that gives a view noise of its own.
+            last: only `user` and `behaviour` of a sequence model are wanted.
         """
 
 

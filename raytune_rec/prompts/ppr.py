@@ -121,7 +121,7 @@ class Ppr:
         assert step.noise is not None
         x = self.profile.vector(params, batch)
         keep = step.noise.uniform("ppr.profile", x.shape[-1]) >= lane(options["profile_mask"], 3)
-        return run(self._prefix(params, x * keep, options), batch, "ppr.profile")["behaviour"]
+        return run(self._prefix(params, x * keep, options), batch, "ppr.profile", last=True)["behaviour"]
 
     def _other_items(self, params: Params, batch: Batch, options: Mapping[str, Tensor], step: Step, run: Run) -> Tensor:
         assert step.noise is not None
@@ -129,4 +129,4 @@ class Ppr:
         keep = step.noise.uniform("ppr.items", history.shape[-1]) >= lane(options["item_mask"], 3)
         columns = {**batch.columns, "history": history * keep, "length": (history > 0).sum(-1)}
         prefix = self._prefix(params, self.profile.vector(params, batch), options)
-        return run(prefix, replace(batch, columns=columns), "ppr.items")["behaviour"]
+        return run(prefix, replace(batch, columns=columns), "ppr.items", last=True)["behaviour"]

@@ -32,10 +32,10 @@ def rank(model: Model, table: Table, full: bool) -> tuple[Outcome, Outcome | Non
     sampled, every = [], []
     for index in torch.arange(len(table)).split(_ROWS):
         batch = take(rows, label, index.unsqueeze(0))
-        sampled.append(_outcome(model.forward(batch, model.encode(batch), Step(False))["logit"]))
+        sampled.append(_outcome(model.forward(batch, model.encode(batch), Step(False, last=True))["logit"]))
         if full:
             batch = replace(batch, columns={n: c for n, c in batch.columns.items() if n != "candidates"})
-            scores = model.forward(batch, model.encode(batch), Step(False))["logit"][0]
+            scores = model.forward(batch, model.encode(batch), Step(False, last=True))["logit"][0]
             every.append(_outcome(_positive_first(scores, positive[index], seen[index]).unsqueeze(0)))
     return _joined(sampled), _joined(every) if full else None
 

@@ -57,7 +57,7 @@ class Scorer:
         found = []
         for index in torch.arange(len(table)).split(self.batch_size):
             batch = take(columns, label, index.unsqueeze(0))
-            outputs = self.model.forward(batch, self.model.encode(batch), Step(False))
+            outputs = self.model.forward(batch, self.model.encode(batch), Step(False, last=True))
             found.append(outputs["logit"][0])
         return torch.cat(found).numpy() if found else np.zeros(0, np.float32)
 

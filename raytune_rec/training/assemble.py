@@ -98,10 +98,10 @@ class Model:
         if self.parts.strategy.prompt != "on":
             return {}
 
-        def run(sites: Mapping[Site, Tensor] | None, rows: Batch, view: str = "") -> Outputs:
+        def run(sites: Mapping[Site, Tensor] | None, rows: Batch, view: str = "", last: bool = False) -> Outputs:
             if sites is None and rows is batch and not view:
                 return outputs()
-            known, own = encoded if rows is batch else self.encode(rows), step.view(view)
+            known, own = encoded if rows is batch else self.encode(rows), step.view(view, last)
             return self._run(self._sites(rows, known, own) if sites is None else sites, rows, known, own)
 
         return self.parts.prompts[0].losses(self._part("prompt"), _readings(encoded), batch, self.options["prompt"], step, run)

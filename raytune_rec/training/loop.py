@@ -202,9 +202,9 @@ class Trainer:
             batch = self.repeats.of(batch) if len(self.active) > 2 else batch  # for so few, finding them costs more
             own: list[Outputs] = []
 
-            def run(rows: Batch, view: str = "") -> Outputs:
+            def run(rows: Batch, view: str = "", last: bool = False) -> Outputs:
                 if rows is not batch or view:
-                    return self.model.forward(rows, self.model.encode(rows), step.view(view))
+                    return self.model.forward(rows, self.model.encode(rows), step.view(view, last))
                 if not own:
                     own.append(self.model.forward(batch, known, step))
                 return own[0]

@@ -52,7 +52,7 @@ class Validation:
         for index in chunks(self.label, self.chunk // max(1, model.lanes)):  # what a pass writes stays small enough for a cache
             batch = self.repeats.of(take(self.columns, self.label, index))
             known = model.encode(batch) if self.encoded is None else {n: e[:, index[0]] for n, e in self.encoded.items()}
-            outputs = model.forward(batch, known, Step(False, model.trained_groups))
+            outputs = model.forward(batch, known, Step(False, model.trained_groups, last=True))
             found.append(outputs["logit"])
         return torch.cat(found, dim=1)
 

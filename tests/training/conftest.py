@@ -78,6 +78,10 @@ def histories(rows: int, seed: int) -> Table:
     return Table(columns, np.ones(rows, np.float32))
 
 
+AS_HISTORIES = {"source": "tabular", "split": {"kind": "leave_one_out"}, "sequences": {"length": 6}}
+"""What a job says of such rows."""
+
+
 def world_of(backbone: str) -> tuple[DataSchema, Callable[[int, int], Table]]:
     """The data on which a backbone can be tried."""
     return (HISTORIES, histories) if component("backbones", backbone).histories else (SCHEMA, table)

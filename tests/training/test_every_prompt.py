@@ -17,7 +17,7 @@ from raytune_rec.schema import Lane, Pack, Row, Strategy, UnitData
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings as settings_of
-from tests.training.conftest import job, objective, world_of
+from tests.training.conftest import AS_HISTORIES, job, objective, world_of
 from tests.training.test_contract import PAIRS, fits
 from tests.training.test_lanes import same
 
@@ -57,9 +57,10 @@ def _values(field: Any) -> st.SearchStrategy[Any]:
 
 def trainer(row: Row, lanes: list[Lane]) -> Trainer:
     schema, rows = world_of(row.backbone)
-    metric = "ndcg@10" if schema.length else "auc"
+    metric, data = ("ndcg@10", {"data": AS_HISTORIES}) if schema.length else ("auc", {})
     small = {"name": row.backbone, "options": {"width": 8, "inner": 8} if schema.length else {}}
-    own = job(training={"batch_size": 64, "epochs": 2, "objective": objective(row.backbone), "metric": metric}, backbone=small)
+    training = {"batch_size": 64, "epochs": 2, "objective": objective(row.backbone), "metric": metric}
+    own = job(training=training, backbone=small, **data)
     pack, units = Pack("p", row.name, tuple(lanes)), {"music": UnitData("music", rows(260, 1), rows(120, 2))}
     of_lanes = [settings_of(own, row, lane) for lane in lanes]
     return train_with(own, pack, row, of_lanes, schema, units, table_feed(own, pack, units, 64), dtype=torch.float64)

@@ -18,7 +18,7 @@ from raytune_rec.training.assemble import Model, meet, stack
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.settings import settings
-from tests.training.conftest import HISTORIES, histories, job
+from tests.training.conftest import AS_HISTORIES, HISTORIES, histories, job
 
 SEQUENCES = [n for n in names("backbones") if component("backbones", n).histories and n != "popularity"]
 NONE: Any = component("prompts", "none")
@@ -139,7 +139,8 @@ def test_only_masked_places_tell_what_a_cloze_hides() -> None:
 def test_every_objective_learns_the_chain(backbone: str, name: str) -> None:
     """The next item of these histories follows from the last two: a model that learns ranks it first."""
     training = {"batch_size": 64, "epochs": 12, "objective": name, "metric": "ndcg@10", "lr": {"default": 0.01}, "patience": 12}
-    own = job(training=training, backbone={"name": backbone, "options": {"width": 16, "inner": 16, "dropout": 0.0}})
+    small = {"name": backbone, "options": {"width": 16, "inner": 16, "dropout": 0.0}}
+    own = job(data=AS_HISTORIES, training=training, backbone=small)
     row = Row("own", Strategy("own", "scratch", ("all",)), backbone, "none")
     pack, units = Pack("p", "own", (Lane(1, 0, {}, "music"),)), {"music": UnitData("music", histories(400, 1), histories(150, 2))}
     of = [settings(own, row, pack.lanes[0])]
@@ -152,7 +153,7 @@ def test_every_objective_learns_the_chain(backbone: str, name: str) -> None:
 def test_an_objective_that_a_backbone_cannot_serve_is_refused() -> None:
     from raytune_rec.errors import AssemblyError
 
-    own = job(training={"objective": "bpr", "metric": "ndcg@10"}, backbone={"name": "bert4rec"})
+    own = job(data=AS_HISTORIES, training={"objective": "bpr", "metric": "ndcg@10"}, backbone={"name": "bert4rec"})
     row = Row("own", Strategy("own", "scratch", ("all",)), "bert4rec", "none")
     pack, units = Pack("p", "own", (Lane(1, 0, {}, "music"),)), {"music": UnitData("music", histories(40, 1), histories(20, 2))}
     with pytest.raises(AssemblyError, match="objective 'bpr' trains on 'state', and backbone 'bert4rec' gives cloze"):
@@ -170,3 +171,18 @@ def test_noise_of_a_prefix_does_not_depend_on_its_neighbours_tokens() -> None:
         found.append(backbone.forward(params, {}, rows, sites, own.options["backbone"], step)["state"])
     torch.testing.assert_close(found[0], found[1], atol=1e-12, rtol=0)
 
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+@pytest.mark.parametrize("tokens", [0, 3])
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_what_stands_last_is_the_same_where_the_rest_is_left_out(name: str, tokens: int, rate: float) -> None:
+    own, rows = model(name, dropout=rate), batch()
+    backbone, params = own.parts.backbone, own._part("backbone")
+    mask = torch.arange(3, 0, -1).unsqueeze(0) <= 2
+    sites = {Site.PREFIX: drawn(1, 24, 3, 64), Site.PREFIX_MASK: mask} if tokens else {}
+    found = []
+    for last in (False, True):
+        step = Step(True, frozenset(), Noise((7,), rows.index), last=last)
+        found.append(backbone.forward(params, {}, rows, sites, own.options["backbone"], step)["user"])
+    torch.testing.assert_close(found[0], found[1], atol=1e-12, rtol=0)
