@@ -62,12 +62,27 @@ class SequenceOptions(Section):
     )
     negatives: int = Field(99, ge=0, description="items drawn beside each positive, none of them the user's; 0: rank all items")
     full: bool = Field(True, description="rank the test rows among all items too, those of the history left out")
-    tasks: list[Literal["few", "zero", "joint"]] = Field(
-        [], description="of cold users: their later items, their first one, or both with one model; each task and fold is a unit"
+    tasks: list[Annotated[str, Field(pattern=r"^(few|zero|joint|[1-9]\d*-shot)$")]] = Field(
+        [],
+        description="of cold users: few (their later items), zero (their first one), joint (both with one model), k-shot (few, "
+        "after at most k items); each task and fold is a unit",
     )
-    events: int = Field(9, ge=1, description="first items of a cold user that are known; k + 1 is the k-shot setting")
+    events: int = Field(9, ge=1, description="first items of a cold user that are known")
     folds: int = Field(5, ge=2, description="cold users are tested in so many parts, each by models tuned on the others")
     valid: float = Field(0.125, gt=0, lt=1, description="share of a fold's tuning users that choose the best epoch")
+
+    def events_of(self, task: str) -> int:
+        """First items of a cold user that a task knows."""
+        return min(self.events, int(task.removesuffix("-shot")) + 1) if task.endswith("-shot") else self.events
+
+    @model_validator(mode="after")
+    def _tasks_have_items(self) -> SequenceOptions:
+        long = [task for task in self.tasks if task.endswith("-shot") and int(task.removesuffix("-shot")) >= self.events]
+        if long:
+            raise ValueError(f"tasks {', '.join(long)} need more than events = {self.events} items of a cold user; raise events")
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"tasks: each once (given: {', '.join(self.tasks)})")
+        return self
 
 
 class DataOptions(Section):

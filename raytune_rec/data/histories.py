@@ -64,8 +64,8 @@ class Histories:
         found: dict[str, dict[str, str]] = {}
         for unit in self.schema.cohorts:
             task = unit.partition(".")[0]
-            for kind in ("few", "zero") if task == "joint" else (task,):
-                found.setdefault(f"{task} {kind}" if task == "joint" else task, {})[unit] = kind
+            for kind in ("few", "zero") if task == "joint" else ("",):
+                found.setdefault(f"{task} {kind}".strip(), {})[unit] = kind
         return found
 
     def windows(self, user: np.ndarray, domain: np.ndarray, items: Sequence[np.ndarray]) -> Columns:
@@ -93,21 +93,22 @@ class Histories:
         return self._lists(rows, place, f"{unit}/{split}", self.options.length, seen)
 
     def _cold(self, unit: str, split: Split, only: str = "", seen: bool = False) -> Columns:
+        known = self.options.events_of(unit.partition(".")[0])
         task = only or unit.partition(".")[0]
         rows = np.flatnonzero(members(self._users, unit, split, self.options))
         width = max(1, self.options.events - 1)
         if split != "train":
-            counts = np.minimum(self._sizes[rows], self.options.events)
-            first = np.where(task == "few", 1, 0)
+            counts = np.minimum(self._sizes[rows], known)
+            first = 0 if task in ("zero", "joint") else 1
             last = np.minimum(counts, 1) if task == "zero" else counts
             each = np.maximum(last - first, 0)
             place = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + first
             return self._lists(np.repeat(rows, each), place, f"{unit}/{split}", width, seen)
-        events = _padded([self._items[r][: width + 1] for r in rows], width + 1)
+        events = _padded([self._items[r][:known] for r in rows], width + 1)
         target, history = events.copy(), events[:, :width].copy()
         if task == "zero":
             target[:, 1:], history[:] = 0, 0
-        elif task == "few":
+        elif task != "joint":
             target[:, 0] = 0
         return {**self._owners(rows), "history": history, "target": target}
 

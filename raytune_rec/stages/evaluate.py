@@ -174,7 +174,8 @@ def _candidates(context: Context) -> dict[str, str]:
     every = "all items of the training split, without those that the user had taken before"
     seed = context.job.data.split.seed
     drawn = f"{sequences.negatives} items that the user never took, drawn uniformly (seed {seed}), the same for every row"
-    tasks = {"cohort": f"cold users, their first {sequences.events} items, {sequences.folds} folds"} if sequences.tasks else {}
+    cold = f"cold users, at most their first {sequences.events} items, {sequences.folds} folds"
+    tasks = {"cohort": cold} if sequences.tasks else {}
     if not sequences.negatives:
         return {"candidates": every, **tasks}
     return {"candidates": drawn, **({"full": every} if sequences.full else {}), **tasks}

@@ -137,10 +137,14 @@ def test_tasks_train_and_test_on_their_own_items(store) -> None:
         assert all(not t.columns["history"].any() for t in units.values())
 
 
-def test_a_shorter_history_is_a_smaller_k(store) -> None:
-    own = store({**COLD, "sequences": {**COLD["sequences"], "events": 2}})
-    assert own.load("few.2", "train").columns["history"].shape[1] == 1
-    assert all((t.columns["history"] > 0).sum(1).max() == 1 for t in own.tests()["few"].values())
+def test_k_shot_histories_hold_k_items_in_training_and_test(store) -> None:
+    own = store({**COLD, "sequences": {**COLD["sequences"], "tasks": ["few", "1-shot", "2-shot"]}})
+    few = own.load("few.1", "train").columns
+    for k in (1, 2):
+        shot = own.load(f"{k}-shot.1", "train").columns
+        assert shot["history"].shape == few["history"].shape, "tasks may share a pack"
+        assert np.array_equal(shot["target"][:, : k + 1], few["target"][:, : k + 1]) and not shot["target"][:, k + 1 :].any()
+        assert all((t.columns["history"] > 0).sum(1).max() == k for t in own.tests()[f"{k}-shot"].values())
 
 
 def test_users_with_few_rows_are_the_cold_ones(store) -> None:
@@ -195,6 +199,9 @@ def test_too_many_negatives_are_refused(store) -> None:
     [
         ({"split": {"kind": "cold_users"}}, "there are none; name few, zero or joint"),
         ({"sequences": {"tasks": ["few"]}}, "tasks are of cold users, and split.kind = 'hash'"),
+        ({"split": {"kind": "cold_users"}, "sequences": {"tasks": ["9-shot"]}}, "9-shot need more than events = 9 items"),
+        ({"split": {"kind": "cold_users"}, "sequences": {"tasks": ["few", "few"]}}, r"each once \(given: few, few\)"),
+        ({"split": {"kind": "cold_users"}, "sequences": {"tasks": ["0-shot"]}}, "should match pattern"),
         ({"sequences": {}}, "need split.kind = 'leave_one_out' or 'cold_users'"),
     ],
 )
