@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from raytune_rec import pipeline
+from raytune_rec import config, pipeline, shipped
 from raytune_rec.artifacts.files import write_json
 from raytune_rec.config import Job, parse
 from raytune_rec.errors import DataError, UserError
@@ -140,3 +140,11 @@ def test_a_pretraining_of_other_inputs_is_not_taken_for_finished(tmp_path: Path)
     context: Any = SimpleNamespace(folder=tmp_path, job=job())
     assert list(pretrain._finished(context, "old")) == ["plain"]
     assert pretrain._finished(context, "new") == {}
+
+
+@pytest.mark.parametrize("name", shipped.names("jobs"))
+def test_every_shipped_job_has_a_plan(name: str) -> None:
+    """Its rows fit their pre-trainings, its spaces their rows, its objectives their backbones."""
+    own = config.read(shipped.folder("jobs") / f"{name}.toml")
+    assert own.name == name
+    pipeline.check(own)
