@@ -75,6 +75,10 @@ class Histories:
         target[:, 0] = 0  # what comes before the first item of a window is not known
         return {"user": user, "domain": domain, "history": events[:, :-1], "target": target}
 
+    def recent(self, past: Sequence[np.ndarray]) -> np.ndarray:
+        """(N, L): the last L items of each."""
+        return _padded([items[-self.options.length :] for items in past], self.options.length)
+
     def _windows(self, unit: str) -> Columns:
         rows = pa.concat_tables([pq.read_table(path) for path in self.train_files()])
         if unit != ALL_DOMAINS:

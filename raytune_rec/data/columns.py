@@ -1,0 +1,92 @@
+"""Columns as arrays: what Parquet holds, and raw identifiers as a caller gives them. Shapes: N rows, L items of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raytune_rec.errors import DataError
+from raytune_rec.schema import Field
+
+Columns = dict[str, np.ndarray]
+_LISTS = (list, tuple, np.ndarray, pd.Series)
+
+
+def lists(values: Any) -> Sequence[np.ndarray]:
+    return values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values
+
+
+def arrays(table: pa.Table) -> dict[str, Any]:
+    columns = {name: table[name].combine_chunks() for name in table.column_names}
+    return {name: c if pa.types.is_list(c.type) else c.to_numpy(zero_copy_only=False) for name, c in columns.items()}
+
+
+def cast(values: Any, field: Field) -> np.ndarray:
+    """int64 ids, float32 numbers, or (N, L) int64 ids of a stored column."""
+    if field.kind != "multi":
+        return np.asarray(values, np.float32 if field.kind == "numerical" else np.int64)
+    if isinstance(values, pa.Array):
+        return padded(values.flatten().to_numpy(), np.diff(values.offsets.to_numpy()), field.length)
+    flat = np.concatenate([np.zeros(0, np.int64), *values]).astype(np.int64)
+    return padded(flat, np.array([len(v) for v in values], np.int64), field.length)
+
+
+def padded(flat: np.ndarray, lengths: np.ndarray, width: int) -> np.ndarray:
+    """(N, L) int64, zeros behind; what goes past L is left out.
+
+    Args:
+        flat: ids, row after row.
+        lengths: (N,) ids of each row.
+    """
+    out = np.zeros((len(lengths), width), np.int64)
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    column = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    keep = column < width
+    out[row[keep], column[keep]] = flat[keep]
+    return out
+
+
+def text(values: Sequence[Any]) -> pa.Array:
+    """Any sequence of identifiers as an Arrow array; None and NaN become null.
+
+    Raises:
+        DataError: it mixes text and numbers.
+    """
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    try:
+        return pa.array(values, from_pandas=True)
+    except pa.ArrowException as error:
+        raise DataError(f"identifiers of a column must be of one kind ({error}); give all of them as text.") from None
+
+
+def item_lists(values: Sequence[Any]) -> tuple[pa.Array, np.ndarray]:
+    """Lists of identifiers -> (all of them, row after row; (N,) how many each row has). None and NaN stand for no history.
+
+    Raises:
+        DataError: a row is no list.
+    """
+    rows = values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else list(values)
+    missing = [row is None or (isinstance(row, float) and np.isnan(row)) for row in rows]
+    found = [[] if none else list(r) if isinstance(r, _LISTS) else r for r, none in zip(rows, missing, strict=True)]
+    wrong = next((i for i, row in enumerate(found) if not isinstance(row, list)), None)
+    if wrong is not None:
+        row = found[wrong]
+        raise DataError(
+            f"column history: each row must be a list of raw item ids, oldest first (row {wrong} is {row!r}, of type "
+            f"{type(row).__name__}); write [[{row!r}]] for one user who took this item, [[]] for one who took none."
+        )
+    flat = text([item for row in found for item in row])
+    return flat, np.array([len(row) for row in found], np.int64)
+
+
+def find(index: pd.Index, values: pa.DictionaryArray) -> np.ndarray:
+    """(N,) int64: place in the index from 1, 0 where it is not there. Looked up once per distinct value."""
+    distinct = index.get_indexer(pd.Index(values.dictionary.to_pylist(), dtype=object)) + 1
+    places = pc.fill_null(values.indices, -1).to_numpy(zero_copy_only=False)
+    return np.append(distinct, 0).astype(np.int64)[places]

@@ -1,0 +1,132 @@
+"""Raw rows -> ids, for a finished model. Shapes: N rows, V items, L items of a history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from raytune_rec.data.columns import Columns, item_lists, padded, text
+from raytune_rec.data.histories import Histories
+from raytune_rec.data.layout import item_keys
+from raytune_rec.data.lookup import Lookup
+from raytune_rec.data.validate import encoded
+from raytune_rec.errors import DataError
+from raytune_rec.schema import Field
+
+
+class RawRows:
+    """How raw rows of a store become columns that a model reads.
+
+    Args:
+        lookup: of the store. shared_items: whether domains share their items. histories: where rows are users with histories.
+    """
+
+    def __init__(self, lookup: Lookup, shared_items: bool, histories: Histories | None) -> None:
+        self.lookup, self.schema, self._shared_items, self._histories = lookup, lookup.schema, shared_items, histories
+
+    def encode(self, raw: Mapping[str, Sequence[Any]]) -> Columns:
+        """Raw rows -> columns of a `Table`, 0 for values that the training split does not know.
+
+        Args:
+            raw: `domain`, `user`, `item`, the context features, and any user or item features that stand in for the stored ones.
+                Where rows are histories: `history`, a list of raw item ids a row, oldest first, of which unknown ones are left
+                out and the last L count; the users' features, or `user`, whose stored ones are taken; `domain` (absent: the
+                first, if domains share items); and, to score it, `item`, which becomes the only one of the `candidates`.
+
+        Raises:
+            DataError: a needed column is missing, or one holds what it should not.
+        """
+        if self._histories:
+            return self._encode_users(raw, self._histories)
+        needed = ["domain", "user", "item", *(f.name for f in self.schema.with_role("context"))]
+        if missing := [name for name in needed if name not in raw]:
+            raise DataError(f"rows to encode: there is no column {', '.join(missing)}; there are {', '.join(raw)}.")
+        domain, user, item = (encoded(text(raw[name])) for name in ("domain", "user", "item"))
+        user_row = self.lookup.rows("user", user)
+        item_row = self.lookup.rows("item", item_keys(domain, item, self._shared_items))
+        found = {"user": self.lookup.known("user", user_row), "item": self.lookup.known("item", item_row)}
+        found["domain"] = self.lookup.ids("domain", domain)
+        found |= {name: values[user_row] for name, values in self.lookup.users.items()}
+        found |= {name: values[item_row] for name, values in self.lookup.items.items()}
+        found |= self._given(raw, self.schema.fields[3:])
+        return {f.name: found[f.name] for f in self.schema.fields}
+
+    def past(self, raw: Mapping[str, Sequence[Any]]) -> list[np.ndarray]:
+        """Of each raw row of histories the ids of its whole `history`; items that training does not know are left out.
+
+        Raises:
+            DataError: as `encode`.
+        """
+        if "history" not in raw:
+            raise DataError(
+                f"rows to encode: there is no column history; there are {', '.join(raw) or 'none'}. Give a list of raw item ids "
+                "for each row, oldest first, and an empty one where there is no history."
+            )
+        items, lengths = item_lists(raw["history"])
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        ids = self._item_ids(self._domains(raw, len(lengths)).take(pa.array(owner)), items)
+        ends = np.cumsum(np.bincount(owner[ids > 0], minlength=len(lengths)))
+        return np.split(ids[ids > 0], ends)[:-1]
+
+    @cached_property
+    def catalogue(self) -> tuple[np.ndarray, np.ndarray]:
+        """(V,) the raw id of each item, and the id of its domain, 0 where domains share it. Id 0 is no item."""
+        keys = ["", *self.lookup.vocabulary("item")["raw"].to_pylist()]
+        if self._shared_items:
+            return np.array(keys, object), np.zeros(len(keys), np.int64)
+        parts = [key.partition("/") for key in keys]
+        place = {name: i for i, name in enumerate(self.schema.domains, 1)}
+        return np.array([raw for _, _, raw in parts], object), np.array([place.get(name, 0) for name, _, _ in parts], np.int64)
+
+    def _encode_users(self, raw: Mapping[str, Sequence[Any]], own: Histories) -> Columns:
+        past = self.past(raw)
+        domain, user = self._domains(raw, len(past)), np.zeros(len(past), np.int64)
+        if "user" in raw:
+            user = self.lookup.rows("user", encoded(text(raw["user"])))
+        found = {name: values[user] for name, values in self.lookup.users.items()}
+        found |= self._given(raw, [f for f in self.schema.with_role("user") if f.name in found])
+        found |= {"user": self.lookup.known("user", user), "domain": self.lookup.ids("domain", domain)}
+        found["history"] = own.recent(past)
+        if "item" in raw:
+            found["candidates"] = self._item_ids(domain, text(raw["item"]))[:, None]
+        return found
+
+    def _given(self, raw: Mapping[str, Sequence[Any]], fields: Sequence[Field]) -> Columns:
+        """Features that stand in for the stored ones."""
+        return {f.name: self._encode_feature(f, raw[f.name]) for f in fields if f.name in raw}
+
+    def _domains(self, raw: Mapping[str, Sequence[Any]], count: int) -> pa.DictionaryArray:
+        """The domain of each row of histories, whose items it tells apart where domains do not share them."""
+        names = self.schema.domains
+        if "domain" not in raw and (self._shared_items or len(names) == 1):
+            return encoded(pa.array(names[:1] * count, pa.string()))
+        if "domain" not in raw:
+            raise DataError(f"rows to encode: items belong to domains, and there is no column domain; name {_or(names)}.")
+        found = encoded(text(raw["domain"]))
+        wrong = [name for name in found.to_pylist() if name not in names]
+        if wrong and not self._shared_items:
+            raise DataError(f"rows to encode: there is no domain {wrong[0]!r}, and items belong to domains; name {_or(names)}.")
+        return found
+
+    def _item_ids(self, domain: pa.DictionaryArray, items: pa.Array) -> np.ndarray:
+        return self.lookup.ids("item", item_keys(domain, encoded(items), self._shared_items))
+
+    def _encode_feature(self, field: Field, values: Sequence[Any]) -> np.ndarray:
+        if field.kind == "numerical":
+            return pd.to_numeric(pd.Series(list(values)), errors="coerce").to_numpy(np.float32)
+        if field.kind == "categorical":
+            return self.lookup.ids(field.name, text(values))
+        lists = pa.array([None if v is None else [str(x) for x in v] for v in values], pa.list_(pa.string()))
+        ids = self.lookup.ids(field.name, lists.flatten())
+        lengths = np.diff(lists.offsets.to_numpy())
+        owner = np.repeat(np.arange(len(lists)), lengths)
+        return padded(ids[ids > 0], np.bincount(owner[ids > 0], minlength=len(lists)), field.length)
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(names)
