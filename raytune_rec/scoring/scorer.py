@@ -1,14 +1,15 @@
-"""Scores rows with one tuned model: a backbone and what a unit tuned. Plain Python, no Ray."""
+"""Scores rows with one tuned model: a backbone and what a unit tuned. Plain Python, no Ray. Shapes: B rows of a pass, V items."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
@@ -20,6 +21,11 @@ from raytune_rec.scoring.tuned import Weights, tables, whole
 from raytune_rec.tensors import Step
 from raytune_rec.training.assemble import Model, Parts, meet, stack
 from raytune_rec.training.feed import device_table, take
+
+_USERS = 1024
+"""Most users of a pass: of each the whole history goes through the model."""
+_SCORES = 2**24
+"""Most scores of a pass over all items."""
 
 
 def scoring_model(parts: Parts, options: Mapping[str, Options], tuned: Weights, start: Weights) -> Model:
@@ -42,7 +48,7 @@ class Scorer:
 
     Args:
         model: of one lane.
-        store: maps raw rows; only `score` needs it.
+        store: maps raw rows; `score` and `recommend` need it.
         unit: what the model serves; stands for a missing `domain` column.
         batch_size: rows of a pass.
     """
@@ -50,38 +56,106 @@ class Scorer:
     def __init__(self, model: Model, store: Store | None = None, unit: str = "", batch_size: int = 16384) -> None:
         self.model, self.store, self.unit, self.batch_size = model, store, unit, batch_size
 
-    @torch.no_grad()
     def logits(self, table: Table) -> np.ndarray:
         """(N,) float32 logits of prepared rows with global ids; (N, K) of candidates, the positive first."""
-        columns, label = device_table(table, "cpu")
-        found = []
-        for index in torch.arange(len(table)).split(self.batch_size):
-            batch = take(columns, label, index.unsqueeze(0))
-            outputs = self.model.forward(batch, self.model.encode(batch), Step(False, last=True))
-            found.append(outputs["logit"][0])
+        found = [logits for _, logits in self._passes(table, self.batch_size)]
         return torch.cat(found).numpy() if found else np.zeros(0, np.float32)
 
     def score(self, rows: Mapping[str, Sequence[Any]]) -> np.ndarray:
         """(N,) probabilities of raw rows.
 
+        Where rows are users with histories, the score of one item each: the sigmoid of its logit, of which only the order within
+        a user counts. An item that training did not know cannot be ranked and has 0, below all others.
+
         Args:
             rows: column -> values (a dictionary of lists, or a pandas frame): `user`, `item`, context features, and any user or
                 item features that stand in for the stored ones. `domain` may be left out. An id that training did not know is
-                unknown.
+                unknown. Of users with histories: `history`, `item`, and the columns that `recommend` takes.
 
         Raises:
             DataError: a needed column is missing, or columns differ in length.
         """
+        store, named, count = self._read(rows)
+        if store.schema.length and "item" not in named:
+            raise DataError(
+                f"rows to score: there is no column item; there are {', '.join(named) or 'none'}. Give one raw item id for each "
+                "row, or ask `recommend` for the best of all items."
+            )
+        columns = store.encode(named)
+        logits = self.logits(Table(columns, np.zeros(count, np.float32)))
+        if store.schema.length:
+            logits = np.where(columns["candidates"] > 0, logits.reshape(-1, 1), -np.inf)[:, 0]
+        return _sigmoid(logits)
+
+    def recommend(self, rows: Mapping[str, Sequence[Any]], k: int = 10, seen: bool = False) -> list[list[tuple[str, float]]]:
+        """The best of all items for users with histories.
+
+        Args:
+            rows: column -> values, as for `score`: `history`, a list of raw item ids for each user, oldest first (unknown ones
+                are left out, the model reads the last L); the users' features, or `user`, whose stored ones are taken;
+                `domain` may be left out, unless domains have items of their own.
+            k: how many items each user gets; fewer where there are no more.
+            seen: also items of the history.
+
+        Returns:
+            For each row (raw item id, score) of its best items, best first. Scores are those of `score`; of equal ones the item
+            that training met more often stands first. Where domains have items of their own, a row gets those of its domain.
+
+        Raises:
+            DataError: k < 1, an artifact whose rows are single interactions, no `history`, or a history that is no list.
+        """
+        store, named, count = self._read({name: rows[name] for name in rows if name != "item"})
+        if not store.schema.length:
+            raise DataError(
+                f"recommend: it ranks items for users with histories, and the artifact of {self.unit!r} scores single "
+                "interactions; give `score` the rows of user and item that you would compare."
+            )
+        if k < 1:
+            raise DataError(f"recommend: k must be 1 or more (given: {k}); it is how many items each user gets.")
+        columns, past = store.encode(named), store.raw.past(named)
+        names, domains = store.raw.catalogue
+        found: list[list[tuple[str, float]]] = []
+        for index, logits in self._passes(Table(columns, np.zeros(count, np.float32)), _SCORES // len(names) + 1):
+            for row, scores in zip(index.tolist(), logits.numpy(), strict=True):
+                scores = scores.copy()
+                scores[(domains > 0) & (domains != columns["domain"][row])] = -np.inf
+                scores[[0] if seen else [0, *past[row]]] = -np.inf
+                best = top(scores, k)
+                found.append(list(zip(names[best].tolist(), _sigmoid(scores[best]).tolist(), strict=True)))
+        return found
+
+    @torch.no_grad()
+    def _passes(self, table: Table, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows of a pass (B,), at most so many, and their logits (B,) or (B, K)."""
+        columns, label = device_table(table, "cpu")
+        most = min(most, _USERS) if "history" in columns else most
+        for index in torch.arange(len(table)).split(most) if len(table) else ():
+            batch = take(columns, label, index.unsqueeze(0))
+            yield index, self.model.forward(batch, self.model.encode(batch), Step(False, last=True))["logit"][0]
+
+    def _read(self, rows: Mapping[str, Sequence[Any]]) -> tuple[Store, dict[str, list[Any]], int]:
+        """The store, columns of raw rows by name, with the unit as the domain where it is one, and how many rows there are."""
         assert self.store is not None, "a scorer without a store scores prepared rows"
         named = {str(name): list(rows[name]) for name in rows}
         lengths = {name: len(values) for name, values in named.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(f"rows to score: columns of unequal length ({lengths}); give one value for each row.")
         count = max(lengths.values(), default=0)
-        named.setdefault("domain", [self.unit] * count)
-        columns = self.store.encode(named)
-        logits = self.logits(Table(columns, np.zeros(count, np.float32)))
-        return 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+        if not self.store.schema.length or self.unit in self.store.schema.domains:
+            named.setdefault("domain", [self.unit] * count)
+        return self.store, named, count
+
+
+def top(scores: np.ndarray, k: int) -> np.ndarray:
+    """Places of the k highest scores (V,), best first; of equal ones the lower place first, and none at -inf."""
+    kept = np.flatnonzero(scores > -np.inf)
+    if len(kept) > k:
+        kept = kept[scores[kept] >= np.partition(scores[kept], -k)[-k]]
+    return kept[np.argsort(-scores[kept], kind="stable")][:k]
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return torch.from_numpy(logits.astype(np.float64)).sigmoid().numpy()
 
 
 def load_prompt(path: str | Path, backbone: str | Path, components: Sequence[str | Path] = ()) -> Scorer:
