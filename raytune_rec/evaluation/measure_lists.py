@@ -34,7 +34,7 @@ def measure_lists(
         groups: (N,) user ids, or None.
         resamples: S. seed: of the draws.
     """
-    single = {row: _values(o) for row, o in outcomes.items()}
+    single = {row: values(o) for row, o in outcomes.items()}
     drawn = [(row, name) for row, of in single.items() for name in WITH_INTERVAL if name in of]
     if not drawn:
         return {}
@@ -51,20 +51,20 @@ def measure_lists(
     return {row: Measured({name: v.mean(1) for name, v in of.items()}, of_rows[row]) for row, of in single.items()}
 
 
-def cohort_lists(outcomes: ListOutcomes, mask: NDArray[np.bool_]) -> dict[str, Array]:
-    """Some metrics of the lists in `mask`, metric -> (R,); NaN where there are none."""
-    values = _values(outcomes)
-    if not mask.any():
-        return {name: np.full(len(values[name]), np.nan) for name in OF_COHORTS}
-    return {name: values[name][:, mask].mean(1) for name in OF_COHORTS}
-
-
-def _values(outcomes: ListOutcomes) -> dict[str, Array]:
-    """Metric -> (R, N), its value for each list."""
+def values(outcomes: ListOutcomes) -> dict[str, Array]:
+    """Metric -> (R, N), its value for each list; those of the full ranking with `FULL` in front."""
     found = _of(outcomes.sampled)
     if outcomes.full is not None:
         found |= {FULL + name: v for name, v in _of(outcomes.full).items()}
     return found
+
+
+def cohort_lists(outcomes: ListOutcomes, mask: NDArray[np.bool_]) -> dict[str, Array]:
+    """Some metrics of the lists in `mask`, metric -> (R,); NaN where there are none."""
+    each = values(outcomes)
+    if not mask.any():
+        return {name: np.full(len(each[name]), np.nan) for name in OF_COHORTS}
+    return {name: each[name][:, mask].mean(1) for name in OF_COHORTS}
 
 
 def _of(outcome: Outcome) -> dict[str, Array]:

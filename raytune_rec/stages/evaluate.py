@@ -1,37 +1,29 @@
-"""The test split, once: score every winner on it and compare the rows."""
+"""The test split, once: compare the rows by what their winners reach on it, and tell each artifact what it reached."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
-from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.files import read_json, write_json
 from raytune_rec.artifacts.fingerprint import file_sha256
+from raytune_rec.artifacts.prompt import PromptFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
 from raytune_rec.evaluation.cohorts import cold_warm, counts
-from raytune_rec.evaluation.inputs import ListOutcomes, Predictions, RowFacts
+from raytune_rec.evaluation.inputs import RowFacts
 from raytune_rec.evaluation.results import summarise
 from raytune_rec.schema import Table
-from raytune_rec.scoring.ranker import joined, rank
-from raytune_rec.scoring.scorer import Scorer, scoring_model
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import artifact_folders, winner_settings
-from raytune_rec.training.assemble import Model
+from raytune_rec.stages.outcomes import Outcomes, list_outcomes, list_values, pooled, predictions
 from raytune_rec.training.settings import row_of
 
 FORMAT = 1
-
-Tests = Mapping[str, Mapping[str, Table]]
-"""Name of a table of the results -> unit -> its test rows."""
-
 
 def inputs(context: Context) -> dict[str, Any]:
     winners = {
@@ -50,12 +42,13 @@ def run(context: Context) -> dict[str, Any]:
     tests = {name: units for name, units in tests.items() if units}
     lists = bool(context.store.schema.length)
     owner = "owner" if lists else "user"
-    found = [p for row in job.rows for p in (_outcomes if lists else _predictions)(context, row, tests)]
+    outcomes = {row: list_outcomes(context, row, tests) for row in job.rows} if lists else {}
+    found = pooled(outcomes) if lists else [p for row in job.rows for p in predictions(context, row, tests)]
     facts = [_facts(context, row, list(dict.fromkeys(u for units in tests.values() for u in units))) for row in job.rows]
     rows = {} if lists else {name: next(iter(units.values())) for name, units in tests.items()}
     results = summarise(
         facts,
-        found,  # type: ignore[arg-type]
+        found,
         {name: t.label for name, t in rows.items()},
         {name: np.concatenate([t.columns[owner] for t in units.values()]) for name, units in tests.items()},
         job.evaluate.compare,
@@ -72,56 +65,23 @@ def run(context: Context) -> dict[str, Any]:
     write_json(context.folder / "results.json", results)
     for folder in artifact_folders(context.folder):
         own = prompt_artifact.read(folder)
-        if (measures := results["rows"][own.row]["units"].get(own.unit)) is not None:
-            place = own.replicate - 1
-            test = {
-                m: v["replicates"][place]
-                for m, v in measures.items()
-                if isinstance(v, dict) and len(v.get("replicates") or []) > place
-            }
+        if test := _list_values(context, outcomes, own) if lists else _row_values(results, own):
             prompt_artifact.with_test(folder, test)
     return {}
 
 
-def _predictions(context: Context, row: str, tests: Tests) -> list[Predictions]:
-    """Test logits of a row's winners, every replicate."""
-    start, found = _start(context, row), []
-    for name, units in tests.items():
-        ((unit, table),) = units.items()
-        found.append(Predictions(row, name, np.stack([Scorer(m).logits(table) for m in _models(context, row, unit, start)])))
-    return found
+def _row_values(results: Mapping[str, Any], own: PromptFacts) -> dict[str, Any]:
+    """Metric -> what the artifact's replicate reached on its unit."""
+    measures = results["rows"][own.row]["units"].get(own.unit, {})
+    of_replicates = {name: v["replicates"] for name, v in measures.items() if isinstance(v, dict) and v.get("replicates")}
+    return {name: values[own.replicate - 1] for name, values in of_replicates.items() if len(values) >= own.replicate}
 
 
-def _outcomes(context: Context, row: str, tests: Tests) -> list[ListOutcomes]:
-    """Where the positives of the test lists stand, every replicate; a table's units one after the other."""
-    start, found = _start(context, row), []
-    sequences = context.job.data.sequences
-    assert sequences is not None
-    for name, units in tests.items():
-        parts = []
-        for unit, table in units.items():
-            ranked = [rank(m, table, sequences.full or not sequences.negatives) for m in _models(context, row, unit, start)]
-            every = [outcome for _, outcome in ranked if outcome is not None]
-            parts.append([joined(of_kind, axis=0) for of_kind in ([outcome for outcome, _ in ranked], every) if of_kind])
-        sampled, *full = (joined(list(of_kind), axis=1) for of_kind in zip(*parts, strict=True))
-        found.append(ListOutcomes(row, name, sampled, full[0] if full else None))
-    return found
-
-
-def _start(context: Context, row: str) -> Mapping[str, Tensor]:
-    found = row_of(context.job, row)
-    return backbone_artifact.load(context.backbones[found.variant], data=False)[1] if found.strategy.start == "backbone" else {}
-
-
-def _models(context: Context, row: str, unit: str, start: Mapping[str, Tensor]) -> Iterator[Model]:
-    """The winner of a row on a unit, replicate by replicate."""
-    folder = context.winner_folder(row, unit)
-    facts = read_json(folder / "winner.json")
-    own, parts = winner_settings(context, row, facts)
-    options = {"backbone": own.backbone, "prompt": own.prompt}
-    for replicate in facts["replicates"]:
-        tuned = weights.read(folder / f"replicate-{replicate['replicate']}.safetensors")
-        yield scoring_model(parts, options, tuned, start)
+def _list_values(context: Context, outcomes: Mapping[str, Outcomes], own: PromptFacts) -> dict[str, Any]:
+    """Likewise, on the unit's own lists (a part of the table's where that pools several), and what they were ranked among."""
+    found, told = list_values(context, outcomes[own.row], own.unit, own.replicate), _candidates(context)
+    protocol = "; full: ".join(told[name] for name in ("candidates", "full") if name in told)
+    return {**found, "protocol": protocol} if found else {}
 
 
 def _facts(context: Context, row: str, units: list[str]) -> RowFacts:
