@@ -13,8 +13,18 @@ _LOADING = """```python
 from raytune_rec.scoring import load_prompt
 
 prompt = load_prompt(".", "../../backbones/{backbone}")   # this folder, and the backbone's
-prompt.score({{"user": ["..."], "item": ["..."]}})          # raw identifiers and features; one score per row
+{calls}
 ```"""
+_ROWS = 'prompt.score({"user": ["..."], "item": ["..."]})          # raw identifiers and features; one score per row'
+_HISTORIES = """users = {"user": ["..."], "history": [["...", "..."]]}     # raw identifiers: one user who took two items
+prompt.recommend(users, k=10)                             # for each user the best (item, score)
+prompt.score({**users, "item": ["..."]})                  # one item for each user; one score per row"""
+_TAKEN = (
+    "`history` holds the items of each user, oldest first; it is empty for a user who took nothing. Unknown items are left out, "
+    "and the last {count} of the others are read. What else is known of users stands in columns of its own, or is looked up by "
+    "`user` where the data of the run had them. Recommendations leave out the history (but for `seen=True`); scores compare the "
+    "items of one user, and nothing else."
+)
 
 
 def card(facts: PromptFacts) -> str:
@@ -24,6 +34,7 @@ def card(facts: PromptFacts) -> str:
         f"# {facts.prompt} prompt for {facts.unit}",
         f"Tuned tensors for the unit **{facts.unit}**, to be used beside the backbone `{facts.backbone_fingerprint}` "
         f"({facts.backbone}). They replace nothing in it: one backbone serves many such prompts.",
+        *([facts.about] if facts.about else []),
         "## Method",
         _table(
             {
@@ -38,9 +49,11 @@ def card(facts: PromptFacts) -> str:
         "## Metrics",
         "Validation chose the trial and its epoch. The test split was touched once, after that.",
         _metrics("validation", facts.valid),
-        _metrics("test", facts.test) if facts.test is not None else "Test: not evaluated yet.",
+        _metrics("test", _shown(facts.test)) if facts.test is not None else "Test: not evaluated yet.",
+        *(["At other cuts than 10: in `prompt.json`."] if facts.test and len(_shown(facts.test)) < len(facts.test) else []),
         "## How to load it",
-        _LOADING.format(backbone=facts.backbone_fingerprint),
+        _LOADING.format(backbone=facts.backbone_fingerprint, calls=_HISTORIES if facts.history else _ROWS),
+        *([_TAKEN.format(count=facts.history)] if facts.history else []),
         "Loading checks the format, the sha256 of the weights, names, shapes and dtypes, and that the backbone is the right one.",
         "## Winning options",
         _table({**facts.prompt_options, **facts.options}) if facts.options or facts.prompt_options else "The defaults.",
@@ -62,6 +75,11 @@ def card(facts: PromptFacts) -> str:
 
 def _metrics(split: str, values: Mapping[str, Any]) -> str:
     return _table({f"{split} {name}": value for name, value in values.items()}) if values else f"{split.capitalize()}: no metric."
+
+
+def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a metric with several cuts, the one at 10."""
+    return {name: value for name, value in values.items() if "@" not in name or name.endswith("@10")}
 
 
 def _table(values: Mapping[str, Any]) -> str:

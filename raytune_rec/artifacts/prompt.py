@@ -43,13 +43,14 @@ class PromptFacts:
     """What there is to know of a prompt.
 
     Args:
-        unit: what it serves.
+        unit: what it serves. about: a sentence on that, where it is no domain.
         row: of the results table.
         strategy: who was trained.
         prompt, prompt_options: the component and its options.
         backbone, backbone_options: likewise.
         backbone_fingerprint: the only backbone beside which these tensors mean something.
         data_fingerprint: of the prepared data.
+        history: most items of a user's history that it reads; 0: its rows are single interactions.
         parameters: tensor name -> facts; `rows.*` are not listed.
         tuned_parameters: how many numbers were trained.
         trial, options, seed, replicate: the winning trial, its flat options, the job's seed, which replicate this is.
@@ -63,6 +64,7 @@ class PromptFacts:
 
     format: int = 1
     unit: str
+    about: str = ""
     row: str
     strategy: StrategyFacts
     prompt: str
@@ -71,6 +73,7 @@ class PromptFacts:
     backbone_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     backbone_fingerprint: str
     data_fingerprint: str
+    history: int = 0
     parameters: Mapping[str, TensorFacts]
     tuned_parameters: int
     trial: int

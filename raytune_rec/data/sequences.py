@@ -36,6 +36,16 @@ def cohorts(options: SequenceOptions) -> tuple[str, ...]:
     return tuple(f"{task}.{fold}" for task in options.tasks for fold in range(1, options.folds + 1))
 
 
+def about(unit: str, options: SequenceOptions) -> str:
+    """A sentence on a unit of cold users; empty for a domain."""
+    if unit not in cohorts(options):
+        return ""
+    task, _, fold = unit.partition(".")
+    who = {"few": "who have taken something", "zero": "who have taken nothing yet", "joint": "with or without a history"}[task]
+    others = f"the other {options.folds - 1} folds" if options.folds > 2 else "the other fold"
+    return f"It serves new users {who}. It was tuned on the cold users of {others}, and tested on those of fold {fold}."
+
+
 def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> DataSchema:
     """Write the histories of a store that holds its interactions.
 

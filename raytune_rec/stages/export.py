@@ -16,6 +16,7 @@ from raytune_rec.artifacts.files import read_json, write_json
 from raytune_rec.artifacts.prompt import PromptFacts, StrategyFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.config import Job
+from raytune_rec.data.sequences import about
 from raytune_rec.errors import JobError, RunFailed
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Lane, Pack
@@ -159,16 +160,22 @@ def _artifact(context: Context, row: str, unit: str) -> None:
     prompt_artifact.save(
         context.folder / "artifacts" / unit,
         PromptFacts(
-            unit=unit, row=row, strategy=StrategyFacts(name=s.name, start=s.start, train=s.train, prompt=s.prompt),
+            unit=unit, about=_about(context, unit), row=row,
+            strategy=StrategyFacts(name=s.name, start=s.start, train=s.train, prompt=s.prompt),
             prompt=found.prompt, prompt_options=own.prompt.model_dump(mode="json"),
             backbone=found.backbone, backbone_options=own.backbone.model_dump(mode="json"),
             backbone_fingerprint=base.fingerprint, data_fingerprint=context.store.schema.fingerprint,
-            parameters=weights.facts(tensors, groups, rows), tuned_parameters=chosen["parameters"],
-            trial=facts["trial"], options=facts["options"], seed=context.job.seed, replicate=chosen["replicate"],
-            valid={context.job.training.metric: chosen["best"]}, versions=versions(),
+            history=context.store.schema.length, parameters=weights.facts(tensors, groups, rows),
+            tuned_parameters=chosen["parameters"], trial=facts["trial"], options=facts["options"], seed=context.job.seed,
+            replicate=chosen["replicate"], valid={context.job.training.metric: chosen["best"]}, versions=versions(),
         ),
         tensors,
     )  # fmt: skip
+
+
+def _about(context: Context, unit: str) -> str:
+    sequences = context.job.data.sequences
+    return about(unit, sequences) if sequences else ""
 
 
 def _with_prompt(context: Context, variant: str, parts: Parts, own: Settings, tensors: dict[str, Any]) -> dict[str, Any]:

@@ -152,6 +152,20 @@ def test_the_card_tells_what_a_person_needs(saved: tuple[Path, Path, Any]) -> No
     assert [part for part in parts if part not in card] == []
 
 
+def test_the_card_of_a_model_of_histories_tells_how_to_ask_it(saved: tuple[Path, Path, Any]) -> None:
+    facts, tensors = _MAKE["prompt_parts"](saved[2].fingerprint)
+    about, test = "It serves new users.", {"auc": 0.8, "hit@5": 0.3, "hit@10": 0.4}
+    prompt.save(saved[1], dataclasses.replace(facts, unit="few.1", about=about, history=50, test=test), tensors)
+    card = (saved[1] / "README.md").read_text()
+    assert "| test hit@10 | 0.4 |" in card and "hit@5" not in card and "other cuts than 10: in `prompt.json`" in card
+    assert prompt.read(saved[1]).test == test
+    parts = ("# plate prompt for few.1", about, "prompt.recommend(users, k=10)", '"history": [["...", "..."]]', "the last 50 of")
+    assert [part for part in parts if part not in card] == []
+    code = card.split("```python")[1].split("```")[0]
+    compile(code, "card", "exec")
+    assert '{"user": ["..."], "item": ["..."]}' not in code
+
+
 def test_versions_name_the_libraries() -> None:
     assert set(versions()) == {"python", "raytune_rec", "torch", "ray", "optuna", "numpy", "pyarrow"}
     assert all(versions().values())

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec import pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.config import Job, parse
+from raytune_rec.data.store import Store
+from raytune_rec.scoring import load_prompt
+from raytune_rec.scoring.ranker import rank
 
 USERS, ITEMS = 160, 30
 COLUMNS = {name: name for name in ("domain", "user", "item", "label", "position")}
@@ -106,11 +110,43 @@ def test_profiles_tell_what_is_known_of_a_user_without_a_history(done: tuple[Job
     assert rows["light"]["tuned_parameters"] < rows["finetune"]["tuned_parameters"]
 
 
+def test_each_artifact_has_the_test_values_of_its_own_lists(done: tuple[Job, Path]) -> None:
+    """Those that it reaches itself; not the table's, which pools the folds."""
+    _, out = done
+    rows, tests = json.loads((out / "results.json").read_text())["rows"], Store.open(out / "data").tests()
+    for table, prefix in (("few", ""), ("joint few", "few."), ("joint zero", "zero.")):
+        for unit, lists in tests[table].items():
+            facts = prompt_artifact.read(out / "artifacts" / unit)
+            model = load_prompt(out / "artifacts" / unit, out / "backbones" / facts.backbone_fingerprint).model
+            sampled, full = rank(model, lists, full=True)
+            assert facts.test and full and facts.test["protocol"].startswith("9 items that the user never took")
+            assert facts.test[prefix + "auc"] == pytest.approx(1 - (sampled.better + sampled.ties / 2).mean() / 9)
+            assert facts.test[prefix + "full.hit@5"] == pytest.approx((full.better < 5).mean())
+            assert set(facts.test) >= {prefix + name for name in ("hit@10", "ndcg@10", "mrr", "full.auc")}
+            assert facts.test[prefix + "auc"] not in rows["light"]["units"][table]["auc"]["replicates"]
+
+
+def test_an_artifact_serves_what_was_evaluated(done: tuple[Job, Path]) -> None:
+    _, out = done
+    facts = prompt_artifact.read(out / "artifacts" / "few.2")
+    scorer = load_prompt(out / "artifacts" / "few.2", out / "backbones" / facts.backbone_fingerprint)
+    store = Store.open(out / "data")
+    table = store.tests()["few"]["few.2"]
+    names, _ = store.raw.catalogue
+    users = pq.read_table(out / "data" / "users.parquet")["raw"].to_pylist()
+    history = [[names[i] for i in row if i] for row in table.columns["seen"]]
+    found = scorer.recommend({"user": [users[u] for u in table.columns["owner"]], "history": history}, k=10)
+    hits = [names[p] in dict(row) for p, row in zip(table.columns["positive"], found, strict=True)]
+    assert facts.test and np.mean(hits) == pytest.approx(facts.test["full.hit@10"])
+
+
 def test_each_fold_has_its_artifact_and_a_second_run_changes_nothing(done: tuple[Job, Path]) -> None:
     own, out = done
     assert {p.name for p in (out / "artifacts").iterdir()} == {"few.1", "few.2", "joint.1", "joint.2"}
     facts = prompt_artifact.read(out / "artifacts" / "few.1")
-    assert facts.prompt == "ppr" and facts.tuned_parameters > 0
+    assert facts.prompt == "ppr" and facts.tuned_parameters > 0 and facts.history == 8
+    card = (out / "artifacts" / "joint.2" / "README.md").read_text()
+    assert "new users with or without a history. It was tuned on the cold users of the other fold, and tested on those of" in card
     before = {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
     pipeline.run(own, out)
     assert {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()} == before
