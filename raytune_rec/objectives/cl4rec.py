@@ -22,7 +22,8 @@ class Cl4rec:
     objective.
 
     Differs from the paper: the next item is found by the loss that `next_item` names (the paper: pairwise), similarity is the
-    cosine over a temperature (the paper: the inner product), and a masked item is a zero vector.
+    cosine over a temperature (the paper: the inner product), and a masked item is a zero vector. With several workers each
+    contrasts its own share of a batch, so that their number changes the result.
     """
 
     class Options(components.Options):
