@@ -9,7 +9,8 @@ each, none stops early) by this product, by plain Ray Tune with a process for ea
 by PyTorch loops without Ray, and by the product's packs without Ray. The middle three share a model of their own in plain PyTorch
 (`plain.py`), which is checked against the product. With `--prompt ppr` the same of PPR(light) beside a frozen SASRec, on
 the first items of cold users of MovieLens-100K (`plain_ppr.py`). Further tables, of PLATE alone: seconds and memory of a lane by
-the width of its pack; early stopping against full training; TPE in rounds against random search; what the driver spends on a trial.
+the width of its pack; early stopping against full training; TPE in rounds against random search; what the driver spends on a
+trial.
 
 The data are prepared and the backbone is pre-trained by the product's own stages, once, in `--out`. Prints the tables and writes
 `sweep.json` with every repeat and the protocol. Let nothing else run on the machine.
