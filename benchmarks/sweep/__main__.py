@@ -45,10 +45,10 @@ def main() -> None:
     data = str(options.data.expanduser().absolute())
     sizes = options.configurations, options.epochs, options.cores
     case = Case(data, str(out / "run"), str(scratch), *sizes, prompt=options.prompt)
-    tables = TABLES if case.prompt == "plate" else TABLES[:1]
-    if left := [name for name in options.tables or tables if name not in tables]:
+    known = TABLES if case.prompt == "plate" else TABLES[:1]
+    tables = [name for name in options.tables or known if name in known]
+    if left := [name for name in options.tables or known if name not in known]:
         console.print(f"--prompt {case.prompt} has the first table alone; left out: {', '.join(left)}")
-    tables = [name for name in tables if name in (options.tables or tables)]
     prepare(case)
     facts: dict[str, Any] = {"case": _facts(case), "machine": _machine(), "versions": versions()}
     most = 0.0

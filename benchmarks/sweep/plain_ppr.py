@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.sweep.plain_sasrec import FrozenSasRec, under
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -72,42 +74,16 @@ class Data:
         return Training(self, configuration, seed)
 
 
-class Block(nn.Module):
-    """Causal self-attention and a feed-forward net, each with a norm before and a residual around it."""
-
-    def __init__(self, weights: Mapping[str, Tensor], heads: int, dropout: float) -> None:
+class TwoLayers(nn.Module):
+    def __init__(self, inner: int, hidden: int, outer: int) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, nn.Dropout(dropout)
-        self.attention_norm, self.feed_norm = _norm(weights, "attention.norm"), _norm(weights, "feed.norm")
-        self.attend, self.mix = _layer(weights, "attention.in"), _layer(weights, "attention.out")
-        self.feed = nn.Sequential(_layer(weights, "feed.in"), nn.GELU(), _layer(weights, "feed.out"))
+        self.first, self.last = nn.Linear(inner, hidden), nn.Linear(hidden, outer)
+        for layer in (self.first, self.last):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, P + L, D) twice."""
-        q, k, v = self.attend(self.attention_norm(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, heads, P + L, D / heads)
-        x = x + self.dropout(self.mix(mixed.transpose(1, 2).flatten(2)))
-        return x + self.dropout(self.feed(self.feed_norm(x)))
-
-
-class FrozenSasRec(nn.Module):
-    """A pre-trained causal Transformer over items, with soft tokens in front of them."""
-
-    def __init__(self, weights: Mapping[str, Tensor], heads: int, dropout: float) -> None:
-        super().__init__()
-        own = _under("backbone.", weights)
-        self.item = nn.Embedding.from_pretrained(own["item"], padding_idx=0)
-        self.position, self.dropout = nn.Parameter(own["position"]), nn.Dropout(dropout)
-        blocks = [_under(f"block.{i}.", own) for i in range(len(own)) if f"block.{i}.feed.out.bias" in own]
-        self.blocks = nn.Sequential(*[Block(w, heads, dropout) for w in blocks])
-        self.norm = _norm(own, "norm")
-        self.requires_grad_(False)
-
-    def forward(self, prefix: Tensor, history: Tensor) -> Tensor:
-        """(B, P, D), (B, L) -> (B, L + 1, D), what is known before each item and after the last one."""
-        items = self.dropout(self.item(history) + self.position[: history.shape[1]])
-        tokens = self.blocks(torch.cat([prefix, items], dim=1))
-        return self.norm(tokens[:, prefix.shape[1] - 1 :])
+        return self.last(F.relu(self.first(x)))
 
 
 class PprLight(nn.Module):
@@ -121,19 +97,12 @@ class PprLight(nn.Module):
         sizes = data.rows.sizes
         self.of = nn.ModuleDict({name: nn.Embedding(size, c["profile_width"], padding_idx=0) for name, size in sizes.items()})
         inner = len(sizes) * c["profile_width"]
-        self.generator = nn.Sequential(nn.Linear(inner, hidden), nn.ReLU(), nn.Linear(hidden, c["tokens"] * width))
-        self.learner = nn.Sequential(nn.Linear(inner, hidden), nn.ReLU(), nn.Linear(hidden, width))
-        self.start()
-
-    def start(self) -> None:
-        for table in self.of.values():
-            nn.init.normal_(table.weight[1:], std=0.1)
-        for layer in (self.generator[0], self.generator[2], self.learner[0]):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        nn.init.normal_(self.generator[2].bias, std=0.02)
-        nn.init.zeros_(self.learner[2].weight)
-        nn.init.zeros_(self.learner[2].bias)
+        self.generator = TwoLayers(inner, hidden, c["tokens"] * width)
+        self.learner = TwoLayers(inner, hidden, width)
+        for table in self.of.parameters():
+            nn.init.normal_(table[1:], std=0.1)
+        nn.init.normal_(self.generator.last.bias, std=0.02)
+        nn.init.zeros_(self.learner.last.weight)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """What is tuned, by group."""
@@ -260,39 +229,16 @@ def ndcg(scores: Tensor, k: int) -> float:
 @torch.no_grad()
 def take(model: PprLight, values: Mapping[str, Tensor]) -> None:
     """Start values as the product names them, weights (in, out). Its tokens come last to first."""
-    own = _under("prompt.", values)
-    for name, table in model.of.items():
-        table.weight.copy_(own[f"of.{name}"])
+    own = under("prompt.", values)
+    for name, table in model.of.named_parameters():
+        table.copy_(own[f"of.{name.removesuffix('.weight')}"])
     out, bias = own["generator.out.weight"].flip(0), own["generator.out.bias"].flip(0)  # (P, H, D), (P, D)
-    layers = {
-        "generator.in": (model.generator[0], own["generator.in.weight"].T, own["generator.in.bias"]),
-        "generator.out": (model.generator[2], out.transpose(1, 2).flatten(0, 1), bias.flatten()),
-        "learner.in": (model.learner[0], own["learner.in.weight"].T, own["learner.in.bias"]),
-        "learner.out": (model.learner[2], own["learner.out.weight"].T, own["learner.out.bias"]),
-    }
-    for layer, weight, shift in layers.values():
+    layers = [
+        (model.generator.first, own["generator.in.weight"].T, own["generator.in.bias"]),
+        (model.generator.last, out.transpose(1, 2).flatten(0, 1), bias.flatten()),
+        (model.learner.first, own["learner.in.weight"].T, own["learner.in.bias"]),
+        (model.learner.last, own["learner.out.weight"].T, own["learner.out.bias"]),
+    ]
+    for layer, weight, shift in layers:
         layer.weight.copy_(weight)
         layer.bias.copy_(shift)
-
-
-def _under(start: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(start): value for name, value in values.items() if name.startswith(start)}
-
-
-def _layer(weights: Mapping[str, Tensor], name: str) -> nn.Linear:
-    """A linear layer with weight (in, out) and perhaps a bias (out,)."""
-    weight, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
-    layer = nn.utils.skip_init(nn.Linear, *weight.shape, bias=bias is not None)
-    with torch.no_grad():
-        layer.weight.copy_(weight.T)
-        if bias is not None:
-            layer.bias.copy_(bias)
-    return layer
-
-
-def _norm(weights: Mapping[str, Tensor], name: str) -> nn.LayerNorm:
-    norm = nn.LayerNorm(len(weights[f"{name}.gain"]))
-    with torch.no_grad():
-        norm.weight.copy_(weights[f"{name}.gain"])
-        norm.bias.copy_(weights[f"{name}.shift"])
-    return norm

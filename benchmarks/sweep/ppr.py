@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmarks.sweep.method import batches
 from benchmarks.sweep.plain_ppr import Given, Rows
+from raytune_rec.objectives.sampled_softmax import SampledSoftmax
 from raytune_rec.schema import DataSchema, Table, UnitData
 from raytune_rec.tensors import Noise, crop, mix
 from raytune_rec.training.loop import Trainer
@@ -69,16 +70,18 @@ def plain_rows(schema: DataSchema, data: UnitData, tensors: Mapping[str, Tensor]
 def given(trainers: Iterator[Trainer], epochs: int) -> Given:
     """What the product's lanes share, of the first pack, and the start values of every lane."""
     held = list(trainers)
-    first, epochs_of, negatives = held[0], [], list[Tensor]()
+    first, of_epochs, negatives = held[0], list[list[Tensor]](), list[Tensor]()
+    assert isinstance(first.objective, SampledSoftmax)
+    count = first.objective.options.negatives
     for epoch in batches(first, epochs):
         drawn = []
         for batch in epoch:
             noise = Noise((mix(*first.feed.keys[0], "noise", len(negatives) + 1),), batch.index)
-            negatives.append(noise.integers("negatives", first.objective.options.negatives, 1, _items(first))[0])
+            negatives.append(noise.integers("negatives", count, 1, first.model.fixed["backbone.item"].shape[1])[0])
             widths = {"profile": _profile_width(first), "items": batch.columns["history"].shape[-1]}
             drawn.append((batch.index[0], *(noise.uniform(f"ppr.{name}", width)[0] for name, width in widths.items())))
-        epochs_of.append([torch.cat(parts) for parts in zip(*drawn, strict=True)])
-    orders, profile, items = (torch.stack(parts).numpy() for parts in zip(*epochs_of, strict=True))
+        of_epochs.append([torch.cat(parts) for parts in zip(*drawn, strict=True)])
+    orders, profile, items = (torch.stack(parts).numpy() for parts in zip(*of_epochs, strict=True))
     return Given(orders, torch.stack(negatives).numpy(), profile, items, {n: s for own in held for n, s in _starts(own).items()})
 
 
@@ -92,7 +95,3 @@ def _starts(trainer: Trainer) -> dict[int, dict[str, np.ndarray]]:
 
 def _profile_width(trainer: Trainer) -> int:
     return sum(t.shape[-1] for name, t in trainer.model.trained.items() if name.startswith("prompt.of."))
-
-
-def _items(trainer: Trainer) -> int:
-    return trainer.model.fixed["backbone.item"].shape[1]
