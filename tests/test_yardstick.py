@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from benchmarks.sweep.plain import Data, Training
-from benchmarks.sweep.rows import plain_rows
+from benchmarks.sweep.plain import Training
+from benchmarks.sweep.plate import plain_rows
 from raytune_rec.schema import DataSchema, Lane, Pack, Table, UnitData
 from raytune_rec.tensors import crop
 from raytune_rec.training.build import train_with
@@ -62,7 +62,7 @@ def yardstick(trainer: Trainer, data: UnitData, lane: int) -> Training:
         **{"dropout": 0.0, "batch_size": 64},
         **{name: options[f"prompt.{name}"] for name in ("meta_prompts", "temperature")},
     }
-    return Training(Data(replace(rows, orders=orders)), configuration, 0)
+    return replace(rows, orders=orders).load().training(configuration, 0)
 
 
 @torch.no_grad()

@@ -2,12 +2,15 @@
 
     python -m benchmarks.sweep --data /path/to/douban --out runs/sweep
     python -m benchmarks.sweep --data /path/to/douban --configurations 8 --repeats 1 --tables first      a quick look
+    python -m benchmarks.sweep --prompt ppr --data /path/to/movielens-100k --out runs/sweep-ppr
 
 First table: one search (Douban music; DeepFM with PLATE's prompt, prompt and linear part tuned beside a frozen backbone; 5 epochs
 each, none stops early) by this product, by plain Ray Tune with a process for each configuration, by Ray Tune with `reuse_actors`,
 by PyTorch loops without Ray, and by the product's packs without Ray. The middle three share a model of their own in plain PyTorch
-(`plain.py`), which is checked against the product. Further tables: seconds and memory of a lane by the width of its pack; early
-stopping against full training; TPE in rounds against random search; what the driver spends on a trial.
+(`plain.py`), which is checked against the product. With `--prompt ppr` the same of PPR(light) beside a frozen SASRec, on
+the first items of cold users of MovieLens-100K (`plain_ppr.py`). Further tables, of PLATE alone: seconds and memory of a lane by
+the width of its pack; early stopping against full training; TPE in rounds against random search; what the driver spends on a
+trial.
 
 The data are prepared and the backbone is pre-trained by the product's own stages, once, in `--out`. Prints the tables and writes
 `sweep.json` with every repeat and the protocol. Let nothing else run on the machine.
@@ -27,6 +30,7 @@ from rich.console import Console
 
 from benchmarks.sweep import driver, first, samplers, stopping, widths
 from benchmarks.sweep.case import Case, prepare
+from benchmarks.sweep.method import PROMPTS, method
 from raytune_rec.artifacts.files import write_json
 from raytune_rec.artifacts.versions import versions
 
@@ -39,35 +43,40 @@ def main() -> None:
     scratch = out / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     data = str(options.data.expanduser().absolute())
-    case = Case(data, str(out / "run"), str(scratch), options.configurations, options.epochs, options.cores)
+    sizes = options.configurations, options.epochs, options.cores
+    case = Case(data, str(out / "run"), str(scratch), *sizes, prompt=options.prompt)
+    known = TABLES if case.prompt == "plate" else TABLES[:1]
+    tables = [name for name in options.tables or known if name in known]
+    if left := [name for name in options.tables or known if name not in known]:
+        console.print(f"--prompt {case.prompt} has the first table alone; left out: {', '.join(left)}")
     prepare(case)
     facts: dict[str, Any] = {"case": _facts(case), "machine": _machine(), "versions": versions()}
     most = 0.0
-    if "first" in options.tables:
+    if "first" in tables:
         plain = min(options.plain_configurations or options.configurations, options.configurations)
         found = first.measured(case, options.repeats, plain, console.print)
         check = None if options.no_check else first.checked(case)
-        facts["first"] = {"protocol": first.PROTOCOL, "yardsticks": found, "check": check}
+        facts["first"] = {"protocol": (*first.PROTOCOL, *method(case.prompt).PROTOCOL), "yardsticks": found, "check": check}
         most = check["most"] if check else 0.0
         console.print(first.table(found, check, case))
         write_json(out / "sweep.json", facts)  # the second table takes a while
-    if "lanes" in options.tables:
+    if "lanes" in tables:
         of_widths = widths.measured(case, sorted(options.widths), options.repeats, console.print)
         facts["lanes"] = {"protocol": widths.PROTOCOL, "widths": of_widths}
         console.print(widths.table(of_widths))
         write_json(out / "sweep.json", facts)
-    if "stopping" in options.tables:
+    if "stopping" in tables:
         of_seeds = stopping.measured(case, options.seeds, console.print)
         facts["stopping"] = {"protocol": stopping.PROTOCOL, "seeds": of_seeds}
         console.print(stopping.table(of_seeds))
-    if "samplers" in options.tables:
+    if "samplers" in tables:
         of_ways = samplers.measured(case, options.seeds, console.print)
         facts["samplers"] = {"protocol": samplers.PROTOCOL, "best": of_ways}
         console.print(samplers.table(of_ways))
         of_windows = samplers.window((250, 1000, 10**9), options.seeds[:3], options.window_trials, scratch)
         facts["window"] = of_windows
         console.print(samplers.window_table(of_windows, options.window_trials))
-    if "driver" in options.tables:
+    if "driver" in tables:
         of_sizes = driver.measured(options.trials, options.domains, scratch)
         facts["driver"] = {"protocol": driver.PROTOCOL, "sizes": of_sizes}
         console.print(driver.table(of_sizes))
@@ -79,9 +88,11 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with douban_music, douban_book and douban_movie_part")
+    of = "folder with douban_music, douban_book and douban_movie_part; of ppr, with u.data, u.user, u.item and u.genre"
+    parser.add_argument("--data", type=Path, required=True, help=of)
+    parser.add_argument("--prompt", choices=PROMPTS, default=PROMPTS[0], help="the tuned prompt; decides backbone and data")
     parser.add_argument("--out", type=Path, default=Path("runs/sweep"))
-    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
+    parser.add_argument("--tables", nargs="+", choices=TABLES, help="default: all that the prompt has")
     parser.add_argument("--configurations", type=int, default=64)
     parser.add_argument("--plain-configurations", type=int, help="of plain Ray Tune, the slowest; default: all")
     parser.add_argument("--epochs", type=int, default=5)
@@ -98,7 +109,7 @@ def _arguments() -> argparse.Namespace:
 
 def _facts(case: Case) -> dict[str, Any]:
     """The case without paths."""
-    return {name: getattr(case, name) for name in ("configurations", "epochs", "cores", "pack")}
+    return {name: getattr(case, name) for name in ("prompt", "configurations", "epochs", "cores", "pack")}
 
 
 def _machine() -> dict[str, Any]:

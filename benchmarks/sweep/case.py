@@ -1,4 +1,4 @@
-"""The measured search: PLATE's prompt and the linear part of a DeepFM, tuned on Douban music beside a frozen backbone."""
+"""The measured search: a prompt tuned on one unit beside a frozen backbone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.sweep.method import Method, method
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.config import Job, parse
 from raytune_rec.schema import Lane, Pack
 
 if TYPE_CHECKING:
+    from raytune_rec.training.settings import Settings
     from raytune_rec.tuning.planner import SearchPlanner
-
-UNIT, ROW, VARIANT = "music", "plate", "plate"
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Case:
     """What one measurement is given. Plain values: it travels to a process of its own as JSON.
 
     Args:
-        data: folder of the raw Douban files.
+        data: folder of the raw files.
         run: folder with the prepared data and the backbone.
         scratch: empty folder of this measurement.
         configurations: how many.
@@ -33,7 +33,9 @@ class Case:
         dropout: stands over that of every configuration; None leaves it searched.
         seed: of the search (the backbone's stays).
         tune: further options of the search, over those of this file.
-        our_order: the yardsticks take the batch order of the product, so that only the noise of dropout is left between them.
+        our_noise: the yardsticks take what the product drew (`Method.given`), so that only the noise of dropout is left between
+            them.
+        prompt: which method (`method.PROMPTS`).
     """
 
     data: str
@@ -44,9 +46,10 @@ class Case:
     cores: int
     pack: int = 32
     dropout: float | None = None
-    our_order: bool = False
+    our_noise: bool = False
     seed: int = 1
     tune: Mapping[str, Any] = field(default_factory=dict)
+    prompt: str = "plate"
 
     @property
     def store(self) -> Path:
@@ -54,8 +57,8 @@ class Case:
 
     def backbones(self) -> dict[str, Path]:
         """Variant -> folder of the finished backbone."""
-        found = read_json(Path(self.run) / "pretrain.json")
-        return {VARIANT: Path(self.run) / "backbones" / found[VARIANT]["fingerprint"]}
+        variant, found = method(self.prompt).VARIANT, read_json(Path(self.run) / "pretrain.json")
+        return {variant: Path(self.run) / "backbones" / found[variant]["fingerprint"]}
 
     def to_text(self) -> str:
         return json.dumps(asdict(self))
@@ -66,9 +69,6 @@ def job_of(case: Case) -> Job:
     options: dict[str, Any] = {"training.epochs": case.epochs, "training.patience": case.epochs}
     if case.dropout is not None:
         options["backbone.dropout"] = case.dropout
-    row = {"strategy": "prompt_linear", "prompt": "plate", "variant": VARIANT, "space": ["training", "plate"], "options": options}
-    variant = {"prompt": "plate", "options": {"prompt.meta_prompts": 24, "prompt.elastic": True, "prompt.temperature": 1.0}}
-    recipe = {"batch_size": 1024, "epochs": 10, "lr.default": 2e-3, "weight_decay.default": 1e-5}
     tune = {
         "trials": case.configurations,
         "round": case.configurations,
@@ -78,19 +78,7 @@ def job_of(case: Case) -> Job:
         "threads": 1,
         **case.tune,
     }
-    return parse(
-        {
-            "name": "sweep",
-            "seed": 1,
-            "data": {"source": "douban", "options": {"path": case.data}},
-            "backbone": {"name": "deepfm", "options": {"width": 16, "hidden": [16, 16], "dropout": 0.2}},
-            "training": {"batch_size": 512},
-            "pretrain": {"variants": {VARIANT: variant}, "trials": 0, "workers": 0, "training": recipe},
-            "prompts": {"plate": {"variant": "fusion", "hidden_width": 32}},
-            "rows": {ROW: row},
-            "tune": tune,
-        }
-    )
+    return parse({"name": "sweep", "seed": 1, **method(case.prompt).job(case.data, options), "tune": tune})
 
 
 def searched(case: Case) -> Job:
@@ -108,7 +96,7 @@ def prepare(case: Case) -> None:
 
 
 def planner_of(case: Case, journal: Path) -> SearchPlanner:
-    """The product's planner of the search on one domain: what `stages/tune.py` makes, for this unit alone."""
+    """The product's planner of the search on one unit: what `stages/tune.py` makes, for this unit alone."""
     from raytune_rec.data.store import Store
     from raytune_rec.tuning.plan import searches
     from raytune_rec.tuning.planner import SearchPlanner
@@ -116,7 +104,7 @@ def planner_of(case: Case, journal: Path) -> SearchPlanner:
 
     job = searched(case)
     found = searches(job, Store.open(case.store).schema, case.backbones())
-    return SearchPlanner.of(Studies(journal, job), [s for s in found if s.unit == UNIT])
+    return SearchPlanner.of(Studies(journal, job), [s for s in found if s.unit == method(case.prompt).UNIT])
 
 
 def packs_of(case: Case) -> list[Pack]:
@@ -134,16 +122,13 @@ def configurations_of(case: Case, lanes: list[Lane]) -> dict[int, Mapping[str, A
     from raytune_rec.artifacts import backbone
     from raytune_rec.training.settings import row_of, settings
 
-    job, facts = job_of(case), backbone.read(case.backbones()[VARIANT])
-    found: dict[int, Mapping[str, Any]] = {}
-    for lane in lanes:
-        own = settings(job, row_of(job, ROW), lane, facts)
-        groups, prompt, backbone_options = ("prompt", "linear"), own.prompt.model_dump(), own.backbone.model_dump()
-        found[lane.trial] = {
-            **{f"lr.{g}": own.training.group_rate("lr", g) for g in groups},
-            **{f"weight_decay.{g}": own.training.group_rate("weight_decay", g) for g in groups},
-            **{name: prompt[name] for name in ("temperature", "meta_prompts")},
-            "dropout": backbone_options["dropout"],
-            "batch_size": own.training.batch_size,
-        }
-    return found
+    of, job = method(case.prompt), job_of(case)
+    row, facts = row_of(job, of.ROW), backbone.read(case.backbones()[of.VARIANT])
+    return {lane.trial: configuration(of, settings(job, row, lane, facts)) for lane in lanes}
+
+
+def configuration(of: Method, own: Settings) -> dict[str, Any]:
+    """`lr.<group>`, `weight_decay.<group>`, and the method's options by the last part of their keys."""
+    rates = {f"{kind}.{g}": own.training.group_rate(kind, g) for kind in ("lr", "weight_decay") for g in of.GROUPS}
+    keys = [key.split(".") for key in of.OPTIONS]
+    return rates | {name: getattr(getattr(own, part), name) for part, name in keys}

@@ -12,21 +12,16 @@ from rich.table import Table
 
 from benchmarks.sweep.case import Case, configurations_of, packs_of
 from benchmarks.sweep.measured import YARDSTICKS, measure, spread
+from benchmarks.sweep.method import method
 
 OURS = next(iter(YARDSTICKS))
 TOLERANCE = 1e-3
-
-COLD = 0.05
-"""Below this temperature a softmax over meta-prompts is nearly one-hot and float32 rounding decides much: two right programs
-differ there, and agree in float64."""
 
 PROTOCOL = (
     "Every measurement runs in a fresh process; the yardsticks take turns in each repeat.",
     "The clock runs from the first line of the search to its last result: worker processes start, import and load data in it. "
     "The driver's imports, the drawing of the yardsticks' configurations and the start of Ray stand before it, for all alike.",
     "A ratio is the median over the repeats of seconds per configuration / ours in the same repeat, without the start of Ray.",
-    "The yardsticks draw batch order and dropout themselves, so that their AUC differs from ours by that noise. The check trains "
-    "as many configurations again, untimed, without dropout and in our batch order.",
 )
 
 Say = Callable[[str], None]
@@ -52,23 +47,25 @@ def measured(case: Case, repeats: int, plain: int, say: Say) -> dict[str, Any]:
 
 
 def checked(case: Case) -> dict[str, float]:
-    """Differences of the best validation AUC between the product and plain PyTorch where neither order nor dropout differ."""
-    same = replace(case, dropout=0.0, our_order=True)
+    """Differences of the best validation metric between the product and plain PyTorch where what is drawn does not differ."""
+    same = replace(case, dropout=0.0, our_noise=True)
     ours, theirs = (measure(name, _in(same, f"check-{name}"))["best"] for name in ("lanes", "loops"))
     lanes = [lane for pack in packs_of(_in(same, "check-plan")) for lane in pack.lanes]
-    cold = {str(n) for n, own in configurations_of(same, lanes).items() if own["temperature"] < COLD}
+    coldest = method(case.prompt).COLD
+    cold = {str(n) for n, own in configurations_of(same, lanes).items() if own["temperature"] < coldest}
     warm = {trial: value for trial, value in theirs.items() if trial not in cold}
     off = [abs(theirs[trial] - ours[trial]) for trial in cold]
     return _differences(warm, ours) | {"tolerance": TOLERANCE, "cold": len(off), "most_cold": max(off, default=0.0)}
 
 
 def table(found: Mapping[str, Any], check: Mapping[str, float] | None, case: Case) -> Table:
+    own = method(case.prompt)
     title = f"{case.configurations} configurations, {case.epochs} epochs each, {case.cores} at a time"
     shown = Table(title=title)
-    for column in ("", "s each", "min to max", "times ours", "with start", "trained", "AUC off (mean, most)"):
+    for column in ("", "s each", "min to max", "times ours", "with start", "trained", f"{own.METRIC} off (mean, most)"):
         shown.add_column(column, no_wrap=True)
     for name, of in found.items():
-        each, whole, off = of["per_configuration"], of["with_start"], of["auc_difference"]
+        each, whole, off = of["per_configuration"], of["with_start"], of["difference"]
         differs = "" if name == OURS else f"{off['mean']:.5f}, {off['most']:.5f}"
         shown.add_row(
             of["title"],
@@ -82,10 +79,13 @@ def table(found: Mapping[str, Any], check: Mapping[str, float] | None, case: Cas
     if check is not None:
         verdict = "" if check["most"] <= TOLERANCE else ": THE YARDSTICK'S MODEL IS NOT OURS"
         shown.caption = (
-            "Without dropout and in the same batch order, plain PyTorch and the product differ in a configuration's best "
-            f"validation AUC by {check['mean']:.6f} in the mean and {check['most']:.6f} at most (allowed: {TOLERANCE}){verdict}. "
-            f"Not counted: {check['cold']} at a temperature below {COLD}, which differ by {check['most_cold']:.4f} at most."
+            f"{own.NOISE}, plain PyTorch and the product differ in a configuration's best "
+            f"validation {own.METRIC} by {check['mean']:.6f} in the mean and {check['most']:.6f} at most (allowed: {TOLERANCE})"
+            f"{verdict}."
         )
+        if own.COLD:
+            left = f"{check['cold']} at a temperature below {own.COLD}, which differ by {check['most_cold']:.4f} at most"
+            shown.caption += f" Not counted: {left}."
     return shown
 
 
@@ -101,7 +101,7 @@ def _summary(name: str, runs: Sequence[dict[str, Any]], ours: Sequence[dict[str,
         "per_configuration": spread(each),
         "with_start": spread([(run["seconds"] + run["start"]) / len(run["best"]) for run in runs]),
         "ratio": spread([a / _each(b) for a, b in zip(each, ours, strict=True)]),
-        "auc_difference": _differences(runs[0]["best"], ours[0]["best"]),
+        "difference": _differences(runs[0]["best"], ours[0]["best"]),
         "repeats": runs,
     }
 

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.sweep.plain import Data, Rows, Training
-
 if TYPE_CHECKING:
     from benchmarks.sweep.case import Case
     from benchmarks.sweep.measured import Measured
+    from benchmarks.sweep.method import Data, Rows
 
 _HERE: list[Data] = []
 """The rows of this process."""
@@ -25,11 +24,11 @@ _HERE: list[Data] = []
 
 def load(rows: Rows) -> None:
     torch.set_num_threads(1)
-    _HERE[:] = [Data(rows)]
+    _HERE[:] = [rows.load()]
 
 
 def train(trial: int, configuration: Mapping[str, Any], epochs: int) -> float:
-    training = Training(_HERE[0], configuration, trial)
+    training = _HERE[0].training(configuration, trial)
     for _ in range(epochs):
         training.epoch()
     return training.best

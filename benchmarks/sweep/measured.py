@@ -32,7 +32,7 @@ class Measured:
     Args:
         seconds: wall clock from the search's begin to its last result, the start of its worker processes included.
         start: seconds to start Ray before that; 0 where there is none.
-        best: trial -> best validation AUC.
+        best: trial -> best value of the validation metric.
     """
 
     seconds: float

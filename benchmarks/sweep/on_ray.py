@@ -46,5 +46,5 @@ def search(case: Case, trainable: Any, reuse_actors: bool) -> Measured:
     ray.shutdown()
     if found.errors:
         raise found.errors[0]
-    ends = [found[i].metrics or {} for i in range(len(found))]  # the last report of each: its best AUC
-    return Measured(seconds, start, {end["config"]["of"]["trial"]: end["auc"] for end in ends})
+    ends = [found[i].metrics or {} for i in range(len(found))]  # the last report of each: its best value
+    return Measured(seconds, start, {end["config"]["of"]["trial"]: end["value"] for end in ends})

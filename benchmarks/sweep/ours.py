@@ -29,6 +29,6 @@ def run(case: Case) -> Measured:
 
 
 def search(case: Case, folder: Path) -> None:
-    """What the stage `tune` does, on one domain."""
+    """What the stage `tune` does, on one unit."""
     planner = planner_of(case, folder / "journal")
     engine.run(searched(case), planner, folder, case.store, case.backbones(), title="tune", say=lambda line: None)

@@ -41,6 +41,9 @@ class Rows:
     live: Mapping[str, int]
     orders: np.ndarray | None = None
 
+    def load(self) -> Data:
+        return Data(self)
+
 
 class Data:
     """Rows as tensors: made once in a process."""
@@ -51,6 +54,9 @@ class Data:
         self.valid, self.valid_label = torch.tensor(rows.valid), torch.tensor(rows.valid_label)
         self.weights = {name: torch.tensor(value) for name, value in rows.weights.items()}
         self.orders = None if rows.orders is None else torch.tensor(rows.orders)
+
+    def training(self, configuration: Mapping[str, Any], seed: int) -> Training:
+        return Training(self, configuration, seed)
 
 
 class TunedTable(nn.Module):

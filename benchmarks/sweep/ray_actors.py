@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ray import tune
 
-from benchmarks.sweep.plain import Data, Rows, Training
-
 if TYPE_CHECKING:
     from benchmarks.sweep.case import Case
     from benchmarks.sweep.measured import Measured
+    from benchmarks.sweep.method import Rows
 
 
 class Trial(tune.Trainable):
@@ -22,16 +21,16 @@ class Trial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], rows: Rows, epochs: int) -> None:  # type: ignore[override]  # `with_parameters`
         torch.set_num_threads(1)
-        self.data, self.epochs = Data(rows), epochs
+        self.data, self.epochs = rows.load(), epochs
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.training = Training(self.data, new_config["of"]["configuration"], new_config["of"]["trial"])
+        self.training = self.data.training(new_config["of"]["configuration"], new_config["of"]["trial"])
         return True
 
     def step(self) -> dict[str, Any]:
         value = self.training.epoch()
-        return {"auc": value, "done": self.training.done >= self.epochs}
+        return {"value": value, "done": self.training.done >= self.epochs}
 
 
 def run(case: Case) -> Measured:

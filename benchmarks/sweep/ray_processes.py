@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ray import tune
 
-from benchmarks.sweep.plain import Data, Rows, Training
-
 if TYPE_CHECKING:
     from benchmarks.sweep.case import Case
     from benchmarks.sweep.measured import Measured
+    from benchmarks.sweep.method import Rows
 
 
 def train(config: Mapping[str, Any], rows: Rows, epochs: int) -> None:
     """One configuration; a report for each epoch."""
     torch.set_num_threads(1)
-    training = Training(Data(rows), config["of"]["configuration"], config["of"]["trial"])
+    training = rows.load().training(config["of"]["configuration"], config["of"]["trial"])
     for _ in range(epochs):
-        tune.report({"auc": training.epoch()})
+        tune.report({"value": training.epoch()})
 
 
 def run(case: Case) -> Measured:

@@ -2,62 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
-from torch import Tensor
-
-from benchmarks.sweep.case import UNIT, VARIANT, Case, job_of
-from benchmarks.sweep.plain import Rows
-from raytune_rec.schema import DataSchema, UnitData
+from benchmarks.sweep.case import Case, job_of, packs_of
+from benchmarks.sweep.method import Rows, method
+from raytune_rec.data.store import Store
+from raytune_rec.training.loop import Trainer
 
 
 def rows_of(case: Case) -> Rows:
-    """The rows of the domain, with the backbone beside them."""
+    """The rows of the unit, with the backbone beside them."""
     from raytune_rec.artifacts import backbone
-    from raytune_rec.data.store import Store
     from raytune_rec.data.units import unit_data
 
-    store = Store.open(case.store)
-    _, tensors = backbone.load(case.backbones()[VARIANT], data=False)
-    data = unit_data(store, UNIT)
-    return plain_rows(store.schema, data, tensors, _orders(case, len(data.train)) if case.our_order else None)
+    store, own = Store.open(case.store), method(case.prompt)
+    _, tensors = backbone.load(case.backbones()[own.VARIANT], data=False)
+    given = own.given(_trainers(case, store), case.epochs) if case.our_noise else None
+    return own.plain_rows(store.schema, unit_data(store, own.UNIT), tensors, given)
 
 
-def plain_rows(schema: DataSchema, data: UnitData, tensors: Mapping[str, Tensor], orders: np.ndarray | None = None) -> Rows:
-    """Columns side by side, and tables cropped to the ids of the unit.
+def _trainers(case: Case, store: Store) -> Iterator[Trainer]:
+    """The packs that the product would train."""
+    from raytune_rec.training.build import build
 
-    Args:
-        schema: of categorical fields alone.
-        data: of the unit, with local ids.
-        tensors: full name -> tensor; tables have global ids.
-        orders: see `Rows`.
-    """
-    fields = [f.name for f in schema.fields]
-    assert all(f.kind == "categorical" for f in schema.fields), "the yardstick embeds ids alone"
-    tables = {f"backbone.{kind}.{f}": f for kind in ("embedding", "linear") for f in fields} | {"prompt.domain": "domain"}
-    weights = {
-        name: (value[data.rows[tables[name]]] if name in tables else value).numpy()
-        for name, value in tensors.items()
-        if not name.startswith("rows.")
-    }
-    live = {f: 1 + int(data.seen[f].sum()) for f in fields}
-    train, valid = (np.stack([table.columns[f] for f in fields], axis=1) for table in (data.train, data.valid))
-    profile = [f.name for f in schema.with_role("user")]
-    return Rows(fields, profile, train, data.train.label, valid, data.valid.label, weights, live, orders)
-
-
-def _orders(case: Case, rows: int) -> np.ndarray:
-    """(epochs, N): the product's own batch order."""
-    import torch
-
-    from raytune_rec.training.feed import permutation
-
-    job = job_of(case)
-    key, block = (job.seed, UNIT, 0), job.data.block_rows
-    starts = range(0, rows, block)
-    orders = [
-        torch.cat([s + permutation(min(block, rows - s), key, epoch, i) for i, s in enumerate(starts)])
-        for epoch in range(1, case.epochs + 1)
-    ]
-    return torch.stack(orders).numpy()
+    for pack in packs_of(replace(case, scratch=str(Path(case.scratch) / "given"))):
+        yield build(job_of(case), pack, store, case.backbones())

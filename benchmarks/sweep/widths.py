@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.sweep.case import ROW, Case, packs_of
+from benchmarks.sweep.case import Case, packs_of
 from benchmarks.sweep.measured import measure, spread
+from benchmarks.sweep.method import method
 from benchmarks.sweep.width import PACK
 from raytune_rec.schema import Lane, Pack
 from raytune_rec.tuning import packing
@@ -56,7 +57,7 @@ def table(found: Sequence[Mapping[str, Any]]) -> Table:
 
 def _measure(case: Case, lanes: Sequence[Lane]) -> dict[str, Any]:
     Path(case.scratch).mkdir(parents=True)
-    (Path(case.scratch) / PACK).write_text(packing.to_text(Pack("width", ROW, tuple(lanes))))
+    (Path(case.scratch) / PACK).write_text(packing.to_text(Pack("width", method(case.prompt).ROW, tuple(lanes))))
     return measure("width", case)
 
 

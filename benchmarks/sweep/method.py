@@ -1,0 +1,86 @@
+"""What differs between the measured methods: a module here for each prompt, and its model in plain PyTorch beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from raytune_rec.schema import DataSchema, UnitData
+    from raytune_rec.training.loop import Trainer
+
+PROMPTS = ("plate", "ppr")
+
+
+class Training(Protocol):
+    """One configuration in plain PyTorch. `epoch` trains for one epoch, validates, and returns the best value so far."""
+
+    best: float
+    done: int
+
+    def epoch(self) -> float: ...
+
+
+class Data(Protocol):
+    """Rows as tensors: made once in a process."""
+
+    def training(self, configuration: Mapping[str, Any], seed: int) -> Training: ...
+
+
+class Rows(Protocol):
+    """Rows and pre-trained weights as arrays: what travels to a yardstick's processes, and brings their model along."""
+
+    def load(self) -> Data: ...
+
+
+class Method(Protocol):
+    """A module of one prompt.
+
+    Attributes:
+        UNIT, ROW, VARIANT: what is searched, and from which pre-training.
+        METRIC: of validation, for the eye.
+        GROUPS: parameter groups that learn.
+        OPTIONS: what a yardstick must know of a configuration beside the rates of its groups; flat keys.
+        COLD: at a `prompt.temperature` below it rounding decides much, so that the check does not count; 0: none.
+        NOISE: what the check holds still. PROTOCOL: the same in full.
+    """
+
+    UNIT: str
+    ROW: str
+    VARIANT: str
+    METRIC: str
+    GROUPS: tuple[str, ...]
+    OPTIONS: tuple[str, ...]
+    COLD: float
+    NOISE: str
+    PROTOCOL: tuple[str, ...]
+
+    def job(self, data: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The job without name, seed and `tune`.
+
+        Args:
+            data: folder of the raw files. options: of the searched row.
+        """
+
+    def plain_rows(self, schema: DataSchema, data: UnitData, tensors: Mapping[str, Tensor], given: Any = None) -> Rows:
+        """What the plain model reads.
+
+        Args:
+            tensors: full name -> tensor of the backbone's artifact.
+            given: what `given` made; None: the yardstick draws it.
+        """
+
+    def given(self, trainers: Iterator[Trainer], epochs: int) -> Any:
+        """What the check hands over, so that the yardstick meets the product's noise."""
+
+
+def method(prompt: str) -> Method:
+    return cast("Method", import_module(f"benchmarks.sweep.{prompt}"))
+
+
+def batches(trainer: Trainer, epochs: int) -> Iterator[Sequence[Any]]:
+    """The batches of each epoch, in the product's order."""
+    yield from (list(trainer.feed.epoch(epoch)) for epoch in range(1, epochs + 1))
