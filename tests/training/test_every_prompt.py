@@ -68,7 +68,7 @@ def trainer(row: Row, lanes: list[Lane]) -> Trainer:
 
 @pytest.mark.parametrize("trained", list(TRAINED))
 @pytest.mark.parametrize(("backbone", "prompt"), [pair for pair in PAIRS if fits(*pair) and pair[1] != "none"])
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
 def test_a_lane_equals_its_solo_run(backbone: str, prompt: str, trained: str, data: st.DataObject) -> None:
     row = Row("own", TRAINED[trained], backbone, prompt)
