@@ -134,6 +134,12 @@ def structure(settings: Settings) -> Hashable:
     return (*chosen, tuple(getattr(settings.training, n) for n in SHARED))
 
 
+def padding(settings: Settings) -> tuple[float, ...]:
+    """The padded options, in the order in which the components declare them; of lanes in one pack the largest counts."""
+    parts = (settings.backbone, settings.prompt, settings.objective)
+    return tuple(float(getattr(o, n)) for o in parts for n, kind in kinds(type(o)).items() if kind == "padded")
+
+
 def is_option(job: Job, row: Row, key: str) -> bool:
     """Whether a flat key names an option that this row's components, or training, have."""
     part, _, name = key.partition(".")

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from raytune_rec.schema import Lane, Pack, Scalar
 
-Structure = Callable[[Mapping[str, Scalar]], Hashable]
-"""Searched options -> a key that lanes of one pack share."""
+Sizes = tuple[float, ...]
+Structure = Callable[[Mapping[str, Scalar]], tuple[Hashable, Sizes]]
+"""Searched options -> a key that lanes of one pack share, and the sizes that a pack pads to those of its largest lane."""
 
 NEAR = 1.25
 """Units whose numbers of training rows differ by at most this factor share packs: a shorter one idles at an epoch's end."""
@@ -36,15 +37,20 @@ class Width:
 def parts(lanes: Sequence[Lane], limit: int, structure: Structure) -> list[list[Lane]]:
     """The lanes of each pack, at most `limit`, as even as can be. The same lanes give the same packs.
 
+    Lanes of a like size go together, so that little is padded, and the largest come first, so that none of them is left for the
+    end. Within a pack they stand in the order of `lanes`.
+
     Args:
         lanes: in the order in which they were asked, unit by unit.
         limit: most lanes of a pack.
-        structure: lanes share a pack only where it is equal.
+        structure: lanes share a pack only where its key is equal; sizes count in the order in which they are given.
     """
-    alike: dict[Hashable, list[Lane]] = {}
-    for lane in lanes:
-        alike.setdefault(structure(lane.options), []).append(lane)
-    return [part for group in alike.values() for part in _even(group, limit)]
+    alike: dict[Hashable, list[tuple[Sizes, int]]] = {}
+    for place, lane in enumerate(lanes):
+        key, sizes = structure(lane.options)
+        alike.setdefault(key, []).append((tuple(-size for size in sizes), place))
+    places = [part for group in alike.values() for part in _even([place for _, place in sorted(group)], limit)]
+    return [[lanes[place] for place in sorted(part)] for part in places]
 
 
 def teams(rows: Mapping[str, int], round: int, width: int, share_rows: int) -> list[list[str]]:
@@ -84,8 +90,8 @@ def from_text(text: str) -> Pack:
     return Pack(**values, lanes=lanes, after=after)
 
 
-def _even(lanes: list[Lane], limit: int) -> Iterator[list[Lane]]:
-    count = -(-len(lanes) // limit)
-    size, extra = divmod(len(lanes), count)
+def _even(places: list[int], limit: int) -> Iterator[list[int]]:
+    count = -(-len(places) // limit)
+    size, extra = divmod(len(places), count)
     starts = [i * size + min(i, extra) for i in range(count + 1)]
-    yield from (lanes[a:b] for a, b in pairwise(starts))
+    yield from (places[a:b] for a, b in pairwise(starts))

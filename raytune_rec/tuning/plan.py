@@ -15,9 +15,10 @@ from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Row, Scalar
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
-from raytune_rec.training.settings import PRETRAIN, is_option, learned, row_of, settings, structure
+from raytune_rec.training.settings import PRETRAIN, is_option, learned, padding, row_of, settings, structure
 from raytune_rec.tuning import warmstart
 from raytune_rec.tuning.catalogue import compose
+from raytune_rec.tuning.packing import Sizes
 from raytune_rec.tuning.space import Point, Space, restrict
 from raytune_rec.tuning.studies import Search
 
@@ -121,10 +122,11 @@ def _flat(own: Any) -> dict[str, Scalar]:
 
 
 class _Structure:
-    """Searched options -> the key that lanes of one pack share."""
+    """Searched options -> the key that lanes of one pack share, and what a pack pads."""
 
     def __init__(self, job: Job, row: Row, base: BackboneFacts | None) -> None:
         self._job, self._row, self._base = job, row, base
 
-    def __call__(self, options: Mapping[str, Scalar]) -> Hashable:
-        return structure(settings(self._job, self._row, Lane(0, 0, options), self._base))
+    def __call__(self, options: Mapping[str, Scalar]) -> tuple[Hashable, Sizes]:
+        own = settings(self._job, self._row, Lane(0, 0, options), self._base)
+        return structure(own), padding(own)

@@ -109,7 +109,7 @@ def test_nothing_is_told_twice(tmp_path: Path) -> None:
 
 def test_failed_and_pruned_lanes_are_told_as_such(tmp_path: Path) -> None:
     job = fake.job(trials=3, round=3)
-    planner = _planner(tmp_path, job, units=("music",), structure=lambda options: 0)
+    planner = _planner(tmp_path, job, units=("music",), structure=lambda options: (0, ()))
     pack = planner.next()
     assert isinstance(pack, Pack) and len(pack.lanes) == 3
     good, bad, weak = fake.train(pack, job)
@@ -135,7 +135,7 @@ def test_of_equal_trials_the_first_wins_and_a_loss_is_minimised(tmp_path: Path) 
     for metric, expected in (("auc", 2), ("logloss", 1)):
         job = fake.job(trials=4, round=4, pack=4)
         job = job.model_copy(update={"training": job.training.model_copy(update={"metric": metric})})
-        planner = _planner(tmp_path / metric, job, units=("music",), structure=lambda options: 0)
+        planner = _planner(tmp_path / metric, job, units=("music",), structure=lambda options: (0, ()))
         pack = planner.next()
         assert isinstance(pack, Pack)
         values = [0.6, 0.5, 0.7, 0.7] if metric == "auc" else [0.6, 0.5, 0.7, 0.5]
@@ -163,7 +163,7 @@ def test_first_points_come_first_and_one_outside_its_range_teaches_nothing(tmp_p
     x = Dimension("training.lr.default", "float", 1e-3, 1e-1, log=True)
     rest = (Dimension("backbone.dropout", "float", 0.0, 0.5),)
     space = Space((x, *rest), (Point({x.key: 1e-6}, outside=True), Point({x.key: 5e-2})))
-    planner = _planner(tmp_path, job, units=("music",), space=space, structure=lambda options: 0)
+    planner = _planner(tmp_path, job, units=("music",), space=space, structure=lambda options: (0, ()))
     _work(planner, job, _first)
     options = [t["options"][x.key] for t in trials(tmp_path) if t["row"] == "plate"]
     assert options[:2] == [1e-6, 5e-2]
@@ -174,7 +174,7 @@ def test_tpe_finds_better_than_random(tmp_path: Path) -> None:
     best = {}
     for sampler in ("tpe", "random"):
         job = fake.job(sampler=sampler, trials=48, round=8, pack=8)
-        _work(_planner(tmp_path / sampler, job, structure=lambda options: 0), job, _first)
+        _work(_planner(tmp_path / sampler, job, structure=lambda options: (0, ())), job, _first)
         best[sampler] = sum(w.value for w in winners(tmp_path / sampler).values())
     assert best["tpe"] > best["random"]
 
@@ -220,7 +220,7 @@ def test_a_fixed_planner_hands_out_each_pack_once() -> None:
 def test_a_sampler_sees_the_best_and_the_latest_of_many_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "WINDOW", 6)
     job = fake.job(trials=12, round=12, pack=12)
-    planner = _planner(tmp_path, job, units=("music",), structure=lambda options: 0)
+    planner = _planner(tmp_path, job, units=("music",), structure=lambda options: (0, ()))
     pack = planner.next()
     assert isinstance(pack, Pack)
     values = [0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.6, 0.4, 0.5, 0.45, 0.44, 0.43]

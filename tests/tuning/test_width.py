@@ -58,7 +58,7 @@ def test_a_width_is_recorded_with_the_row_and_not_measured_again(tmp_path: Path)
         return Width(5, 100.0, 7.0, 135.0)
 
     for _ in range(2):
-        planner = SearchPlanner.of(Studies(tmp_path, job), fake.searches(("music",), structure=lambda options: 0), five)
+        planner = SearchPlanner.of(Studies(tmp_path, job), fake.searches(("music",), structure=lambda options: (0, ())), five)
         packs = [planner.next(), planner.next()]
         assert [len(pack.lanes) for pack in packs if isinstance(pack, Pack)] == [4, 4]  # 8 lanes in packs of at most 5
     assert len(asked) == 2  # one for each row
