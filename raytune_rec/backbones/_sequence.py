@@ -86,20 +86,32 @@ class Encoder:
 
     def _attention(self, params: Params, name: str, x: Tensor, mask: Tensor | None, last: Tensor | None) -> Tensor:
         batch, tokens, d = x.shape[1:]
-        weight, heads = params[f"{name}.in.weight"], (self.heads, d // self.heads)
-        asking = x if last is None else at(x, last).unsqueeze(2)  # (U, B, S or 1, D)
-        if last is None:
-            q, k, v = _product(x, weight).unflatten(3, (3, *heads)).unbind(3)  # (U, B, S, h, d/h) each
-        else:
-            q = _product(asking, weight[..., :d]).unflatten(3, heads)
-            k, v = _product(x, weight[..., d:]).unflatten(3, (2, *heads)).unbind(3)
-            mask = self._seen(mask, last, tokens, x)
+        weight = params[f"{name}.in.weight"]
+        if last is not None:
+            return _dense(params, f"{name}.out", self._one(weight, x, self._seen(mask, last, tokens, x), last))
+        q, k, v = _product(x, weight).unflatten(3, (3, self.heads, d // self.heads)).unbind(3)  # (U, B, S, h, d/h) each
         q, k, v = (part.flatten(0, 1).transpose(1, 2) for part in (q, k, v))  # (U*B, h, S, d/h)
         lanes = len(q) // batch
         if mask is not None:
             mask = mask.expand(lanes, batch, -1, tokens).reshape(lanes * batch, 1, -1, tokens)
         mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal and mask is None)
         return _dense(params, f"{name}.out", mixed.transpose(1, 2).reshape(lanes, batch, -1, d))
+
+    def _one(self, weight: Tensor, x: Tensor, mask: Tensor, last: Tensor) -> Tensor:
+        """(U, B, 1, D): what the one token `last` (U, B) takes from x (U, B, S, D), before the last product.
+
+        The other tokens need neither keys nor values: q . (W_k x) is (W_k^T q) . x, and x is mixed before W_v, not after.
+
+        Args:
+            weight: (U, D, 3 D) of queries, keys and values. mask: (U, B, 1, S).
+        """
+        d = x.shape[-1]
+        _, key, value = weight.unflatten(2, (3, self.heads, d // self.heads)).unbind(2)  # (U, D, h, d/h) each
+        asking = linear(at(x, last), weight[..., :d]).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (U, h, B, d/h)
+        asking = (asking @ key.permute(0, 2, 3, 1)).transpose(1, 2)  # (U, B, h, D)
+        score = asking @ x.transpose(2, 3) * (d // self.heads) ** -0.5 + mask
+        mixed = (torch.softmax(score, -1) @ x).transpose(1, 2) @ value.transpose(1, 2)  # (U, h, B, d/h)
+        return mixed.transpose(1, 2).flatten(2).unsqueeze(2)
 
     def _seen(self, mask: Tensor | None, last: Tensor, tokens: int, like: Tensor) -> Tensor:
         """(U, B, 1, S): the row of a mask that belongs to the one token that asks."""
