@@ -29,7 +29,7 @@ class Case:
         configurations: how many.
         epochs: of each; none stops early.
         cores: packs or configurations trained at a time, one thread each.
-        pack: most lanes of a pack.
+        pack: most lanes of a pack; 0: the method's.
         dropout: stands over that of every configuration; None leaves it searched.
         seed: of the search (the backbone's stays).
         tune: further options of the search, over those of this file.
@@ -44,7 +44,7 @@ class Case:
     configurations: int
     epochs: int
     cores: int
-    pack: int = 32
+    pack: int = 0
     dropout: float | None = None
     our_noise: bool = False
     seed: int = 1
@@ -72,7 +72,7 @@ def job_of(case: Case) -> Job:
     tune = {
         "trials": case.configurations,
         "round": case.configurations,
-        "pack": min(case.pack, -(-case.configurations // case.cores)),
+        "pack": min(case.pack or method(case.prompt).PACK, -(-case.configurations // case.cores)),
         "sampler": "random",
         "concurrent": case.cores,
         "threads": 1,

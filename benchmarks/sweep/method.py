@@ -44,6 +44,7 @@ class Method(Protocol):
         METRIC: of validation, for the eye.
         GROUPS: parameter groups that learn.
         OPTIONS: what a yardstick must know of a configuration beside the rates of its groups; flat keys.
+        PACK: most lanes of a pack.
         COLD: at a `prompt.temperature` below it rounding decides much, so that the check does not count; 0: none.
         NOISE: what the check holds still. PROTOCOL: the same in full.
     """
@@ -54,6 +55,7 @@ class Method(Protocol):
     METRIC: str
     GROUPS: tuple[str, ...]
     OPTIONS: tuple[str, ...]
+    PACK: int
     COLD: float
     NOISE: str
     PROTOCOL: tuple[str, ...]

@@ -18,6 +18,7 @@ UNIT, ROW, VARIANT, METRIC = "music", "plate", "plate", "AUC"
 GROUPS = ("prompt", "linear")
 OPTIONS = ("prompt.temperature", "prompt.meta_prompts", "backbone.dropout", "training.batch_size")
 
+PACK = 32
 COLD = 0.05
 """Below this temperature a softmax over meta-prompts is nearly one-hot and float32 rounding decides much: two right programs
 differ there, and agree in float64."""

@@ -18,6 +18,7 @@ from raytune_rec.training.loop import Trainer
 
 UNIT, ROW, VARIANT, METRIC = "few.1", "ppr_light", "sasrec", "NDCG@10"
 GROUPS = ("prompt", "profile")
+PACK = 16  # wider ones gain little, and packs of a like number of tokens pad less
 COLD = 0.0
 OPTIONS = (
     *(f"prompt.{name}" for name in ("tokens", "hidden_width", "profile_width", "profile_mask", "item_mask", "temperature")),

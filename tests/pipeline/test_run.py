@@ -180,27 +180,34 @@ def own_split(folder: Path, test_seed: int) -> Job:
     options = {name: str(folder / f"{name}.csv") for name in ("train", "valid", "test")}
     data = {"source": "tabular", "options": options, "split": {"kind": "given"}}
     rows = {name: SMALL["rows"][name] for name in ("logistic", "finetune_all", "plate")}
-    return job(name="own", data=data, rows=rows, tune={"trials": 2}, pretrain={**SMALL["pretrain"], "trials": 0})
+    pretrain = {**SMALL["pretrain"], "trials": 0, "workers": 0}
+    return job(name="own", data=data, rows=rows, tune={"trials": 2}, pretrain=pretrain)
 
 
-def test_users_bring_their_own_split(tmp_path: Path) -> None:
-    pipeline.run(own_split(tmp_path, 1), tmp_path / "run")
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
+@pytest.fixture(scope="module")
+def own_splits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs that differ in the test file alone."""
+    found = []
+    for seed in (1, 2):
+        folder = tmp_path_factory.mktemp(f"own-{seed}")
+        pipeline.run(own_split(folder, seed), folder / "run")
+        found.append(folder / "run")
+    return found
+
+
+def test_users_bring_their_own_split(own_splits: list[Path]) -> None:
+    results = json.loads((own_splits[0] / "results.json").read_text())
     assert sum(unit["n"] for unit in results["units"].values()) == 200
     assert results["rows"]["logistic"]["mean"]["auc"]["mean"] > 0.6
 
 
-def test_nothing_that_is_trained_or_chosen_depends_on_the_test_rows(tmp_path: Path) -> None:
+def test_nothing_that_is_trained_or_chosen_depends_on_the_test_rows(own_splits: list[Path]) -> None:
     """Another test file, the same training and validation: the same trials, winners and weights to the last bit."""
     found = []
-    for seed in (1, 2):
-        folder = tmp_path / str(seed)
-        (folder / "run").mkdir(parents=True)
-        pipeline.run(own_split(folder, seed), folder / "run")
-        trials = json.loads((folder / "run" / "trials.json").read_text())
-        weights = contents(folder / "run" / "winners")
-        prompts = {n: b for n, b in contents(folder / "run" / "artifacts").items() if n.endswith(".safetensors")}
-        scores = json.loads((folder / "run" / "results.json").read_text())["rows"]["plate"]["mean"]["auc"]["mean"]
-        found.append(([{k: v for k, v in t.items() if k != "seconds"} for t in trials], list(weights), prompts, scores))
-    assert found[0][:3] == found[1][:3]
-    assert found[0][3] != found[1][3], "the two test files are really different"
+    for run in own_splits:
+        trials = json.loads((run / "trials.json").read_text())
+        weights = {n: b for n, b in contents(run / "winners").items() if n.endswith(".safetensors")}
+        scores = json.loads((run / "results.json").read_text())["rows"]["plate"]["mean"]["auc"]["mean"]
+        found.append(([{k: v for k, v in t.items() if k != "seconds"} for t in trials], weights, scores))
+    assert found[0][:2] == found[1][:2]
+    assert found[0][2] != found[1][2], "the two test files are really different"
