@@ -62,7 +62,9 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Callable[[Ma
         with Rejects(out / "rejected.parquet") as rejects, Spill(out / "_spill") as spill:
             schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs)).run()
         if options.sequences is not None:
-            schema = write_sequences(out, schema, options)
+            schema, left = write_sequences(out, schema, options)
+            for name, count in left.items():
+                summary["domains"][name]["left_out_of_histories"] = count
         if check is not None:
             check(summary)
         values = {**schema_values(schema), "shared_items": source.shared_items}

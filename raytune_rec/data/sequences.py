@@ -3,8 +3,8 @@
 `sequences/users.parquet` has a row for each (domain, user): what the user did, and which part of it trains. `sequences/train/`
 has what the backbone is pre-trained on: windows of training histories, in hash order, so that a block of them is a fair sample.
 
-Items that the training split does not know can neither be shown nor ranked: they are left out, and `summary.json` counts them.
-Equal times are ordered by raw item id, shorter ones first.
+Items that the training split does not know can neither be shown nor ranked: they are left out, and `summary.json` counts these
+interactions for each domain (`left_out_of_histories`). Equal times are ordered by raw item id, shorter ones first.
 """
 
 from __future__ import annotations
@@ -46,11 +46,12 @@ def about(unit: str, options: SequenceOptions) -> str:
     return f"It serves new users {who}. It was tuned on the cold users of {others}, and tested on those of fold {fold}."
 
 
-def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> DataSchema:
+def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple[DataSchema, dict[str, int]]:
     """Write the histories of a store that holds its interactions.
 
     Returns:
-        The schema, with the length of histories, the units of cold users, and rows counted as histories.
+        The schema, with the length of histories, the units of cold users, and rows counted as histories; and of each domain the
+        interactions that were left out.
 
     Raises:
         DataError: the interactions have no time, or no history can train.
@@ -63,10 +64,11 @@ def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> DataS
     by_name = sorted(range(len(raws["items"])), key=lambda i: (len(raws["items"][i]), raws["items"][i]))
     rank = np.empty(len(by_name), np.int64)
     rank[by_name] = np.arange(len(by_name))
-    known, parts = schema.field("item").size, []
+    known, parts, left = schema.field("item").size, [], {}
     for place, domain in enumerate(schema.domains, 1):
         rows = pq.read_table(domain_folder(store, domain) / "part-00000.parquet", partitioning=None)
         parts.append(_users(rows, place, known, rank))
+        left[domain] = int((rows["item"].to_numpy() >= known).sum())
     users = pa.concat_tables(parts)
     hashes = text_hash(raws["users"])[users["user"].to_numpy()]
     seed = data.split.seed
@@ -84,7 +86,7 @@ def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> DataS
     windows.close()
     if not counts.sum():
         raise DataError("no history of two items or more can train; check data.split, and the time column of the source.")
-    return _counted(schema, users, options, counts)
+    return _counted(schema, users, options, counts), left
 
 
 def members(users: pa.Table, unit: str, split: Split, options: SequenceOptions) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -155,10 +156,13 @@ def test_users_with_few_rows_are_the_cold_ones(store) -> None:
     assert max(cold) < 6 <= min(warm)
 
 
-def test_items_that_training_does_not_know_are_left_out(store) -> None:
+def test_items_that_training_does_not_know_are_left_out_and_counted(store) -> None:
     own = store(LEAVE, lines=[*log(), "x,u5,only once,1,1,99"])
     table = own.load(ALL_DOMAINS, "test")
     assert table.columns["candidates"].min() > 0 and len(table) == USERS - 1
+    summary = json.loads((own.path / "summary.json").read_text())
+    kept = sum(map(len, taken(own).values()))
+    assert summary["domains"]["x"]["left_out_of_histories"] == 1 == summary["interactions"]["kept"] - kept
 
 
 def test_preparing_twice_gives_the_same_and_another_seed_another_draw(store) -> None:
