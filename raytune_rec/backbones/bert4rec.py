@@ -20,7 +20,7 @@ class Bert4Rec:
     """What stands at a masked place says which item belongs there. A mask stands behind the history; its output is the user
     representation. Items are scored by inner product with their embeddings, plus a bias of each.
 
-    Since a token sees what comes after it, only masked places can be trained on: its objective is `masked_item`.
+    Since a token sees what comes after it, only masked places can be trained on: by `masked_item` or `permuted_order`.
 
     Differs from the paper: norms stand before the parts of a block, no projection before the output, no dropout of attention
     weights.

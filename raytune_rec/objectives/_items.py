@@ -20,7 +20,16 @@ from raytune_rec.tensors import Noise, lookup
 Kind = Literal["pairwise", "pointwise", "sampled", "softmax"]
 
 
-def item_loss(kind: Kind, states: Tensor, target: Tensor, outputs: Outputs, batch: Batch, noise: Noise, negatives: int) -> Tensor:
+def item_loss(
+    kind: Kind,
+    states: Tensor,
+    target: Tensor,
+    outputs: Outputs,
+    batch: Batch,
+    noise: Noise,
+    negatives: int,
+    weight: Tensor | None = None,
+) -> Tensor:
     """(U, B).
 
     Args:
@@ -28,6 +37,7 @@ def item_loss(kind: Kind, states: Tensor, target: Tensor, outputs: Outputs, batc
             its targets; `sampled` (softmax) draws them for the whole batch, and leaves out a target's own; `softmax` takes all
             items.
         states: (U, B, S, D). target: (U, B, S), or wider: what goes past S is none.
+        weight: (U, B, S) of the targets, or as wide as they are.
     """
     width, target = target.shape[-1], target[..., : states.shape[2]]
     if kind == "softmax":
@@ -36,25 +46,27 @@ def item_loss(kind: Kind, states: Tensor, target: Tensor, outputs: Outputs, batc
         loss = _sampled(states, target, outputs, noise.integers("negatives", negatives, 1, outputs["items"].shape[1]))
     else:
         loss = _drawn(kind, states, target, outputs, batch, noise, negatives)
+    if weight is not None:
+        loss = loss * weight[..., : states.shape[2]]
     return (loss * (target > 0)).sum(-1) / width
 
 
-def _score(states: Tensor, ids: Tensor, outputs: Outputs) -> Tensor:
+def score(states: Tensor, ids: Tensor, outputs: Outputs) -> Tensor:
     """(U, B, S) of one item for each state."""
-    score = (states * lookup(outputs["items"], ids)).sum(-1)
-    return score + lookup(outputs["bias"], ids) if "bias" in outputs else score
+    found = (states * lookup(outputs["items"], ids)).sum(-1)
+    return found + lookup(outputs["bias"], ids) if "bias" in outputs else found
 
 
 def _drawn(kind: Kind, states: Tensor, target: Tensor, outputs: Outputs, batch: Batch, noise: Noise, negatives: int) -> Tensor:
     items, history = outputs["items"].shape[1], batch.columns["history"]
-    positive = _score(states, target, outputs)
+    positive = score(states, target, outputs)
     total = torch.zeros_like(positive)
     own = torch.cat([history, target.expand(len(history), -1, -1)], dim=-1).unsqueeze(2)  # (U, B, 1, L + S)
     for i in range(negatives):
         drawn = noise.uniform(f"negative.{i}", target.shape[-1]).to(torch.float64)
         ids = 1 + (drawn * (items - 1)).long()  # (U, B, S)
         valid = (ids.unsqueeze(-1) != own).all(-1)
-        negative = _score(states, ids, outputs)
+        negative = score(states, ids, outputs)
         each = softplus(negative - positive) if kind == "pairwise" else softplus(negative)
         total = total + each * valid / negatives
     return total if kind == "pairwise" else total + softplus(-positive)
@@ -67,7 +79,7 @@ def _sampled(states: Tensor, target: Tensor, outputs: Outputs, ids: Tensor) -> T
     if "bias" in outputs:
         negative = negative + lookup(outputs["bias"], ids)[:, None, None]
     negative = negative.masked_fill(ids[:, None, None] == target.unsqueeze(-1), -torch.inf)
-    positive = _score(states, target, outputs).unsqueeze(-1)
+    positive = score(states, target, outputs).unsqueeze(-1)
     return torch.logsumexp(torch.cat([positive, negative], dim=-1), dim=-1) - positive.squeeze(-1)
 
 

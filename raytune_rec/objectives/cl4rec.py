@@ -11,6 +11,7 @@ from torch import Tensor
 from raytune_rec import components
 from raytune_rec.components import numeric, structural
 from raytune_rec.objectives._items import Kind, item_loss
+from raytune_rec.objectives._order import part, shuffled
 from raytune_rec.objectives.base import Run
 from raytune_rec.schema import Batch
 from raytune_rec.tensors import Noise, Step, contrast, lane
@@ -59,21 +60,12 @@ def _altered(batch: Batch, options: Mapping[str, Tensor], noise: Noise) -> Batch
     place = torch.arange(history.shape[-1], device=history.device)
     choice, where = noise.uniform("operator", 1), noise.uniform("start", 1)
     drawn = noise.uniform("items", history.shape[-1])
-
-    def part(rate: Tensor) -> tuple[Tensor, Tensor]:
-        """First place and length of a run of some of the items, at least one."""
-        size = torch.ceil(length * lane(rate, 3)).long().clamp(min=1).minimum(length.clamp(min=1))
-        return (where * (length - size + 1).clamp(min=1)).long(), size
-
-    first, size = part(options["crop"])
+    first, kept = part(length, options["crop"], where)
     source = (place + first).clamp(max=history.shape[-1] - 1).expand(*first.shape[:2], -1)
-    cropped = history.expand(source.shape).gather(-1, source) * (place < size)
+    cropped = history.expand(source.shape).gather(-1, source) * (place < kept)
     masked = history * (drawn >= lane(options["mask"], 3))
-    first, size = part(options["reorder"])
-    inside = (place >= first) & (place < first + size)
-    key = torch.where(inside, first + drawn * 0.999 * size, place.to(drawn.dtype))  # a run keeps its places, in another order
-    reordered = history.expand(key.shape).gather(-1, key.argsort(dim=-1, stable=True))
+    reordered = shuffled(history, *part(length, options["reorder"], where), drawn)
     ways = torch.broadcast_tensors(cropped, masked, reordered)
     chosen = torch.where(choice < 1 / 3, ways[0], torch.where(choice < 2 / 3, ways[1], ways[2]))
-    kept = torch.where(choice < 1 / 3, torch.minimum(part(options["crop"])[1], length), length).squeeze(-1)
+    kept = torch.where(choice < 1 / 3, torch.minimum(kept, length), length).squeeze(-1)
     return replace(batch, columns={**batch.columns, "history": chosen, "length": kept})

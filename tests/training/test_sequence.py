@@ -21,6 +21,8 @@ from raytune_rec.training.settings import settings
 from tests.training.conftest import AS_HISTORIES, HISTORIES, histories, job
 
 SEQUENCES = [n for n in names("backbones") if component("backbones", n).histories and n != "popularity"]
+READS = {n: component("objectives", n).reads for n in names("objectives")}
+FITTING = [(b, n) for b, output in (("sasrec", "state"), ("bert4rec", "cloze")) for n, reads in READS.items() if reads == output]
 NONE: Any = component("prompts", "none")
 
 
@@ -132,10 +134,7 @@ def test_only_masked_places_tell_what_a_cloze_hides() -> None:
     torch.testing.assert_close(found[0], found[1], atol=0, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("backbone", "name"),
-    [("sasrec", n) for n in names("objectives") if component("objectives", n).reads == "state"] + [("bert4rec", "masked_item")],
-)
+@pytest.mark.parametrize(("backbone", "name"), FITTING)
 def test_every_objective_learns_the_chain(backbone: str, name: str) -> None:
     """The next item of these histories follows from the last two: a model that learns ranks it first."""
     training = {"batch_size": 64, "epochs": 12, "objective": name, "metric": "ndcg@10", "lr": {"default": 0.01}, "patience": 12}
