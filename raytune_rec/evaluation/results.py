@@ -6,7 +6,8 @@
                   interval, rows {unit: n}
     provenance    as given: versions, fingerprints, seeds, command
     row_order     rows as the job lists them, since JSON objects have no order; unit_order: the units
-    units         {unit: {n, positives}}; of lists {unit: {n, users | null, candidates: [least, most], full_candidates: the same}}
+    units         {unit: {n, positives}}; of lists {unit: {n, users | null, candidates: [least, most], full_candidates: the same,
+                  tied: [row, ...]}}, tied: rows under which all candidates of every list score the same (absent: none)
     tables        {unit: [tuning unit, ...]}, where units pool several tuning units (folds); absent where none does
     rows          {row: {strategy, prompt, backbone, variant, baseline, claims, trials, tuned_parameters,
                          backbone_parameters, tuned_share, seconds, units: {unit: MEASURES}, mean: MEASURES}}

@@ -84,7 +84,9 @@ class Lists:
         of, groups = self._of(unit).values(), self._groups.get(unit)
         full = [o.full for o in of if o.full is not None]
         sizes = {"candidates": _range(next(iter(of)).sampled)} | ({"full_candidates": _range(full[0])} if full else {})
-        return {"n": self._count(unit), "users": None if groups is None else len(np.unique(groups)), **sizes}
+        tied = [row for row, o in self._of(unit).items() if _alike(o.sampled)]
+        found = {"n": self._count(unit), "users": None if groups is None else len(np.unique(groups)), **sizes}
+        return found | ({"tied": tied} if tied else {})
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
         return {"n": int(mask.sum())}
@@ -106,6 +108,11 @@ class Lists:
             for outcome in [o.sampled, *([] if o.full is None else [o.full])]:
                 if (found := np.shape(outcome.better)[-1]) != count or np.shape(outcome.ties)[-1] != count:
                     raise UserError(f"{unit}: row {row!r} has {found} lists, others {count}; test all rows on the same lists.")
+
+
+def _alike(outcome: Outcome) -> bool:
+    """Whether the candidates of a list all score the same, in every list: nothing is known that tells them apart."""
+    return bool(np.all(np.equal(outcome.better, 0) & np.equal(outcome.ties, np.asarray(outcome.candidates) - 1)))
 
 
 def _range(outcome: Outcome) -> list[int]:

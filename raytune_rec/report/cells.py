@@ -61,7 +61,7 @@ def main(run: Run, colour: Mapping[str, str]) -> Table:
         f"Split: {protocol['split']}; cohort: {protocol['cohort']}; candidates: {protocol['candidates']}."
         f"{words.pooled(run, ' ', '.')} Intervals of levels hold the chance of the {run.drawn}, which all rows share; rows are "
         f"judged by their paired differences below. Tuned: parameters trained for one {run.unit_word}, and their share of the "
-        "backbone."
+        f"backbone.{''.join(words.tied(run.results, unit, ' ') for unit in run.units)}"
     )
     return Table(caption, ["row", *columns(run), "trials", "tuned", "search"], lines)
 

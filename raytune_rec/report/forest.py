@@ -15,11 +15,14 @@ from raytune_rec.report.theme import svg
 
 def differences(run: Run, colour: Colours) -> list[Group]:
     """One group for each compared metric."""
-    return [_group(run, colour, metric) for metric in run.compared]
+    return [group for metric in run.compared if (group := _group(run, colour, metric))]
 
 
-def _group(run: Run, colour: Colours, metric: str) -> Group:
-    found = [c for c in run.results["comparisons"] if metric_of(c) == metric]
+def _group(run: Run, colour: Colours, metric: str) -> Group | None:
+    every = [c for c in run.results["comparisons"] if metric_of(c) == metric]
+    found = [c for c in every if {c["row"], c["baseline"]} <= set(run.charted(c["unit"]))]
+    if not found:
+        return None
     rows, limits = list(dict.fromkeys(c["row"] for c in found)), _limits(found)
     units = dict.fromkeys(c["unit"] for c in found)
     panels = [_panel(run, colour, [c for c in found if c["unit"] == unit], rows, metric, limits) for unit in units]
@@ -27,8 +30,16 @@ def _group(run: Run, colour: Colours, metric: str) -> Group:
         f"Test {title(metric)} of {words.listed(rows)} minus that of each baseline, with "
         f"{run.results['protocol']['confidence'] * 100:g} % intervals over {run.drawn} and replicates. Right of zero is better. "
         "A filled dot stands after correction for the number of comparisons, a hollow one does not."
+        f"{_left_out(run, every)}"
     )
     return Group(caption, panels, [(r, colour[r]) for r in rows], title(metric))
+
+
+def _left_out(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
+    """Which rows that were compared are not drawn, and why."""
+    pairs = dict.fromkeys((row, c["unit"]) for c in found for row in (c["row"], c["baseline"]) if row in run.tied(c["unit"]))
+    said = words.listed([f"{row} {words.place(unit)}" for row, unit in pairs])
+    return f" Left out: {said}, where all candidates of a list score the same." if said else ""
 
 
 def _limits(found: Sequence[Mapping[str, Any]]) -> charts.Range:

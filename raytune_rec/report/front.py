@@ -46,7 +46,7 @@ def _group(run: Run, colour: Colours, name: str) -> Group | None:
     panels, shown, logarithmic = [], set(), _logarithmic(run, name)
     for searched, unit in run.searches.items():
         fronts, said = [], []
-        for row in run.rows:
+        for row in run.charted(unit):
             for study in run.studies(row, unit):
                 trials = [t for t in study if math.isfinite(t.objective(name))]
                 if not trials:

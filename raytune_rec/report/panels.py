@@ -40,7 +40,7 @@ def learning(run: Run, colour: Colours) -> Group | None:
     """Validation curve of each row's winning trial, one panel for each unit."""
     panels, shown = [], set()
     for name, unit in run.searches.items():
-        chosen = {r: found for r in run.rows if (found := [t for t in run.winners(r, unit) if t.curve])}
+        chosen = {r: found for r in run.charted(unit) if (found := [t for t in run.winners(r, unit) if t.curve])}
         if not chosen:
             continue
         series = [
@@ -97,7 +97,7 @@ def search(run: Run, colour: Colours) -> Group | None:
     """Value by trial with the best so far, one panel for each unit."""
     panels, shown = [], set()
     for name, unit in run.searches.items():
-        chosen = {r: studies for r in run.rows if (studies := run.studies(r, unit))}
+        chosen = {r: studies for r in run.charted(unit) if (studies := run.studies(r, unit))}
         if not chosen:
             continue
         ticks = stopping.reached(stopping.stopped(run, unit), run.higher)

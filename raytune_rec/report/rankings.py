@@ -64,7 +64,7 @@ def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> Table
         f"{'Full' if prefix else 'Sampled'} ranking of {words.count(facts['n'])} test lists{users}; candidates: "
         f"{candidates(run.results, unit, prefix)}; split: {protocol['split']}; cohort: {protocol['cohort']}; "
         f"ties: {protocol['ties']}. Mean over lists and replicates, with the standard deviation over replicates below it; the "
-        "best of a column is bold."
+        f"best of a column is bold.{words.tied(run.results, unit, ' ')}"
     )
     return Table(caption, ["row", *(title(name) for name in METRICS)], lines)
 

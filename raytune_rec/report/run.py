@@ -115,6 +115,14 @@ class Run:
             units.setdefault(tuple(self.tuned(unit)), []).append(unit)
         return {", ".join(of): of[0] for of in units.values()}
 
+    def tied(self, unit: str) -> list[str]:
+        """Rows under which all candidates of a unit's lists score the same: at chance, they would only widen a chart."""
+        return list(self.results.get("units", {}).get(unit, {}).get("tied", ()))
+
+    def charted(self, unit: str) -> list[str]:
+        """The rows that charts of a unit show."""
+        return [row for row in self.rows if row not in self.tied(unit)]
+
     @property
     def compared(self) -> list[str]:
         """Metrics of the comparisons."""

@@ -14,7 +14,7 @@ from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.measure_lists import FULL
 from raytune_rec.report import rankings
 from raytune_rec.report.run import title
-from raytune_rec.report.words import count, fixed, percent
+from raytune_rec.report.words import count, fixed, percent, tied
 
 
 def console(results: Mapping[str, Any]) -> Group:
@@ -50,6 +50,7 @@ def _main(results: Mapping[str, Any], columns: Sequence[str]) -> Table:
 def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
     """Rows by metrics, means over lists and replicates, best in bold; narrow enough for 80 columns."""
     said = f"candidates: {rankings.candidates(results, unit, prefix)}; split {results['protocol']['split']}"
+    said += tied(results, unit, ". ")
     table = Table(title=rankings.heading(unit, prefix), caption=said, box=SIMPLE_HEAD, padding=0)
     table.add_column("row", overflow="fold")
     for name in rankings.METRICS:

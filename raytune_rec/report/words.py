@@ -64,6 +64,13 @@ def place(unit: str) -> str:
     return "on average over domains" if unit == MEAN else f"in {unit}"
 
 
+def tied(results: Mapping[str, Any], unit: str, before: str = "") -> str:
+    """A note on rows under which all candidates of a unit score the same; empty where there are none."""
+    rows = results["units"].get(unit, {}).get("tied", ())
+    what = "scores all candidates of a list" if len(rows) == 1 else "score all candidates of a list"
+    return f"{before}{listed(rows)} {what} the same {place(unit)} (no history, and nothing else known): chance." if rows else ""
+
+
 def pooled(run: Run, before: str = "", after: str = "") -> str:
     """Which units pool several searches; empty where none does."""
     said = [f"{unit} pools {len(folds)} folds" for unit, folds in run.folds.items()]

@@ -23,7 +23,7 @@ from raytune_rec.schema import Lane, Pack
 from raytune_rec.scoring.scorer import parts_of
 from raytune_rec.scoring.tuned import cut, tables
 from raytune_rec.stages.context import Context
-from raytune_rec.training.assemble import Parts
+from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import rows_of
 from raytune_rec.training.settings import Settings, row_of, settings
 from raytune_rec.tuning import engine
@@ -45,7 +45,7 @@ def inputs(context: Context) -> dict[str, Any]:
 def run(context: Context) -> dict[str, Any]:
     job, best = context.job, _winners(context)
     row = exported_row(job, best)
-    packs = {key: _pack(context.job, *key, winner) for key, winner in best.items()}
+    packs = {key: _pack(context, *key, winner) for key, winner in best.items()}
     missing = {key: pack for key, pack in packs.items() if not _kept(context, *key, best[key])}
     engine.run(
         job, FixedPlanner(list(missing.values())), context.folder, context.store_path, context.backbones, keep_weights=True,
@@ -107,9 +107,10 @@ def _winners(context: Context) -> dict[tuple[str, str], Winner]:
     return {key: w for key, w in winners(context.folder / "journal").items() if key[0] in context.job.rows}
 
 
-def _pack(job: Job, row: str, unit: str, winner: Winner) -> Pack:
+def _pack(context: Context, row: str, unit: str, winner: Winner) -> Pack:
     """The winner's replicates; one where nothing is trained."""
-    count = job.evaluate.replicates if row_of(job, row).strategy.train else 1
+    _, parts = winner_settings(context, row, asdict(winner))
+    count = context.job.evaluate.replicates if groups_of(parts) else 1
     lanes = tuple(Lane(winner.trial, replicate, winner.options, unit) for replicate in range(1, count + 1))
     return Pack(pack_name("winner." + row, unit), row, lanes)
 

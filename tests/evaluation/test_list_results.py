@@ -189,3 +189,12 @@ def test_rows_tested_on_different_lists_are_refused(outcomes: list[ListOutcomes]
         _summarise([cut, *outcomes[1:]], {})
     with pytest.raises(UserError, match=r"few: 600 lists and 3 user ids"):
         _summarise(outcomes, {"few": np.arange(3)})
+
+
+def test_rows_that_tell_no_candidates_apart_are_named(outcomes: list[ListOutcomes]) -> None:
+    level = Outcome(np.zeros((1, 300)), np.full((1, 300), 99), np.full(300, 100))
+    nearly = replace(level, ties=level.ties - (np.arange(300) == 7))
+    for outcome, tied in ((level, ["popular"]), (nearly, None)):
+        changed = [replace(o, sampled=outcome) if (o.row, o.unit) == ("popular", "zero") else o for o in outcomes]
+        units = _summarise(changed, mean=False, tables=TABLES, bootstrap=20)["units"]
+        assert units["zero"].get("tied") == tied and "tied" not in units["few"]

@@ -94,9 +94,13 @@ def test_each_task_has_its_table_and_every_cold_user_is_tested_once(done: tuple[
     cold = results["units"]["joint zero"]["n"]
     assert cold == results["units"]["joint zero"]["users"] == results["units"]["few"]["users"] > 40
     assert results["units"]["few"]["n"] == 3 * cold, "all but the first of four items"
-    for row in results["rows"].values():
+    assert {unit: facts.get("tied") for unit, facts in results["units"].items()} == {
+        "few": None, "joint few": None, "joint zero": ["pretrained"],
+    }  # fmt: skip
+    for name, row in results["rows"].items():
         assert "mean" not in row, "tasks are not averaged"
-        assert all(len(m["auc"]["replicates"]) in (1, 2) for m in row["units"].values())
+        count = 2 if row["tuned_parameters"] else 1
+        assert all(len(m["auc"]["replicates"]) == count for m in row["units"].values()), f"{name}: nothing in it is random"
         assert "full.ndcg@10" in row["units"]["few"]
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from raytune_rec.evaluation.inputs import ListOutcomes, Outcome, RowFacts
 from raytune_rec.evaluation.results import summarise
-from raytune_rec.report import cells, charts, forest, panels, words
+from raytune_rec.report import cells, charts, forest, panels, rankings, words
 from raytune_rec.report.build import build
 from raytune_rec.report.run import Run, read, title
 from raytune_rec.report.table import console
@@ -252,3 +252,37 @@ def test_the_terminal_has_the_same_tables(run: Run) -> None:
 )
 def test_titles(name: str, text: str) -> None:
     assert title(name) == text
+
+
+def _with_a_tied_row(run: Run) -> Run:
+    """Its `pretrained` row is at chance on `few` and knows it, as on users without a history."""
+    units = {**run.results["units"], "few": {**run.results["units"]["few"], "tied": ["pretrained"]}}
+    far = [c | {"difference": 9.0, "low": 8.0, "high": 10.0} if (c["baseline"], c["unit"]) == ("pretrained", "few") else c
+           for c in run.results["comparisons"]]  # fmt: skip
+    return replace(run, results={**run.results, "units": units, "comparisons": far})
+
+
+def test_a_row_that_tells_no_candidates_apart_widens_no_chart(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed, limits = _with_a_tied_row(run), []
+    draw = charts.forest
+    monkeypatch.setattr(charts, "forest", lambda *a: limits.append(a[3]) or draw(*a))
+    colour = panels.row_colours(run)
+    groups = forest.differences(changed, colour)
+    assert all("minus pretrained" not in str(panel) for group in groups for panel in group.panels)
+    assert limits and all(high < 1 for _, high in limits)
+    assert "Left out: pretrained in few, where all candidates of a list score the same." in groups[0].caption
+    for group in (panels.learning(changed, colour), panels.search(changed, colour)):
+        assert group is not None and "pretrained" not in str(group.panels[0])
+
+
+def test_its_tables_show_it_and_say_why_it_is_at_chance(run: Run) -> None:
+    changed, colour = _with_a_tied_row(run), panels.row_colours(run)
+    few, zero, full = (table for _, table in rankings.tables(changed, colour))
+    note = "pretrained scores all candidates of a list the same in few (no history, and nothing else known): chance."
+    assert note in few.caption and note in full.caption and note in cells.main(changed, colour).caption
+    assert note not in zero.caption and "pretrained" in [line.name for line in few.lines]
+    compared = cells.comparisons(changed, colour)
+    assert compared is not None and "pretrained" in {line.cells[0].text for line in compared.lines}
+    printer = Console(width=200, file=io.StringIO())
+    printer.print(console(changed.results))
+    assert isinstance(printer.file, io.StringIO) and note in " ".join(printer.file.getvalue().split())
