@@ -119,6 +119,21 @@ def test_what_the_row_sets_is_not_searched_and_decides_conditions() -> None:
     assert len(found.first) == 2  # without the temperature the first two points are one
 
 
+@pytest.mark.parametrize(
+    ("views", "searched"),
+    [
+        ("both", {"profile_mask", "item_mask", "temperature", "weight"}),
+        ("behaviour", {"item_mask", "temperature", "weight"}),
+        ("none", set()),
+    ],
+)
+def test_a_row_of_ppr_searches_the_options_of_the_views_that_it_has(views: str, searched: set[str]) -> None:
+    own = restrict(compose(["ppr"]), groups={"prompt"}, prompt=True, fixed={"prompt.views": views})
+    common = {"prompt.tokens", "training.lr.prompt", "training.weight_decay.prompt"}
+    assert own.keys() == common | {f"prompt.{name}" for name in searched}
+    assert own.first and set(own.first[0].values) == own.keys()
+
+
 def test_options_that_do_not_exist_are_named_together() -> None:
     space = Space(
         (
