@@ -7,6 +7,7 @@ Shapes, used in every docstring:
     F  feature fields                 D  embedding width            V  ids of a vocabulary (0 is padding and unknown)
     n  extra feature fields (prompt)  R  meta-prompts               H  hidden width
     L  length of a multi-valued field or of a sequence              P  prompt tokens of a prefix
+    W  numbers of a vector field
 
 Every tensor inside a model has a leading axis U. Where nothing differs between the lanes it is 1, the value is computed once, and
 it broadcasts against the T lanes where they meet.
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
-FieldKind = Literal["categorical", "numerical", "multi"]
+FieldKind = Literal["categorical", "numerical", "multi", "vector"]
 Role = Literal["user", "item", "context", "domain"]
 Scalar = bool | int | float | str
 
@@ -39,12 +40,13 @@ class Field:
 
     Args:
         name: the column's name in the store. `user`, `item` and `domain` are the identifiers themselves.
-        kind: `categorical` (one id), `numerical` (one number, NaN where missing) or `multi` (up to `length` ids, 0-padded).
+        kind: `categorical` (one id), `numerical` (one number, NaN where missing), `multi` (up to `length` ids, 0-padded) or
+            `vector` (`length` numbers of a user; where it is missing all of them are NaN, zeros are numbers like others).
         role: whose feature it is.
         size: V, the number of ids including 0; for a numerical field the number of buckets of its discretisation, including 0
-            (missing).
-        length: L of a multi-valued field, else 0.
-        mean, std: of a numerical field over the training split, for standardisation.
+            (missing); 0 for a vector.
+        length: L of a multi-valued field, W of a vector, else 0.
+        mean, std: of a numerical field over the training split, for standardisation; of a vector over all its numbers together.
         edges: inner bucket edges of a numerical field (training quantiles), `size - 2` of them, ascending.
     """
 
@@ -56,6 +58,11 @@ class Field:
     mean: float = 0.0
     std: float = 1.0
     edges: tuple[float, ...] = ()
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether its values are ids of a vocabulary."""
+        return self.kind in ("categorical", "multi")
 
 
 @dataclass(frozen=True)
@@ -95,10 +102,10 @@ class Table:
     """Rows in memory, ready for a model.
 
     Args:
-        columns: field name -> (N,) int64 ids, (N,) float32 numbers or (N, L) int64 ids. Rows that are users with histories have
-            `history` (N, L), oldest first, zeros behind, instead of `item`; those to train on `target` (N, L + 1), the item that
-            follows each place, the one before the first item included (0: none); the others `candidates` (N, K), the positive
-            first (absent: all items).
+        columns: field name -> (N,) int64 ids, (N,) float32 numbers, (N, L) int64 ids or (N, W) float32 vectors. Rows that are users
+            with histories have `history` (N, L), oldest first, zeros behind, instead of `item`; those to train on `target`
+            (N, L + 1), the item that follows each place, the one before the first item included (0: none); the others `candidates`
+            (N, K), the positive first (absent: all items).
         label: (N,) float32 in {0, 1} for a CTR task; 1 where the rows have candidates.
     """
 
@@ -176,7 +183,7 @@ class Batch:
     """Rows of one step, on the device.
 
     Args:
-        columns: field name -> (U, B) or (U, B, L).
+        columns: field name -> (U, B), (U, B, L) or (U, B, W).
         label: (U, B).
         weight: (U, B), 1 for a row and 0 for padding.
         index: (U, B) int64, the row's place in its table: the key of its noise and of what is cached about it.

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from raytune_rec.errors import AssemblyError
 from raytune_rec.schema import Batch, DataSchema, Field, Parameter
 from raytune_rec.tensors import Params, lookup, normal, table, zeros
 
@@ -42,9 +43,14 @@ class FieldLayer:
         treatment: of numerical fields. `none`: the standardised number goes to the deep part as it is; `field`: it scales one
             vector per field; `discretize`: its quantile bucket is embedded like an id.
         std: standard deviation of the start values of embeddings.
+
+    Raises:
+        AssemblyError: a field is a vector, which prompts made of profiles take alone.
     """
 
     def __init__(self, schema: DataSchema, width: int, treatment: Treatment, std: float) -> None:
+        if named := ", ".join(f.name for f in schema.fields if f.kind == "vector"):
+            raise AssemblyError(f"this backbone embeds ids and numbers, and {named} is a vector; leave it out of data.options.")
         self.schema, self.width, self.treatment, self.std = schema, width, treatment, std
         self.tables = [f for f in schema.fields if f.kind != "numerical" or treatment == "discretize"]
         self.numbers = [f for f in schema.fields if f.kind == "numerical" and treatment != "discretize"]

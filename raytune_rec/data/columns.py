@@ -27,13 +27,44 @@ def arrays(table: pa.Table) -> dict[str, Any]:
 
 
 def cast(values: Any, field: Field) -> np.ndarray:
-    """int64 ids, float32 numbers, or (N, L) int64 ids of a stored column."""
+    """int64 ids, float32 numbers, (N, L) int64 ids, or (N, W) float32 vectors of a stored column."""
+    if field.kind == "vector":
+        return vectors(values, field)
     if field.kind != "multi":
         return np.asarray(values, np.float32 if field.kind == "numerical" else np.int64)
     if isinstance(values, pa.Array):
         return padded(values.flatten().to_numpy(), np.diff(values.offsets.to_numpy()), field.length)
     flat = np.concatenate([np.zeros(0, np.int64), *values]).astype(np.int64)
     return padded(flat, np.array([len(v) for v in values], np.int64), field.length)
+
+
+def vectors(values: Any, field: Field) -> np.ndarray:
+    """(N, W) float32, NaN where one is missing.
+
+    Args:
+        values: lists of numbers, None or NaN where there is none; or a stored column.
+
+    Raises:
+        DataError: one is no list of W finite numbers.
+    """
+    found = np.full((len(values), field.length), np.nan, np.float32)
+    if isinstance(values, pa.Array):  # as it is stored
+        found[values.is_valid().to_numpy(zero_copy_only=False)] = values.flatten().to_numpy().reshape(-1, field.length)
+        return found
+    for place, row in enumerate(values):
+        if row is None or (isinstance(row, float) and np.isnan(row)):
+            continue
+        try:
+            own = np.asarray(row, np.float32)
+        except (TypeError, ValueError):
+            own = np.zeros(0, np.float32)
+        if own.shape != (field.length,) or not np.isfinite(own).all():
+            raise DataError(
+                f"column {field.name}: each row must be a list of {field.length} finite numbers, or None (row {place} is "
+                f"{str(row)[:60]!r})."
+            )
+        found[place] = own
+    return found
 
 
 def padded(flat: np.ndarray, lengths: np.ndarray, width: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from raytune_rec.data.sources.base import SourceField
 from raytune_rec.data.validate import Checked
 from raytune_rec.data.vocabulary import Codes, Order
+from raytune_rec.errors import DataError
 from raytune_rec.schema import Field, Role
 
 
@@ -25,13 +26,16 @@ class Column:
         self._values: np.ndarray = {
             "numerical": lambda: np.full(rows, np.nan, np.float32),
             "text": lambda: np.full(rows, "", object),
+            "vector": lambda: np.full((rows, field.length), np.nan, np.float32),
         }.get(field.kind, lambda: np.full(rows, -1, np.int32))()
         self._lists: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # rows, lengths, codes
 
     def put(self, rows: np.ndarray, take: np.ndarray, block: Checked) -> None:
         """Values of the block's rows `take` at the table's rows `rows`."""
         name = self.field.name
-        if self.field.kind == "numerical":
+        if self.field.kind == "vector":
+            self._put_vectors(rows, block.numbers[name][take])
+        elif self.field.kind == "numerical":
             self._values[rows] = block.numbers[name][take]
         elif self.field.kind == "categorical":
             self._values[rows] = self._codes.add(block.text[name].take(pa.array(take)))
@@ -50,6 +54,9 @@ class Column:
         kind, role = self.field.kind, self.field.role
         if kind == "text":
             return pa.array(self._values.tolist(), pa.string()), None, None
+        if kind == "vector":
+            column, found = vector_field(self.field.name, role, self._values, weights)
+            return column, found, None
         if kind == "numerical":
             return pa.array(self._values), numerical_field(self.field.name, role, self._values, weights, buckets), None
         if kind == "categorical":
@@ -60,6 +67,18 @@ class Column:
         order = self._order(np.bincount(codes, np.repeat(weights[rows], lengths), minlength=len(self._codes)))
         column, longest = id_lists(order.ids(codes), lengths, self.field.length)
         return column, Field(self.field.name, "multi", role, order.size, longest), order
+
+    def _put_vectors(self, rows: np.ndarray, found: np.ndarray) -> None:
+        """(n, W); a block without any has W = 0."""
+        own, width = self._values.shape[1], found.shape[1]
+        if not own:
+            self._values = np.full((len(self._values), width), np.nan, np.float32)
+        elif width not in (0, own):
+            raise DataError(
+                f"vectors {self.field.name!r}: some have {own} numbers and some {width}; write them anew, all of one length."
+            )
+        if width:
+            self._values[rows] = found
 
     def _order(self, counts: np.ndarray) -> Order:
         return Order(self._codes.raws(), counts)
@@ -155,3 +174,26 @@ def numerical_field(name: str, role: Role, values: np.ndarray, weights: np.ndarr
     found = np.unique(x[order][np.minimum(cuts, len(x) - 1)].astype(np.float32))
     edges = tuple(float(e) for e in found if e < x.max())
     return Field(name, "numerical", role, len(edges) + 2, mean=mean, std=std or 1.0, edges=edges)
+
+
+def vector_field(name: str, role: Role, values: np.ndarray, weights: np.ndarray) -> tuple[pa.Array, Field]:
+    """(list<float32>, null where it is missing; the field). One mean and one deviation for all numbers: what a number tells beside
+    its neighbours stays.
+
+    Args:
+        values: (N, W), NaN rows where missing. weights: (N,) training interactions.
+
+    Raises:
+        DataError: no row has a vector.
+    """
+    missing = np.isnan(values).any(1) if values.shape[1] else np.ones(len(values), bool)
+    if missing.all():
+        raise DataError(f"vectors {name!r}: no user of the interactions has one; name another file, or leave them out.")
+    offsets = np.concatenate([[0], np.cumsum(np.where(missing, 0, values.shape[1]))]).astype(np.int32)
+    column = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[~missing].reshape(-1)), mask=pa.array(missing))
+    used = ~missing & (weights > 0)
+    x, w = (values[used], weights[used]) if used.any() else (values[~missing], np.ones((~missing).sum()))
+    x, w = x.astype(np.float64), np.repeat(w, values.shape[1]).reshape(-1, values.shape[1])
+    mean = float(np.average(x, weights=w))
+    std = float(np.sqrt(np.average((x - mean) ** 2, weights=w)))
+    return column, Field(name, "vector", role, 0, values.shape[1], mean, std or 1.0)

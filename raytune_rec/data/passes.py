@@ -85,7 +85,7 @@ class Preparation:
             Field("domain", "categorical", "domain", len(placed.domains) + 1),
         ]
         schema = DataSchema((*identifiers, *fields), placed.domains, self._mark, self._summary.rows(placed.domains))
-        sizes = {f.name: f.size - 1 for f in schema.fields if f.kind != "numerical"}
+        sizes = {f.name: f.size - 1 for f in schema.fields if f.has_ids}
         return schema, self._summary.values(placed.domains, sizes, self._rejects.reasons)
 
     # first pass

@@ -120,5 +120,6 @@ def _check_fields(fields: tuple[SourceField, ...]) -> None:
     problems += [
         f"feature {f.name!r}: text belongs to users and items." for f in fields if f.kind == "text" and f.role == "context"
     ]
+    problems += [f"feature {f.name!r}: a vector belongs to users." for f in fields if f.kind == "vector" and f.role != "user"]
     if problems:
         raise DataError(problems)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from raytune_rec.data.columns import Columns, item_lists, padded, text
+from raytune_rec.data.columns import Columns, item_lists, padded, text, vectors
 from raytune_rec.data.histories import Histories
 from raytune_rec.data.layout import item_keys
 from raytune_rec.data.lookup import Lookup
@@ -119,6 +119,8 @@ class RawRows:
     def _encode_feature(self, field: Field, values: Sequence[Any]) -> np.ndarray:
         if field.kind == "numerical":
             return pd.to_numeric(pd.Series(list(values)), errors="coerce").to_numpy(np.float32)
+        if field.kind == "vector":
+            return vectors(values, field)
         if field.kind == "categorical":
             return self.lookup.ids(field.name, text(values))
         lists = pa.array([None if v is None else [str(x) for x in v] for v in values], pa.list_(pa.string()))

@@ -24,7 +24,7 @@ def unit_data(store: Store, unit: str, compact: bool = True) -> UnitData:
     rows: dict[str, np.ndarray] = {}
     seen: dict[str, np.ndarray] = {}
     for field in store.schema.fields:
-        if field.kind != "numerical":
+        if field.has_ids:
             trained = _occurring(train.columns[field.name], field.size)
             further = _occurring(valid.columns[field.name], field.size) & ~trained
             trained[0] = further[0] = False

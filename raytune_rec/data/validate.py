@@ -25,7 +25,7 @@ class Checked:
 
     Args:
         text: column -> dictionary array of text, null where the cell is empty.
-        numbers: column -> (N,) float64, NaN where the cell is empty.
+        numbers: column -> (N,) float64, NaN where the cell is empty; (N, W) of vectors.
         lists: column -> list<string> array.
         rejects: the other rows, in the order of their lines.
     """
@@ -190,6 +190,27 @@ def _number(column: pa.ChunkedArray, name: str, verdict: _Verdict) -> np.ndarray
     return np.where(present, values, np.nan)
 
 
+def _vector(column: pa.ChunkedArray, field: SourceField, verdict: _Verdict) -> np.ndarray:
+    """(N, W) float64; NaN where the cell is empty. A list of another length, or with what is no finite number, is refused."""
+    try:
+        lists = _plain_array(column).cast(pa.list_(pa.float64()))
+        flat = lists.flatten().to_numpy(zero_copy_only=False)
+    except pa.ArrowException:
+        lists = _cast(_plain_array(column), pa.list_(pa.string()))
+        flat = pd.to_numeric(pd.Series(lists.flatten().to_pylist(), dtype=object), errors="coerce").to_numpy(np.float64)
+    present = lists.is_valid().to_numpy(zero_copy_only=False)
+    lengths = np.where(present, np.diff(lists.offsets.to_numpy()), 0)
+    width = field.length or int(next(iter(lengths[present]), 0))
+    verdict.refuse(present & (lengths != width), field.name, f"{field.name} has not {width} numbers, as others have")
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    wrong = np.bincount(owner, ~np.isfinite(flat), minlength=len(lengths)) > 0
+    verdict.refuse(wrong, field.name, f"{field.name} is not finite numbers alone")
+    found = np.full((len(lengths), width), np.nan)
+    fits = present & (lengths == width)
+    found[fits] = flat[fits[owner]].reshape(-1, width)
+    return found
+
+
 def _split(column: pa.ChunkedArray, verdict: _Verdict) -> np.ndarray:
     values = encoded(column)
     places = [SPLITS.index(v) if v in SPLITS else -1 for v in values.dictionary.to_pylist()]
@@ -211,6 +232,8 @@ def _features(
         column = table.column(field.name)
         if field.kind == "numerical":
             numbers[field.name] = _number(column, field.name, verdict)
+        elif field.kind == "vector":
+            numbers[field.name] = _vector(column, field, verdict)
         elif field.kind == "multi":
             lists[field.name] = _cast(column.combine_chunks(), pa.list_(pa.string()))
         else:

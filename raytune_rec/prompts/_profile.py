@@ -10,14 +10,14 @@ from torch import Tensor
 
 from raytune_rec.errors import JobError
 from raytune_rec.schema import Batch, DataSchema, Field, Parameter
-from raytune_rec.tensors import Params, lookup, normal, table
+from raytune_rec.tensors import Params, linear, lookup, normal, table
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The attributes of a user: a vector for each id of a categorical one, the mean of those of a multi-valued one, and for a
-    numerical one a vector times the standardised number. What is missing or unknown is zero; a missing number has a vector of its
-    own.
+    """The attributes of a user: a vector for each id of a categorical one, the mean of those of a multi-valued one, for a
+    numerical one a vector times the standardised number, and for a vector its standardised numbers times a matrix. What is
+    missing or unknown is zero; a missing number or vector has a vector of its own.
 
     Args:
         fields: the attributes. size: width of each.
@@ -51,16 +51,23 @@ class Profile:
         for f in self.fields:
             if f.kind == "numerical":
                 found.append(Parameter(f"of.{f.name}", (2, self.size), group, normal(0.1)))
+            elif f.kind == "vector":  # W numbers: so drawn, they are together as large as another attribute
+                found.append(Parameter(f"of.{f.name}", (f.length, self.size), group, normal(0.1 / f.length**0.5)))
+                found.append(Parameter(f"of.{f.name}.missing", (self.size,), group, normal(0.1)))
             else:
                 found.append(Parameter(f"of.{f.name}", (f.size, self.size), group, table(0.1), f.name))
         return found
 
     def vector(self, params: Params, batch: Batch) -> Tensor:
         """(U, B, width)."""
-        return torch.cat([self._of(params[f"of.{f.name}"], f, batch.columns) for f in self.fields], dim=-1)
+        return torch.cat([self._of(params, f, batch.columns) for f in self.fields], dim=-1)
 
-    def _of(self, weight: Tensor, field: Field, columns: Mapping[str, Tensor]) -> Tensor:
-        values = columns[field.name]
+    def _of(self, params: Params, field: Field, columns: Mapping[str, Tensor]) -> Tensor:
+        values, weight = columns[field.name], params[f"of.{field.name}"]
+        if field.kind == "vector":
+            numbers = ((values - field.mean) / field.std).to(weight.dtype)  # (U, B, W)
+            own = linear(numbers.nan_to_num(), weight)
+            return torch.where(torch.isnan(numbers[..., :1]), params[f"of.{field.name}.missing"].unsqueeze(1), own)
         if field.kind == "numerical":
             number = ((values - field.mean) / field.std).to(weight.dtype).unsqueeze(-1)
             return torch.where(torch.isnan(number), weight[:, 1:2], number.nan_to_num() * weight[:, :1])

@@ -75,14 +75,14 @@ def declared(job: Job) -> DataSchema:
     for f in source.fields():
         if f.kind != "text":
             edges = tuple(i / data.buckets for i in range(1, data.buckets))
-            size = data.buckets + 1 if f.kind == "numerical" else 101
+            size = {"numerical": data.buckets + 1, "vector": 0}.get(f.kind, 101)
             own.append(
                 Field(
                     f.name,
                     f.kind,
                     f.role,
                     size,
-                    f.length or 8 if f.kind == "multi" else 0,
+                    f.length or {"multi": 8, "vector": 64}.get(f.kind, 0),
                     edges=edges if f.kind == "numerical" else (),
                 )
             )

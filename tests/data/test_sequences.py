@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from raytune_rec.backbones._fields import FieldLayer
 from raytune_rec.config import parse
 from raytune_rec.data.store import Store
-from raytune_rec.errors import DataError, JobError
+from raytune_rec.errors import AssemblyError, DataError, JobError
 from raytune_rec.schema import ALL_DOMAINS
 
 USERS, ITEMS = 60, 40
@@ -176,8 +179,6 @@ def test_preparing_twice_gives_the_same_and_another_seed_another_draw(store) -> 
 
 
 def test_streamed_windows_are_the_rows_in_memory(store) -> None:
-    import pyarrow.parquet as pq
-
     own = store(COLD)
     rows = pq.read_table(own.train_files()[0])
     streamed = own.join({n: rows[n].combine_chunks() for n in rows.column_names})
@@ -213,3 +214,62 @@ def test_what_does_not_go_together_is_refused(data: dict, message: str) -> None:
     job = {"name": "x", "data": {"source": "tabular", **data}, "backbone": {"name": "sasrec"}, "rows": {}}
     with pytest.raises(JobError, match=message):
         parse(job)
+
+
+def vectors(tmp_path: Path, rows: dict[str, list[float] | None]) -> dict:
+    """Options of a source whose users have the vectors of a file."""
+    pq.write_table(pa.table({"user": list(rows), "taste": pa.array(list(rows.values()))}), tmp_path / "taste.parquet")
+    feature = {"role": "user", "kind": "vector"}
+    return {"features": {"taste": feature}, "users": {"files": str(tmp_path / "taste.parquet")}}
+
+
+@pytest.fixture
+def with_vectors(write, make, tmp_path):
+    def made(rows: dict[str, list[float] | None], data: dict = COLD, out: str = "store") -> Store:
+        files = write("log.csv", ["domain,user,item,label,colour,position", *log()])
+        columns = {n: n for n in ("domain", "user", "item", "label", "position")}
+        return make("tabular", {"files": files, "columns": columns, **vectors(tmp_path, rows)}, out=out, **data)
+
+    return made
+
+
+def test_vectors_of_users_stand_beside_their_histories(with_vectors) -> None:
+    """Of warm and of cold ones; standardised by the warm, who alone train; missing ones are not zeros."""
+    own = with_vectors({f"u{u}": [u, 2.0 * u] for u in range(USERS) if u % 7})
+    (field,) = own.schema.fields[3:]
+    assert (field.name, field.kind, field.role, field.length, field.has_ids) == ("taste", "vector", "user", 2, False)
+    again = Store.open(Path(own.path))
+    raws = [int(raw[1:]) for raw in again.lookup.vocabulary("user")["raw"].to_pylist()]
+    weight = {u: 3 + u % 12 - 1 for u in raws if u % 7}
+    numbers, weights = ([n for u in weight for n in (u, 2 * u)], [w for u in weight for w in (weight[u],) * 2])
+    assert field.mean == pytest.approx(np.average(numbers, weights=weights))
+    assert field.std == pytest.approx(np.sqrt(np.average((np.array(numbers) - field.mean) ** 2, weights=weights)))
+    rows = again.load("few.1", "train")
+    owner = own.histories.load("few.1", "train")["user"]
+    names = pq.read_table(own.path / "users.parquet")["raw"].to_pylist()
+    for user, found in zip(owner, rows.columns["taste"], strict=True):
+        u = int(names[user][1:])
+        assert found.tolist() == [u, 2 * u] if u % 7 else np.isnan(found).all()
+    assert rows.columns["taste"].dtype == np.float32 and not any(u % 7 == 0 for u in weight)
+
+
+def test_vectors_are_served_by_user_or_as_they_are_given(with_vectors) -> None:
+    own = with_vectors({f"u{u}": [u, 0.5] for u in range(USERS)})
+    raw = {"history": [["i1"]] * 3, "user": ["u7", "who", "u9"]}
+    assert own.encode(raw)["taste"][[0, 2]].tolist() == [[7, 0.5], [9, 0.5]] and np.isnan(own.encode(raw)["taste"][1]).all()
+    given = own.encode({**raw, "taste": [[1, 2], None, np.array([3.0, 4])]})["taste"]
+    assert given[[0, 2]].tolist() == [[1, 2], [3, 4]] and np.isnan(given[1]).all()
+    with pytest.raises(DataError, match=r"column taste: each row must be a list of 2 finite numbers, or None \(row 0 is '\[1\]'\)"):
+        own.encode({"history": [[]], "taste": [[1]]})
+
+
+def test_vectors_that_cannot_be_used_are_refused(with_vectors) -> None:
+    good: dict[str, list[float] | None] = {f"u{u}": [1.0, u] for u in range(USERS)}
+    with pytest.raises(DataError, match="taste has not 2 numbers, as others have"):
+        with_vectors(good | {"u5": [1.0]}, {**COLD, "max_rejected": 0}, "a")
+    with pytest.raises(DataError, match="taste is not finite numbers alone"):
+        with_vectors(good | {"u5": [1.0, float("inf")]}, {**COLD, "max_rejected": 0}, "b")
+    with pytest.raises(DataError, match="vectors 'taste': no user of the interactions has one"):
+        with_vectors({"nobody": [1.0]}, COLD, "c")
+    with pytest.raises(AssemblyError, match="embeds ids and numbers, and taste is a vector; leave it out of data.options"):
+        FieldLayer(with_vectors(good, COLD, "d").schema, 4, "field", 0.1)

@@ -48,7 +48,8 @@ def table(rows: int, seed: int) -> Table:
 
 
 AGE = Field("age", "numerical", "user", 4, mean=3.0, std=1.5, edges=(1.0, 3.0))
-HISTORIES = DataSchema((*FIELDS[:4], AGE), ("movies",), "0" * 16, length=6)
+TASTE = Field("taste", "vector", "user", 0, length=3, mean=0.5, std=2.0)
+HISTORIES = DataSchema((*FIELDS[:4], AGE, TASTE), ("movies",), "0" * 16, length=6)
 """Rows that are users with histories."""
 
 
@@ -66,11 +67,14 @@ def histories(rows: int, seed: int) -> Table:
     others = np.stack([draw.permutation(np.setdiff1d(np.arange(1, 31), [p]))[:9] for p in positive])
     age = draw.normal(3, 1.5, rows).astype(np.float32)
     age[draw.random(rows) < 0.1] = np.nan
+    taste = np.stack([np.sin(user), np.cos(user), gender], 1).astype(np.float32)
+    taste[user % 10 == 0] = np.nan
     columns = {
         "user": user,
         "domain": np.ones(rows, dtype=np.int64),
         "gender": gender,
         "age": age,
+        "taste": taste,
         "history": history,
         "target": target,
         "candidates": np.concatenate([positive[:, None], others], axis=1),

@@ -69,6 +69,30 @@ def test_a_profile_is_its_attributes_side_by_side() -> None:
     assert found[0, 1].tolist() == [0, 0, 7, 8, 0, 0], "unknown and empty are zero, a missing number has a vector of its own"
 
 
+def test_a_vector_enters_by_a_matrix_and_a_missing_one_by_a_vector_of_its_own() -> None:
+    field = Field("taste", "vector", "user", 0, length=3, mean=1.0, std=2.0)
+    profile = Profile((field,), 2)
+    assert [(p.name, p.shape) for p in profile.parameters("profile")] == [("of.taste", (3, 2)), ("of.taste.missing", (2,))]
+    weights = {"of.taste": torch.tensor([[[1.0, 0], [0, 1], [1, 1]]]), "of.taste.missing": torch.tensor([[7.0, 8]])}
+    columns = {"taste": torch.tensor([[[3.0, 5, 7], [1, 1, 1], [math.nan] * 3]])}
+    found = profile.vector(weights, Batch(columns, torch.ones(1, 3), torch.ones(1, 3), torch.arange(3)[None]))
+    assert found[0].tolist() == [[1 + 3, 2 + 3], [0, 0], [7, 8]]
+
+
+def test_a_vector_reaches_the_outputs_and_so_does_its_absence() -> None:
+    rows, own = batch(), model()
+    for name in ("prompt.learner.out.weight", "prompt.generator.out.weight"):
+        own.trained[name] = torch.ones_like(own.trained[name])
+    taste = rows.columns["taste"]
+    known = ~taste.isnan().any(-1)
+    assert bool(known.any()) and not bool(known.all())
+    first = own.forward(rows, {}, STEP)["user"]
+    assert bool(first.isfinite().all())
+    for other in (taste + 1, torch.full_like(taste, math.nan)):
+        moved = (own.forward(with_column(rows, "taste", other), {}, STEP)["user"] - first).abs().sum(-1) > 1e-6
+        assert torch.equal(moved, known)
+
+
 def test_an_attribute_that_is_left_out_is_seen_nowhere() -> None:
     """The planted leak: with the attribute in the profile, the outputs follow it; without, nothing does."""
     rows = batch()
@@ -84,10 +108,10 @@ def test_an_attribute_that_is_left_out_is_seen_nowhere() -> None:
 
 
 def test_attributes_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(JobError, match="users have no attribute shoe; they have gender, age"):
+    with pytest.raises(JobError, match="users have no attribute shoe; they have gender, age, taste"):
         model(without=("shoe",))
     with pytest.raises(JobError, match="made of the users' attributes, and none is left"):
-        model(without=("gender", "age"))
+        model(without=("gender", "age", "taste"))
 
 
 def test_tuning_begins_at_the_pre_trained_representation_plus_a_prefix() -> None:
@@ -161,7 +185,7 @@ def test_losses_of_items_are_what_their_formulas_say(kind: Kind) -> None:
 
 def test_ppr_light_is_small_beside_a_real_catalogue() -> None:
     """Under 5 % of the backbone, and the same however many items there are."""
-    fields = (Field("user", "categorical", "user", 4000), Field("item", "categorical", "item", 3417), *HISTORIES.fields[2:])
+    fields = (Field("user", "categorical", "user", 4000), Field("item", "categorical", "item", 3417), *HISTORIES.fields[2:5])
     schema = DataSchema(fields, ("movies",), "0" * 16, length=50)
     backbone = SASREC.Options()
     made = meet(SASREC, PPR, ALIASES["prompt"], backbone, [PPR.Options(tokens=4, hidden_width=32)], schema)

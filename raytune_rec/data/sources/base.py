@@ -19,7 +19,7 @@ import pyarrow as pa
 from raytune_rec.components import Options
 from raytune_rec.errors import DataError
 
-SourceKind = Literal["categorical", "numerical", "multi", "text"]
+SourceKind = Literal["categorical", "numerical", "multi", "text", "vector"]
 SourceRole = Literal["user", "item", "context"]
 
 ROW_COLUMNS = ("domain", "user", "item", "label", "rating", "timestamp", "position", "split")
@@ -32,9 +32,11 @@ class SourceField:
 
     Args:
         name: its name in the store; none of `ROW_COLUMNS`.
-        kind: `text` is kept with users and items for models that read words; it is no field of a CTR model.
+        kind: `text` is kept with users and items for models that read words; it is no field of a CTR model. A `vector` is a list
+            of numbers of a user, as long in every row.
         role: whose feature it is; a context feature is a column of the interactions themselves.
-        length: most values of a multi-valued field that are kept; 0 keeps as many as the longest row has.
+        length: most values of a multi-valued field that are kept; 0 keeps as many as the longest row has. Of a vector, how many
+            numbers it has; 0: as many as the first row.
     """
 
     name: str
@@ -60,7 +62,7 @@ class RawBlock:
     Args:
         table: interactions: columns of `ROW_COLUMNS` and context features; users or items: the key `user` or `item` (with
             `domain` where items are not shared) and features. Values are text or numbers, null where a cell is empty;
-            multi-valued cells are lists of text.
+            multi-valued cells are lists of text, vectors lists of numbers.
         file: whose rows they are.
         lines: (N,) int64, the line of each row in its file, from 1 (for Parquet: the row's number).
         rejects: lines that could not be read as a row.

@@ -30,8 +30,8 @@ class _Feature(components.Options):
     role: SourceRole = Field(description="whose feature it is")
     kind: SourceKind = Field("categorical", description="text is kept, but is no field of a CTR model")
     column: str = Field("", description="its column in the file; empty: the feature's own name")
-    separator: str = Field("|", min_length=1, description="between the values of a multi-valued cell that is no list")
-    length: int = Field(0, ge=0, description="most values of a multi-valued cell that are kept; 0: all")
+    separator: str = Field("|", min_length=1, description="between the values of a multi-valued cell or vector that is no list")
+    length: int = Field(0, ge=0, description="most values of a multi-valued cell that are kept, or numbers of a vector; 0: all")
 
 
 class _Side(components.Options):
@@ -166,9 +166,9 @@ class Tabular:
         return RawBlock(table, block.file, block.lines, block.rejects)
 
     def _with_lists(self, table: pa.Table) -> pa.Table:
-        """Multi-valued cells as lists of text."""
+        """Multi-valued cells and vectors as lists."""
         for name, f in self._options.features.items():
-            if f.kind != "multi" or name not in table.column_names:
+            if f.kind not in ("multi", "vector") or name not in table.column_names:
                 continue
             column = table[name].combine_chunks()
             if not pa.types.is_list(column.type) and not pa.types.is_large_list(column.type):
