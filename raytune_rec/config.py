@@ -70,6 +70,7 @@ class SequenceOptions(Section):
     events: int = Field(9, ge=1, description="first items of a cold user that are known")
     folds: int = Field(5, ge=2, description="cold users are tested in so many parts, each by models tuned on the others")
     valid: float = Field(0.125, gt=0, lt=1, description="share of a fold's tuning users that choose the best epoch")
+    warm: bool = Field(False, description="units train on the warm users' windows too, cut to as many items as they know")
 
     def events_of(self, task: str) -> int:
         """First items of a cold user that a task knows."""
@@ -80,6 +81,8 @@ class SequenceOptions(Section):
         long = [task for task in self.tasks if task.endswith("-shot") and int(task.removesuffix("-shot")) >= self.events]
         if long:
             raise ValueError(f"tasks {', '.join(long)} need more than events = {self.events} items of a cold user; raise events")
+        if self.warm and not self.tasks:
+            raise ValueError("warm = true is of units of cold users, and there are no tasks; name some, or leave it out")
         if len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"tasks: each once (given: {', '.join(self.tasks)})")
         return self

@@ -177,8 +177,8 @@ def numerical_field(name: str, role: Role, values: np.ndarray, weights: np.ndarr
 
 
 def vector_field(name: str, role: Role, values: np.ndarray, weights: np.ndarray) -> tuple[pa.Array, Field]:
-    """(list<float32>, null where it is missing; the field). One mean and one deviation for all numbers: what a number tells beside
-    its neighbours stays.
+    """(list<float32>, null where it is missing; the field). One mean and one deviation for all numbers: what a number tells
+    beside its neighbours stays.
 
     Args:
         values: (N, W), NaN rows where missing. weights: (N,) training interactions.

@@ -5,7 +5,7 @@ what the user had taken before, among items that the user never took: none of th
 follows the row in time is in neither its history nor its features.
 
 Cold users (PPR, section 4.1) belong to folds. A unit is a task and a fold: it is tuned on the cold users of the other folds, a
-share of whom choose the best epoch, and tested on those of its own.
+share of whom choose the best epoch, and tested on those of its own. With `data.sequences.warm` it is tuned on warm users too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
-from raytune_rec.data.sequences import FOLDER, USERS, members
+from raytune_rec.data.sequences import FOLDER, USERS, members, spans
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Split
 
@@ -99,21 +99,22 @@ class Histories:
     def _cold(self, unit: str, split: Split, only: str = "", seen: bool = False) -> Columns:
         known = self.options.events_of(unit.partition(".")[0])
         task = only or unit.partition(".")[0]
-        rows = np.flatnonzero(members(self._users, unit, split, self.options))
         width = max(1, self.options.events - 1)
         if split != "train":
+            rows = np.flatnonzero(members(self._users, unit, split, self.options))
             counts = np.minimum(self._sizes[rows], known)
             first = 0 if task in ("zero", "joint") else 1
             last = np.minimum(counts, 1) if task == "zero" else counts
             each = np.maximum(last - first, 0)
             place = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + first
             return self._lists(np.repeat(rows, each), place, f"{unit}/{split}", width, seen)
-        events = _padded([self._items[r][:known] for r in rows], width + 1)
+        rows, begin, end = spans(self._users, unit, self.options)
+        events = _padded([self._items[r][a:b] for r, a, b in zip(rows, begin, end, strict=True)], width + 1)
         target, history = events.copy(), events[:, :width].copy()
         if task == "zero":
             target[:, 1:], history[:] = 0, 0
-        elif task != "joint":
-            target[:, 0] = 0
+        else:  # what comes before the first item of a later window is known, and not shown
+            target[(begin > 0) | (task != "joint"), 0] = 0
         return {**self._owners(rows), "history": history, "target": target}
 
     def _lists(self, rows: np.ndarray, place: np.ndarray, name: str, width: int, seen: bool) -> Columns:

@@ -30,6 +30,8 @@ FORMAT = 1
 def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
     """What decides the store, as plain values: the job's options, the source's own, and its files."""
     chosen = options.model_dump(exclude={"options", *([] if options.sequences else ["sequences"])})
+    if options.sequences and not options.sequences.warm:
+        chosen["sequences"].pop("warm")
     if options.split.kind != "cold_users":
         chosen["split"] = {k: v for k, v in chosen["split"].items() if not k.startswith("cold")}
     inputs = {"options": chosen, "source": dict(source.fingerprint_inputs())}

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +44,8 @@ def about(unit: str, options: SequenceOptions) -> str:
     task, _, fold = unit.partition(".")
     who = {"few": "who have taken something", "zero": "who have taken nothing yet", "joint": "with or without a history"}[task]
     others = f"the other {options.folds - 1} folds" if options.folds > 2 else "the other fold"
-    return f"It serves new users {who}. It was tuned on the cold users of {others}, and tested on those of fold {fold}."
+    warm = "warm users and " if options.warm else ""
+    return f"It serves new users {who}. It was tuned on {warm}the cold users of {others}, and tested on those of fold {fold}."
 
 
 def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple[DataSchema, dict[str, int]]:
@@ -99,6 +101,27 @@ def members(users: pa.Table, unit: str, split: Split, options: SequenceOptions) 
     return np.asarray(tuning & (valid if split == "valid" else ~valid))
 
 
+def spans(users: pa.Table, unit: str, options: SequenceOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a unit of cold users trains on: (rows of the table of histories, first place, last place + 1), each (N,).
+
+    Of a cold user these are the first items that the task knows. With `warm`, of a warm user the windows of the training history,
+    as `windows` says, each of as many items; for the task `zero`, which knows none, the first item.
+    """
+    task, known = unit.partition(".")[0], options.events_of(unit.partition(".")[0])
+    cold, train = members(users, unit, "train", options), users["train"].to_numpy() if options.warm else np.zeros(len(users))
+    sizes = users["items"].combine_chunks().value_lengths().to_numpy()
+    found: list[tuple[int, int, int]] = []
+    for row in np.flatnonzero(cold | (train > 0)).tolist():
+        if cold[row]:
+            found.append((row, 0, min(int(sizes[row]), known)))
+        elif task == "zero":
+            found.append((row, 0, 1))
+        else:
+            found += [(row, a, b) for a, b in _spans(int(train[row]), max(1, known - 1), options.windows)]
+    rows, first, last = np.array(found, np.int64).reshape(-1, 3).T
+    return rows, first, last
+
+
 def _users(rows: pa.Table, domain: int, known: int, rank: np.ndarray) -> pa.Table:
     """One row for each user of a domain: user, domain, items, and how many of them train, validate and test."""
     time = next((c for c in ("timestamp", "position") if c in rows.column_names), None)
@@ -128,21 +151,22 @@ def _windows(users: pa.RecordBatch, options: SequenceOptions) -> pa.Table:
     """Windows of at most L + 1 training items; one of a single item has nothing to predict."""
     items = users["items"]
     flat, offsets = items.flatten().to_numpy(), items.offsets.to_numpy() - items.offsets[0].as_py()
-    found = [(i, a, b) for i, n in enumerate(users["train"].to_numpy()) for a, b in _spans(int(n), options)]
+    counts = users["train"].to_numpy().tolist()
+    found = [(i, a, b) for i, n in enumerate(counts) for a, b in _spans(n, options.length, options.windows)]
     lists = pa.array([flat[offsets[i] + a : offsets[i] + b] for i, a, b in found], pa.list_(pa.int32()))
     of = np.array([i for i, _, _ in found], np.int64)
     owners = {name: users[name].take(pa.array(of)) for name in ("user", "domain")}
     return pa.table({**owners, "items": lists}, _WINDOW)
 
 
-def _spans(count: int, options: SequenceOptions) -> Iterator[tuple[int, int]]:
+def _spans(count: int, length: int, windows: Literal["last", "all"]) -> Iterator[tuple[int, int]]:
     """First and last place + 1 of the windows of a history; each item but the first is predicted once."""
     end = count
     while end > 1:
-        yield max(0, end - options.length - 1), end
-        if options.windows == "last":
+        yield max(0, end - length - 1), end
+        if windows == "last":
             return
-        end -= options.length
+        end -= length
 
 
 def _counted(schema: DataSchema, users: pa.Table, options: SequenceOptions, windows: np.ndarray) -> DataSchema:
@@ -154,5 +178,6 @@ def _counted(schema: DataSchema, users: pa.Table, options: SequenceOptions, wind
         rows |= {(name, s): int((users[s].to_numpy()[here] > 0).sum()) for s in SPLITS[1:]}
     units = cohorts(options)
     for unit in units:
-        rows |= {(unit, split): int(members(users, unit, split, options).sum()) for split in SPLITS}
+        rows |= {(unit, split): int(members(users, unit, split, options).sum()) for split in SPLITS[1:]}
+        rows[unit, "train"] = len(spans(users, unit, options)[0])
     return replace(schema, rows=rows, length=options.length, cohorts=units)

@@ -12,6 +12,7 @@ import pytest
 
 from raytune_rec.backbones._fields import FieldLayer
 from raytune_rec.config import parse
+from raytune_rec.data.sequences import about
 from raytune_rec.data.store import Store
 from raytune_rec.errors import AssemblyError, DataError, JobError
 from raytune_rec.schema import ALL_DOMAINS
@@ -151,6 +152,42 @@ def test_k_shot_histories_hold_k_items_in_training_and_test(store) -> None:
         assert all((t.columns["history"] > 0).sum(1).max() == k for t in own.tests()[f"{k}-shot"].values())
 
 
+@pytest.mark.parametrize("windows", ["last", "all"])
+def test_units_may_train_on_warm_users_too(store, windows: str) -> None:
+    """On windows of their training histories, as wide as those of the cold users; who tests or validates is not among them."""
+    tasks = ["few", "zero", "joint", "1-shot"]
+    sequences = {**COLD["sequences"], "tasks": tasks, "windows": windows}
+    plain = store({**COLD, "sequences": sequences}, "plain")
+    own = store({**COLD, "sequences": {**sequences, "warm": True}}, "warm")
+    items, users = taken(own), own.histories._users
+    known = dict(zip(users["user"].to_pylist(), users["train"].to_pylist(), strict=True))
+    warm = {u for u, n in known.items() if n}
+    for unit in (f"{task}.{fold}" for task in tasks for fold in (1, 2, 3)):
+        cold, both = plain.histories.load(unit, "train"), own.histories.load(unit, "train")
+        later = {u for s in ("valid", "test") for u in own.histories.load(unit, s)["user"]}
+        assert set(both["user"]) - warm == set(cold["user"]) and not set(both["user"]) & later
+        assert own.schema.rows[unit, "train"] == len(both["user"]) > plain.schema.rows[unit, "train"] == len(cold["user"])
+        assert both["target"].shape[1] == cold["target"].shape[1] == 4
+        trained: dict[int, list[int]] = {u: [] for u in warm}
+        for u, history, target in zip(both["user"], both["history"], both["target"], strict=True):
+            if u in warm:
+                assert set(history) | set(target) <= {0, *items[u][: known[u]]}
+                trained[u] += [i for i in target if i]
+        first = 0 if unit[0] in "zj" else 1
+        for u, found in trained.items():
+            if unit.startswith("zero"):
+                assert found == items[u][:1]
+            elif windows == "all":
+                assert sorted(found) == sorted(items[u][first : known[u]])
+            else:
+                window = items[u][: known[u]][-2 if "shot" in unit else -4 :]
+                assert found == window[first if known[u] <= 4 else 1 :]
+        for split in ("valid", "test"):
+            a, b = plain.load(unit, split), own.load(unit, split)
+            assert all(np.array_equal(a.columns[n], b.columns[n]) for n in a.columns)
+    assert "tuned on warm users and the cold users of the other 2 folds" in about("few.1", own.histories.options)
+
+
 def test_users_with_few_rows_are_the_cold_ones(store) -> None:
     own = store({**COLD, "split": {"kind": "cold_users", "cold_below": 6}})
     users = own.histories._users
@@ -207,6 +244,7 @@ def test_too_many_negatives_are_refused(store) -> None:
         ({"split": {"kind": "cold_users"}, "sequences": {"tasks": ["9-shot"]}}, "9-shot need more than events = 9 items"),
         ({"split": {"kind": "cold_users"}, "sequences": {"tasks": ["few", "few"]}}, r"each once \(given: few, few\)"),
         ({"split": {"kind": "cold_users"}, "sequences": {"tasks": ["0-shot"]}}, "should match pattern"),
+        ({"split": {"kind": "leave_one_out"}, "sequences": {"warm": True}}, "there are no tasks; name some, or leave it out"),
         ({"sequences": {}}, "need split.kind = 'leave_one_out' or 'cold_users'"),
     ],
 )
@@ -259,7 +297,7 @@ def test_vectors_are_served_by_user_or_as_they_are_given(with_vectors) -> None:
     assert own.encode(raw)["taste"][[0, 2]].tolist() == [[7, 0.5], [9, 0.5]] and np.isnan(own.encode(raw)["taste"][1]).all()
     given = own.encode({**raw, "taste": [[1, 2], None, np.array([3.0, 4])]})["taste"]
     assert given[[0, 2]].tolist() == [[1, 2], [3, 4]] and np.isnan(given[1]).all()
-    with pytest.raises(DataError, match=r"column taste: each row must be a list of 2 finite numbers, or None \(row 0 is '\[1\]'\)"):
+    with pytest.raises(DataError, match=r"taste: each row must be a list of 2 finite numbers, or None \(row 0 is '\[1\]'\)"):
         own.encode({"history": [[]], "taste": [[1]]})
 
 
@@ -271,5 +309,5 @@ def test_vectors_that_cannot_be_used_are_refused(with_vectors) -> None:
         with_vectors(good | {"u5": [1.0, float("inf")]}, {**COLD, "max_rejected": 0}, "b")
     with pytest.raises(DataError, match="vectors 'taste': no user of the interactions has one"):
         with_vectors({"nobody": [1.0]}, COLD, "c")
-    with pytest.raises(AssemblyError, match="embeds ids and numbers, and taste is a vector; leave it out of data.options"):
+    with pytest.raises(AssemblyError, match=r"embeds ids and numbers, and taste is a vector; leave it out of data.options"):
         FieldLayer(with_vectors(good, COLD, "d").schema, 4, "field", 0.1)
