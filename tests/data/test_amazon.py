@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec import components
@@ -94,3 +96,51 @@ def test_real_files(real_data: Path) -> None:
         items = {item for block in blocks for item in block.table["item"].unique().to_pylist()}
         assert (len(users[name]), len(items), sum(len(block.table) for block in blocks)) == counts
     assert len(users["Beauty"] & users["Toys"]) == 2_073
+
+
+def vectors(path: Path, **columns: object) -> str:
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def test_users_outside_the_overlap_are_passed_over(folder: Path, tmp_path: Path) -> None:
+    file = vectors(tmp_path / "v.parquet", user=["AR3", "AR2", "WHO"], vector=[[1.0, 2], None, [3, 4]])
+    options = Amazon.Options(path=str(folder), domains=("Beauty", "Toys"), vectors=file)
+    assert [row[:2] for row in rows(Amazon(options))][:7] == [row[:2] for row in ROWS]
+    own = Amazon(options.model_copy(update={"overlap": True}))
+    assert [row for row in rows(own) if row[1][0] != "B" or row[3] < 9][:6] == [r for r in ROWS if r[0] != "AR1"]
+    assert {user for user, *_ in rows(own)} == {"AR2", "AR3"}
+    inputs = [source.fingerprint_inputs() for source in (own, Amazon(options), opened(folder, "Beauty", "Toys"))]
+    assert inputs[0] != inputs[1] != inputs[2]
+    assert "vectors" not in opened(folder, "Beauty").fingerprint_inputs(), "jobs without them are what they were"
+
+
+def test_a_file_of_vectors_that_will_not_do_is_refused(folder: Path, tmp_path: Path) -> None:
+    options = Amazon.Options(path=str(folder), domains=("Beauty",), vectors=str(tmp_path / "v.parquet"), overlap=True)
+    with pytest.raises(DataError, match=r"v.parquet: no such file; write it with `raytune-rec vectors`"):
+        next(Amazon(options).read())
+    vectors(tmp_path / "v.parquet", reviewer=["AR2"], vector=[[1.0]])
+    with pytest.raises(DataError, match=r"there is no column 'user' \(wanted as user\); the file has reviewer, vector"):
+        next(Amazon(options).read())
+    with pytest.raises(JobError, match="overlap reads the users of the file of vectors alone, and there is none"):
+        components.options_of("data.sources", "amazon", {"path": "x", "domains": ["Toys"], "overlap": True})
+
+
+def test_shared_users_of_the_real_files(real_data: Path, make, tmp_path: Path) -> None:
+    """The counts of the cross-domain job: 2,073 users of Beauty are in Toys, 965 of them with fewer than ten items there."""
+    folder = real_data / "amazon2014-5core" / "asin_sequences"
+    if not folder.is_dir():
+        pytest.skip(f"no such folder: {folder}")
+    names = sorted({user for block in opened(folder, "Beauty").read() for user in block.table["user"].unique().to_pylist()})
+    file = vectors(tmp_path / "v.parquet", user=names, vector=[[float(i), 1.0] for i in range(len(names))])
+    options = {"path": str(folder), "domains": ["Toys"], "vectors": file, "overlap": True}
+    own = make(
+        "amazon", options, split={"kind": "cold_users", "cold_below": 10}, sequences={"tasks": ["few"], "folds": 3, "warm": True}
+    )
+    users = pq.read_table(own.path / "users.parquet")
+    assert len(users) - 1 == 2_073 and users["vector"].null_count == 1, "the row of the unknown has none"
+    log = pq.read_table(own.path / "interactions" / "domain=Toys" / "part-00000.parquet", partitioning=None)
+    taken = log.group_by("user").aggregate([("item", "count")])
+    assert sum(n < 10 for n in taken["item_count"].to_pylist()) == 965
+    assert sum(own.schema.rows[f"few.{fold}", "test"] for fold in (1, 2, 3)) == 960, "five took only what no warm user trains on"
+    assert (own.schema.field("vector").length, own.schema.rows["Toys", "train"]) == (2, 2_073 - 965)

@@ -3,24 +3,28 @@
 File `<path>/<domain>/user_sequence.txt.gz`, or `.txt`: a line for each user, `reviewerID asin asin ...` in time order. There are
 no ratings and no clock times: every item of a line is a click, and its position counts from 0. A reviewer is the same user in
 all domains; an item belongs to its domain.
+
+With `vectors`, a Parquet file of `user` and `vector` (a list of numbers) such as `raytune-rec vectors` writes, users have the
+attribute `vector`: what another domain knows of them. With `overlap`, only the users in that file are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from raytune_rec import components
-from raytune_rec.data.reading import read_lines, shown
+from raytune_rec.data.reading import Format, read_file, read_lines, shown
 from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
 from raytune_rec.errors import DataError
 
 _NAMES = ("user_sequence.txt.gz", "user_sequence.txt")
+_COLUMNS = {"user": "user", "vector": "vector"}
 
 
 class Amazon:
@@ -32,6 +36,14 @@ class Amazon:
     class Options(components.Options):
         path: str = Field(description="folder that holds <domain>/user_sequence.txt.gz, or .txt")
         domains: tuple[str, ...] = Field(min_length=1, description="names of these folders, in the order of the domains' ids")
+        vectors: str = Field("", description="Parquet file of user and vector, the users' attribute; empty: they have none")
+        overlap: bool = Field(False, description="read the users of the file of vectors alone")
+
+        @model_validator(mode="after")
+        def _overlap_with_something(self) -> Amazon.Options:
+            if self.overlap and not self.vectors:
+                raise ValueError("overlap reads the users of the file of vectors alone, and there is none; name it as `vectors`")
+            return self
 
         @field_validator("domains")
         @classmethod
@@ -44,26 +56,31 @@ class Amazon:
     def __init__(self, options: Options) -> None:
         self._folder = Path(options.path).expanduser()
         self._domains = options.domains
+        self._vectors = Path(options.vectors).expanduser() if options.vectors else None
+        self._overlap = options.overlap
 
     def fields(self) -> tuple[SourceField, ...]:
-        return ()
+        return (SourceField("vector", "vector", "user"),) if self._vectors else ()
 
     def domains(self) -> tuple[str, ...]:
         return self._domains
 
     def read(self) -> Iterator[RawBlock]:
-        for domain, path in zip(self._domains, self._files(), strict=True):
+        files = self._files()
+        only = {name for block in self.users() for name in block.table["user"].to_pylist()} if self._overlap else None
+        for domain, path in zip(self._domains, files, strict=True):
             for texts, rejects in read_lines(path):
-                yield _block(texts, rejects, str(path), domain)
+                yield _block(texts, rejects, str(path), domain, only)
 
     def users(self) -> Iterator[RawBlock]:
-        return iter(())
+        return read_file(self._vectors, _COLUMNS, Format()) if self._vectors else iter(())
 
     def items(self) -> Iterator[RawBlock]:
         return iter(())
 
     def fingerprint_inputs(self) -> Mapping[str, Any]:
-        return {"source": "amazon", "domains": list(self._domains), "files": digest_files(self._files())}
+        found = {"source": "amazon", "domains": list(self._domains), "files": digest_files(self._files())}
+        return found | ({"vectors": digest_files([self._vectors]), "overlap": self._overlap} if self._vectors else {})
 
     def _files(self) -> list[Path]:
         """One for each domain. Raises DataError that names all that are missing."""
@@ -74,13 +91,17 @@ class Amazon:
             files += there[:1]
             if not there:
                 problems.append(f"{folder}: there is no {' or '.join(_NAMES)}; mend data.options.path or data.options.domains.")
+        if self._vectors and not self._vectors.is_file():
+            problems.append(f"{self._vectors}: no such file; write it with `raytune-rec vectors`, or mend data.options.vectors.")
         if problems:
             raise DataError(problems)
         return files
 
 
-def _block(texts: Sequence[tuple[int, str]], rejects: Sequence[Reject], file: str, domain: str) -> RawBlock:
-    """The interactions of lines: (number, text) of each."""
+def _block(
+    texts: Sequence[tuple[int, str]], rejects: Sequence[Reject], file: str, domain: str, only: Container[str] | None
+) -> RawBlock:
+    """The interactions of lines, (number, text) of each; those of other users than `only` are passed over."""
     users: list[str] = []
     items: list[str] = []
     numbers: list[int] = []
@@ -88,6 +109,8 @@ def _block(texts: Sequence[tuple[int, str]], rejects: Sequence[Reject], file: st
     refused = list(rejects)
     for number, text in texts:
         user, *sequence = text.split() or [""]
+        if sequence and only is not None and user not in only:
+            continue
         if sequence:
             users.append(user)
             items += sequence
