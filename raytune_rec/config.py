@@ -155,7 +155,16 @@ class Variant(Section):
     learn_prompt: bool = Field(True, description="false: the prompt's place is kept and holds zeros (PTE)")
     options: dict[str, Scalar] = Field({}, description="flat, over the job's own (prompt.meta_prompts ...)")
     space: list[str] = Field(["training"], description="search spaces of its recipe")
-    from_path: str = Field("", alias="from", description="folder of a finished backbone instead of a pre-training")
+    from_path: str = Field(
+        "", alias="from", description="a finished backbone instead of a pre-training: its folder, or that of its run"
+    )
+    new_ids: bool = Field(False, description="`from` was trained on other data: what ids index begins anew, the rest is taken")
+
+    @model_validator(mode="after")
+    def _new_ids_of_something(self) -> Variant:
+        if self.new_ids and not self.from_path:
+            raise ValueError("new_ids = true takes all but the ids from a finished backbone; name it as `from`, or leave it out")
+        return self
 
 
 class PretrainOptions(Section):

@@ -76,6 +76,8 @@ class DataSchema:
         rows: (domain or unit, split) -> number of rows.
         length: L, the most items of a history, where the rows are users with histories; else 0.
         cohorts: units that are no domains, such as the cold users of a fold; empty: each domain is a unit.
+        trained: fingerprint of what pre-training sees, ids and training rows: jobs that differ in what cold users do share it.
+            Empty in data that were prepared before there was one.
     """
 
     fields: tuple[Field, ...]
@@ -84,6 +86,7 @@ class DataSchema:
     rows: Mapping[tuple[str, Split], int] = field(default_factory=dict)
     length: int = 0
     cohorts: tuple[str, ...] = ()
+    trained: str = ""
 
     @property
     def units(self) -> tuple[str, ...]:

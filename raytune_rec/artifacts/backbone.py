@@ -18,7 +18,7 @@ from torch import Tensor
 
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.facts import close_folder, open_folder, read_facts
-from raytune_rec.artifacts.files import replace, write_json
+from raytune_rec.artifacts.files import read_json, replace, write_json
 from raytune_rec.artifacts.fingerprint import file_sha256, fingerprint
 from raytune_rec.artifacts.weights import TensorFacts
 from raytune_rec.errors import ArtifactError
@@ -26,6 +26,8 @@ from raytune_rec.schema import Scalar
 
 FORMATS = (1,)
 DATA = "data"
+PRETRAINED = "pretrain.json"
+"""In a run folder: what each pre-training reached, by variant."""
 _WEIGHTS = "backbone.safetensors"
 
 
@@ -42,6 +44,8 @@ class BackboneFacts:
         training: options of the recipe that won.
         trials: recipes tried.
         data_fingerprint: of the prepared data.
+        trained_fingerprint: of what of them training saw (`DataSchema.trained`); empty in older artifacts.
+        origin: fingerprint of the backbone whose tensors these are, but for those that ids index, which are untrained.
         seed: of the job.
         metric, value: validation metric of the best epoch.
         epochs, curve: epochs trained; the metric after each, the first entry before training. None where it was not finite.
@@ -64,6 +68,8 @@ class BackboneFacts:
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     trials: int = 0
     data_fingerprint: str
+    trained_fingerprint: str = ""
+    origin: str = ""
     seed: int = 0
     metric: str = "auc"
     value: float | None = None
@@ -108,6 +114,33 @@ def read(folder: Path) -> BackboneFacts:
         ArtifactError: see `load`.
     """
     return read_facts(Path(folder), "backbone", BackboneFacts, FORMATS)
+
+
+def of_run(run: Path) -> dict[str, Path]:
+    """Variant -> folder of its backbone, in a run folder.
+
+    Raises:
+        ArtifactError: the run has no finished pre-training.
+    """
+    path = Path(run) / PRETRAINED
+    if not path.exists():
+        raise ArtifactError(f"{run}: no run with a finished backbone ({path.name} is missing); name a run folder.")
+    return {name: Path(run) / "backbones" / facts["fingerprint"] for name, facts in read_json(path).items()}
+
+
+def find(path: Path, variant: str) -> Path:
+    """The folder of a backbone: `path`, or in a run folder that of the variant of this name, or its only one.
+
+    Raises:
+        ArtifactError: a run has several, and none of this name.
+    """
+    if (path / "backbone.json").exists() or not (path / PRETRAINED).exists():
+        return path
+    known = of_run(path)
+    if variant not in known and len(known) != 1:
+        names = ", ".join(known) or "none"
+        raise ArtifactError(f"{path}: the run has the backbones {names}, not {variant!r}; name the folder of one, in backbones/.")
+    return known.get(variant) or next(iter(known.values()))
 
 
 def load(folder: Path, *, data: bool = True) -> tuple[BackboneFacts, dict[str, Tensor]]:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ def fingerprint(inputs: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def trained(inputs: Mapping[str, Any]) -> str:
+    """16 hex digits of what of a store's inputs decides ids and training rows: not what cold users do, or what is ranked."""
+    options = dict(inputs["options"])
+    if sequences := options.get("sequences"):
+        options["sequences"] = {name: sequences[name] for name in ("length", "windows")}
+    return fingerprint({**inputs, "options": options})
+
+
 def prepare(options: DataOptions, source: Source, out: Path, check: Callable[[Mapping[str, Any]], None] | None = None) -> None:
     """Write the store of a job into the folder `out`, unless it is there.
 
@@ -63,6 +72,7 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Callable[[Ma
         _begin(out, marker)
         with Rejects(out / "rejected.parquet") as rejects, Spill(out / "_spill") as spill:
             schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs)).run()
+        schema = replace(schema, trained=trained(inputs))
         if options.sequences is not None:
             schema, left = write_sequences(out, schema, options)
             for name, count in left.items():

@@ -103,6 +103,7 @@ def schema_values(schema: DataSchema) -> dict[str, Any]:
     fields = [{**vars(f), "edges": list(f.edges)} for f in schema.fields]
     rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *schema.cohorts)}
     found = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "rows": rows}
+    found |= {"trained": schema.trained} if schema.trained else {}
     return found | ({"length": schema.length, "cohorts": list(schema.cohorts)} if schema.length else {})
 
 
@@ -111,7 +112,7 @@ def schema_from(values: Mapping[str, Any]) -> DataSchema:
     fields = tuple(Field(**{**f, "edges": tuple(f["edges"])}) for f in values["fields"])
     rows = {(d, s): counts[s] for d, counts in values["rows"].items() for s in SPLITS}
     length, cohorts = values.get("length", 0), tuple(values.get("cohorts", ()))
-    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, length, cohorts)
+    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, length, cohorts, values.get("trained", ""))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

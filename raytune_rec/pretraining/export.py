@@ -35,6 +35,7 @@ def export(plan: Plan, store: Store, trainer: Trainer) -> Facts:
         training=own.training.model_dump(),
         trials=plan.trials,
         data_fingerprint=store.schema.fingerprint,
+        trained_fingerprint=store.schema.trained,
         seed=plan.job.seed,
         metric=own.training.metric,
         value=_plain(result.best),

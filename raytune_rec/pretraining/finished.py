@@ -13,11 +13,13 @@ from raytune_rec.config import Job
 from raytune_rec.data.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
+from raytune_rec.pretraining.renewed import renewed
+from raytune_rec.schema import DataSchema
 from raytune_rec.training.settings import PRETRAIN, row_of
 
 
 def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
-    """Check the backbone that a variant names and copy it into the run.
+    """Check the backbone that a variant names and copy it into the run; with `new_ids`, make one of this job's data of it.
 
     Args:
         store_path: the prepared data.
@@ -27,12 +29,16 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
         The same facts as `pretrain`, and `from`.
 
     Raises:
-        ArtifactError: it is damaged, was trained on other data, or is not what the variant describes.
+        ArtifactError: it is damaged, was trained on other data, is not what the variant describes, or its shapes do not fit.
     """
-    source = Path(job.pretrain.variants[variant].from_path).expanduser().absolute()
-    facts, _ = backbone.load(source)
-    _check(job, variant, source, facts, Store.open(store_path).schema.fingerprint)
-    if source.resolve() != folder.resolve():
+    source, wanted = source_of(job, variant), job.pretrain.variants[variant]
+    facts, tensors = backbone.load(source)
+    schema = Store.open(store_path).schema
+    _check(job, variant, source, facts, schema)
+    if wanted.new_ids:
+        own, tensors = renewed(job, variant, _where(variant, source), facts, tensors, schema)
+        facts = backbone.save(folder, own, tensors, store_path)
+    elif source.resolve() != folder.resolve():
         _copy(source, folder)
     return {
         "variant": variant,
@@ -54,14 +60,28 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
     }
 
 
-def _check(job: Job, variant: str, source: Path, facts: BackboneFacts, data: str) -> None:
+def source_of(job: Job, variant: str) -> Path:
+    """The folder of the backbone that a variant names, by its own folder or by that of a run.
+
+    Raises:
+        ArtifactError: a run has several, and none of the variant's name.
+    """
+    return backbone.find(Path(job.pretrain.variants[variant].from_path).expanduser().absolute(), variant)
+
+
+def _where(variant: str, source: Path) -> str:
+    return f"pretrain.variants.{variant}.from: {source}"
+
+
+def _check(job: Job, variant: str, source: Path, facts: BackboneFacts, schema: DataSchema) -> None:
     row, wanted = row_of(job, PRETRAIN + variant), job.pretrain.variants[variant]
-    where = f"pretrain.variants.{variant}.from: {source}"
+    where = _where(variant, source)
     problems = []
-    if facts.data_fingerprint != data:
+    if not wanted.new_ids and not _same_ids(facts, schema):
         problems.append(
-            f"{where} was trained on the prepared data {facts.data_fingerprint}, this job's are {data}: other ids. "
-            "Prepare the same source with the same [data] options, or leave `from` out to pre-train here."
+            f"{where} was trained on the prepared data {facts.data_fingerprint}, this job's are {schema.fingerprint}: other ids. "
+            "Prepare the same source with the same [data] options (what cold users do may differ), leave `from` out to pre-train "
+            "here, or set new_ids = true to take all of it but what ids index."
         )
     if facts.name != row.backbone:
         problems.append(f"{where} is a {facts.name!r}, the variant names backbone {row.backbone!r}; set it to {facts.name!r}.")
@@ -70,6 +90,13 @@ def _check(job: Job, variant: str, source: Path, facts: BackboneFacts, data: str
         problems.append(f"{where} was pre-trained with {found}, the variant asks for {asked}; change one of them.")
     if problems:
         raise ArtifactError(problems)
+
+
+def _same_ids(facts: BackboneFacts, schema: DataSchema) -> bool:
+    """Whether training saw these ids and rows; of older artifacts and data, whether all of the data are the same."""
+    if facts.trained_fingerprint and schema.trained:
+        return facts.trained_fingerprint == schema.trained
+    return facts.data_fingerprint == schema.fingerprint
 
 
 def _prompt(name: str, learned: bool) -> str:

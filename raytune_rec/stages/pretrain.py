@@ -30,18 +30,21 @@ def inputs(context: Context) -> dict[str, Any]:
     chosen = job.model_dump(mode="json", by_alias=True, include=set(parts))
     chosen |= {"objectives": job.objectives} if job.objectives else {}
     chosen["pretrain"].pop("max_failures")
+    for variant in chosen["pretrain"]["variants"].values():
+        if not variant["new_ids"]:
+            variant.pop("new_ids")
     search = job.tune.model_dump(mode="json", include={"sampler", "round", "pack", "stop"}) if job.pretrain.trials else {}
     known = {"data": context.store.schema.fingerprint, "threads": job.tune.threads, "own": context.own_code()}
     return {**chosen, "search": search, "spaces": spaces, **known}
 
 
 def run(context: Context) -> dict[str, Any]:
-    from raytune_rec.pretraining.finished import adopt
+    from raytune_rec.pretraining.finished import adopt, source_of
     from raytune_rec.pretraining.train import pretrain
 
-    for variant in context.job.pretrain.variants.values():
+    for name, variant in context.job.pretrain.variants.items():
         if variant.from_path:
-            backbone_artifact.read(Path(variant.from_path).expanduser())  # a wrong path must not wait for the others' recipes
+            backbone_artifact.read(source_of(context.job, name))  # a wrong path must not wait for the others' recipes
     found = _recipes(context)
     decides = fingerprint(inputs(context))
     facts: dict[str, Any] = _finished(context, decides)
@@ -61,14 +64,14 @@ def run(context: Context) -> dict[str, Any]:
             facts[name] = pretrain(context.job, name, recipe, trials, context.store_path, working, context.folder, lane)
         _publish(context, working, facts[name])
         facts[name]["inputs"] = decides
-        write_json(context.folder / "pretrain.json", facts)
+        write_json(context.folder / backbone_artifact.PRETRAINED, facts)
     backbones = {name: facts[name]["fingerprint"] for name in context.job.pretrain.variants}
     return {"backbones": backbones}
 
 
 def _finished(context: Context, decides: str) -> dict[str, Any]:
     """Pre-trainings that an interrupted attempt with the same inputs has finished."""
-    path = context.folder / "pretrain.json"
+    path = context.folder / backbone_artifact.PRETRAINED
     known = read_json(path) if path.exists() else {}
     folder = context.folder / "backbones"
     return {

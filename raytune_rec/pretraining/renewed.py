@@ -1,0 +1,71 @@
+"""A finished backbone for other ids: what a vocabulary indexes begins anew, everything else is taken as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from raytune_rec.artifacts import weights
+from raytune_rec.artifacts.backbone import BackboneFacts
+from raytune_rec.artifacts.versions import versions
+from raytune_rec.components import component, options_of
+from raytune_rec.config import Job
+from raytune_rec.errors import ArtifactError
+from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Parameter
+from raytune_rec.training.assemble import Parts, meet, stack
+from raytune_rec.training.settings import PRETRAIN, row_of
+
+
+def renewed(
+    job: Job, variant: str, where: str, facts: BackboneFacts, tensors: Mapping[str, Tensor], schema: DataSchema
+) -> tuple[BackboneFacts, dict[str, Tensor]]:
+    """A backbone of other data as one of this job's. Start values are those of a pre-training from scratch here.
+
+    Args:
+        where: names the backbone in a refusal. facts, tensors: of it.
+        schema: of this job's data.
+
+    Raises:
+        ArtifactError: a tensor that is to be taken has another shape here.
+    """
+    folders, row = [Path(f) for f in job.components], row_of(job, PRETRAIN + variant)
+    options = {
+        "backbone": options_of("backbones", facts.name, facts.options, folders),
+        "prompt": options_of("prompts", facts.prompt, facts.prompt_options, folders),
+    }
+    classes = component("backbones", facts.name, folders), component("prompts", facts.prompt, folders)
+    parts = meet(*classes, row.strategy, options["backbone"], [options["prompt"]], schema)
+    declared = _declared(parts)
+    _check(where, declared, tensors)
+    taken = {name: tensor for name, tensor in tensors.items() if declared[name].rows is None}
+    lane = Lane(0, unit=ALL_DOMAINS)
+    model = stack(parts, [lane], {owner: [o] for owner, o in options.items()}, taken, [{}], job.seed)
+    found = {name: tensor[0].clone() for name, tensor in (*model.fixed.items(), *model.buffers.items(), *model.trained.items())}
+    own = dataclasses.replace(
+        facts, variant=variant, trials=0, data_fingerprint=schema.fingerprint, trained_fingerprint=schema.trained, seed=job.seed,
+        value=None, epochs=0, curve=(), parameters=weights.facts(found, {name: p.group for name, p in declared.items()}),
+        versions=versions(), origin=facts.fingerprint, fingerprint="", weights_sha256="", data_files={},
+    )  # fmt: skip
+    return own, found
+
+
+def _declared(parts: Parts) -> dict[str, Parameter]:
+    """Full name -> parameter or buffer of what is saved with a backbone."""
+    found = {f"backbone.{p.name}": p for p in (*parts.backbone.parameters(), *parts.backbone.buffers())}
+    prompts = parts.prompts if parts.strategy.prompt == "on" else ()
+    return found | {f"prompt.{p.name}": p for prompt in prompts for p in prompt.parameters()}
+
+
+def _check(where: str, declared: Mapping[str, Parameter], tensors: Mapping[str, Tensor]) -> None:
+    problems = [f"{where} has no {name!r}, which this job's data need." for name in sorted({*declared} - {*tensors})]
+    problems += [f"{where} has {name!r}, for which this job's data have no place." for name in sorted({*tensors} - {*declared})]
+    for name in sorted({*declared} & {*tensors}):
+        has, needs = tuple(tensors[name].shape), declared[name].shape
+        if declared[name].rows is None and has != needs:
+            problems.append(f"{where}: its {name!r} has the shape {has}, and this job's data need {needs}.")
+    if problems:
+        remedy = "new_ids draws anew what ids index alone: give both jobs the same data.sequences.length and the same features."
+        raise ArtifactError([*problems, remedy])
