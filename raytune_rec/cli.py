@@ -102,6 +102,19 @@ def report(job: JobArgument, settings: SetOption = None, out: OutOption = None) 
 
 
 @app.command()
+def vectors(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run whose pre-training is done.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The Parquet file: user, vector.")],
+    variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="The pre-training. Default: the only one.")] = "",
+) -> None:
+    """Write what a pre-trained sequence backbone makes of each user, as the profile of another job's users."""
+    from raytune_rec.scoring.vectors import write_vectors
+
+    count, width = write_vectors(run, out, variant)
+    typer.echo(f"{out}: {count:,} users, vectors of {width} numbers")
+
+
+@app.command()
 def check(job: JobArgument, settings: SetOption = None) -> None:
     """Validate a job and print its plan; nothing is read or trained."""
     checked = read_job(job, settings or ())

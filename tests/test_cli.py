@@ -26,6 +26,7 @@ _WORDS = {
     "export": _STAGE,
     "evaluate": _STAGE,
     "report": _STAGE,
+    "vectors": ["--help", "--out", "--variant", "RUN"],
     "check": ["--help", "--set", "JOB"],
     "show": ["--help", "WHAT"],
     "doctor": ["--help", "--out", "--start-ray"],

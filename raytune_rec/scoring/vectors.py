@@ -1,0 +1,118 @@
+"""What a pre-trained sequence backbone makes of its users: one vector each, for other jobs. Shapes: N users, D width."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from raytune_rec import config
+from raytune_rec.artifacts import backbone as backbone_artifact
+from raytune_rec.artifacts.files import replace
+from raytune_rec.components import component, options_of
+from raytune_rec.data.store import Store
+from raytune_rec.errors import ArtifactError
+from raytune_rec.schema import Table
+from raytune_rec.scoring.scorer import parts_of, scoring_model
+from raytune_rec.strategies.aliases import ALIASES
+from raytune_rec.tensors import Step
+from raytune_rec.training.assemble import Model
+from raytune_rec.training.feed import device_table, take
+
+_USERS = 1024
+"""Users of a pass."""
+
+
+def write_vectors(run: Path, out: Path, variant: str = "") -> tuple[int, int]:
+    """Write the user vectors of a run as Parquet: `user`, the raw id, and `vector`, list<float32>.
+
+    Args:
+        run: folder of a run whose pre-training is done.
+        out: the file, replaced at once.
+        variant: the pre-training; empty: the only one.
+
+    Returns:
+        (N, D).
+
+    Raises:
+        ArtifactError: the run has no such pre-training, or its backbone knows no users.
+    """
+    found = user_vectors(Path(run), variant)
+    replace(Path(out), partial(pq.write_table, found, compression="zstd"))
+    return len(found), len(found["vector"][0])
+
+
+def user_vectors(run: Path, variant: str = "") -> pa.Table:
+    """The representation of every user who is no cold one after all items that the data know of him, the last L of them read.
+
+    Items of validation and test are among them: the vectors are for other data, never for what is measured on these. A user of
+    several domains has the mean of theirs. In the order of the table of users.
+    """
+    folder = _backbone(run, variant)
+    store = Store.open(run / "data")
+    if store.histories is None:
+        raise ArtifactError(f"{run}: its rows are single interactions; vectors are of a run with data.sequences.")
+    model = _model(run, folder, store)
+    table = pq.read_table(store.histories.folder / "users.parquet")
+    table = table.filter(pa.array(table["fold"].to_numpy() == 0))
+    user, domain = (table[name].to_numpy().astype(np.int64) for name in ("user", "domain"))
+    history = store.histories.recent(list(table["items"].to_numpy()))
+    profile = {name: values[user] for name, values in store.lookup.users.items()}
+    columns = {**profile, "user": store.lookup.known("user", user), "domain": domain, "history": history}
+    vectors = _represented(model, columns, str(folder))
+    owners, place, counts = np.unique(user, return_inverse=True, return_counts=True)
+    means = np.zeros((len(owners), vectors.shape[1]))
+    np.add.at(means, place, vectors)
+    means = (means / counts[:, None]).astype(np.float32)
+    raws = pq.read_table(run / "data" / "users.parquet", columns=["raw"])["raw"].take(pa.array(owners))
+    offsets = pa.array(np.arange(len(means) + 1, dtype=np.int32) * means.shape[1])
+    lists = pa.ListArray.from_arrays(offsets, pa.array(means.reshape(-1)))
+    return pa.table({"user": raws, "vector": lists}).replace_schema_metadata({"backbone": folder.name})
+
+
+def _backbone(run: Path, variant: str) -> Path:
+    """Its folder, by the name of its pre-training."""
+    known = backbone_artifact.of_run(run)
+    if not variant and len(known) == 1:
+        return next(iter(known.values()))
+    if variant not in known:
+        wanted = f"no pre-training {variant!r}" if variant else "several pre-trainings"
+        raise ArtifactError(f"{run}: the run has {wanted}; name one of {', '.join(known) or 'none'} (--variant).")
+    return known[variant]
+
+
+def _model(run: Path, folder: Path, store: Store) -> Model:
+    """The backbone as it was pre-trained, with the prompt that learned with it."""
+    facts, tensors = backbone_artifact.load(folder, data=False)
+    folders = [Path(f) for f in config.read(run / "job.toml").components]
+    if not component("backbones", facts.name, folders).histories:
+        raise ArtifactError(f"{folder}: a {facts.name!r} represents no users; name a pre-training of a sequence backbone.")
+    prompt = facts.prompt if facts.learn_prompt else "none"
+    strategy = ALIASES["pretrained" if prompt == "none" else "prompt_untuned"]
+    options = {
+        "backbone": options_of("backbones", facts.name, facts.options, folders),
+        "prompt": options_of("prompts", prompt, facts.prompt_options if prompt != "none" else {}, folders),
+    }
+    parts = parts_of(facts.name, prompt, strategy, options, store.schema, facts, folders)
+    return scoring_model(parts, options, {}, tensors)
+
+
+@torch.no_grad()
+def _represented(model: Model, columns: dict[str, np.ndarray], where: str) -> np.ndarray:
+    """(N, D)."""
+    count = len(columns["user"])
+    # one candidate, the padding: otherwise every item would be scored
+    table = Table({**columns, "candidates": np.zeros((count, 1), np.int64)}, np.ones(count, np.float32))
+    rows, label = device_table(table, "cpu")
+    found = []
+    for index in torch.arange(count).split(_USERS):
+        batch = take(rows, label, index.unsqueeze(0))
+        outputs = model.forward(batch, model.encode(batch), Step(False, last=True))
+        if "user" not in outputs:
+            raise ArtifactError(f"{where}: its backbone represents no users; name a pre-training of another.")
+        found.append(outputs["user"][0])
+    return torch.cat(found).numpy()
