@@ -46,8 +46,9 @@ class Field:
         size: V, the number of ids including 0; for a numerical field the number of buckets of its discretisation, including 0
             (missing); 0 for a vector.
         length: L of a multi-valued field, W of a vector, else 0.
-        mean, std: of a numerical field over the training split, for standardisation; of a vector over all its numbers together.
+        mean, std: of a numerical field over the training split, for standardisation.
         edges: inner bucket edges of a numerical field (training quantiles), `size - 2` of them, ascending.
+        means, stds: of each number of a vector over the training split, for standardisation.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Field:
     mean: float = 0.0
     std: float = 1.0
     edges: tuple[float, ...] = ()
+    means: tuple[float, ...] = ()
+    stds: tuple[float, ...] = ()
 
     @property
     def has_ids(self) -> bool:

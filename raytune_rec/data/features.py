@@ -16,6 +16,9 @@ from raytune_rec.data.vocabulary import Codes, Order
 from raytune_rec.errors import DataError
 from raytune_rec.schema import Field, Role
 
+_CONSTANT = 1e-6
+"""Deviations below this part of the mean are rounding: the number is the same for all."""
+
 
 class Column:
     """One feature of the rows of a table of users or items."""
@@ -177,8 +180,8 @@ def numerical_field(name: str, role: Role, values: np.ndarray, weights: np.ndarr
 
 
 def vector_field(name: str, role: Role, values: np.ndarray, weights: np.ndarray) -> tuple[pa.Array, Field]:
-    """(list<float32>, null where it is missing; the field). One mean and one deviation for all numbers: what a number tells
-    beside its neighbours stays.
+    """(list<float32>, null where it is missing; the field). Each number has a mean and a deviation of its own: what a model makes
+    of its users may be for the half the same for all.
 
     Args:
         values: (N, W), NaN rows where missing. weights: (N,) training interactions.
@@ -193,7 +196,8 @@ def vector_field(name: str, role: Role, values: np.ndarray, weights: np.ndarray)
     column = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values[~missing].reshape(-1)), mask=pa.array(missing))
     used = ~missing & (weights > 0)
     x, w = (values[used], weights[used]) if used.any() else (values[~missing], np.ones((~missing).sum()))
-    x, w = x.astype(np.float64), np.repeat(w, values.shape[1]).reshape(-1, values.shape[1])
-    mean = float(np.average(x, weights=w))
-    std = float(np.sqrt(np.average((x - mean) ** 2, weights=w)))
-    return column, Field(name, "vector", role, 0, values.shape[1], mean, std or 1.0)
+    means = np.average(x.astype(np.float64), axis=0, weights=w)
+    stds = np.sqrt(np.average((x - means) ** 2, axis=0, weights=w))
+    stds[stds < _CONSTANT * np.abs(means)] = 1.0
+    stds[stds == 0] = 1.0
+    return column, Field(name, "vector", role, 0, values.shape[1], means=tuple(means.tolist()), stds=tuple(stds.tolist()))

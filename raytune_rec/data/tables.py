@@ -18,6 +18,8 @@ from raytune_rec.schema import SPLITS, DataSchema, Field
 
 REJECTED = pa.schema([("file", pa.string()), ("line", pa.int64()), ("value", pa.string()), ("reason", pa.string())])
 _NAMED = 5
+_OF_VECTORS = ("means", "stds")
+_TUPLES = ("edges", *_OF_VECTORS)
 
 
 class RowGroups:
@@ -100,7 +102,7 @@ class Rejects:
 
 def schema_values(schema: DataSchema) -> dict[str, Any]:
     """A schema as JSON values."""
-    fields = [{**vars(f), "edges": list(f.edges)} for f in schema.fields]
+    fields = [{n: list(v) if n in _TUPLES else v for n, v in vars(f).items() if v or n not in _OF_VECTORS} for f in schema.fields]
     rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *schema.cohorts)}
     found = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "rows": rows}
     found |= {"trained": schema.trained} if schema.trained else {}
@@ -109,7 +111,7 @@ def schema_values(schema: DataSchema) -> dict[str, Any]:
 
 def schema_from(values: Mapping[str, Any]) -> DataSchema:
     """The inverse of `schema_values`."""
-    fields = tuple(Field(**{**f, "edges": tuple(f["edges"])}) for f in values["fields"])
+    fields = tuple(Field(**{**f, **{n: tuple(f[n]) for n in _TUPLES if n in f}}) for f in values["fields"])
     rows = {(d, s): counts[s] for d, counts in values["rows"].items() for s in SPLITS}
     length, cohorts = values.get("length", 0), tuple(values.get("cohorts", ()))
     return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, length, cohorts, values.get("trained", ""))

@@ -65,7 +65,8 @@ class Profile:
     def _of(self, params: Params, field: Field, columns: Mapping[str, Tensor]) -> Tensor:
         values, weight = columns[field.name], params[f"of.{field.name}"]
         if field.kind == "vector":
-            numbers = ((values - field.mean) / field.std).to(weight.dtype)  # (U, B, W)
+            means, stds = values.new_tensor(field.means), values.new_tensor(field.stds)
+            numbers = ((values - means) / stds).to(weight.dtype)  # (U, B, W)
             own = linear(numbers.nan_to_num(), weight)
             return torch.where(torch.isnan(numbers[..., :1]), params[f"of.{field.name}.missing"].unsqueeze(1), own)
         if field.kind == "numerical":

@@ -279,9 +279,12 @@ def test_vectors_of_users_stand_beside_their_histories(with_vectors) -> None:
     again = Store.open(Path(own.path))
     raws = [int(raw[1:]) for raw in again.lookup.vocabulary("user")["raw"].to_pylist()]
     weight = {u: 3 + u % 12 - 1 for u in raws if u % 7}
-    numbers, weights = ([n for u in weight for n in (u, 2 * u)], [w for u in weight for w in (weight[u],) * 2])
-    assert field.mean == pytest.approx(np.average(numbers, weights=weights))
-    assert field.std == pytest.approx(np.sqrt(np.average((np.array(numbers) - field.mean) ** 2, weights=weights)))
+    numbers, weights = np.array(list(weight)), list(weight.values())
+    mean = np.average(numbers, weights=weights)
+    assert field.means == pytest.approx((mean, 2 * mean))
+    std = np.sqrt(np.average((numbers - mean) ** 2, weights=weights))
+    assert field.stds == pytest.approx((std, 2 * std))
+    assert again.schema == own.schema
     rows = again.load("few.1", "train")
     owner = own.histories.load("few.1", "train")["user"]
     names = pq.read_table(own.path / "users.parquet")["raw"].to_pylist()

@@ -48,7 +48,7 @@ def table(rows: int, seed: int) -> Table:
 
 
 AGE = Field("age", "numerical", "user", 4, mean=3.0, std=1.5, edges=(1.0, 3.0))
-TASTE = Field("taste", "vector", "user", 0, length=3, mean=0.5, std=2.0)
+TASTE = Field("taste", "vector", "user", 0, length=3, means=(0.0, 0.0, 2.0), stds=(0.7, 0.7, 0.8))
 HISTORIES = DataSchema((*FIELDS[:4], AGE, TASTE), ("movies",), "0" * 16, length=6)
 """Rows that are users with histories."""
 

@@ -70,11 +70,11 @@ def test_a_profile_is_its_attributes_side_by_side() -> None:
 
 
 def test_a_vector_enters_by_a_matrix_and_a_missing_one_by_a_vector_of_its_own() -> None:
-    field = Field("taste", "vector", "user", 0, length=3, mean=1.0, std=2.0)
+    field = Field("taste", "vector", "user", 0, length=3, means=(1.0, 1.0, 2.0), stds=(2.0, 2.0, 1.0))
     profile = Profile((field,), 2)
     assert [(p.name, p.shape) for p in profile.parameters("profile")] == [("of.taste", (3, 2)), ("of.taste.missing", (2,))]
     weights = {"of.taste": torch.tensor([[[1.0, 0], [0, 1], [1, 1]]]), "of.taste.missing": torch.tensor([[7.0, 8]])}
-    columns = {"taste": torch.tensor([[[3.0, 5, 7], [1, 1, 1], [math.nan] * 3]])}
+    columns = {"taste": torch.tensor([[[3.0, 5, 5], [1, 1, 2], [math.nan] * 3]])}
     found = profile.vector(weights, Batch(columns, torch.ones(1, 3), torch.ones(1, 3), torch.arange(3)[None]))
     assert found[0].tolist() == [[1 + 3, 2 + 3], [0, 0], [7, 8]]
 
