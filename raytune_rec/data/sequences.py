@@ -42,7 +42,8 @@ def about(unit: str, options: SequenceOptions) -> str:
     if unit not in cohorts(options):
         return ""
     task, _, fold = unit.partition(".")
-    who = {"few": "who have taken something", "zero": "who have taken nothing yet", "joint": "with or without a history"}[task]
+    known = {"few": "who have taken something", "zero": "who have taken nothing yet", "joint": "with or without a history"}
+    who = known.get(task) or f"who have taken at most {task.removesuffix('-shot')} items"
     others = f"the other {options.folds - 1} folds" if options.folds > 2 else "the other fold"
     warm = "warm users and " if options.warm else ""
     return f"It serves new users {who}. It was tuned on {warm}the cold users of {others}, and tested on those of fold {fold}."

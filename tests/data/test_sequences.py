@@ -150,6 +150,7 @@ def test_k_shot_histories_hold_k_items_in_training_and_test(store) -> None:
         assert shot["history"].shape == few["history"].shape, "tasks may share a pack"
         assert np.array_equal(shot["target"][:, : k + 1], few["target"][:, : k + 1]) and not shot["target"][:, k + 1 :].any()
         assert all((t.columns["history"] > 0).sum(1).max() == k for t in own.tests()[f"{k}-shot"].values())
+        assert f"It serves new users who have taken at most {k} items." in about(f"{k}-shot.2", own.histories.options)
 
 
 @pytest.mark.parametrize("windows", ["last", "all"])
