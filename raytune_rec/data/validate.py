@@ -200,8 +200,8 @@ def _vector(column: pa.ChunkedArray, field: SourceField, verdict: _Verdict) -> n
         flat = pd.to_numeric(pd.Series(lists.flatten().to_pylist(), dtype=object), errors="coerce").to_numpy(np.float64)
     present = lists.is_valid().to_numpy(zero_copy_only=False)
     lengths = np.where(present, np.diff(lists.offsets.to_numpy()), 0)
-    width = field.length or int(next(iter(lengths[present]), 0))
-    verdict.refuse(present & (lengths != width), field.name, f"{field.name} has not {width} numbers, as others have")
+    width = field.length or int(np.bincount(lengths[present], minlength=1).argmax())
+    verdict.refuse(present & (lengths != width), field.name, f"{field.name} has not {width} numbers, as most have")
     owner = np.repeat(np.arange(len(lengths)), lengths)
     wrong = np.bincount(owner, ~np.isfinite(flat), minlength=len(lengths)) > 0
     verdict.refuse(wrong, field.name, f"{field.name} is not finite numbers alone")

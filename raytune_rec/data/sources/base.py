@@ -36,7 +36,7 @@ class SourceField:
             of numbers of a user, as long in every row.
         role: whose feature it is; a context feature is a column of the interactions themselves.
         length: most values of a multi-valued field that are kept; 0 keeps as many as the longest row has. Of a vector, how many
-            numbers it has; 0: as many as the first row.
+            numbers it has; 0: as many as most rows have.
     """
 
     name: str
