@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
-from raytune_rec.data.sequences import FOLDER, USERS, members, spans
+from raytune_rec.data.sequences import FOLDER, USERS, first_of, members, spans
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Split
 
@@ -103,7 +103,7 @@ class Histories:
         if split != "train":
             rows = np.flatnonzero(members(self._users, unit, split, self.options))
             counts = np.minimum(self._sizes[rows], known)
-            first = 0 if task in ("zero", "joint") else 1
+            first = first_of(task)
             last = np.minimum(counts, 1) if task == "zero" else counts
             each = np.maximum(last - first, 0)
             place = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + first

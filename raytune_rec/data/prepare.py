@@ -21,7 +21,7 @@ from raytune_rec.data.sources.base import ROW_COLUMNS, Source, SourceField
 from raytune_rec.data.spill import Spill
 from raytune_rec.data.tables import Rejects, schema_values, write_json
 from raytune_rec.errors import DataError
-from raytune_rec.schema import ALL_DOMAINS, SPLITS
+from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema
 
 STAGE = "prepare"
 FORMAT = 1
@@ -54,11 +54,15 @@ def trained(inputs: Mapping[str, Any]) -> str:
     return fingerprint({**inputs, "options": options})
 
 
-def prepare(options: DataOptions, source: Source, out: Path, check: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+Check = Callable[[Mapping[str, Any], DataSchema], None]
+"""Is given the summary and the schema of a store, and raises where the data will not do."""
+
+
+def prepare(options: DataOptions, source: Source, out: Path, check: Check | None = None) -> None:
     """Write the store of a job into the folder `out`, unless it is there.
 
     Args:
-        check: is given the summary before the store counts as complete, and raises where the data will not do.
+        check: is asked before the store counts as complete.
 
     Raises:
         DataError: a file or column is missing, too many rows cannot be used, or `out` holds something else.
@@ -78,7 +82,7 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Callable[[Ma
             for name, count in left.items():
                 summary["domains"][name]["left_out_of_histories"] = count
         if check is not None:
-            check(summary)
+            check(summary, schema)
         values = {**schema_values(schema), "shared_items": source.shared_items}
         if options.sequences is not None:
             values["sequences"] = {"options": options.sequences.model_dump(mode="json"), "seed": options.split.seed}

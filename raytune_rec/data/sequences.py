@@ -49,6 +49,11 @@ def about(unit: str, options: SequenceOptions) -> str:
     return f"It serves new users {who}. It was tuned on {warm}the cold users of {others}, and tested on those of fold {fold}."
 
 
+def first_of(unit: str) -> int:
+    """Place of the first item of a cold user that a unit predicts."""
+    return 0 if unit.partition(".")[0] in ("zero", "joint") else 1
+
+
 def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple[DataSchema, dict[str, int]]:
     """Write the histories of a store that holds its interactions.
 
@@ -177,8 +182,10 @@ def _counted(schema: DataSchema, users: pa.Table, options: SequenceOptions, wind
         here = (domain == place) & (fold == 0)
         rows[name, "train"] = int(windows[place])
         rows |= {(name, s): int((users[s].to_numpy()[here] > 0).sum()) for s in SPLITS[1:]}
-    units = cohorts(options)
+    units, sizes = cohorts(options), users["test"].to_numpy()  # all rows of a cold user stand in the test split
     for unit in units:
-        rows |= {(unit, split): int(members(users, unit, split, options).sum()) for split in SPLITS[1:]}
+        predicts = sizes > first_of(unit)
+        for split in SPLITS[1:]:
+            rows[unit, split] = int((members(users, unit, split, options) & predicts).sum())
         rows[unit, "train"] = len(spans(users, unit, options)[0])
     return replace(schema, rows=rows, length=options.length, cohorts=units)

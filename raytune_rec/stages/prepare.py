@@ -8,7 +8,7 @@ from typing import Any
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.data import prepare as preparation
 from raytune_rec.errors import DataError
-from raytune_rec.schema import SPLITS
+from raytune_rec.schema import SPLITS, DataSchema
 from raytune_rec.stages.context import Context
 
 FORMAT = preparation.FORMAT
@@ -22,7 +22,12 @@ def inputs(context: Context) -> dict[str, Any]:
 
 def run(context: Context) -> dict[str, Any]:
     metric = context.job.training.metric
-    preparation.prepare(context.job.data, context.source, context.store_path, lambda summary: check_units(summary, metric))
+
+    def check(summary: Mapping[str, Any], schema: DataSchema) -> None:
+        check_units(summary, metric)
+        check_cohorts(schema)
+
+    preparation.prepare(context.job.data, context.source, context.store_path, check)
     schema, summary = context.store.schema, read_json(context.store_path / "summary.json")
     rows = {split: sum(schema.rows[domain, split] for domain in schema.domains) for split in SPLITS}
     parts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
@@ -57,6 +62,20 @@ def check_units(summary: Mapping[str, Any], metric: str) -> None:
         problems.append("no domain has a test row.")
     if problems:
         raise DataError([*problems, "Change data.split, or leave these domains out."])
+
+
+def check_cohorts(schema: DataSchema) -> None:
+    """Refuse folds of cold users of which nobody trains, validates or tests.
+
+    Raises:
+        DataError: every unit that lacks rows.
+    """
+    needed = zip(SPLITS, ("train", "validate", "test"), strict=True)
+    lacking = [(unit, word) for split, word in needed for unit in schema.cohorts if not schema.rows[unit, split]]
+    if lacking:
+        problems = [f"unit {unit!r}: no cold user to {word} with." for unit, word in lacking]
+        remedy = "Make more users cold (data.split), raise data.sequences.valid, or lower data.sequences.folds."
+        raise DataError([*problems, remedy])
 
 
 _NEEDED = (("train", "train"), ("valid", "validate"))

@@ -134,6 +134,19 @@ def test_domains_that_cannot_be_validated_are_named() -> None:
     assert "'c': no row to train with" in text and "no domain has a test row" in text
 
 
+def test_folds_with_too_few_cold_users_are_refused_before_anything_trains(tmp_path: Path) -> None:
+    lines = [f"x,u{u},i{(u + k) % 7},1,{k}" for u in range(30) for k in range(4)]
+    (tmp_path / "log.csv").write_text("\n".join(["domain,user,item,label,position", *lines]) + "\n")
+    columns = {name: name for name in ("domain", "user", "item", "label", "position")}
+    data: dict[str, Any] = {
+        "source": "tabular", "options": {"files": str(tmp_path / "log.csv"), "columns": columns},
+        "split": {"kind": "cold_users", "cold": 0.1}, "sequences": {"length": 5, "negatives": 1, "tasks": ["few"], "folds": 5},
+    }  # fmt: skip
+    own = job(data=data, training={"metric": "ndcg@5", "objective": "softmax"}, backbone={"name": "sasrec"}, pretrain={})
+    with pytest.raises(DataError, match=r"unit 'few\.1': no cold user to .* with\.[\s\S]*lower data\.sequences\.folds"):
+        pipeline.run(own, tmp_path / "run", only="prepare")
+
+
 def test_a_pretraining_of_other_inputs_is_not_taken_for_finished(tmp_path: Path) -> None:
     write_json(tmp_path / "backbones" / "f" / "_complete.json", {})
     write_json(tmp_path / "pretrain.json", {"plain": {"fingerprint": "f", "inputs": "old"}})
