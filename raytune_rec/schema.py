@@ -111,7 +111,8 @@ class Table:
         columns: field name -> (N,) int64 ids, (N,) float32 numbers, (N, L) int64 ids or (N, W) float32 vectors. Rows that are
             users with histories have `history` (N, L), oldest first, zeros behind, instead of `item`; those to train on `target`
             (N, L + 1), the item that follows each place, the one before the first item included (0: none); the others
-            `candidates` (N, K), the positive first (absent: all items).
+            `candidates` (N, K), the positive first; or, where all items are ranked, `positive` (N,) and `seen` (N, S), items that
+            are left out (0: none).
         label: (N,) float32 in {0, 1} for a CTR task; 1 where the rows have candidates.
     """
 

@@ -43,14 +43,16 @@ class Histories:
         return sorted((self.folder / "train").glob("part-*.parquet"))
 
     def load(self, unit: str, split: Split) -> Columns:
-        """Columns of a unit's rows: `user` (rows of the table of users), `domain`, `history`, and `target` or `candidates`."""
+        """Columns of a unit's rows: `user` (rows of the table of users), `domain`, `history`, and `target` or `candidates`; where
+        all items are ranked `positive` (N,) and `seen` (N, S), what the user had taken before, in place of `candidates`.
+        """
         if unit in self.schema.cohorts:
             return self._cold(unit, split)
         return self._windows(unit) if split == "train" else self._last(unit, split)
 
     def test(self, unit: str, only: str = "") -> Columns:
-        """As `load`, of the test rows, with `seen` (N, S), what the user had taken before, `positive` (N,), and `owner` (N,),
-        which tells users apart whom the vocabulary does not know.
+        """As `load`, of the test rows, always with `seen` and `positive`, and with `owner` (N,), which tells users apart whom the
+        vocabulary does not know.
 
         Args:
             only: `few` or `zero`: those rows of a unit that has both.
@@ -126,13 +128,12 @@ class Histories:
         before = [self._items[r][:k] for r, k in zip(rows, place, strict=True)]
         found = {**self._owners(rows), "history": _padded([b[-width:] for b in before], width)}
         positive = np.array([self._items[r][k] for r, k in zip(rows, place, strict=True)], np.int64)
+        if seen or not self.options.negatives:
+            found |= {"seen": _padded(before, max(map(len, before), default=1) or 1), "positive": positive}
         if seen:
-            found["seen"] = _padded(before, max(map(len, before), default=1) or 1)
-            found |= {"positive": positive, "owner": found["user"]}
+            found["owner"] = found["user"]
         if self.options.negatives:
             found["candidates"] = np.concatenate([positive[:, None], self._negatives(rows, name)], axis=1)
-        else:
-            found["candidates"] = positive[:, None]
         return found
 
     def _negatives(self, rows: np.ndarray, name: str) -> np.ndarray:

@@ -68,7 +68,7 @@ class ListOutcomes:
     """Outcomes of a row's winner on a unit's test lists, which are the same for every row; R = 1 where nothing was trained.
 
     Args:
-        sampled: among the protocol's candidates. full: among all items, where that was measured.
+        sampled: among the protocol's candidates, which may be all items. full: among all items, where that was measured beside.
     """
 
     row: str

@@ -17,6 +17,19 @@ from torch import Tensor
 CUTS = (5, 10, 20, 50)
 
 
+def positive_first(scores: Tensor, positive: Tensor, seen: Tensor) -> Tensor:
+    """Scores of all items (U, N, V) -> (U, N, V + 1): the positive's, then those of the others; -inf for items that were seen.
+
+    Args:
+        positive: (N,) ids. seen: (N, S) ids, 0 where there is none; id 0 is no item.
+    """
+    positive, seen = (ids.expand(len(scores), *ids.shape) for ids in (positive.unsqueeze(-1), seen))
+    others = scores.clone()
+    others[..., 0] = -torch.inf
+    others.scatter_(2, seen, -torch.inf).scatter_(2, positive, -torch.inf)
+    return torch.cat([scores.gather(2, positive), others], dim=2)
+
+
 def places(scores: Tensor) -> tuple[Tensor, Tensor]:
     """The outcome of each list.
 
@@ -83,7 +96,17 @@ def mean(metric: str, scores: Tensor, labels: Tensor | None = None) -> Tensor:
     """A metric's mean over lists, (U, N, K) -> (U,) float64; NaN of no lists, or where a score is NaN.
 
     Labels play no part: the positive is in column 0."""
-    return LIST_METRICS[metric](*places(scores), candidates(scores)).mean(1)
+    return mean_of(metric, *outcome(scores))
+
+
+def outcome(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`places` and `candidates` of each list: (U, N, K) -> three (U, N)."""
+    return *places(scores), candidates(scores)
+
+
+def mean_of(metric: str, better: Tensor, ties: Tensor, size: Tensor) -> Tensor:
+    """As `mean`, of outcomes (U, N). The metric may have its name as a validation metric."""
+    return LIST_METRICS[metric.removeprefix("list_")](better, ties, size).mean(1)
 
 
 MEANS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -20,11 +20,15 @@ def tables(run: Run, colour: Mapping[str, str]) -> list[tuple[str, Table]]:
     if not run.lists:
         return []
     found = [(unit, prefix) for prefix in ("", FULL) for unit in run.units if measured(run.results, unit, prefix)]
-    return [(heading(unit, prefix), _table(run, colour, unit, prefix)) for unit, prefix in found]
+    return [(heading(run.results, unit, prefix), _table(run, colour, unit, prefix)) for unit, prefix in found]
 
 
-def heading(unit: str, prefix: str) -> str:
-    return f"{unit}: {'full' if prefix else 'sampled'} ranking"
+def heading(results: Mapping[str, Any], unit: str, prefix: str) -> str:
+    return f"{unit}: {_kind(results, prefix)} ranking"
+
+
+def _kind(results: Mapping[str, Any], prefix: str) -> str:
+    return "full" if prefix else str(results["protocol"].get("ranking", "sampled"))
 
 
 def values(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, list[tuple[float | None, float | None, bool]]]:
@@ -61,7 +65,7 @@ def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> Table
     protocol, facts = run.results["protocol"], run.results["units"][unit]
     users = "" if facts.get("users") is None else f" of {words.count(facts['users'])} users"
     caption = (
-        f"{'Full' if prefix else 'Sampled'} ranking of {words.count(facts['n'])} test lists{users}; candidates: "
+        f"{_kind(run.results, prefix).capitalize()} ranking of {words.count(facts['n'])} test lists{users}; candidates: "
         f"{candidates(run.results, unit, prefix)}; split: {protocol['split']}; cohort: {protocol['cohort']}; "
         f"ties: {protocol['ties']}. Mean over lists and replicates, with the standard deviation over replicates below it; the "
         f"best of a column is bold.{words.tied(run.results, unit, ' ')}"

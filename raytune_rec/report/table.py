@@ -51,7 +51,7 @@ def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
     """Rows by metrics, means over lists and replicates, best in bold; narrow enough for 80 columns."""
     said = f"candidates: {rankings.candidates(results, unit, prefix)}; split {results['protocol']['split']}"
     said += tied(results, unit, ". ")
-    table = Table(title=rankings.heading(unit, prefix), caption=said, box=SIMPLE_HEAD, padding=0)
+    table = Table(title=rankings.heading(results, unit, prefix), caption=said, box=SIMPLE_HEAD, padding=0)
     table.add_column("row", overflow="fold")
     for name in rankings.METRICS:
         table.add_column(title(name).replace("@", "\n@"), justify="right", no_wrap=True, min_width=6)

@@ -137,7 +137,7 @@ def _candidates(context: Context) -> dict[str, str]:
     cold = f"cold users, at most their first {sequences.events} items, {sequences.folds} folds"
     tasks = {"cohort": cold} if sequences.tasks else {}
     if not sequences.negatives:
-        return {"candidates": every, **tasks}
+        return {"candidates": every, "ranking": "full", **tasks}
     return {"candidates": drawn, **({"full": every} if sequences.full else {}), **tasks}
 
 

@@ -42,7 +42,7 @@ def list_outcomes(context: Context, row: str, tests: Tests) -> dict[str, dict[st
     found: dict[str, dict[str, ListOutcomes]] = {}
     for name, units in tests.items():
         for unit, table in units.items():
-            ranked = [rank(m, table, sequences.full or not sequences.negatives) for m in _models(context, row, unit, start)]
+            ranked = [rank(m, table, sequences.full) for m in _models(context, row, unit, start)]
             full = [outcome for _, outcome in ranked if outcome is not None]
             sampled = joined([outcome for outcome, _ in ranked], axis=0)
             found.setdefault(name, {})[unit] = ListOutcomes(row, unit, sampled, joined(full, axis=0) if full else None)

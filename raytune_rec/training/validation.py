@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from raytune_rec.evaluation.lists import mean_of, outcome, positive_first
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Table
 from raytune_rec.tensors import Step
@@ -14,9 +15,14 @@ from raytune_rec.training.assemble import Model
 from raytune_rec.training.feed import device_table, take
 from raytune_rec.training.repeats import Repeats
 
+_Value = Callable[[str, Tensor], Tensor]
+"""From a metric and some of the rows to its value for each lane (U,)."""
+_ROWS = 1024
+"""Most rows times lanes of a pass that ranks all items."""
+
 
 class Validation:
-    """Measures lanes of one unit.
+    """Measures lanes of one unit. Where all items are ranked, scores are reduced to outcomes (`evaluation.lists`) pass by pass.
 
     Args:
         table: the rows.
@@ -27,7 +33,8 @@ class Validation:
     """
 
     def __init__(self, table: Table, model: Model, metrics: Sequence[str], chunk: int, device: str) -> None:
-        self.metrics, self.chunk = tuple(metrics), chunk
+        self.all_items = "positive" in table.columns
+        self.metrics, self.chunk = tuple(metrics), min(chunk, _ROWS) if self.all_items else chunk
         columns, label = device_table(table, device)
         order = columns["user"][0].argsort(stable=True)  # so that a chunk has few users
         self.columns, self.label = {n: c[:, order] for n, c in columns.items()}, label[:, order]
@@ -38,23 +45,32 @@ class Validation:
 
     def values(self, model: Model) -> dict[str, list[float]]:
         """Metric -> its value for each lane of the model."""
-        scores = self.scores(model)
-        return {name: self._value(name, scores).expand(model.lanes).tolist() for name in self.metrics}
+        value = self._of_outcomes(model) if self.all_items else self._of_scores(model)
+        means = {name: torch.stack([value(name, rows) for rows in self.domains]).mean(0) for name in self.metrics}
+        return {name: mean.expand(model.lanes).tolist() for name, mean in means.items()}
 
-    def _value(self, name: str, scores: Tensor) -> Tensor:
-        of_domains = [METRICS[name].function(scores[:, rows], self.label[0, rows]) for rows in self.domains]
-        return torch.stack(of_domains).mean(0)
+    def scores(self, model: Model) -> Tensor:
+        """(U, N) logits, or (U, N, K) of candidates."""
+        return torch.cat([logit for _, logit in self._passes(model)], dim=1)
+
+    def _of_scores(self, model: Model) -> _Value:
+        scores = self.scores(model)
+        return lambda name, rows: METRICS[name].function(scores[:, rows], self.label[0, rows])
+
+    def _of_outcomes(self, model: Model) -> _Value:
+        positive, seen = self.columns["positive"][0], self.columns["seen"][0]
+        parts = [outcome(positive_first(logit, positive[rows], seen[rows])) for rows, logit in self._passes(model)]
+        better, ties, size = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
+        return lambda name, rows: mean_of(name, better[:, rows], ties[:, rows], size[:, rows])
 
     @torch.no_grad()
-    def scores(self, model: Model) -> Tensor:
-        """(U, N) logits, or (U, N, K) of candidates, in chunks."""
-        found = []
+    def _passes(self, model: Model) -> Iterator[tuple[Tensor, Tensor]]:
+        """Places of a pass (n,), and their logits (U, n) or (U, n, K)."""
         for index in chunks(self.label, self.chunk // max(1, model.lanes)):  # what a pass writes stays small enough for a cache
             batch = self.repeats.of(take(self.columns, self.label, index))
             known = model.encode(batch) if self.encoded is None else {n: e[:, index[0]] for n, e in self.encoded.items()}
             outputs = model.forward(batch, known, Step(False, model.trained_groups, last=True))
-            found.append(outputs["logit"])
-        return torch.cat(found, dim=1)
+            yield index[0], outputs["logit"]
 
 
 @torch.no_grad()

@@ -132,6 +132,23 @@ def test_each_task_has_a_table_and_the_full_ranking_one_of_its_own(page: str, ru
     assert "mean" not in re.findall(r'<th scope="col">(.*?)</th>', page)
 
 
+def test_a_ranking_of_all_items_is_not_called_sampled(folder: Path, tmp_path: Path) -> None:
+    results = json.loads((folder / "results.json").read_text())
+    results["protocol"]["ranking"] = "full"
+    del results["protocol"]["full"]
+    for row in results["rows"].values():
+        for measures in row["units"].values():
+            for name in [n for n in measures if n.startswith("full.")]:
+                del measures[name]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    (tmp_path / "job.toml").write_text('name = "cold"\n')
+    said = build(tmp_path).read_text(encoding="utf-8")
+    assert "<h3>few: full ranking</h3>" in said and "ampled ranking" not in said
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(console(results))
+    assert "few: full ranking" in shown.getvalue() and "sampled ranking" not in shown.getvalue()
+
+
 def test_the_best_of_each_column_is_marked(page: str, run: Run) -> None:
     table = page.partition("<h3>zero: sampled ranking</h3>")[2].partition("</table>")[0]
     best = max(run.measures(r, "zero").get("hit@5", {}).get("mean", 0) for r in ROWS)

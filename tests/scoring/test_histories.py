@@ -17,7 +17,8 @@ from raytune_rec.schema import ALL_DOMAINS, Table
 from raytune_rec.scoring import Scorer, load_prompt
 from raytune_rec.scoring.ranker import rank
 from raytune_rec.scoring.scorer import top
-from tests.scoring.conftest import LENGTH, export, log, scorer
+from raytune_rec.training.validation import Validation
+from tests.scoring.conftest import COLD, LENGTH, export, log, scorer
 
 LEAVE = {"split": {"kind": "leave_one_out"}, "sequences": {"length": LENGTH, "negatives": 8}}
 
@@ -54,6 +55,23 @@ def test_an_artifact_scores_raw_histories_as_they_were_evaluated(store: Store, t
             for place in (0, 3):
                 scores = served.score({**raw, "item": [items[i] for i in candidates[:, place]]})
                 np.testing.assert_allclose(logit(scores), expected[:, place], atol=1e-5)
+
+
+@pytest.mark.parametrize(("unit", "data"), [("few.1", COLD), ("shop", LEAVE)])
+def test_without_negatives_validation_and_test_rank_all_items(make: Callable[..., Store], unit: str, data: dict) -> None:
+    own = make(log(), **{**data, "sequences": {**data["sequences"], "negatives": 0}})
+    table, model, items = own.load(unit, "valid"), scorer(own).model, own.schema.field("item").size
+    assert "candidates" not in table.columns and len(table) > 4
+    better, logits = [], scorer(own).logits(table)
+    for scores, positive, seen in zip(logits, table.columns["positive"], table.columns["seen"], strict=True):
+        others = set(range(1, items)) - {positive, *seen.tolist()}
+        assert len(others) >= items - 2 - len(set(seen.tolist()) - {0})
+        better.append(sum(scores[i] > scores[positive] for i in others) / len(others))
+    found = Validation(table, model, ["list_auc"], 4, "cpu").values(model)
+    assert found["list_auc"] == pytest.approx([1 - np.mean(better)]) and 0.05 < np.mean(better) < 0.95
+    (tests,) = (units[unit] for units in own.tests().values() if unit in units)
+    outcome, further = rank(model, tests, full=True)
+    assert further is None and outcome.better.shape == (1, len(tests)) and outcome.candidates.min() > 20
 
 
 @pytest.mark.parametrize("backbone", ["sasrec", "bert4rec", "popularity"])
