@@ -23,7 +23,7 @@ from raytune_rec.schema import Scalar
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 RowMetric = Literal["auc", "logloss"]
 """Validation metrics of rows with a label each."""
-ListMetric = Literal["list_auc", "mrr", "hit@5", "hit@10", "hit@20", "hit@50", "ndcg@5", "ndcg@10", "ndcg@20", "ndcg@50"]
+ListMetric = Literal["list_auc", "mrr", "hit@1", "hit@5", "hit@10", "hit@20", "hit@50", "ndcg@5", "ndcg@10", "ndcg@20", "ndcg@50"]
 """Of candidate lists with one positive each."""
 _NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
 """Of rows and variants: they name folders, and `pretrain.<variant>` is the row of a variant's own search."""
@@ -67,6 +67,7 @@ class SequenceOptions(Section):
         description="of cold users: few (their later items), zero (their first one), joint (both with one model), k-shot (few, "
         "after at most k items); each task and fold is a unit",
     )
+    predict: str = Field("", description="attribute of cold users that is predicted instead of their next item")
     events: int = Field(9, ge=1, description="first items of a cold user that are known")
     folds: int = Field(5, ge=2, description="cold users are tested in so many parts, each by models tuned on the others")
     valid: float = Field(0.125, gt=0, lt=1, description="share of a fold's tuning users that choose the best epoch")
@@ -74,7 +75,13 @@ class SequenceOptions(Section):
 
     def events_of(self, task: str) -> int:
         """First items of a cold user that a task knows."""
-        return min(self.events, int(task.removesuffix("-shot")) + 1) if task.endswith("-shot") else self.events
+        k_shot = task in self.tasks and task.endswith("-shot")
+        return min(self.events, int(task.removesuffix("-shot")) + 1) if k_shot else self.events
+
+    @property
+    def cold(self) -> list[str]:
+        """Tasks of cold users; an attribute that is predicted is one."""
+        return [self.predict] if self.predict else self.tasks
 
     @model_validator(mode="after")
     def _tasks_have_items(self) -> SequenceOptions:
@@ -83,6 +90,8 @@ class SequenceOptions(Section):
             raise ValueError(f"tasks {', '.join(long)} need more than events = {self.events} items of a cold user; raise events")
         if self.warm and not self.tasks:
             raise ValueError("warm = true is of units of cold users, and there are no tasks; name some, or leave it out")
+        if self.predict and self.tasks:
+            raise ValueError(f"predict = {self.predict!r} is a task of its own; leave out tasks {', '.join(self.tasks)}")
         if len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"tasks: each once (given: {', '.join(self.tasks)})")
         return self
@@ -100,11 +109,12 @@ class DataOptions(Section):
 
     @model_validator(mode="after")
     def _tasks_have_cold_users(self) -> DataOptions:
-        cold, tasks = self.split.kind == "cold_users", bool(self.sequences and self.sequences.tasks)
+        cold, tasks = self.split.kind == "cold_users", bool(self.sequences and self.sequences.cold)
         if cold and not tasks:
             raise ValueError("split.kind = 'cold_users' needs sequences.tasks, and there are none; name few, zero or joint")
         if tasks and not cold:
-            raise ValueError(f"sequences.tasks are of cold users, and split.kind = {self.split.kind!r}; set it to 'cold_users'")
+            named = "sequences.predict is" if self.sequences and self.sequences.predict else "sequences.tasks are"
+            raise ValueError(f"{named} of cold users, and split.kind = {self.split.kind!r}; set it to 'cold_users'")
         if self.sequences and self.split.kind not in ("cold_users", "leave_one_out"):
             raise ValueError(f"sequences need split.kind = 'leave_one_out' or 'cold_users' (given: {self.split.kind!r})")
         return self

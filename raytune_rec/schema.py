@@ -81,6 +81,7 @@ class DataSchema:
         cohorts: units that are no domains, such as the cold users of a fold; empty: each domain is a unit.
         trained: fingerprint of what pre-training sees, ids and training rows: jobs that differ in what cold users do share it.
             Empty in data that were prepared before there was one.
+        predicts: the attribute of users that the cohorts predict; empty: their rows have items to predict, as all others.
     """
 
     fields: tuple[Field, ...]
@@ -90,6 +91,7 @@ class DataSchema:
     length: int = 0
     cohorts: tuple[str, ...] = ()
     trained: str = ""
+    predicts: str = ""
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -112,7 +114,8 @@ class Table:
             users with histories have `history` (N, L), oldest first, zeros behind, instead of `item`; those to train on `target`
             (N, L + 1), the item that follows each place, the one before the first item included (0: none); the others
             `candidates` (N, K), the positive first; or, where all items are ranked, `positive` (N,) and `seen` (N, S), items that
-            are left out (0: none).
+            are left out (0: none). Where an attribute is predicted, classes stand for items, `class` (N,) holds the true one, and
+            the attribute's own column is 0.
         label: (N,) float32 in {0, 1} for a CTR task; 1 where the rows have candidates.
     """
 

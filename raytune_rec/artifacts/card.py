@@ -19,6 +19,13 @@ _ROWS = 'prompt.score({"user": ["..."], "item": ["..."]})          # raw identif
 _HISTORIES = """users = {"user": ["..."], "history": [["...", "..."]]}     # raw identifiers: one user who took two items
 prompt.recommend(users, k=10)                             # for each user the best (item, score)
 prompt.score({**users, "item": ["..."]})                  # one item for each user; one score per row"""
+_CLASSES = """users = {{"user": ["..."], "history": [["...", "..."]]}}     # raw identifiers: one user who took two items
+prompt.predict(users)                                     # for each user (value of {predicts}, its probability)"""
+_READ = (
+    "`history` holds the items of each user, oldest first. Unknown items are left out, and the last {count} of the others are "
+    "read. What else is known of users stands in columns of its own, or is looked up by `user` where the data of the run had "
+    "them; {predicts} itself is never read."
+)
 _TAKEN = (
     "`history` holds the items of each user, oldest first; it is empty for a user who took nothing. Unknown items are left out, "
     "and the last {count} of the others are read. What else is known of users stands in columns of its own, or is looked up by "
@@ -52,8 +59,7 @@ def card(facts: PromptFacts) -> str:
         _metrics("test", _shown(facts.test)) if facts.test is not None else "Test: not evaluated yet.",
         *(["At other cuts than 10: in `prompt.json`."] if facts.test and len(_shown(facts.test)) < len(facts.test) else []),
         "## How to load it",
-        _LOADING.format(backbone=facts.backbone_fingerprint, calls=_HISTORIES if facts.history else _ROWS),
-        *([_TAKEN.format(count=facts.history)] if facts.history else []),
+        *_loading(facts),
         "Loading checks the format, the sha256 of the weights, names, shapes and dtypes, and that the backbone is the right one.",
         "## Winning options",
         _table({**facts.prompt_options, **facts.options}) if facts.options or facts.prompt_options else "The defaults.",
@@ -71,6 +77,13 @@ def card(facts: PromptFacts) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _loading(facts: PromptFacts) -> list[str]:
+    """How to load it and what to ask."""
+    calls = _CLASSES.format(predicts=facts.predicts) if facts.predicts else _HISTORIES if facts.history else _ROWS
+    told = (_READ if facts.predicts else _TAKEN).format(count=facts.history, predicts=facts.predicts)
+    return [_LOADING.format(backbone=facts.backbone_fingerprint, calls=calls), *([told] if facts.history else [])]
 
 
 def _metrics(split: str, values: Mapping[str, Any]) -> str:

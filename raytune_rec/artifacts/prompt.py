@@ -51,6 +51,7 @@ class PromptFacts:
         backbone_fingerprint: the only backbone beside which these tensors mean something.
         data_fingerprint: of the prepared data.
         history: most items of a user's history that it reads; 0: its rows are single interactions.
+        predicts: the attribute of users that it predicts; empty: it scores items.
         parameters: tensor name -> facts; `rows.*` are not listed.
         tuned_parameters: how many numbers were trained.
         trial, options, seed, replicate: the winning trial, its flat options, the job's seed, which replicate this is.
@@ -74,6 +75,7 @@ class PromptFacts:
     backbone_fingerprint: str
     data_fingerprint: str
     history: int = 0
+    predicts: str = ""
     parameters: Mapping[str, TensorFacts]
     tuned_parameters: int
     trial: int

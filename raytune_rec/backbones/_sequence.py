@@ -16,7 +16,7 @@ from pydantic import model_validator
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
 
-from raytune_rec.schema import Parameter, Site
+from raytune_rec.schema import DataSchema, Parameter, Site
 from raytune_rec.tensors import Params, Step, dropout, drops, linear, normal, ones, table, thinned, xavier, zeros
 
 
@@ -160,6 +160,20 @@ def tables(items: int, length: int, width: int, std: float) -> list[Parameter]:
     ]
 
 
+def classifier(schema: DataSchema, width: int) -> list[Parameter]:
+    """A linear classifier on the user representation, where the schema predicts an attribute; it starts without an opinion."""
+    if not schema.predicts:
+        return []
+    size = schema.field(schema.predicts).size
+    return [Parameter("class", (size, width), "output", zeros), Parameter("class.bias", (size,), "output", zeros)]
+
+
+def scored(params: Params, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`items` and, where there is one, `bias`: of the classes where the rows have one to predict, else of the items."""
+    names = ("class", "class.bias") if "class" in columns else ("item", "bias")
+    return {out: params[name] for out, name in zip(("items", "bias"), names, strict=True) if name in params}
+
+
 @dataclass(frozen=True)
 class _Noise:
     """Dropout of tokens (U, B, S, D). The noise of an item depends on its position, that of a prefix token on its distance from
@@ -202,7 +216,7 @@ def at(states: Tensor, place: Tensor) -> Tensor:
     return states.expand(lanes, -1, -1, -1).gather(2, index).squeeze(2)
 
 
-def scores(user: Tensor, items: Tensor, candidates: Tensor | None, bias: Tensor | None = None) -> Tensor:
+def scores(user: Tensor, candidates: Tensor | None, items: Tensor, bias: Tensor | None = None) -> Tensor:
     """Inner products of users (U, B, D) with candidates (U, B, K), or with all items where there are none.
 
     Args:

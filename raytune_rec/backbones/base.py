@@ -22,7 +22,8 @@ from raytune_rec.tensors import Params, Step
 Outputs = Mapping[str, Tensor]
 """What an objective or a metric reads. A CTR model gives `logit` (U, B). A sequence model gives
 
-    items   (U, V, D) what stands for each item when it is scored, by inner product; `bias` (U, V) where it has one
+    items   (U, V, D) what stands for each item when it is scored, by inner product; `bias` (U, V) where it has one. For rows with
+            a column `class` what stands for each class of the attribute that is predicted (`DataSchema.predicts`)
     state   (U, B, L + 1, D) the user representation before each item of the history, the last one after all of them
     user    (U, B, D) that after the whole history; `behaviour`: the same without what stands at the site USER
     logit   (U, B, K) of the batch's candidates, or (U, B, V) of all items where it has none; outside training alone
@@ -39,6 +40,8 @@ class Backbone(Protocol):
             alone.
         returns: what of its outputs an objective can be trained on.
         histories: whether its rows are users with histories (`data.sequences`).
+        classes: whether it can predict an attribute of its users too: it declares a classifier, gives its `items`, and trains on
+            `state` at the place after the history. May be left out, which says no.
 
     Args of the constructor:
         options: checked options.

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from raytune_rec import components
-from raytune_rec.backbones._sequence import Encoder, at, drop, head_widths, scores, tables
+from raytune_rec.backbones._sequence import Encoder, at, classifier, drop, head_widths, scored, scores, tables
 from raytune_rec.backbones.base import Outputs
 from raytune_rec.components import numeric, structural
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
@@ -40,6 +40,7 @@ class Bert4Rec:
     shaped_by: frozenset[Site] = frozenset()
     returns: frozenset[str] = frozenset({"cloze"})
     histories = True
+    classes = True
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         self.options, self.schema = options, schema
@@ -60,6 +61,7 @@ class Bert4Rec:
             Parameter("mask", (o.width,), "embedding", normal(o.embedding_std)),
             *self.encoder.parameters(),
             Parameter("bias", (items,), "output", zeros, "item"),
+            *classifier(self.schema, o.width),
         )
 
     def buffers(self) -> tuple[Parameter, ...]:
@@ -91,9 +93,10 @@ class Bert4Rec:
         own = tokens.squeeze(2) if step.last else at(tokens, length + count)
         added = sites.get(Site.USER)
         user = own if added is None else own + added
-        outputs = {"user": user, "behaviour": own, "items": params["item"], "bias": params["bias"]}
+        against = scored(params, batch.columns)
+        outputs = {"user": user, "behaviour": own, **against}
         if not step.last:
             outputs["cloze"] = tokens[:, :, count:] if added is None else tokens[:, :, count:] + added.unsqueeze(2)
-        if step.training:
-            return outputs
-        return {**outputs, "logit": scores(user, params["item"], batch.columns.get("candidates"), params["bias"])}
+            if "class" in batch.columns:
+                outputs["state"] = outputs["cloze"]  # the class stands at the mask, which is the only place that is read
+        return outputs if step.training else {**outputs, "logit": scores(user, batch.columns.get("candidates"), **against)}

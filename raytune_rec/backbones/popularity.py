@@ -15,7 +15,8 @@ from raytune_rec.tensors import Params, Step
 
 class Popularity:
     """An item's score is its rank by interactions of the training split: ids are given in that order, so that there is nothing to
-    learn. It takes nothing from a prompt. Items taken equally often are ordered by raw id.
+    learn. It takes nothing from a prompt. Items taken equally often are ordered by raw id. Where an attribute is predicted, every
+    user gets the class whose users have most interactions in the training split.
     """
 
     class Options(components.Options):
@@ -25,9 +26,11 @@ class Popularity:
     shaped_by: frozenset[Site] = frozenset()
     returns: frozenset[str] = frozenset({"state", "cloze"})
     histories = True
+    classes = True
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         self.items = schema.field("item").size
+        self.classes_of = schema.field(schema.predicts).size if schema.predicts else 0
 
     @classmethod
     def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
@@ -57,5 +60,6 @@ class Popularity:
     ) -> Outputs:
         candidates = batch.columns.get("candidates")
         if candidates is None:
-            candidates = torch.arange(self.items, device=batch.label.device).expand(*batch.label.shape, -1)
+            size = self.classes_of if "class" in batch.columns else self.items
+            candidates = torch.arange(size, device=batch.label.device).expand(*batch.label.shape, -1)
         return {"logit": -candidates.to(batch.label.dtype)}

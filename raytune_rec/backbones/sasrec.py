@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from raytune_rec import components
-from raytune_rec.backbones._sequence import Encoder, at, drop, head_widths, scores, tables
+from raytune_rec.backbones._sequence import Encoder, at, classifier, drop, head_widths, scored, scores, tables
 from raytune_rec.backbones.base import Outputs
 from raytune_rec.components import numeric, structural
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
@@ -37,6 +37,7 @@ class SasRec:
     shaped_by: frozenset[Site] = frozenset()
     returns: frozenset[str] = frozenset({"state"})
     histories = True
+    classes = True
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         self.options, self.schema = options, schema
@@ -52,7 +53,8 @@ class SasRec:
 
     def parameters(self) -> tuple[Parameter, ...]:
         o = self.options
-        return (*tables(self.schema.field("item").size, self.schema.length, o.width, o.embedding_std), *self.encoder.parameters())
+        own = tables(self.schema.field("item").size, self.schema.length, o.width, o.embedding_std)
+        return (*own, *self.encoder.parameters(), *classifier(self.schema, o.width))
 
     def buffers(self) -> tuple[Parameter, ...]:
         return ()
@@ -90,10 +92,11 @@ class SasRec:
             own = at(state, length)
         added = sites.get(Site.USER)
         user = own if added is None else own + added
-        outputs = {"user": user, "behaviour": own, "items": params["item"]}
+        against = scored(params, batch.columns)
+        outputs = {"user": user, "behaviour": own, **against}
         if state is not None:
             outputs["state"] = state if added is None else state + added.unsqueeze(2)
-        return outputs if step.training else {**outputs, "logit": scores(user, params["item"], batch.columns.get("candidates"))}
+        return outputs if step.training else {**outputs, "logit": scores(user, batch.columns.get("candidates"), **against)}
 
     def _begins(self, prefix: int, sites: Mapping[Site, Tensor], length: Tensor) -> Tensor:
         """(U, B or 1) bool: whether a token stands before the first item."""

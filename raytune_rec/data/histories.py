@@ -6,6 +6,8 @@ follows the row in time is in neither its history nor its features.
 
 Cold users (PPR, section 4.1) belong to folds. A unit is a task and a fold: it is tuned on the cold users of the other folds, a
 share of whom choose the best epoch, and tested on those of its own. With `data.sequences.warm` it is tuned on warm users too.
+Where an attribute of theirs is predicted (section 4.9.2), its classes are ranked in place of items, and the attribute itself is 0
+in all of these rows, so that nothing can read it.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
-from raytune_rec.data.sequences import FOLDER, USERS, first_of, members, spans
+from raytune_rec.data.sequences import CLASS, FOLDER, USERS, first_of, members, spans
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Split
 
 Columns = dict[str, np.ndarray]
+HISTORY_COLUMNS = ("history", "target", "candidates", "positive", "seen", "owner", CLASS)
+"""Of rows that are users with histories, beside the fields of their users."""
 
 
 class Histories:
@@ -47,7 +51,7 @@ class Histories:
         all items are ranked `positive` (N,) and `seen` (N, S), what the user had taken before, in place of `candidates`.
         """
         if unit in self.schema.cohorts:
-            return self._cold(unit, split)
+            return self._classes(unit, split) if self.schema.predicts else self._cold(unit, split)
         return self._windows(unit) if split == "train" else self._last(unit, split)
 
     def test(self, unit: str, only: str = "") -> Columns:
@@ -57,6 +61,9 @@ class Histories:
         Args:
             only: `few` or `zero`: those rows of a unit that has both.
         """
+        if self.schema.predicts and unit in self.schema.cohorts:
+            found = self._classes(unit, "test")
+            return {**found, "owner": found["user"]}
         return self._cold(unit, "test", only, seen=True) if unit in self.schema.cohorts else self._last(unit, "test", seen=True)
 
     def tables(self) -> dict[str, dict[str, str]]:
@@ -65,8 +72,8 @@ class Histories:
             return {domain: {domain: ""} for domain in self.schema.domains}
         found: dict[str, dict[str, str]] = {}
         for unit in self.schema.cohorts:
-            task = unit.partition(".")[0]
-            for kind in ("few", "zero") if task == "joint" else ("",):
+            task = unit.rpartition(".")[0]
+            for kind in ("few", "zero") if task == "joint" and not self.schema.predicts else ("",):
                 found.setdefault(f"{task} {kind}".strip(), {})[unit] = kind
         return found
 
@@ -118,6 +125,19 @@ class Histories:
         else:  # what comes before the first item of a later window is known, and not shown
             target[(begin > 0) | (task != "joint"), 0] = 0
         return {**self._owners(rows), "history": history, "target": target}
+
+    def _classes(self, unit: str, split: Split) -> Columns:
+        """One row of each user: the class is what follows the known items."""
+        rows = np.flatnonzero(members(self._users, unit, split, self.options))
+        known = self.options.events
+        history = _padded([self._items[r][:known][-self.options.length :] for r in rows], min(known, self.options.length))
+        own = self._users[CLASS].to_numpy()[rows].astype(np.int64)
+        found = {**self._owners(rows), "history": history, CLASS: own, self.schema.predicts: np.zeros(len(rows), np.int64)}
+        if split != "train":
+            return {**found, "positive": own, "seen": np.zeros((len(rows), 1), np.int64)}
+        target = np.zeros((len(rows), history.shape[1] + 1), np.int64)
+        target[np.arange(len(rows)), (history > 0).sum(1)] = own
+        return {**found, "target": target}
 
     def _lists(self, rows: np.ndarray, place: np.ndarray, name: str, width: int, seen: bool) -> Columns:
         """Lists of candidates.

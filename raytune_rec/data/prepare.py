@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.config import DataOptions
+from raytune_rec.data.histories import HISTORY_COLUMNS
 from raytune_rec.data.layout import BEGUN, MARKER
 from raytune_rec.data.passes import Preparation
 from raytune_rec.data.sequences import write_sequences
@@ -35,6 +36,8 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
         chosen["sequences"].pop("warm")
     if options.split.kind != "cold_users":
         chosen["split"] = {k: v for k, v in chosen["split"].items() if not k.startswith("cold")}
+    if options.sequences and not options.sequences.predict:
+        del chosen["sequences"]["predict"]
     inputs = {"options": chosen, "source": dict(source.fingerprint_inputs())}
     plain: dict[str, Any] = json.loads(json.dumps(inputs, default=str))
     return plain
@@ -67,7 +70,7 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
     Raises:
         DataError: a file or column is missing, too many rows cannot be used, or `out` holds something else.
     """
-    _check_fields(source.fields())
+    _check_fields(source.fields(), options.sequences is not None)
     inputs = stage_inputs(options, source)
     marker = {"stage": STAGE, "format": FORMAT, "inputs": inputs, "facts": {"fingerprint": fingerprint(inputs)}}
     if _is_done(out, marker):
@@ -128,8 +131,8 @@ def _begin(out: Path, marker: Mapping[str, Any]) -> None:
             path.unlink()
 
 
-def _check_fields(fields: tuple[SourceField, ...]) -> None:
-    reserved = {*ROW_COLUMNS, ALL_DOMAINS, *SPLITS, "raw", "count", "hash", "row", "id"}
+def _check_fields(fields: tuple[SourceField, ...], histories: bool) -> None:
+    reserved = {*ROW_COLUMNS, ALL_DOMAINS, *SPLITS, "raw", "count", "hash", "row", "id", *(HISTORY_COLUMNS if histories else ())}
     names = [f.name for f in fields]
     problems = [f"feature {n!r}: this name has a meaning of its own; choose another." for n in names if n in reserved]
     problems += [f"feature {n!r}: named twice." for n in sorted({n for n in names if names.count(n) > 1})]

@@ -14,6 +14,7 @@ from raytune_rec.data.columns import Columns, item_lists, padded, text, vectors
 from raytune_rec.data.histories import Histories
 from raytune_rec.data.layout import item_keys
 from raytune_rec.data.lookup import Lookup
+from raytune_rec.data.sequences import CLASS
 from raytune_rec.data.validate import encoded
 from raytune_rec.errors import DataError
 from raytune_rec.schema import Field
@@ -37,6 +38,7 @@ class RawRows:
                 Where rows are histories: `history`, a list of raw item ids a row, oldest first, of which unknown ones are left
                 out and the last L count; the users' features, or `user`, whose stored ones are taken; `domain` (absent: the
                 first, if domains share items); and, to score it, `item`, which becomes the only one of the `candidates`.
+                An attribute that is predicted is 0, whatever is given.
 
         Raises:
             DataError: a needed column is missing, or one holds what it should not.
@@ -92,7 +94,9 @@ class RawRows:
         found |= self._given(raw, [f for f in self.schema.with_role("user") if f.name in found])
         found |= {"user": self.lookup.known("user", user), "domain": self.lookup.ids("domain", domain)}
         found["history"] = own.recent(past)
-        if "item" in raw:
+        if self.schema.predicts:
+            found |= {name: np.zeros(len(past), np.int64) for name in (CLASS, self.schema.predicts)}
+        elif "item" in raw:
             found["candidates"] = self._item_ids(domain, text(raw["item"]))[:, None]
         return found
 

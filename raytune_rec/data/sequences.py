@@ -9,7 +9,7 @@ interactions for each domain (`left_out_of_histories`). Equal times are ordered 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -23,35 +23,60 @@ from raytune_rec.data.layout import domain_folder
 from raytune_rec.data.splits import TRAIN, VALID, share, user_hash
 from raytune_rec.data.tables import RowGroups
 from raytune_rec.data.vocabulary import text_hash
-from raytune_rec.errors import DataError
-from raytune_rec.schema import SPLITS, DataSchema, Split
+from raytune_rec.errors import DataError, JobError
+from raytune_rec.schema import SPLITS, DataSchema, Field, Split
 
 FOLDER = "sequences"
 USERS = "users.parquet"
+CLASS = "class"
+"""Column of what is predicted of a user: the id of an attribute."""
 _WINDOW = pa.schema([("user", pa.int32()), ("domain", pa.int32()), ("items", pa.list_(pa.int32()))])
 _PART_GROUPS = 16
 
 
 def cohorts(options: SequenceOptions) -> tuple[str, ...]:
-    """The units of cold users: each task with each fold, from 1."""
-    return tuple(f"{task}.{fold}" for task in options.tasks for fold in range(1, options.folds + 1))
+    """The units of cold users: each task (or the attribute that is predicted) with each fold, from 1."""
+    return tuple(f"{task}.{fold}" for task in options.cold for fold in range(1, options.folds + 1))
 
 
 def about(unit: str, options: SequenceOptions) -> str:
     """A sentence on a unit of cold users; empty for a domain."""
     if unit not in cohorts(options):
         return ""
-    task, _, fold = unit.partition(".")
+    task, _, fold = unit.rpartition(".")
     known = {"few": "who have taken something", "zero": "who have taken nothing yet", "joint": "with or without a history"}
     who = known.get(task) or f"who have taken at most {task.removesuffix('-shot')} items"
     others = f"the other {options.folds - 1} folds" if options.folds > 2 else "the other fold"
     warm = "warm users and " if options.warm else ""
-    return f"It serves new users {who}. It was tuned on {warm}the cold users of {others}, and tested on those of fold {fold}."
+    what = f"It tells the {task} of new users by what they took." if options.predict else f"It serves new users {who}."
+    return f"{what} It was tuned on {warm}the cold users of {others}, and tested on those of fold {fold}."
 
 
 def first_of(unit: str) -> int:
     """Place of the first item of a cold user that a unit predicts."""
     return 0 if unit.partition(".")[0] in ("zero", "joint") else 1
+
+
+def predicted(fields: Sequence[Field], name: str) -> None:
+    """Refuse an attribute that cannot be predicted.
+
+    Raises:
+        JobError: it does not exist, is not categorical, or is not a user's.
+    """
+    found = {f.name: f for f in fields}
+    fit = [f.name for f in fields if f.role == "user" and f.kind == "categorical" and f.name != "user"]
+    if name in fit:
+        return
+    if name not in found:
+        wrong = "does not exist"
+    elif found[name].role != "user" or name == "user":
+        wrong = "is no attribute of users"
+    else:
+        wrong = f"is {found[name].kind}"
+    raise JobError(
+        f"data.sequences.predict: {name!r} {wrong}; it must be a categorical attribute of users, and there are "
+        f"{', '.join(fit) or 'none'}."
+    )
 
 
 def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple[DataSchema, dict[str, int]]:
@@ -66,6 +91,8 @@ def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple
     """
     options = data.sequences
     assert options is not None
+    if options.predict:
+        predicted(schema.fields, options.predict)
     folder = store / FOLDER
     folder.mkdir()
     raws = {name: pq.read_table(store / f"{name}.parquet", columns=["raw"])["raw"].to_pylist() for name in ("users", "items")}
@@ -80,9 +107,12 @@ def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple
     users = pa.concat_tables(parts)
     hashes = text_hash(raws["users"])[users["user"].to_numpy()]
     seed = data.split.seed
-    cold = (users["train"].to_numpy() == 0) & (users["valid"].to_numpy() == 0) if options.tasks else np.zeros(len(users), bool)
+    cold = (users["train"].to_numpy() == 0) & (users["valid"].to_numpy() == 0) if options.cold else np.zeros(len(users), bool)
     folds = np.where(cold, np.floor(share(user_hash(seed, "fold", hashes)) * options.folds) + 1, 0).astype(np.int8)
     users = users.append_column("fold", pa.array(folds)).append_column("hash", pa.array(hashes))
+    if options.predict:
+        classes = pq.read_table(store / "users.parquet", columns=[options.predict])[options.predict]
+        users = users.append_column(CLASS, classes.take(users["user"]))
     users = users.take(pa.array(np.lexsort((users["domain"].to_numpy(), user_hash(seed, "order", hashes)))))
     pq.write_table(users, folder / USERS, compression="zstd")
     windows = RowGroups(folder / "train", _WINDOW, data.block_rows, _PART_GROUPS)
@@ -98,8 +128,10 @@ def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple
 
 
 def members(users: pa.Table, unit: str, split: Split, options: SequenceOptions) -> np.ndarray:
-    """(rows,) bool: the cold users of a unit's split."""
+    """(rows,) bool: the cold users of a unit's split; where their attribute is predicted, those of whom it is known."""
     fold, own = users["fold"].to_numpy(), int(unit.rpartition(".")[2])
+    if options.predict:
+        fold = np.where(users[CLASS].to_numpy() > 0, fold, 0)
     if split == "test":
         return np.asarray(fold == own)
     valid = share(user_hash(own, "valid", users["hash"].to_numpy())) < options.valid
@@ -184,8 +216,8 @@ def _counted(schema: DataSchema, users: pa.Table, options: SequenceOptions, wind
         rows |= {(name, s): int((users[s].to_numpy()[here] > 0).sum()) for s in SPLITS[1:]}
     units, sizes = cohorts(options), users["test"].to_numpy()  # all rows of a cold user stand in the test split
     for unit in units:
-        predicts = sizes > first_of(unit)
+        predicts = sizes > (0 if options.predict else first_of(unit))
         for split in SPLITS[1:]:
             rows[unit, split] = int((members(users, unit, split, options) & predicts).sum())
         rows[unit, "train"] = len(spans(users, unit, options)[0])
-    return replace(schema, rows=rows, length=options.length, cohorts=units)
+    return replace(schema, rows=rows, length=options.length, cohorts=units, predicts=options.predict)

@@ -105,7 +105,7 @@ def schema_values(schema: DataSchema) -> dict[str, Any]:
     fields = [{n: list(v) if n in _TUPLES else v for n, v in vars(f).items() if v or n not in _OF_VECTORS} for f in schema.fields]
     rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *schema.cohorts)}
     found = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "rows": rows}
-    found |= {"trained": schema.trained} if schema.trained else {}
+    found |= {name: value for name in ("trained", "predicts") if (value := getattr(schema, name))}
     return found | ({"length": schema.length, "cohorts": list(schema.cohorts)} if schema.length else {})
 
 
@@ -114,7 +114,8 @@ def schema_from(values: Mapping[str, Any]) -> DataSchema:
     fields = tuple(Field(**{**f, **{n: tuple(f[n]) for n in _TUPLES if n in f}}) for f in values["fields"])
     rows = {(d, s): counts[s] for d, counts in values["rows"].items() for s in SPLITS}
     length, cohorts = values.get("length", 0), tuple(values.get("cohorts", ()))
-    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, length, cohorts, values.get("trained", ""))
+    further = {name: values.get(name, "") for name in ("trained", "predicts")}
+    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, length, cohorts, **further)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

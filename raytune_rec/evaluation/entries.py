@@ -43,7 +43,7 @@ def of_mean(parts: Sequence[Measured], valid: Sequence[float | None], confidence
     Args:
         parts: of the units. valid: their validation values. confidence: of the intervals. seed: of the resampling.
     """
-    count = max(len(p.values["auc"]) for p in parts)
+    count = max(len(v) for p in parts for v in p.values.values())
     found: dict[str, Any] = {"valid": _average(valid)}
     for name in [n for n in parts[0].values if all(n in p.values for p in parts)]:
         if any(len(p.values[name]) not in (1, count) for p in parts):

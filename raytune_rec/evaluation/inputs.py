@@ -75,3 +75,17 @@ class ListOutcomes:
     unit: str
     sampled: Outcome
     full: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class ClassOutcomes:
+    """What a row's winner predicts of a unit's test users; R = 1 where nothing was trained.
+
+    Args:
+        predicted: (R, N) classes. truth: (N,), the same for every row.
+    """
+
+    row: str
+    unit: str
+    predicted: NDArray[np.integer]
+    truth: NDArray[np.integer]

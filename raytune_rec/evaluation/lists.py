@@ -85,7 +85,7 @@ def _at(metric: Callable[[Tensor, Tensor, int], Tensor], k: int) -> Callable[[Te
 
 LIST_METRICS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "auc": auc,
-    **{f"hit@{k}": _at(hit, k) for k in CUTS},
+    **{f"hit@{k}": _at(hit, k) for k in (1, *CUTS)},
     **{f"ndcg@{k}": _at(ndcg, k) for k in CUTS},
     "mrr": lambda better, ties, _: reciprocal_rank(better, ties),
 }

@@ -1,20 +1,23 @@
 """What a run found, as one JSON value: a pure function of predictions, labels and facts.
 
     format        1
-    kind          "rows": test rows with a label each; "lists": candidate lists with one positive each (absent: "rows")
+    kind          "rows": test rows with a label each; "lists": candidate lists with one positive each; "classes": users with a
+                  class each (absent: "rows")
     protocol      as given (split, metric, cohort, candidates; of lists also full), and confidence, bootstrap, seed, ties,
                   interval, rows {unit: n}
     provenance    as given: versions, fingerprints, seeds, command
     row_order     rows as the job lists them, since JSON objects have no order; unit_order: the units
     units         {unit: {n, positives}}; of lists {unit: {n, users | null, candidates: [least, most], full_candidates: the same,
-                  tied: [row, ...]}}, tied: rows under which all candidates of every list score the same (absent: none)
+                  tied: [row, ...]}}, tied: rows under which all candidates of every list score the same (absent: none); of
+                  classes {unit: {n, users, classes, largest: share of the most frequent one}}
     tables        {unit: [tuning unit, ...]}, where units pool several tuning units (folds); absent where none does
     rows          {row: {strategy, prompt, backbone, variant, baseline, claims, trials, tuned_parameters,
                          backbone_parameters, tuned_share, seconds, units: {unit: MEASURES}, mean: MEASURES}}
     comparisons   [{row, baseline, metric, unit, difference, low, high, p, p_holm, p_delong, p_replicates,
                     by_user: {low, high} | null, replicates: [...] | null}]
-                  one for each row that claims x baseline x metric (auc; of lists auc and ndcg@10) x (unit or "mean")
-    winners       {unit or "mean": {test: row, valid: row}}, test by auc
+                  one for each row that claims x baseline x metric (auc; of lists auc and ndcg@10; of classes accuracy and
+                  f1) x (unit or "mean")
+    winners       {unit or "mean": {test: row, valid: row}}, test by auc, of classes by accuracy
     costs         {trials, seconds, rows: {row: {trials, seconds, seconds_per_trial}}}
 
 MEASURES, for a unit, hold `auc` and `logloss` {mean, low, high, sd, replicates: [...]}, `group_auc` and `calibration_error`
@@ -23,8 +26,12 @@ are given, `cohorts` {name: {n, positives, auc, logloss}}. Those of the mean ove
 `cohorts`; they are absent where a unit is missing. A value that is not defined is null. A unit that pools tuning units has
 `folds` {tuning unit: {trial, options, valid}} in place of `trial` and `options`, and `valid` is their mean.
 
-Of lists, MEASURES hold `auc` (mean AUC of a list), `hit@k`, `ndcg@k` (k = 5, 10, 20, 50) and `mrr`, and the same after `full.`
-where all items were ranked too; `cohorts` {name: {n, auc, hit@10, ndcg@10}}. `auc`, `hit@10` and `ndcg@10` have intervals.
+Of lists, MEASURES hold `auc` (mean AUC of a list), `hit@k` (k = 1, 5, 10, 20, 50), `ndcg@k` (k = 5, 10, 20, 50) and `mrr`, and
+the same after `full.` where all items were ranked too; `cohorts` {name: {n, auc, hit@10, ndcg@10}}. `auc`, `hit@10` and `ndcg@10`
+have intervals.
+
+Of classes, MEASURES hold `accuracy` and the macro means `precision`, `recall` and `f1`, and of two classes the last three of the
+rarer one after `rare.`; all have intervals. `by_user` and `p_delong` are null.
 
 Where units are different tasks their mean says nothing: without it there is no `mean` in rows, comparisons and winners.
 
@@ -48,18 +55,19 @@ from numpy.typing import NDArray
 from raytune_rec.errors import UserError
 from raytune_rec.evaluation import entries
 from raytune_rec.evaluation.comparisons import MEAN, comparisons
-from raytune_rec.evaluation.inputs import ListOutcomes, Predictions, RowFacts
+from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Predictions, RowFacts
 from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.evaluation.tasks import Lists, Rows
+from raytune_rec.evaluation.tasks import Classes, Lists, Rows
 
 FORMAT = 1
 
+Task = Rows | Lists | Classes
 Masks = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 
 
 def summarise(
     facts: Sequence[RowFacts],
-    predictions: Sequence[Predictions] | Sequence[ListOutcomes],
+    predictions: Sequence[Predictions] | Sequence[ListOutcomes] | Sequence[ClassOutcomes],
     labels: Mapping[str, NDArray[np.floating]],
     groups: Mapping[str, NDArray[np.integer]],
     compare: Sequence[str],
@@ -90,7 +98,8 @@ def summarise(
     """
     outcomes = [p for p in predictions if isinstance(p, ListOutcomes)]
     scores = [p for p in predictions if isinstance(p, Predictions)]
-    task: Rows | Lists = Lists(outcomes, groups) if outcomes else Rows(scores, labels, groups)
+    classes = [p for p in predictions if isinstance(p, ClassOutcomes)]
+    task: Task = Classes(classes, groups) if classes else Lists(outcomes, groups) if outcomes else Rows(scores, labels, groups)
     tables = {u: list(folds) for u, folds in (tables or {}).items() if list(folds) != [u]}
     units = task.units
     if MEAN in units:
@@ -125,7 +134,7 @@ def summarise(
         **({"tables": {u: folds for u, folds in tables.items() if u in units}} if tables else {}),
         "rows": rows,
         "comparisons": comparisons(measured, labels, compare, baselines, confidence, seed, task.compared, mean),
-        "winners": _winners(rows, [*units, MEAN] if mean else units, str(protocol.get("metric", "auc"))),
+        "winners": _winners(rows, [*units, MEAN] if mean else units, str(protocol.get("metric", "auc")), task.lead),
         "costs": _costs(facts),
     }  # fmt: skip
     return plain(result)
@@ -160,17 +169,17 @@ def _facts(f: RowFacts, claims: bool, baseline: bool) -> dict[str, Any]:
     }
 
 
-def _cohort(task: Rows | Lists, row: str, unit: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
+def _cohort(task: Task, row: str, unit: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
     return {**task.size(unit, mask), **{name: entries.value(v) for name, v in task.cohort(row, unit, mask).items()}}
 
 
-def _winners(rows: Mapping[str, Any], units: Sequence[str], metric: str) -> dict[str, dict[str, str | None]]:
-    """The best row of each unit, their mean included, by the mean test AUC and by validation."""
+def _winners(rows: Mapping[str, Any], units: Sequence[str], metric: str, lead: str) -> dict[str, dict[str, str | None]]:
+    """The best row of each unit, their mean included, by the mean of the test metric that leads and by validation."""
     higher = metric not in METRICS or METRICS[metric].higher
     found = {}
     for unit in units:
         measures = {name: r.get(MEAN) if unit == MEAN else r["units"].get(unit) for name, r in rows.items()}
-        test = {name: m["auc"]["mean"] for name, m in measures.items() if m and "auc" in m}
+        test = {name: m[lead]["mean"] for name, m in measures.items() if m and lead in m}
         valid = {name: m["valid"] if higher else -m["valid"] for name, m in measures.items() if m and m["valid"] is not None}
         found[unit] = {"test": _best(test), "valid": _best(valid)}
     return found

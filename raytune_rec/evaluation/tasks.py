@@ -1,4 +1,4 @@
-"""What is tested on a unit: rows with a label each, or candidate lists. Both say the same things in their own way.
+"""What is tested on a unit: rows with a label each, candidate lists, or classes. Each says the same things in its own way.
 
 Shapes: R replicates, N rows or lists."""
 
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raytune_rec.errors import UserError
-from raytune_rec.evaluation.inputs import ListOutcomes, Outcome, Predictions
+from raytune_rec.evaluation import measure_classes
+from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions
 from raytune_rec.evaluation.measure import Measured, cohort, measure
 from raytune_rec.evaluation.measure_lists import COMPARED, cohort_lists, measure_lists
 from raytune_rec.evaluation.statistics import Array
@@ -31,6 +32,8 @@ class Rows:
     ties = "count half"
     interval = "bootstrap over test rows within each class, and over replicates"
     compared: Sequence[str] = ("auc",)
+    lead = "auc"
+    """The metric that ranks the rows of the table."""
 
     def __init__(self, predictions: Sequence[Predictions], labels: Mapping[str, NDArray[np.floating]], groups: Groups) -> None:
         self._labels, self._groups = labels, groups
@@ -65,6 +68,7 @@ class Lists:
     kind = "lists"
     ties = "expected value over a random order of the tied"
     compared: Sequence[str] = COMPARED
+    lead = "auc"
 
     def __init__(self, outcomes: Sequence[ListOutcomes], groups: Groups) -> None:
         self._groups = groups
@@ -108,6 +112,52 @@ class Lists:
             for outcome in [o.sampled, *([] if o.full is None else [o.full])]:
                 if (found := np.shape(outcome.better)[-1]) != count or np.shape(outcome.ties)[-1] != count:
                     raise UserError(f"{unit}: row {row!r} has {found} lists, others {count}; test all rows on the same lists.")
+
+
+class Classes:
+    """Users with a class each.
+
+    Args:
+        outcomes: of rows of the table on units. groups: unit -> (N,) user ids.
+
+    Raises:
+        UserError: rows of the table that were tested on different users.
+    """
+
+    kind = "classes"
+    ties = "of equal scores the class that training met more often"
+    interval = "bootstrap over users, and over replicates"
+    compared: Sequence[str] = measure_classes.COMPARED
+    lead = "accuracy"
+
+    def __init__(self, outcomes: Sequence[ClassOutcomes], groups: Groups) -> None:
+        self._groups = groups
+        self._outcomes = {(o.row, o.unit): o for o in outcomes}
+        present = dict.fromkeys([*groups, *(o.unit for o in outcomes)])
+        self.units = [u for u in present if any(o.unit == u for o in outcomes)]
+        for o in outcomes:
+            if not np.array_equal(o.truth, self._truth(o.unit)) or np.shape(o.predicted)[-1] != len(o.truth):
+                raise UserError(f"{o.unit}: row {o.row!r} has other users or classes; test all rows on the same users.")
+
+    def measure(self, unit: str, resamples: int, seed: Sequence[int]) -> dict[str, Measured]:
+        """Row of the table -> what was measured."""
+        of = {row: o for (row, u), o in self._outcomes.items() if u == unit}
+        return measure_classes.measure_classes(of, self._groups.get(unit), resamples, seed)
+
+    def facts(self, unit: str) -> dict[str, Any]:
+        _, counts = np.unique(self._truth(unit), return_counts=True)
+        groups = self._groups.get(unit)
+        users = int(counts.sum()) if groups is None else len(np.unique(groups))
+        return {"n": int(counts.sum()), "users": users, "classes": len(counts), "largest": counts.max() / counts.sum()}
+
+    def size(self, unit: str, mask: Mask) -> dict[str, Any]:
+        return {"n": int(mask.sum())}
+
+    def cohort(self, row: str, unit: str, mask: Mask) -> dict[str, Array]:
+        return measure_classes.values(self._outcomes[row, unit], mask)
+
+    def _truth(self, unit: str) -> NDArray[np.integer]:
+        return next(o.truth for (_, u), o in self._outcomes.items() if u == unit)
 
 
 def _alike(outcome: Outcome) -> bool:

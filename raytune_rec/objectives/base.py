@@ -32,6 +32,7 @@ class Objective(Protocol):
     Class attributes:
         Options: frozen pydantic model; `numeric` options come as (U,) tensors.
         reads: which of a backbone's outputs it trains on.
+        classes: whether it trains a classifier as well, whose classes stand where items do. May be left out, which says no.
     """
 
     Options: type[components.Options]

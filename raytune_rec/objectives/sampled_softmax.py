@@ -23,6 +23,7 @@ class SampledSoftmax:
         negatives: int = structural(256, "items drawn for a batch", ge=1)
 
     reads = "state"
+    classes = True
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -21,6 +21,7 @@ class Softmax:
         """None."""
 
     reads = "state"
+    classes = True
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -57,7 +57,8 @@ def main(run: Run, colour: Mapping[str, str]) -> Table:
         lines.append(Line(row, colour[row], _note(facts), cells))
     of = " of a list (the chance that its positive stands above another), mean over lists and" if run.lists else ", mean over"
     caption = (
-        f"Test AUC{of} replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a column is bold. "
+        f"Test {title(run.lead)}{of} replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a "
+        "column is bold. "
         f"Split: {protocol['split']}; cohort: {protocol['cohort']}; candidates: {protocol['candidates']}."
         f"{words.pooled(run, ' ', '.')} Intervals of levels hold the chance of the {run.drawn}, which all rows share; rows are "
         f"judged by their paired differences below. Tuned: parameters trained for one {run.unit_word}, and their share of the "
@@ -111,7 +112,7 @@ def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
     if not found:
         return None
     confidence = run.results["protocol"]["confidence"]
-    several, by_user = len(run.compared) > 1, not run.lists
+    several, by_user = len(run.compared) > 1, not (run.lists or run.classes)
     said = {"ahead": "better", "leaning": "undecided", "open": "undecided", "trailing": "undecided", "behind": "worse"}
     lines = []
     for c in found:
@@ -187,7 +188,7 @@ def pretraining(run: Run) -> list[tuple[str, str]]:
 
 
 def _auc(run: Run, row: str, unit: str) -> Cell:
-    auc = run.measures(row, unit).get("auc", {})
+    auc = run.measures(row, unit).get(run.lead, {})
     best = run.results["winners"].get(unit, {}).get("test") == row
     return Cell(words.fixed(auc.get("mean")), _span(auc.get("low"), auc.get("high"), plain=True), best)
 

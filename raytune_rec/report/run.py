@@ -13,6 +13,7 @@ from typing import Any
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.errors import ArtifactError
 from raytune_rec.evaluation.comparisons import MEAN
+from raytune_rec.evaluation.measure_classes import RARE
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.evaluation.results import FORMAT
 from raytune_rec.schema import Scalar
@@ -83,17 +84,29 @@ class Run:
         return self.results.get("kind") == "lists"
 
     @property
+    def classes(self) -> bool:
+        """Whether users with a class each were tested."""
+        return self.results.get("kind") == "classes"
+
+    @property
+    def lead(self) -> str:
+        """The test metric that ranks the rows."""
+        return lead(self.results)
+
+    @property
     def averaged(self) -> bool:
         """Whether the mean over units is part of the results; it is not where they are different tasks."""
         return MEAN in self.results.get("winners", {})
 
     @property
     def unit_word(self) -> str:
-        return "domain" if self.averaged or not self.lists else "task"
+        return "domain" if self.averaged or not (self.lists or self.classes) else "task"
 
     @property
     def drawn(self) -> str:
         """What intervals resample beside replicates."""
+        if self.classes:
+            return "test users"
         if not self.lists:
             return "test rows"
         return "test users" if all(u.get("users") for u in self.results["units"].values()) else "test lists"
@@ -258,8 +271,14 @@ def number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
+def lead(results: Mapping[str, Any]) -> str:
+    return "accuracy" if results.get("kind") == "classes" else "auc"
+
+
 def title(name: str) -> str:
     """A metric or an objective as a person writes it."""
+    if name.startswith(RARE):
+        return f"{title(name.removeprefix(RARE))} of the rarer"
     metric, at, cut = name.partition("@")
     return _TITLES.get(metric, metric.replace("_", " ")) + at + cut
 
@@ -274,6 +293,7 @@ _TITLES = {
     "hit": "HIT",
     "ndcg": "NDCG",
     "mrr": "MRR",
+    "f1": "F1",
     "logloss": "log loss",
     "parameters": "tuned parameters",
 }

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.measure_lists import FULL
-from raytune_rec.report import rankings
-from raytune_rec.report.run import title
+from raytune_rec.report import classes, rankings
+from raytune_rec.report.run import lead, title
 from raytune_rec.report.words import count, fixed, percent, tied
 
 
@@ -28,12 +28,14 @@ def console(results: Mapping[str, Any]) -> Group:
     if results.get("kind") == "lists":
         for prefix in ("", FULL):
             tables += [_ranking(results, unit, prefix) for unit in units if rankings.measured(results, unit, prefix)]
+    if results.get("kind") == "classes":
+        tables += [_classes(results, unit) for unit in units]
     return Group(*tables)
 
 
 def _main(results: Mapping[str, Any], columns: Sequence[str]) -> Table:
     """Rows by units: mean test AUC with half the width of its interval, best in bold, trials spent and parameters tuned."""
-    table = Table(title="Test AUC", caption=_caption(results))
+    table = Table(title=f"Test {title(lead(results))}", caption=_caption(results))
     table.add_column("row", no_wrap=True)
     for unit in columns:
         table.add_column(unit, justify="right", no_wrap=True)
@@ -41,7 +43,7 @@ def _main(results: Mapping[str, Any], columns: Sequence[str]) -> Table:
         table.add_column(name, justify="right")
     for name in results.get("row_order") or results["rows"]:
         row = results["rows"][name]
-        cells = [_cell(row, unit, results["winners"].get(unit, {}).get("test") == name) for unit in columns]
+        cells = [_cell(row, unit, results["winners"].get(unit, {}).get("test") == name, lead(results)) for unit in columns]
         tail = (count(row["trials"]), count(row["tuned_parameters"]), percent(row["tuned_share"]))
         table.add_row(Text(name), *cells, *tail)
     return table
@@ -61,9 +63,21 @@ def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
     return table
 
 
-def _cell(row: Mapping[str, Any], unit: str, best: bool) -> Text:
+def _classes(results: Mapping[str, Any], unit: str) -> Table:
+    """Rows by metrics of the predicted classes."""
+    names = classes.metrics(results, unit)
+    table = Table(title=classes.heading(unit), caption=classes.base(results, unit), box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("row", overflow="fold")
+    for name in names:
+        table.add_column(title(name).replace(" of ", "\nof "), justify="right", no_wrap=True)
+    for row, values in classes.values(results, unit).items():
+        table.add_row(Text(row), *(Text(fixed(v.get("mean")), style="bold" if best else "") for v, best in values))
+    return table
+
+
+def _cell(row: Mapping[str, Any], unit: str, best: bool, metric: str) -> Text:
     measures = row.get(MEAN) if unit == MEAN else row["units"].get(unit)
-    auc = (measures or {}).get("auc", {})
+    auc = (measures or {}).get(metric, {})
     text = fixed(auc.get("mean"))
     if auc.get("low") is not None:
         text += f" ±{(auc['high'] - auc['low']) / 2:.4f}"

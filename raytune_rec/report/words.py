@@ -111,7 +111,7 @@ def verdict(run: Run) -> Verdict:
     if not found:
         return Verdict(_untested(run), [])
     points = [(_capital(place(u)), _against_strongest(run, found, u)) for u in leads]
-    if beyond := _beyond_linear(run, [c for c in found if metric_of(c) == "auc"]):
+    if beyond := _beyond_linear(run, [c for c in found if metric_of(c) == run.lead]):
         points.append(("Beyond the linear part", beyond))
     points.append(("How sure", _how_sure(run)))
     return Verdict(_headline(run, leads, found), points)
@@ -141,9 +141,10 @@ def _untested(run: Run) -> str:
     nothing = "No row claims to be better than another, so no difference was tested."
     if not best:
         return f"No row has a test value{' in every domain' if run.averaged else ''}, so there is no best one."
+    metric = title(run.lead)
     if run.averaged:
-        return f"{best[MEAN]} has the highest mean test AUC. {nothing}"
-    return f"{_capital(listed([f'{place(u)} {row}' for u, row in best.items()]))} has the highest test AUC. {nothing}"
+        return f"{best[MEAN]} has the highest mean test {metric}. {nothing}"
+    return f"{_capital(listed([f'{place(u)} {row}' for u, row in best.items()]))} has the highest test {metric}. {nothing}"
 
 
 def _headline(run: Run, leads: Mapping[str, str], found: Sequence[Mapping[str, Any]]) -> str:
@@ -152,12 +153,12 @@ def _headline(run: Run, leads: Mapping[str, str], found: Sequence[Mapping[str, A
     for lead in dict.fromkeys(leads[u] for u in shown):
         groups: dict[str, list[str]] = {}
         for unit in [u for u in shown if leads[u] == lead]:
-            here = [c for c in found if c["unit"] == unit and metric_of(c) == "auc"]
+            here = [c for c in found if c["unit"] == unit and metric_of(c) == run.lead]
             groups.setdefault(_standing(run, here), []).append(unit)
-        alike = len({outcome(c, confidence) for c in found if c["row"] == lead and metric_of(c) == "auc"}) == 1
+        alike = len({outcome(c, confidence) for c in found if c["row"] == lead and metric_of(c) == run.lead}) == 1
         parts = [f"{how} in {listed(names)}" for how, names in groups.items()]
         said.append(f"{lead} is {listed(parts, last='and' if alike else 'but')}")
-    return f"{'By AUC, ' if len(run.compared) > 1 else ''}{'; '.join(said)}."
+    return f"{f'By {title(run.lead)}, ' if len(run.compared) > 1 else ''}{'; '.join(said)}."
 
 
 def _standing(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
@@ -225,10 +226,11 @@ def _beyond_linear(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
 
 def _how_sure(run: Run) -> str:
     p = run.results["protocol"]
-    replicates = max((len(m["auc"]["replicates"]) for r in run.results["rows"].values() for m in r["units"].values()), default=0)
+    measures = [m for r in run.results["rows"].values() for m in r["units"].values()]
+    replicates = max((len(m[run.lead]["replicates"]) for m in measures), default=0)
     rows = listed([f"{count(n)} in {u}" for u, n in ((u, p["rows"].get(u)) for u in run.units)])
     trained = f"{replicates} replicates of each trained row" if replicates != 1 else "One run of each row"
-    what = "lists" if run.lists else "rows"
+    what = "users" if run.classes else "lists" if run.lists else "rows"
     return (
         f"{trained}; test {what}: {rows}. Differences are paired on the same {what}, intervals cover both "
         f"{run.drawn.removeprefix('test ')} and replicates, and p-values are corrected for all {len(run.results['comparisons'])} "

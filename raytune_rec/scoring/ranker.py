@@ -1,4 +1,4 @@
-"""Where the positive of each test list stands. Shapes: N lists, K candidates, V items."""
+"""Where the positive of each test list stands, and which class a user is said to have. Shapes: N lists, K candidates, V items."""
 
 from __future__ import annotations
 
@@ -40,6 +40,15 @@ def rank(model: Model, table: Table, full: bool) -> tuple[Outcome, Outcome | Non
             every.append(outcome(positive_first(_scores(model, batch), positive[index], seen[index])))
     found = [_joined(parts) for parts in (sampled, every) if parts]
     return found[0], found[1] if len(found) > 1 else None
+
+
+@torch.no_grad()
+def classify(model: Model, table: Table) -> np.ndarray:
+    """(N,) ids of the classes that a model of one lane finds most likely of the users of a table; of equal ones the lowest."""
+    known = {n: c for n, c in table.columns.items() if n != "owner"}
+    rows, label = device_table(Table(known, table.label), "cpu")
+    parts = [_scores(model, take(rows, label, i.unsqueeze(0)))[0] for i in torch.arange(len(table)).split(_ROWS)]
+    return torch.cat(parts)[:, 1:].argmax(1).numpy() + 1  # id 0 is no class
 
 
 def _scores(model: Model, batch: Batch) -> Tensor:

@@ -76,6 +76,7 @@ class Scorer:
             DataError: a needed column is missing, or columns differ in length.
         """
         store, named, count = self._read(rows)
+        self._ranks_items(store, "score")
         if store.schema.length and "item" not in named:
             raise DataError(
                 f"rows to score: there is no column item; there are {', '.join(named) or 'none'}. Give one raw item id for each "
@@ -110,6 +111,7 @@ class Scorer:
                 f"recommend: it ranks items for users with histories, and the artifact of {self.unit!r} scores single "
                 "interactions; give `score` the rows of user and item that you would compare."
             )
+        self._ranks_items(store, "recommend")
         if k < 1:
             raise DataError(f"recommend: k must be 1 or more (given: {k}); it is how many items each user gets.")
         columns, past = store.encode(named), store.raw.past(named)
@@ -123,6 +125,33 @@ class Scorer:
                 best = top(scores, k)
                 found.append(list(zip(names[best].tolist(), _sigmoid(scores[best]).tolist(), strict=True)))
         return found
+
+    def predict(self, rows: Mapping[str, Sequence[Any]]) -> list[tuple[str, float]]:
+        """The attribute that the artifact predicts, of users with histories.
+
+        Args:
+            rows: column -> values, as for `recommend`. The attribute itself plays no part, where it is given.
+
+        Returns:
+            For each row (raw value, its probability), of equal ones the value that training met more often.
+
+        Raises:
+            DataError: an artifact that predicts no attribute; otherwise as `recommend`.
+        """
+        store, named, count = self._read({name: rows[name] for name in rows if name != "item"})
+        if not store.schema.predicts:
+            raise DataError(f"predict: the artifact of {self.unit!r} predicts no attribute of users; ask `score` or `recommend`.")
+        names = store.vocabulary(store.schema.predicts)["raw"].to_pylist()
+        logits = self.logits(Table(store.encode(named), np.zeros(count, np.float32)))
+        chances = torch.from_numpy(logits).double().reshape(count, -1)[:, 1:].softmax(1).numpy()  # id 0 is no class
+        return [(names[i], float(of[i])) for of, i in zip(chances, chances.argmax(1), strict=True)]
+
+    def _ranks_items(self, store: Store, asked: str) -> None:
+        """Raises DataError where the model knows classes alone."""
+        if store.schema.predicts:
+            raise DataError(
+                f"{asked}: the artifact of {self.unit!r} predicts {store.schema.predicts}, and ranks no items; ask `predict`."
+            )
 
     @torch.no_grad()
     def _passes(self, table: Table, most: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,17 @@ from raytune_rec.evaluation.results import summarise
 from raytune_rec.schema import Table
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import artifact_folders, winner_settings
-from raytune_rec.stages.outcomes import Outcomes, list_outcomes, list_values, pooled, predictions
+from raytune_rec.stages.outcomes import (
+    Outcomes,
+    Tests,
+    class_outcomes,
+    class_values,
+    list_outcomes,
+    list_values,
+    pooled,
+    pooled_classes,
+    predictions,
+)
 from raytune_rec.training.settings import row_of
 
 FORMAT = 1
@@ -42,8 +52,7 @@ def run(context: Context) -> dict[str, Any]:
     tests = {name: units for name, units in tests.items() if units}
     lists = bool(context.store.schema.length)
     owner = "owner" if lists else "user"
-    outcomes = {row: list_outcomes(context, row, tests) for row in job.rows} if lists else {}
-    found = pooled(outcomes) if lists else [p for row in job.rows for p in predictions(context, row, tests)]
+    found, of_artifact = _measured(context, tests)
     facts = [_facts(context, row, list(dict.fromkeys(u for units in tests.values() for u in units))) for row in job.rows]
     rows = {} if lists else {name: next(iter(units.values())) for name, units in tests.items()}
     results = summarise(
@@ -65,9 +74,21 @@ def run(context: Context) -> dict[str, Any]:
     write_json(context.folder / "results.json", results)
     for folder in artifact_folders(context.folder):
         own = prompt_artifact.read(folder)
-        if test := _list_values(context, outcomes, own) if lists else _row_values(results, own):
+        if test := of_artifact(own) if of_artifact else _row_values(results, own):
             prompt_artifact.with_test(folder, test)
     return {}
+
+
+def _measured(context: Context, tests: Tests) -> tuple[Sequence[Any], Callable[[PromptFacts], dict[str, Any]] | None]:
+    """What `summarise` is given, and what an artifact reached on its own unit; None where that is a part of the results."""
+    rows, schema = context.job.rows, context.store.schema
+    if schema.predicts:
+        said = {row: class_outcomes(context, row, tests) for row in rows}
+        return pooled_classes(said), lambda own: class_values(said[own.row], own.unit, own.replicate)
+    if schema.length:
+        outcomes = {row: list_outcomes(context, row, tests) for row in rows}
+        return pooled(outcomes), lambda own: _list_values(context, outcomes, own)
+    return [p for row in rows for p in predictions(context, row, tests)], None
 
 
 def _row_values(results: Mapping[str, Any], own: PromptFacts) -> dict[str, Any]:
@@ -131,10 +152,14 @@ def _candidates(context: Context) -> dict[str, str]:
     sequences = context.job.data.sequences
     if sequences is None:
         return {"candidates": "logged rows"}
+    cold = f"cold users, at most their first {sequences.events} items, {sequences.folds} folds"
+    if name := sequences.predict:
+        classes = context.store.vocabulary(name)["raw"].to_pylist()
+        said = ", ".join(classes[:8]) + (" ..." if len(classes) > 8 else "")
+        return {"candidates": f"the {len(classes)} classes of {name} ({said}); {name} itself is hidden", "cohort": cold}
     every = "all items of the training split, without those that the user had taken before"
     seed = context.job.data.split.seed
     drawn = f"{sequences.negatives} items that the user never took, drawn uniformly (seed {seed}), the same for every row"
-    cold = f"cold users, at most their first {sequences.events} items, {sequences.folds} folds"
     tasks = {"cohort": cold} if sequences.tasks else {}
     if not sequences.negatives:
         return {"candidates": every, "ranking": "full", **tasks}

@@ -1,4 +1,4 @@
-"""What winners reach on the test split: logits of rows with labels, or where the positives of candidate lists stand."""
+"""What winners reach on the test split: logits of rows with labels, where positives of lists stand, or classes of users."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.files import read_json
-from raytune_rec.evaluation import measure_lists
-from raytune_rec.evaluation.inputs import ListOutcomes, Predictions
+from raytune_rec.evaluation import measure_classes, measure_lists
+from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Predictions
 from raytune_rec.schema import Table
-from raytune_rec.scoring.ranker import joined, rank
+from raytune_rec.scoring.ranker import classify, joined, rank
 from raytune_rec.scoring.scorer import Scorer, scoring_model
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import winner_settings
@@ -58,6 +58,32 @@ def pooled(outcomes: Mapping[str, Outcomes]) -> list[ListOutcomes]:
             sampled = joined([o.sampled for o in units.values()], axis=1)
             found.append(ListOutcomes(row, name, sampled, joined(full, axis=1) if full else None))
     return found
+
+
+def class_outcomes(context: Context, row: str, tests: Tests) -> dict[str, dict[str, ClassOutcomes]]:
+    """What a row's winners predict of the test users."""
+    start, found = _start(context, row), dict[str, dict[str, ClassOutcomes]]()
+    for name, units in tests.items():
+        for unit, table in units.items():
+            said = np.stack([classify(m, table) for m in _models(context, row, unit, start)])
+            found.setdefault(name, {})[unit] = ClassOutcomes(row, unit, said, table.columns["positive"])
+    return found
+
+
+def pooled_classes(outcomes: Mapping[str, Mapping[str, Mapping[str, ClassOutcomes]]]) -> list[ClassOutcomes]:
+    """As `pooled`."""
+    found = []
+    for row, tables in outcomes.items():
+        for name, units in tables.items():
+            said = np.concatenate([o.predicted for o in units.values()], axis=1)
+            found.append(ClassOutcomes(row, name, said, np.concatenate([o.truth for o in units.values()])))
+    return found
+
+
+def class_values(outcomes: Mapping[str, Mapping[str, ClassOutcomes]], unit: str, replicate: int) -> dict[str, float]:
+    """Metric -> its value on a unit's own test users, for one replicate (from 1) of its winner."""
+    own = next((units[unit] for units in outcomes.values() if unit in units), None)
+    return {} if own is None else {name: float(v[replicate - 1]) for name, v in measure_classes.values(own).items()}
 
 
 def list_values(context: Context, outcomes: Outcomes, unit: str, replicate: int) -> dict[str, float]:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job
-from raytune_rec.data.sequences import cohorts
+from raytune_rec.data.sequences import cohorts, predicted
 from raytune_rec.errors import JobError, UserError
 from raytune_rec.schema import DataSchema, Field, Lane, Row
 from raytune_rec.stages.export import check_export
@@ -87,9 +87,11 @@ def declared(job: Job) -> DataSchema:
                 )
             )
     sequences = data.sequences
-    return DataSchema(
-        tuple(own), tuple(domains), "", {}, sequences.length if sequences else 0, cohorts(sequences) if sequences else ()
-    )
+    if sequences is None:
+        return DataSchema(tuple(own), tuple(domains), "")
+    if sequences.predict:
+        predicted(own, sequences.predict)
+    return DataSchema(tuple(own), tuple(domains), "", {}, sequences.length, cohorts(sequences), sequences.predict)
 
 
 def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:

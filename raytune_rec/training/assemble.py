@@ -156,6 +156,8 @@ def meet(
     if backbone.histories != bool(schema.length):
         rows = "histories; set data.sequences" if backbone.histories else "single interactions; leave data.sequences out"
         problems.append(f"backbone {backbone.__name__} does not fit the data: its rows are {rows}.")
+    if schema.predicts and not getattr(backbone, "classes", False):
+        problems.append(f"backbone {backbone.__name__} cannot predict {schema.predicts!r}; leave data.sequences.predict out.")
     problems += [f"{names} do not fit: the prompt reads {r!r}, the backbone gives {_list(gives)}." for r in missing]
     if problems:
         raise AssemblyError(problems)

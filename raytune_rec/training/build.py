@@ -11,17 +11,17 @@ from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.backbone import BackboneFacts
-from raytune_rec.components import component
+from raytune_rec.components import component, names
 from raytune_rec.config import Job, TrainingOptions
 from raytune_rec.data.store import Store
 from raytune_rec.data.units import unit_data
 from raytune_rec.errors import AssemblyError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Pack, Row, Site, SiteShape, UnitData
-from raytune_rec.training.assemble import Model, Parts, meet, option_tensors, stack
+from raytune_rec.training.assemble import Model, Parts, groups_of, meet, option_tensors, stack
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Feed, Reduce, Trainer
-from raytune_rec.training.settings import Settings, row_of, same, settings
+from raytune_rec.training.settings import PRETRAIN, Settings, row_of, same, settings
 
 MIB = 2**20
 
@@ -97,12 +97,33 @@ def assemble(job: Job, row: Row, of_lanes: Sequence[Settings], schema: DataSchem
     parts = meet(backbone, prompt, row.strategy, of_lanes[0].backbone, [s.prompt for s in of_lanes], schema, sites)
     name = of_lanes[0].training.objective
     wanted = component("objectives", name, folders).reads
-    if row.strategy.train and parts.backbone.parameters() and wanted not in backbone.returns:
+    if schema.predicts and parts.backbone.parameters() and not row.name.startswith(PRETRAIN):
+        _check_classes(row, parts, name, schema.predicts, folders)
+    elif row.strategy.train and parts.backbone.parameters() and wanted not in backbone.returns:
         raise AssemblyError(
             f"rows.{row.name}: objective {name!r} trains on {wanted!r}, and backbone {row.backbone!r} gives "
             f"{', '.join(sorted(backbone.returns))}; set training.objective for this row."
         )
     return parts
+
+
+def _check_classes(row: Row, parts: Parts, objective: str, attribute: str, folders: Sequence[Path]) -> None:
+    """Refuse a row that cannot learn to predict an attribute.
+
+    Raises:
+        AssemblyError: its strategy leaves the classifier as it was drawn, or its objective trains none.
+    """
+    if "output" not in groups_of(parts):
+        raise AssemblyError(
+            f"rows.{row.name}: strategy {row.strategy.name!r} does not train the classifier of {attribute!r}, which is new; "
+            "choose one that trains the group output, such as prompt_output or prompt_backbone."
+        )
+    if not getattr(component("objectives", objective, folders), "classes", False):
+        known = [n for n in names("objectives", folders) if getattr(component("objectives", n, folders), "classes", False)]
+        raise AssemblyError(
+            f"rows.{row.name}: objective {objective!r} trains on items alone, and {attribute!r} is to be predicted; set "
+            f"training.objective for this row to {' or '.join(known)}."
+        )
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,113 @@
+"""All that the results need of one unit of users with a class each, on shared resamples of them.
+
+Precision, recall and F1 are macro: means over the classes that the test users have. A class that is never predicted has precision
+0. Of two classes there are also those of the rarer one alone. A resample is measured anew, for none of these but accuracy is a
+mean over users. Shapes: R replicates, N users, C classes of theirs, S resamples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raytune_rec.evaluation.inputs import ClassOutcomes
+from raytune_rec.evaluation.measure import Measured
+from raytune_rec.evaluation.statistics import Array
+
+COMPARED = ("accuracy", "f1")
+MACRO = ("accuracy", "precision", "recall", "f1")
+RARE = "rare."
+"""In front of the metrics of the rarer of two classes."""
+_CELLS = 2_000_000
+"""Most drawn users in memory at a time."""
+
+
+def measure_classes(
+    outcomes: Mapping[str, ClassOutcomes], groups: NDArray[np.integer] | None, resamples: int, seed: Sequence[int]
+) -> dict[str, Measured]:
+    """Measures all rows of the table on one unit.
+
+    Args:
+        outcomes: row -> what it predicts; R may differ between rows, the true classes are the same.
+        groups: (N,) user ids, drawn as wholes; None: each is a user.
+        resamples: S. seed: of the draws.
+    """
+    single = {row: values(o) for row, o in outcomes.items()}
+    codes = {row: _codes(o) for row, o in outcomes.items()}  # (R, N)
+    truth = next(iter(outcomes.values())).truth
+    shape, rare = _shape(truth), _rare(truth)
+    changes = {row: {name: np.zeros((len(v), resamples)) for name, v in of.items()} for row, of in single.items()}
+    for first, weight in _draws(len(truth), groups, resamples, [*seed, 0]):
+        part = slice(first, first + len(weight))
+        for row, of in codes.items():
+            for r, code in enumerate(of):
+                found = _metrics(_confusions(code, weight, shape), rare)
+                for name, drawn in found.items():
+                    changes[row][name][r, part] = drawn - single[row][name][r]
+    return {row: Measured(of, changes[row]) for row, of in single.items()}
+
+
+def values(outcomes: ClassOutcomes, mask: NDArray[np.bool_] | None = None) -> dict[str, Array]:
+    """Metric -> (R,), of all users or of those in `mask`."""
+    keep = np.ones(len(outcomes.truth)) if mask is None else mask.astype(np.float64)
+    shape = _shape(outcomes.truth)
+    matrices = np.concatenate([_confusions(code, keep[None], shape) for code in _codes(outcomes)])
+    return _metrics(matrices, _rare(outcomes.truth))
+
+
+def _metrics(matrices: Array, rare: int | None) -> dict[str, Array]:
+    """Confusion matrices (M, C, C + 1) -> metric -> (M,)."""
+    held, said = matrices.sum(2), matrices[:, :, :-1].sum(1)  # (M, C): users of a class, and users said to be
+    right = np.diagonal(matrices, axis1=1, axis2=2)
+    of = {
+        "precision": right / np.maximum(said, 1),
+        "recall": right / np.maximum(held, 1),
+        "f1": 2 * right / np.maximum(held + said, 1),
+    }
+    there = held > 0
+    with np.errstate(invalid="ignore"):
+        found = {"accuracy": right.sum(1) / held.sum(1)}
+        found |= {name: (each * there).sum(1) / there.sum(1) for name, each in of.items()}
+    return found if rare is None else found | {RARE + name: each[:, rare] for name, each in of.items()}
+
+
+def _codes(outcomes: ClassOutcomes) -> NDArray[np.int64]:
+    """(R, N) cell of the confusion matrix (C, C + 1) for each user; the last column is of classes that no test user has."""
+    classes, true = np.unique(outcomes.truth, return_inverse=True)
+    said = np.atleast_2d(outcomes.predicted)
+    place = np.minimum(np.searchsorted(classes, said), len(classes) - 1)
+    place = np.where(classes[place] == said, place, len(classes))
+    return (true * (len(classes) + 1) + place).astype(np.int64)
+
+
+def _confusions(code: NDArray[np.int64], weight: Array, shape: tuple[int, int]) -> Array:
+    """Cells (N,) and weights of the users (M, N) -> (M, C, C + 1)."""
+    cells = shape[0] * shape[1]
+    index = code + np.arange(len(weight))[:, None] * cells
+    found: Array = np.bincount(index.ravel(), weight.ravel(), len(weight) * cells).astype(np.float64)
+    return found.reshape(len(weight), *shape)
+
+
+def _draws(count: int, groups: NDArray[np.integer] | None, resamples: int, seed: Sequence[int]) -> Iterator[tuple[int, Array]]:
+    """Blocks of resamples: the number of the first one, and how often each user is drawn (block, N)."""
+    draw = np.random.default_rng(seed)
+    dense = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
+    size = int(dense.max()) + 1 if count else 0
+    step = max(1, _CELLS // max(1, count))
+    for first in range(0, resamples, step):
+        block = min(step, resamples - first)
+        drawn = draw.integers(0, size, (block, size)) + np.arange(block)[:, None] * size
+        times = np.bincount(drawn.ravel(), minlength=block * size).reshape(block, size)
+        yield first, times[:, dense].astype(np.float64)
+
+
+def _shape(truth: NDArray[np.integer]) -> tuple[int, int]:
+    count = len(np.unique(truth))
+    return count, count + 1
+
+
+def _rare(truth: NDArray[np.integer]) -> int | None:
+    """Place of the rarer of two classes; of two equal ones the later."""
+    _, counts = np.unique(truth, return_counts=True)
+    return (0 if counts[0] < counts[1] else 1) if len(counts) == 2 else None
