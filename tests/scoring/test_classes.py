@@ -106,7 +106,7 @@ def test_what_cannot_be_predicted_is_refused(make: Callable[..., Store], predict
 
 @pytest.mark.parametrize(
     ("strategy", "objective", "said"),
-    [("prompt", "softmax", "does not train the classifier of 'colour'"), ("prompt_output", "bpr", "to sampled_softmax or softmax")],
+    [("prompt", "softmax", "does not train the classifier of 'colour'"), ("prompt_output", "bpr", "sampled_softmax or softmax")],
 )
 def test_a_row_that_cannot_learn_it_is_refused(hidden: Store, strategy: str, objective: str, said: str) -> None:
     from raytune_rec.strategies.aliases import ALIASES
