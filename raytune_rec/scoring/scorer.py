@@ -141,6 +141,8 @@ class Scorer:
         store, named, count = self._read({name: rows[name] for name in rows if name != "item"})
         if not store.schema.predicts:
             raise DataError(f"predict: the artifact of {self.unit!r} predicts no attribute of users; ask `score` or `recommend`.")
+        if not count:
+            return []
         names = store.vocabulary(store.schema.predicts)["raw"].to_pylist()
         logits = self.logits(Table(store.encode(named), np.zeros(count, np.float32)))
         chances = torch.from_numpy(logits).double().reshape(count, -1)[:, 1:].softmax(1).numpy()  # id 0 is no class

@@ -35,7 +35,7 @@ def test_they_are_those_of_ranking_with_one_relevant_candidate(levels: int) -> N
     flat = scores.flatten(0, 1)
     relevance = torch.zeros_like(flat)
     relevance[:, 0] = 1
-    theirs = {f"hit@{k}": ranking.hit_rate(flat, relevance, k) for k in lists.CUTS}
+    theirs = {f"hit@{k}": ranking.hit_rate(flat, relevance, k) for k in (1, *lists.CUTS)}
     theirs |= {f"ndcg@{k}": ranking.ndcg(flat, relevance, k) for k in lists.CUTS}
     theirs["mrr"] = ranking.reciprocal_rank(flat, relevance)
     assert set(theirs) == set(LIST_METRICS) - {"auc"}

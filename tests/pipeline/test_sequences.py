@@ -15,6 +15,7 @@ from raytune_rec import pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.config import Job, parse
 from raytune_rec.data.store import Store
+from raytune_rec.errors import DataError
 from raytune_rec.scoring import load_prompt
 from raytune_rec.scoring.ranker import rank
 
@@ -155,3 +156,62 @@ def test_each_fold_has_its_artifact_and_a_second_run_changes_nothing(done: tuple
     pipeline.run(own, out)
     assert {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()} == before
     assert "joint zero" in (out / "report" / "index.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def predicted(done: tuple[Job, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same users, whose colour is to be told by their first items."""
+    values = done[0].model_dump(by_alias=True)
+    sequences = values["data"]["sequences"] | {"tasks": [], "predict": "colour"}
+    light = values["rows"]["light"] | {"strategy": "prompt_output"}
+    values |= {
+        "data": values["data"] | {"sequences": sequences},
+        "training": values["training"] | {"metric": "hit@1", "epochs": 8},
+        "pretrain": values["pretrain"] | {"training": {"epochs": 3, "batch_size": 64}},
+        "tune": values["tune"] | {"trials": 1},
+        "evaluate": values["evaluate"] | {"replicates": 1},
+        "rows": {"popularity": values["rows"]["popularity"], "light": light},
+    }
+    # a second attribute, of which profiles can be made
+    path = tmp_path_factory.mktemp("predicted")
+    lines = Path(values["data"]["options"]["files"]).read_text().splitlines()
+    (path / "log.csv").write_text("\n".join([lines[0] + ",size", *(f"{x},s{i % 3}" for i, x in enumerate(lines[1:]))]) + "\n")
+    features = {"colour": {"role": "user"}, "size": {"role": "user"}}
+    values["data"]["options"] = values["data"]["options"] | {"files": str(path / "log.csv"), "features": features}
+    pipeline.run(parse(values), path / "run")
+    return path / "run"
+
+
+def test_an_attribute_is_predicted_evaluated_and_served(predicted: Path) -> None:
+    results = json.loads((predicted / "results.json").read_text())
+    assert results["kind"] == "classes" and results["tables"] == {"colour": ["colour.1", "colour.2"]}
+    accuracy = {row: facts["units"]["colour"]["accuracy"]["mean"] for row, facts in results["rows"].items()}
+    assert accuracy["light"] > accuracy["popularity"] + 0.2
+    facts = prompt_artifact.read(predicted / "artifacts" / "colour.1")
+    served = load_prompt(predicted / "artifacts" / "colour.1", predicted / "backbones" / facts.backbone_fingerprint)
+    store = Store.open(predicted / "data")
+    table, names = store.tests()["colour"]["colour.1"], store.vocabulary("colour")["raw"].to_pylist()
+    items, users = store.raw.catalogue[0], pq.read_table(predicted / "data" / "users.parquet")["raw"].to_pylist()
+    rows: dict[str, list[Any]] = {
+        "user": [users[u] for u in table.columns["owner"]],
+        "history": [[items[i] for i in row if i] for row in table.columns["history"]],
+    }
+    found = served.predict(rows)
+    right = [name == names[c - 1] for (name, _), c in zip(found, table.columns["class"], strict=True)]
+    assert facts.test and facts.test["accuracy"] == pytest.approx(np.mean(right))
+    assert served.predict({**rows, "colour": ["c1"] * len(right)}) == found, "what is predicted is never read"
+    assert served.predict({"history": []}) == [] and all(1 / 3 <= chance <= 1 for _, chance in found)
+    for asked in (served.score, served.recommend):
+        with pytest.raises(DataError, match=r"'colour\.1' predicts colour, and ranks no items; ask `predict`"):
+            asked({**rows, "item": ["i1"] * len(right)})
+    card = (predicted / "artifacts" / "colour.1" / "README.md").read_text()
+    assert "It tells the colour of new users" in card and "prompt.predict(users)" in card and "prompt.recommend" not in card
+    assert "Prediction of colour" in (predicted / "report" / "index.html").read_text()
+
+
+def test_only_what_predicts_is_asked_to(done: tuple[Job, Path]) -> None:
+    _, out = done
+    facts = prompt_artifact.read(out / "artifacts" / "few.1")
+    served = load_prompt(out / "artifacts" / "few.1", out / "backbones" / facts.backbone_fingerprint)
+    with pytest.raises(DataError, match="predicts no attribute of users; ask `score` or `recommend`"):
+        served.predict({"history": [[]]})
