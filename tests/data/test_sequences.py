@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec.backbones._fields import FieldLayer
-from raytune_rec.config import parse
+from raytune_rec.config import DataOptions, parse
+from raytune_rec.data.prepare import stage_inputs
 from raytune_rec.data.sequences import about
 from raytune_rec.data.store import Store
 from raytune_rec.errors import AssemblyError, DataError, JobError
@@ -222,6 +224,11 @@ def test_streamed_windows_are_the_rows_in_memory(store) -> None:
     streamed = own.join({n: rows[n].combine_chunks() for n in rows.column_names})
     whole = own.load(ALL_DOMAINS, "train")
     assert all(np.array_equal(streamed.columns[n], whole.columns[n]) for n in whole.columns)
+
+
+def test_stores_of_before_an_attribute_could_be_predicted_are_the_same() -> None:
+    own = DataOptions(source="tabular", **COLD)
+    assert "predict" not in stage_inputs(own, SimpleNamespace(fingerprint_inputs=dict))["options"]["sequences"]
 
 
 def test_a_store_opens_again_as_it_was(store) -> None:
