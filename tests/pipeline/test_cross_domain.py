@@ -26,9 +26,11 @@ from raytune_rec.training.feed import take
 
 LEAVE: dict[str, Any] = {"split": {"kind": "leave_one_out"}, "sequences": {"length": 6, "negatives": 5}}
 COLD: dict[str, Any] = {
-    "split": {"kind": "cold_users", "cold_below": 8},
-    "sequences": {"length": 6, "windows": "all", "negatives": 5, "tasks": ["few"], "events": 4, "folds": 2, "warm": True},
-}
+    "split": {"kind": "cold_users", "cold_below": 9},
+    "sequences": {
+        "length": 6, "windows": "all", "negatives": 5, "tasks": ["few"], "events": 4, "folds": 2, "valid": 0.5, "warm": True,
+    },
+}  # fmt: skip
 SMALL = {"name": "sasrec", "options": {"width": 8, "inner": 8, "dropout": 0.0}}
 
 
@@ -156,7 +158,7 @@ def cold(folder: Path) -> Path:
     "changes",
     [
         {"sequences": {"tasks": ["zero", "joint"]}},
-        {"sequences": {"events": 3, "folds": 3, "valid": 0.2}},
+        {"sequences": {"events": 3, "folds": 3, "valid": 0.4}},
         {"sequences": {"negatives": 3, "full": False, "warm": False}},
     ],
 )
@@ -170,7 +172,7 @@ def test_jobs_that_differ_in_what_cold_users_do_share_a_backbone(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"split": {"kind": "cold_users", "cold_below": 7}}, {"sequences": {**COLD["sequences"], "windows": "last"}}]
+    "changes", [{"split": {"kind": "cold_users", "cold_below": 8}}, {"sequences": {**COLD["sequences"], "windows": "last"}}]
 )
 def test_another_split_or_other_windows_need_another(folder: Path, cold: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError, match="other ids"):
