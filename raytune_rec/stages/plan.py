@@ -91,7 +91,8 @@ def declared(job: Job) -> DataSchema:
         return DataSchema(tuple(own), tuple(domains), "")
     if sequences.predict:
         predicted(own, sequences.predict)
-    return DataSchema(tuple(own), tuple(domains), "", {}, sequences.length, cohorts(sequences), sequences.predict)
+    units = cohorts(sequences)
+    return DataSchema(tuple(own), tuple(domains), "", length=sequences.length, cohorts=units, predicts=sequences.predict)
 
 
 def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:
