@@ -7,6 +7,8 @@ PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || ech
 TORCH_INDEX ?=
 # More words for pytest, such as PYTEST_ARGS="-k artifacts".
 PYTEST_ARGS ?=
+# Test modules at a time. A module never runs beside itself: it may hold a Ray cluster.
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +20,7 @@ TORCH := $(VENV)/.installed-torch-$(or $(notdir $(patsubst %/,%,$(TORCH_INDEX)))
 help:
 	@echo "make quickstart   set up .venv and run the quickstart job"
 	@echo "make test         set up .venv and run every check: ruff, mypy, pytest"
-	@echo "Variables: PYTHON=$(PYTHON)  TORCH_INDEX=$(TORCH_INDEX)  PYTEST_ARGS=$(PYTEST_ARGS)"
+	@echo "Variables: PYTHON=$(PYTHON)  TORCH_INDEX=$(TORCH_INDEX)  JOBS=$(JOBS)  PYTEST_ARGS=$(PYTEST_ARGS)"
 
 quickstart: $(VENV)/.installed
 	$(BIN)/raytune-rec run quickstart
@@ -26,7 +28,7 @@ quickstart: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
