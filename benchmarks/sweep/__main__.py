@@ -29,7 +29,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.sweep import driver, first, samplers, stopping, widths
-from benchmarks.sweep.case import Case, prepare
+from benchmarks.sweep.case import Case, job_of, prepare
 from benchmarks.sweep.method import PROMPTS, method
 from raytune_rec.artifacts.files import write_json
 from raytune_rec.artifacts.versions import versions
@@ -109,7 +109,8 @@ def _arguments() -> argparse.Namespace:
 
 def _facts(case: Case) -> dict[str, Any]:
     """The case without paths."""
-    return {name: getattr(case, name) for name in ("prompt", "configurations", "epochs", "cores", "pack")}
+    found = {name: getattr(case, name) for name in ("prompt", "configurations", "epochs", "cores")}
+    return {**found, "pack": job_of(case).tune.pack}
 
 
 def _machine() -> dict[str, Any]:
