@@ -19,6 +19,9 @@ from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
 from raytune_rec.schema import DataSchema, Parameter, Site
 from raytune_rec.tensors import Params, Step, dropout, drops, linear, normal, ones, table, thinned, xavier, zeros
 
+Wanted = Tensor | int
+"""Which places of S are wanted: one of each row, (U, B); or those from a place on."""
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -55,7 +58,7 @@ class Encoder:
         sites: Mapping[Site, Tensor],
         rate: Tensor,
         step: Step,
-        last: Tensor | None = None,
+        wanted: Wanted = 0,
     ) -> Tensor:
         """What the tokens of the prefix and the items become.
 
@@ -63,10 +66,10 @@ class Encoder:
             items: (U, B, L, D), with positions. real: (U, B, L) bool, false for padding.
             sites: PREFIX (U, B, P, D) and PREFIX_MASK (U, P), where a prompt writes them.
             rate: (U,) of dropout.
-            last: (U, B) the one place of S that is wanted of each row; the last block leaves out the others.
+            wanted: the last block leaves out what is not.
 
         Returns:
-            (U, B, S, D), or (U, B, 1, D).
+            (U, B, W, D), the places of S that are wanted.
         """
         x, prefix = items, sites.get(Site.PREFIX)
         count = 0 if prefix is None else prefix.shape[2]
@@ -76,20 +79,25 @@ class Encoder:
         mask = self._mask(real, count, sites.get(Site.PREFIX_MASK), x)
         noise = _Noise(rate, step, count, real.shape[-1], self.width)
         for i in range(self.blocks):
-            one = last if i == self.blocks - 1 else None
+            here = wanted if i == self.blocks - 1 else 0
             name = f"block.{i}.attention"
-            mixed = self._attention(params, name, _normed(params, f"{name}.norm", x), mask, one)
-            x = (x if one is None else at(x, one).unsqueeze(2)) + noise.drop(mixed, name, one)
+            mixed = self._attention(params, name, _normed(params, f"{name}.norm", x), mask, here)
+            x = picked(x, here) + noise.drop(mixed, name, here)
             name = f"block.{i}.feed"
-            x = x + noise.drop(self._feed(params, name, _normed(params, f"{name}.norm", x)), name, one)
+            x = x + noise.drop(self._feed(params, name, _normed(params, f"{name}.norm", x)), name, here)
         return _normed(params, "norm", x)
 
-    def _attention(self, params: Params, name: str, x: Tensor, mask: Tensor | None, last: Tensor | None) -> Tensor:
+    def _attention(self, params: Params, name: str, x: Tensor, mask: Tensor | None, wanted: Wanted) -> Tensor:
         batch, tokens, d = x.shape[1:]
-        weight = params[f"{name}.in.weight"]
-        if last is not None:
-            return _dense(params, f"{name}.out", self._one(weight, x, self._seen(mask, last, tokens, x), last))
-        q, k, v = _product(x, weight).unflatten(3, (3, self.heads, d // self.heads)).unbind(3)  # (U, B, S, h, d/h) each
+        weight, heads = params[f"{name}.in.weight"], (self.heads, d // self.heads)
+        if not isinstance(wanted, int):
+            return _dense(params, f"{name}.out", self._one(weight, x, self._seen(mask, wanted, tokens, x), wanted))
+        if wanted:
+            q = _product(x[:, :, wanted:], weight[..., :d]).unflatten(3, heads)
+            k, v = _product(x, weight[..., d:]).unflatten(3, (2, *heads)).unbind(3)
+            mask = (_causal(tokens, x) if mask is None else mask)[:, :, wanted:]
+        else:
+            q, k, v = _product(x, weight).unflatten(3, (3, *heads)).unbind(3)  # (U, B, S, h, d/h) each
         q, k, v = (part.flatten(0, 1).transpose(1, 2) for part in (q, k, v))  # (U*B, h, S, d/h)
         lanes = len(q) // batch
         if mask is not None:
@@ -141,6 +149,12 @@ class Encoder:
         return torch.zeros(sees.shape, dtype=like.dtype, device=like.device).masked_fill_(~sees, -torch.inf)
 
 
+def _causal(tokens: int, like: Tensor) -> Tensor:
+    """(1, 1, S, S): as `_mask`, of a model that sees what came before."""
+    hidden = torch.ones(1, 1, tokens, tokens, dtype=torch.bool, device=like.device).triu(1)
+    return torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, -torch.inf)
+
+
 def head_widths() -> Any:
     """A check of options: heads share the width."""
 
@@ -186,8 +200,8 @@ class _Noise:
     items: int
     width: int
 
-    def drop(self, x: Tensor, site: str, last: Tensor | None = None) -> Tensor:
-        """`last`: the places (U, B) that x (U, B, 1, D) holds."""
+    def drop(self, x: Tensor, site: str, wanted: Wanted) -> Tensor:
+        """`wanted`: the places that x holds."""
         if not drops(self.rate, self.step) or self.step.noise is None:
             return x
         parts = []
@@ -196,7 +210,7 @@ class _Noise:
         if self.items:
             parts.append(self._uniform(site, self.items))
         noise = torch.cat(parts, dim=2)
-        return thinned(x, self.rate, noise if last is None else at(noise, last).unsqueeze(2))
+        return thinned(x, self.rate, picked(noise, wanted))
 
     def _uniform(self, site: str, tokens: int) -> Tensor:
         """(U, B, tokens, D)."""
@@ -207,6 +221,11 @@ class _Noise:
 def drop(items: Tensor, rate: Tensor, step: Step, site: str) -> Tensor:
     """Dropout of items (U, B, L, D)."""
     return dropout(items.flatten(2), rate, step, site).view(-1, *items.shape[1:]) if items.shape[2] else items
+
+
+def picked(states: Tensor, wanted: Wanted) -> Tensor:
+    """(U, B, W, D) of states (U, B, S, D)."""
+    return states[:, :, wanted:] if isinstance(wanted, int) else at(states, wanted).unsqueeze(2)
 
 
 def at(states: Tensor, place: Tensor) -> Tensor:

@@ -89,14 +89,14 @@ class Bert4Rec:
         x = torch.where(masked.unsqueeze(-1), params["mask"][:, None, None], x)
         x = drop(x + params["position"][:, None, :used], options["dropout"], step, "items")
         count = sites[Site.PREFIX].shape[2] if Site.PREFIX in sites else 0
-        tokens = self.encoder(params, x, real, sites, options["dropout"], step, length + count if step.last else None)
-        own = tokens.squeeze(2) if step.last else at(tokens, length + count)
+        tokens = self.encoder(params, x, real, sites, options["dropout"], step, length + count if step.last else count)
+        own = tokens.squeeze(2) if step.last else at(tokens, length)
         added = sites.get(Site.USER)
         user = own if added is None else own + added
         against = scored(params, batch.columns)
         outputs = {"user": user, "behaviour": own, **against}
         if not step.last:
-            outputs["cloze"] = tokens[:, :, count:] if added is None else tokens[:, :, count:] + added.unsqueeze(2)
+            outputs["cloze"] = tokens if added is None else tokens + added.unsqueeze(2)
             if "class" in batch.columns:
                 outputs["state"] = outputs["cloze"]  # the class stands at the mask, which is the only place that is read
         return outputs if step.training else {**outputs, "logit": scores(user, batch.columns.get("candidates"), **against)}

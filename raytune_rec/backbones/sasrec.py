@@ -85,10 +85,11 @@ class SasRec:
             known = (length > 0) | self._begins(count, sites, length)
             own, state = own * known.unsqueeze(-1), None
         else:
-            tokens = self.encoder(params, x, real, sites, options["dropout"], step) if count + used else x
-            start = tokens[:, :, count - 1 : count] if count else x.new_zeros(len(tokens), x.shape[1], 1, x.shape[3])
+            first = max(count - 1, 0)  # of a prefix its last token alone is read
+            tokens = self.encoder(params, x, real, sites, options["dropout"], step, first) if count + used else x
+            start = tokens[:, :, :1] if count else x.new_zeros(len(tokens), x.shape[1], 1, x.shape[3])
             start = start * self._begins(count, sites, length)[..., None, None]
-            state = torch.cat([start, tokens[:, :, count:]], dim=2)  # (U, B, L + 1, D)
+            state = torch.cat([start, tokens[:, :, 1:] if count else tokens], dim=2)  # (U, B, L + 1, D)
             own = at(state, length)
         added = sites.get(Site.USER)
         user = own if added is None else own + added
