@@ -88,6 +88,11 @@ class SequenceOptions(Section):
         long = [task for task in self.tasks if task.endswith("-shot") and int(task.removesuffix("-shot")) >= self.events]
         if long:
             raise ValueError(f"tasks {', '.join(long)} need more than events = {self.events} items of a cold user; raise events")
+        if self.tasks and self.events - 1 > self.length:
+            raise ValueError(
+                f"length = {self.length} is too short for events = {self.events}: the history before the last of them is "
+                f"never cut; set length to {self.events - 1} or more, or lower events"
+            )
         if self.warm and not self.tasks:
             raise ValueError("warm = true is of units of cold users, and there are no tasks; name some, or leave it out")
         if self.predict and self.tasks:

@@ -140,7 +140,8 @@ def test_folds_with_too_few_cold_users_are_refused_before_anything_trains(tmp_pa
     columns = {name: name for name in ("domain", "user", "item", "label", "position")}
     data: dict[str, Any] = {
         "source": "tabular", "options": {"files": str(tmp_path / "log.csv"), "columns": columns},
-        "split": {"kind": "cold_users", "cold": 0.1}, "sequences": {"length": 5, "negatives": 1, "tasks": ["few"], "folds": 5},
+        "split": {"kind": "cold_users", "cold": 0.1},
+        "sequences": {"length": 5, "negatives": 1, "tasks": ["few"], "events": 4, "folds": 5},
     }  # fmt: skip
     own = job(data=data, training={"metric": "ndcg@5", "objective": "softmax"}, backbone={"name": "sasrec"}, pretrain={})
     with pytest.raises(DataError, match=r"unit 'few\.1': no cold user to .* with\.[\s\S]*lower data\.sequences\.folds"):
