@@ -14,6 +14,7 @@ from raytune_rec import config
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.files import replace
 from raytune_rec.components import component, options_of
+from raytune_rec.data.sequences import USERS
 from raytune_rec.data.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import Table
@@ -57,7 +58,7 @@ def user_vectors(run: Path, variant: str = "") -> pa.Table:
     if store.histories is None:
         raise ArtifactError(f"{run}: its rows are single interactions; vectors are of a run with data.sequences.")
     model = _model(run, folder, store)
-    table = pq.read_table(store.histories.folder / "users.parquet")
+    table = pq.read_table(store.histories.folder / USERS)
     table = table.filter(pa.array(table["fold"].to_numpy() == 0))
     user, domain = (table[name].to_numpy().astype(np.int64) for name in ("user", "domain"))
     history = store.histories.recent(list(table["items"].to_numpy()))
