@@ -33,12 +33,14 @@ def comparisons(
 
     Args:
         measured: unit -> row -> what was measured. labels: unit -> (N,); of lists, empty.
-        compare: rows that claim. baselines: rows that they are compared with.
+        compare: rows that claim. baselines: rows that they are compared with; two rows that are both are compared once.
         confidence: of the intervals. seed: of the resampling of replicates.
         metrics: what is compared. mean: whether the mean over units is an entry too.
     """
     found: list[dict[str, Any]] = []
-    for row, baseline, metric in [(r, b, m) for r in compare for b in baselines if r != b for m in metrics]:
+    pairs = [(r, b) for r in compare for b in baselines if r != b]
+    pairs = [(r, b) for i, (r, b) in enumerate(pairs) if (b, r) not in pairs[:i]]
+    for row, baseline, metric in [(*pair, m) for pair in pairs for m in metrics]:
         gaps: dict[str, _Gap] = {}
         for i, (unit, rows) in enumerate(measured.items()):
             if row in rows and baseline in rows:

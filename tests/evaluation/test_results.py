@@ -100,6 +100,12 @@ def test_comparisons_find_the_better_row_and_nothing_where_there_is_nothing(worl
     assert all(c["difference"] == 0 and c["p_holm"] == 1 and c["by_user"] is None for c in both["comparisons"])
 
 
+def test_two_rows_that_claim_and_are_baselines_are_compared_once(world: dict) -> None:
+    found = summarise(**world, compare=["good", "weak"], baselines=["weak", "flat", "good"], protocol={}, bootstrap=100, mean=False)
+    pairs = [(c["row"], c["baseline"]) for c in found["comparisons"] if c["unit"] == "music"]
+    assert pairs == [("good", "weak"), ("good", "flat"), ("weak", "flat")]
+
+
 def test_without_a_mean_over_units_there_is_none_anywhere(world: dict) -> None:
     found = summarise(**world, compare=["good"], baselines=["weak"], protocol={}, bootstrap=100, mean=False)
     assert "mean" not in found["winners"] and not any("mean" in row for row in found["rows"].values())
