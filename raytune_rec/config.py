@@ -283,7 +283,8 @@ class Job(Section):
             known = ", ".join(get_args(fits))
             problems.append(f"training.metric = {self.training.metric!r}, but the rows are {rows}; choose one of {known}")
         kinds = f"training.metric = {self.training.metric!r}: one is of rows, the other of lists; name metrics of one kind"
-        problems += [f"tune.objectives: {name!r}, but {kinds}" for name in self._other_kind()]
+        problems += [f"tune.objectives: {name!r}, but {kinds}" for name in self._other_kind(self.tune.objectives)]
+        problems += [f"pretrain.training: metric = {n!r}, but {kinds}" for n in self._other_kind([self.pretrain_metric])]
         if self.tune.objectives and self.tune.stop.rule != "none":
             problems.append(
                 f"tune.stop.rule = {self.tune.stop.rule!r} compares trials by one objective; leave it out, or tune.objectives"
@@ -294,10 +295,15 @@ class Job(Section):
             raise ValueError("; ".join(problems))
         return self
 
-    def _other_kind(self) -> list[str]:
-        """Objectives that are not measured on what the validation metric is, rows or lists."""
+    @property
+    def pretrain_metric(self) -> str:
+        """What chooses the best epoch, and the recipe, of the pre-trainings."""
+        return str(self.pretrain.training.get("metric", self.training.metric))
+
+    def _other_kind(self, metrics: Sequence[str]) -> list[str]:
+        """Metrics that are not measured on what the validation metric is, rows or lists."""
         lists = get_args(ListMetric)
-        named = [name for name in self.tune.objectives if name != "parameters"]
+        named = [name for name in metrics if name != "parameters"]
         return [name for name in named if (name in lists) != (self.training.metric in lists)]
 
 

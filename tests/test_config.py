@@ -79,6 +79,8 @@ def test_a_metric_of_lists_may_choose_and_its_further_objectives_are_of_lists_to
     for metric, objective in (("hit@10", "logloss"), ("auc", "mrr")):
         with pytest.raises(JobError, match=rf"tune\.objectives: '{objective}', but training\.metric = '{metric}': .*of one kind"):
             config.parse({**_JOB, "training": {"metric": metric}, "tune": {"objectives": [objective]}})
+    with pytest.raises(JobError, match=r"pretrain\.training: metric = 'mrr', but training\.metric = 'auc': .*of one kind"):
+        config.parse({**_JOB, "pretrain": {"training": {"metric": "mrr"}}})
     with pytest.raises(JobError, match=r"metric = 'mrr', but the rows are single interactions; choose one of auc, logloss"):
         config.parse({**_JOB, "training": {"metric": "mrr"}})
     with pytest.raises(JobError, match=r"metric = 'auc', but the rows are histories with candidates; choose one of list_auc"):

@@ -26,13 +26,15 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
         folder: where it goes; what stands there is replaced.
 
     Returns:
-        The same facts as `pretrain`, and `from`.
+        The same facts as `pretrain`, and where it came from: `given` as the job says it, the folder `from`, and `origin`, the
+        fingerprint of what stood there.
 
     Raises:
         ArtifactError: it is damaged, was trained on other data, is not what the variant describes, or its shapes do not fit.
     """
     source, wanted = source_of(job, variant), job.pretrain.variants[variant]
     facts, tensors = backbone.load(source)
+    origin = facts.fingerprint
     schema = Store.open(store_path).schema
     _check(job, variant, source, facts, schema)
     if wanted.new_ids:
@@ -56,7 +58,9 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
         "status": "complete",
         "error": "",
         "fingerprint": facts.fingerprint,
+        "given": wanted.from_path,
         "from": str(source),
+        "origin": origin,
     }
 
 

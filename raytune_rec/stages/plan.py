@@ -127,13 +127,15 @@ def _check_values(job: Job, row: Row, space: Space) -> None:
         JobError: an option refuses a value, there is no such objective, or the row would be judged by a metric of its own.
     """
     ends = [{d.key: value} for d in space.dimensions for value in d.choices or (d.low, d.high)]
+    pretraining = row.name.startswith(PRETRAIN)
+    table, metric = ("pretrain.training", job.pretrain_metric) if pretraining else ("training", job.training.metric)
     for point in [{}, *ends, *(p.values for p in space.first)]:
         training = settings(job, row, Lane(0, 0, point)).training
         component("objectives", training.objective, [Path(f) for f in job.components])
-        if training.metric != job.training.metric:
+        if training.metric != metric:
             raise JobError(
-                f"rows.{row.name}: training.metric = {training.metric!r}, and the job chooses by {job.training.metric!r}; "
-                "all rows are chosen by one metric, so set it under [training] alone."
+                f"rows.{row.name}: training.metric = {training.metric!r}, and the job chooses by {metric!r}; "
+                f"all rows are chosen by one metric, so set it under [{table}] alone."
             )
 
 

@@ -9,12 +9,13 @@ from typing import Any
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.files import MARKER, read_json, write_json
 from raytune_rec.artifacts.fingerprint import fingerprint
+from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
 from raytune_rec.stages.context import Context
 from raytune_rec.training.settings import PRETRAIN
 from raytune_rec.tuning import engine
 from raytune_rec.tuning.catalogue import compose
-from raytune_rec.tuning.plan import recipe_searches, with_trials
+from raytune_rec.tuning.plan import for_recipes, recipe_searches
 from raytune_rec.tuning.planner import SearchPlanner
 from raytune_rec.tuning.records import Winner, winners
 from raytune_rec.tuning.studies import Studies
@@ -30,9 +31,11 @@ def inputs(context: Context) -> dict[str, Any]:
     chosen = job.model_dump(mode="json", by_alias=True, include=set(parts))
     chosen |= {"objectives": job.objectives} if job.objectives else {}
     chosen["pretrain"].pop("max_failures")
-    for variant in chosen["pretrain"]["variants"].values():
+    for name, variant in chosen["pretrain"]["variants"].items():
         if not variant["new_ids"]:
             variant.pop("new_ids")
+        if variant["from"]:
+            variant["from"] = _origin(context, name)
     search = job.tune.model_dump(mode="json", include={"sampler", "round", "pack", "stop"}) if job.pretrain.trials else {}
     known = {"data": context.store.schema.fingerprint, "threads": job.tune.threads, "own": context.own_code()}
     return {**chosen, "search": search, "spaces": spaces, **known}
@@ -69,6 +72,19 @@ def run(context: Context) -> dict[str, Any]:
     return {"backbones": backbones}
 
 
+def _origin(context: Context, variant: str) -> str:
+    """What stands where `from` points: the backbone's fingerprint, or what was copied from there before it was moved away."""
+    from raytune_rec.pretraining.finished import source_of
+
+    path = context.folder / backbone_artifact.PRETRAINED
+    try:
+        return backbone_artifact.read(source_of(context.job, variant)).fingerprint
+    except ArtifactError:
+        known = read_json(path).get(variant, {}) if path.exists() else {}
+        given = context.job.pretrain.variants[variant].from_path
+        return str(known["origin"]) if known.get("given") == given and "origin" in known else given
+
+
 def _finished(context: Context, decides: str) -> dict[str, Any]:
     """Pre-trainings that an interrupted attempt with the same inputs has finished."""
     path = context.folder / backbone_artifact.PRETRAINED
@@ -86,7 +102,7 @@ def _recipes(context: Context) -> dict[str, Winner]:
     job = context.job
     if not job.pretrain.trials:
         return {}
-    searching = with_trials(job, job.pretrain.trials)
+    searching = for_recipes(job)
     studies = Studies(context.folder / "journal", searching)
     wanted = recipe_searches(searching, context.store.schema)
     planner = SearchPlanner.of(studies, wanted, measurer(searching, context.store_path, {}))

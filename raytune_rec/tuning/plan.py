@@ -40,9 +40,11 @@ def recipe_searches(job: Job, schema: DataSchema) -> list[Search]:
     return _all(job, schema, {}, names, (ALL_DOMAINS,))
 
 
-def with_trials(job: Job, trials: int) -> Job:
-    """The job with another number of trials, and validation alone to decide: the search for a pre-training's recipe."""
-    return job.model_copy(update={"tune": job.tune.model_copy(update={"trials": trials, "objectives": []})})
+def for_recipes(job: Job) -> Job:
+    """The job as a search for its pre-trainings' recipes: their number of trials, and their validation metric alone to decide."""
+    tune = job.tune.model_copy(update={"trials": job.pretrain.trials, "objectives": []})
+    training = job.training.model_copy(update={"metric": job.pretrain_metric})
+    return job.model_copy(update={"tune": tune, "training": training})
 
 
 def training_rows(schema: DataSchema, unit: str) -> int:

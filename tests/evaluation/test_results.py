@@ -101,7 +101,8 @@ def test_comparisons_find_the_better_row_and_nothing_where_there_is_nothing(worl
 
 
 def test_two_rows_that_claim_and_are_baselines_are_compared_once(world: dict) -> None:
-    found = summarise(**world, compare=["good", "weak"], baselines=["weak", "flat", "good"], protocol={}, bootstrap=100, mean=False)
+    rows = {"compare": ["good", "weak"], "baselines": ["weak", "flat", "good"]}
+    found = summarise(**world, **rows, protocol={}, bootstrap=100, mean=False)
     pairs = [(c["row"], c["baseline"]) for c in found["comparisons"] if c["unit"] == "music"]
     assert pairs == [("good", "weak"), ("good", "flat"), ("weak", "flat")]
 

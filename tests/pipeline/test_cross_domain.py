@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,23 @@ def test_rows_of_the_target_learn_from_the_vectors(right: tuple[Job, Path]) -> N
     trainer.run()
     assert trainer.records[0].curve and not torch.equal(before, trainer.model.trained["prompt.of.vector"])
     build(own, Pack("p", "target", (Lane(0, unit="few.1"),)), store, paths(run)).epoch()
+
+
+def test_what_stands_at_the_source_decides_and_not_where_it_stands(folder: Path, left: Path, tmp_path: Path) -> None:
+    def taken_over(source: Path) -> tuple[dict[str, Any], list[str]]:
+        said: list[str] = []
+        pipeline.run(job(folder, "Left", LEAVE, pretrain=taken(source)), tmp_path / "run", only="pretrain", say=said.append)
+        return read_json(tmp_path / "run" / "pretrain.json")["own"], [line for line in said if line.startswith("backbone")]
+
+    shutil.copytree(left, tmp_path / "source")
+    first, said = taken_over(tmp_path / "source")
+    assert said and first["origin"] == first["fingerprint"] == read_json(left / "pretrain.json")["own"]["fingerprint"]
+    assert taken_over(left) == (first, []), "the same elsewhere"
+    shutil.rmtree(tmp_path / "source")
+    assert taken_over(tmp_path / "source") == (first, []), "what was taken over serves on"
+    pretrained(job(folder, "Left", LEAVE, seed=5), tmp_path / "source")
+    with pytest.raises(ArtifactError, match=rf"(?s)variants\.own\.from was '{first['origin']}' .*Use another --out folder"):
+        taken_over(tmp_path / "source")
 
 
 def test_what_has_no_place_is_refused(folder: Path, left: Path, tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_an_interruption_behind_a_raised_stage_leaves_nothing_stale(chain: _Chai
         ({"prompts": {"plate": {"domain_prompt": False, "user_prompt": False}}}, "both off"),
         ({"training": {"objective": "mse"}}, "objectives: there is no 'mse'"),
         ({"rows": {"x": {"strategy": "single", "options": {"training.metric": "logloss"}}}}, "the job chooses by 'auc'"),
+        ({"pretrain": {"variants": {"plain": {"options": {"training.metric": "logloss"}}}}}, r"it under \[pretrain\.training\]"),
         ({"spaces": {"training": {"space": {"training.epochs": {"type": "int", "low": 0, "high": 3}}}}}, r"epochs: .*given: 0"),
         ({"evaluate": {"export": "single"}}, "'single' starts from scratch"),
         ({"rows": {"x": {"strategy": "prompt", "prompt": "plate", "variant": "plain"}}}, "needs another first layer"),

@@ -54,6 +54,14 @@ def test_artifact_and_facts_are_complete(store: Store, plate: tuple[Path, dict[s
     assert found["best"] > 0.55, "it learned"
 
 
+def test_a_pre_training_may_be_judged_by_a_metric_of_its_own(store: Store, tmp_path: Path) -> None:
+    own = job(pretrain={"variants": {"plain": {}}, "workers": 0, "training": {"epochs": 4, "metric": "logloss"}})
+    found = pretrain(own, "plain", {}, 0, store.path, tmp_path / "b", tmp_path)
+    facts = backbone.read(tmp_path / "b")
+    assert (facts.metric, found["metric"], own.training.metric) == ("logloss", "logloss", "auc")
+    assert facts.value == found["best"] == min(found["curve"]) < found["curve"][0]
+
+
 def test_what_is_saved_is_the_best_epoch(store: Store, tmp_path: Path) -> None:
     recipe = {"training.lr.default": 0.1, "training.epochs": 12}
     own = job()
