@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
-from raytune_rec.data.sequences import CLASS, FOLDER, USERS, first_of, members, spans
+from raytune_rec.data.cold_users import CLASS, first_of, members, spans
+from raytune_rec.data.sequences import FOLDER, USERS
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Split
 

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from raytune_rec.data.cold_users import CLASS
 from raytune_rec.data.columns import Columns, item_lists, padded, text, vectors
 from raytune_rec.data.histories import Histories
 from raytune_rec.data.layout import item_keys
 from raytune_rec.data.lookup import Lookup
-from raytune_rec.data.sequences import CLASS
 from raytune_rec.data.validate import encoded
 from raytune_rec.errors import DataError
 from raytune_rec.schema import Field

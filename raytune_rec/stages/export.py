@@ -16,7 +16,7 @@ from raytune_rec.artifacts.files import read_json, write_json
 from raytune_rec.artifacts.prompt import PromptFacts, StrategyFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.config import Job
-from raytune_rec.data.sequences import about
+from raytune_rec.data.cold_users import about
 from raytune_rec.errors import JobError, RunFailed
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Lane, Pack

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job
-from raytune_rec.data.sequences import cohorts, predicted
+from raytune_rec.data.cold_users import cohorts, predicted
 from raytune_rec.errors import JobError, UserError
 from raytune_rec.schema import DataSchema, Field, Lane, Row
 from raytune_rec.stages.export import check_export

@@ -1,0 +1,105 @@
+"""Units of cold users: who they are, what trains them, and which rows are theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from raytune_rec.config import SequenceOptions
+from raytune_rec.data.splits import share, user_hash
+from raytune_rec.errors import JobError
+from raytune_rec.schema import Field, Split
+
+CLASS = "class"
+"""Column of what is predicted of a user: the id of an attribute."""
+
+
+def cohorts(options: SequenceOptions) -> tuple[str, ...]:
+    """The units of cold users: each task (or the attribute that is predicted) with each fold, from 1."""
+    return tuple(f"{task}.{fold}" for task in options.cold for fold in range(1, options.folds + 1))
+
+
+def about(unit: str, options: SequenceOptions) -> str:
+    """A sentence on a unit of cold users; empty for a domain."""
+    if unit not in cohorts(options):
+        return ""
+    task, _, fold = unit.rpartition(".")
+    known = {"few": "who have taken something", "zero": "who have taken nothing yet", "joint": "with or without a history"}
+    who = known.get(task) or f"who have taken at most {task.removesuffix('-shot')} items"
+    others = f"the other {options.folds - 1} folds" if options.folds > 2 else "the other fold"
+    warm = "warm users and " if options.warm else ""
+    what = f"It tells the {task} of new users by what they took." if options.predict else f"It serves new users {who}."
+    return f"{what} It was tuned on {warm}the cold users of {others}, and tested on those of fold {fold}."
+
+
+def first_of(unit: str) -> int:
+    """Place of the first item of a cold user that a unit predicts."""
+    return 0 if unit.partition(".")[0] in ("zero", "joint") else 1
+
+
+def predicted(fields: Sequence[Field], name: str) -> None:
+    """Refuse an attribute that cannot be predicted.
+
+    Raises:
+        JobError: it does not exist, is not categorical, or is not a user's.
+    """
+    found = {f.name: f for f in fields}
+    fit = [f.name for f in fields if f.role == "user" and f.kind == "categorical" and f.name != "user"]
+    if name in fit:
+        return
+    if name not in found:
+        wrong = "does not exist"
+    elif found[name].role != "user" or name == "user":
+        wrong = "is no attribute of users"
+    else:
+        wrong = f"is {found[name].kind}"
+    raise JobError(
+        f"data.sequences.predict: {name!r} {wrong}; it must be a categorical attribute of users, and there are "
+        f"{', '.join(fit) or 'none'}."
+    )
+
+
+def members(users: pa.Table, unit: str, split: Split, options: SequenceOptions) -> np.ndarray:
+    """(rows,) bool: the cold users of a unit's split; where their attribute is predicted, those of whom it is known."""
+    fold, own = users["fold"].to_numpy(), int(unit.rpartition(".")[2])
+    if options.predict:
+        fold = np.where(users[CLASS].to_numpy() > 0, fold, 0)
+    if split == "test":
+        return np.asarray(fold == own)
+    valid = share(user_hash(own, "valid", users["hash"].to_numpy())) < options.valid
+    tuning = (fold > 0) & (fold != own)
+    return np.asarray(tuning & (valid if split == "valid" else ~valid))
+
+
+def spans(users: pa.Table, unit: str, options: SequenceOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a unit of cold users trains on: (rows of the table of histories, first place, last place + 1), each (N,).
+
+    Of a cold user these are the first items that the task knows. With `warm`, of a warm user the windows of the training history,
+    as `windows` says, each of as many items; for the task `zero`, which knows none, the first item.
+    """
+    task, known = unit.partition(".")[0], options.events_of(unit.partition(".")[0])
+    cold, train = members(users, unit, "train", options), users["train"].to_numpy() if options.warm else np.zeros(len(users))
+    sizes = users["items"].combine_chunks().value_lengths().to_numpy()
+    found: list[tuple[int, int, int]] = []
+    for row in np.flatnonzero(cold | (train > 0)).tolist():
+        if cold[row]:
+            found.append((row, 0, min(int(sizes[row]), known)))
+        elif task == "zero":
+            found.append((row, 0, 1))
+        else:
+            found += [(row, a, b) for a, b in cuts(int(train[row]), max(1, known - 1), options.windows)]
+    rows, first, last = np.array(found, np.int64).reshape(-1, 3).T
+    return rows, first, last
+
+
+def cuts(count: int, length: int, windows: Literal["last", "all"]) -> Iterator[tuple[int, int]]:
+    """First and last place + 1 of the windows of a history; each item but the first is predicted once."""
+    end = count
+    while end > 1:
+        yield max(0, end - length - 1), end
+        if windows == "last":
+            return
+        end -= length
