@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from raytune_rec import components
-from raytune_rec.backbones._sequence import Encoder, at, classifier, drop, head_widths, scored, scores, tables
+from raytune_rec.backbones._encoder import Encoder, at
+from raytune_rec.backbones._sequence import classifier, drop, head_widths, scored, scores, tables
 from raytune_rec.backbones.base import Outputs
 from raytune_rec.components import numeric, structural
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
