@@ -16,7 +16,7 @@ it broadcasts against the T lanes where they meet.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
@@ -97,6 +97,10 @@ class DataSchema:
     def units(self) -> tuple[str, ...]:
         """What gets its own search and its own artifact."""
         return self.cohorts or self.domains
+
+    def for_pretraining(self) -> DataSchema:
+        """What a pre-training sees: items are to predict, whatever cold users do."""
+        return replace(self, predicts="")
 
     def with_role(self, role: Role) -> tuple[Field, ...]:
         return tuple(f for f in self.fields if f.role == role)

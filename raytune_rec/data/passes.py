@@ -99,7 +99,7 @@ class Preparation:
             read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
             columns = ("label", *(c for c in _TYPES if c in checked.numbers))
             if splits is None:
-                coded.columns, splits = columns, splitter(self._options.split, set(columns), coded.user.hashes)
+                coded.columns, splits = columns, splitter(self._options.split, set(columns), coded.user.hashes, coded.item.raws)
             if columns != coded.columns:
                 before = ", ".join(coded.columns)
                 raise DataError(f"{block.file}: has the columns {', '.join(columns)}; the files before it have {before}.")

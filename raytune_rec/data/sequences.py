@@ -21,7 +21,7 @@ from raytune_rec.data.cold_users import CLASS, cohorts, cuts, first_of, members,
 from raytune_rec.data.layout import domain_folder
 from raytune_rec.data.splits import TRAIN, VALID, share, user_hash
 from raytune_rec.data.tables import RowGroups
-from raytune_rec.data.vocabulary import text_hash
+from raytune_rec.data.vocabulary import name_ranks, text_hash
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS, DataSchema, Split
 
@@ -48,9 +48,7 @@ def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple
     folder = store / FOLDER
     folder.mkdir()
     raws = {name: pq.read_table(store / f"{name}.parquet", columns=["raw"])["raw"].to_pylist() for name in ("users", "items")}
-    by_name = sorted(range(len(raws["items"])), key=lambda i: (len(raws["items"][i]), raws["items"][i]))
-    rank = np.empty(len(by_name), np.int64)
-    rank[by_name] = np.arange(len(by_name))
+    rank = name_ranks(raws["items"])
     known, parts, left = schema.field("item").size, [], {}
     for place, domain in enumerate(schema.domains, 1):
         rows = pq.read_table(domain_folder(store, domain) / "part-00000.parquet", partitioning=None)

@@ -3,7 +3,8 @@
 `hash`: a row's share of the unit interval is a hash of (seed, domain, user, item): BLAKE2b-64 of each part, mixed in turn by
 SplitMix64. It depends on nothing else, neither on other rows nor on their order, so a row keeps its place when data are added.
 Repeated interactions of one (domain, user, item) fall together: a repeated row never stands on both sides.
-`leave_one_out`: of each (domain, user) with three rows or more the last is tested and the one before validates.
+`leave_one_out`: of each (domain, user) with three rows or more the last is tested and the one before validates. Equal times are
+ordered by raw item id, shorter ones first, as in histories.
 `time`: by quantiles of the time of each domain; rows of one instant stay together, on the earlier side.
 `given`: the source says.
 `cold_users`: all rows of a cold user are kept out (as test rows); the last row of each other user validates. Cold are a share of
@@ -14,20 +15,21 @@ A splitter sees all rows once, block by block (`observe`), and then answers for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from raytune_rec.config import SplitOptions
-from raytune_rec.data.vocabulary import text_hash
+from raytune_rec.data.vocabulary import name_ranks, text_hash
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS
 
 TRAIN, VALID, TEST = range(len(SPLITS))
 _MERGED_ROWS = 1_000_000
 Rows = Mapping[str, np.ndarray]
-"""Columns of rows: `hash` uint64, `row` int64 (number in reading order), `domain` and `user` codes, and what the source gives."""
+"""Columns of rows: `hash` uint64, `row` int64 (number in reading order), codes of `domain`, `user`, `item`, and what the source
+gives."""
 
 
 def scramble(x: np.ndarray) -> np.ndarray:
@@ -66,12 +68,14 @@ class Splitter(Protocol):
         ...
 
 
-def splitter(options: SplitOptions, columns: set[str], users: Callable[[], np.ndarray]) -> Splitter:
+def splitter(
+    options: SplitOptions, columns: set[str], users: Callable[[], np.ndarray], items: Callable[[], Sequence[str]]
+) -> Splitter:
     """The splitter that a job asks for.
 
     Args:
         columns: what the source gives.
-        users: `text_hash` of each user met so far, by code.
+        users: `text_hash` of each user met so far, by code. items: raw value of each item met so far, by code.
 
     Raises:
         DataError: the source gives too little for this kind of split, or has a split of its own that would be lost.
@@ -98,8 +102,8 @@ def splitter(options: SplitOptions, columns: set[str], users: Callable[[], np.nd
             f"data.split.kind = {options.kind!r} needs a timestamp or a position, and the source gives neither; choose hash."
         )
     if options.kind == "cold_users":
-        return _ColdUsers(time, options, users)
-    return _LeaveOneOut(time) if options.kind == "leave_one_out" else _Time(time, options.valid, options.test)
+        return _ColdUsers(time, options, users, items)
+    return _LeaveOneOut(time, items) if options.kind == "leave_one_out" else _Time(time, options.valid, options.test)
 
 
 class _Hash:
@@ -154,8 +158,8 @@ class _Time:
 class _LeaveOneOut:
     """Keeps the three latest rows of every (domain, user)."""
 
-    def __init__(self, column: str) -> None:
-        self._column = column
+    def __init__(self, column: str, items: Callable[[], Sequence[str]]) -> None:
+        self._column, self._items = column, items
         self._latest: Rows = {}
         self._pending: list[Rows] = []
         self._waiting = 0
@@ -164,7 +168,7 @@ class _LeaveOneOut:
     def observe(self, rows: Rows) -> None:
         key = rows["domain"].astype(np.int64) << 32 | rows["user"].astype(np.int64)
         time = rows[self._column].astype(np.float64)
-        self._pending.append({"key": key, "time": time, "hash": rows["hash"], "row": rows["row"]})
+        self._pending.append({"key": key, "time": time, "item": rows["item"], "row": rows["row"]})
         self._waiting += len(key)
         if self._waiting > max(_MERGED_ROWS, len(self._latest.get("key", ()))):
             self._merge()
@@ -178,8 +182,7 @@ class _LeaveOneOut:
     def _merge(self) -> None:
         parts = [*([self._latest] if self._latest else []), *self._pending]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        # equal times are ordered by hash, so that the order of the rows in the file does not matter
-        order = np.lexsort((joined["row"], joined["hash"], joined["time"], joined["key"]))
+        order = np.lexsort((joined["row"], name_ranks(self._items())[joined["item"]], joined["time"], joined["key"]))
         order = order[_from_end(joined["key"][order]) < 3]
         self._latest = {name: values[order] for name, values in joined.items()}
         self._pending, self._waiting = [], 0
@@ -198,9 +201,11 @@ class _LeaveOneOut:
 class _ColdUsers:
     """Counts the rows of every user where that decides."""
 
-    def __init__(self, time: str, options: SplitOptions, users: Callable[[], np.ndarray]) -> None:
+    def __init__(
+        self, time: str, options: SplitOptions, users: Callable[[], np.ndarray], items: Callable[[], Sequence[str]]
+    ) -> None:
         self._options, self._users = options, users
-        self._last = _LeaveOneOut(time)
+        self._last = _LeaveOneOut(time, items)
         self._counts = np.zeros(0, np.int64)
         self._cold: np.ndarray | None = None
 

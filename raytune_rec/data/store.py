@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,11 @@ class Store:
         self.raw = RawRows(self.lookup, shared_items, histories)
 
     @classmethod
-    def open(cls, path: Path, complete: bool = True) -> Store:
+    def open(cls, path: Path, complete: bool = True, predicts: str | None = None) -> Store:
         """A store, or the part of one beside a backbone that maps raw rows (`complete` False).
+
+        Args:
+            predicts: stands for the schema's own: a backbone is shared by jobs whose cold users have other tasks.
 
         Raises:
             DataError: there is none, or it is not complete.
@@ -54,6 +58,7 @@ class Store:
         try:
             values = json.loads((path / "schema.json").read_text(encoding="utf-8"))
             schema, sequences = schema_from(values), values.get("sequences")
+            schema = schema if predicts is None else replace(schema, predicts=predicts)
             histories = None
             if sequences:
                 histories = Histories(path, schema, SequenceOptions(**sequences["options"]), sequences["seed"])

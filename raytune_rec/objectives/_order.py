@@ -8,6 +8,20 @@ from torch import Tensor
 from raytune_rec.tensors import lane
 
 
+def followed(history: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """A history without what nothing follows, as a model meets it in use.
+
+    Args:
+        history: (U, B, L). target: (U, B, L + 1), 0 where there is none.
+
+    Returns:
+        The items before the last target (U, B, L), and its place (U, B, 1): 0 in a row without targets.
+    """
+    place = torch.arange(target.shape[-1], device=target.device)
+    end = (place * (target > 0)).amax(-1, keepdim=True)
+    return history * (place[: history.shape[-1]] < end), end
+
+
 def part(length: Tensor, share: Tensor, where: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
     """First place and length of a run of some of the items.
 

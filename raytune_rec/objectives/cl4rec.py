@@ -59,7 +59,7 @@ def _altered(batch: Batch, options: Mapping[str, Tensor], noise: Noise) -> Batch
     length = (history > 0).sum(-1, keepdim=True)  # (U, B, 1)
     place = torch.arange(history.shape[-1], device=history.device)
     choice, where = noise.uniform("operator", 1), noise.uniform("start", 1)
-    drawn = noise.uniform("items", history.shape[-1])
+    drawn = noise.uniform("order", history.shape[-1])
     first, kept = part(length, options["crop"], where)
     source = (place + first).clamp(max=history.shape[-1] - 1).expand(*first.shape[:2], -1)
     cropped = history.expand(source.shape).gather(-1, source) * (place < kept)

@@ -12,13 +12,15 @@ from torch.nn.functional import pad
 from raytune_rec import components
 from raytune_rec.components import numeric, structural
 from raytune_rec.objectives._items import Kind, item_loss
+from raytune_rec.objectives._order import followed
 from raytune_rec.objectives.base import Run
 from raytune_rec.schema import Batch
 from raytune_rec.tensors import Step, lane
 
 
 class MaskedItem:
-    """Cross-entropy at masked places. The item that follows the history is always one of them, as when the model is used.
+    """Cross-entropy at masked places. The last target is always one of them, and what stands before it is the history, as when
+    the model is used.
 
     Differs from the paper: it masks the last item alone in a share of the rows; items may be drawn instead of taking them all.
     """
@@ -34,12 +36,11 @@ class MaskedItem:
 
     def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         assert step.noise is not None
-        history = batch.columns["history"]  # (U, B, L)
-        length = (history > 0).sum(-1)
+        history, end = followed(batch.columns["history"], batch.columns["target"])
         drawn = step.noise.uniform("cloze", history.shape[-1]) < lane(options["mask"], 3)
-        behind = torch.arange(history.shape[-1] + 1, device=history.device) == length.unsqueeze(-1)
+        behind = torch.arange(history.shape[-1] + 1, device=history.device) == end
         masked = pad(drawn & (history > 0), (0, 1)) | behind  # (U, B, L + 1)
-        rows = replace(batch, columns={**batch.columns, "masked": masked, "length": length})
+        rows = replace(batch, columns={**batch.columns, "history": history, "masked": masked, "length": end.squeeze(-1)})
         outputs = run(rows)
         target = batch.columns["target"]
         target = torch.where(masked, pad(target, (0, masked.shape[-1] - target.shape[-1])), 0)

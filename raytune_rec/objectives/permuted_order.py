@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from raytune_rec import components
 from raytune_rec.components import numeric, structural
 from raytune_rec.objectives._items import Kind, item_loss
+from raytune_rec.objectives._order import followed
 from raytune_rec.objectives.base import Run
 from raytune_rec.schema import Batch
 from raytune_rec.tensors import Step, lane
@@ -22,7 +23,8 @@ class PermutedOrder:
     """The history's items get a random order, of which the tail is to be predicted, each item from those before it in that order
     (XLNet, Eq. 5). A cut is drawn in the tail: items before it are shown, those behind are masked. Which of the masked comes
     next in the order is open, so that each of them stands for that term: their mean, times the terms of the tail, is the loss in
-    expectation. What follows the history is predicted too, from what is shown, as when the model is used.
+    expectation. The history is what stands before the last target, which is predicted too, from what is shown, as when the
+    model is used.
 
     Differs from XLNet: one cut for each pass instead of all at once, which takes two streams of attention (the gradient's
     expectation is the same, not its noise); and a masked item sees where the other masks stand, not what is behind them.
@@ -39,15 +41,16 @@ class PermutedOrder:
 
     def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         assert step.noise is not None
-        history, target = batch.columns["history"], batch.columns["target"]
-        length = (history > 0).sum(-1, keepdim=True)
+        target = batch.columns["target"]
+        history, length = followed(batch.columns["history"], target)
         tail = torch.ceil(length * lane(options["tail"], 3)).long()  # (U, B, 1)
         count = (step.noise.uniform("cut", 1).double() * (tail + 1)).long()  # behind the cut: none to the whole tail
         drawn = step.noise.uniform("order", history.shape[-1]).masked_fill(history == 0, 2.0)
         hidden = pad(drawn.argsort(dim=-1, stable=True).argsort(dim=-1) >= length - count, (0, 1))  # (U, B, L + 1)
         place = torch.arange(hidden.shape[-1], device=history.device)
         hidden, follows = hidden & (place < length), place == length
-        rows = replace(batch, columns={**batch.columns, "masked": hidden | follows, "length": length.squeeze(-1)})
+        shown = {"history": history, "masked": hidden | follows, "length": length.squeeze(-1)}
+        rows = replace(batch, columns={**batch.columns, **shown})
         outputs = run(rows)
         target = torch.where(hidden, pad(history, (0, 1)), target * follows)
         weight = torch.where(hidden, (tail + 1) / count.clamp(min=1), 1.0)

@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 from raytune_rec import components
 from raytune_rec.components import numeric, structural
 from raytune_rec.objectives._items import Kind, item_loss, score
-from raytune_rec.objectives._order import part, shuffled
+from raytune_rec.objectives._order import followed, part, shuffled
 from raytune_rec.objectives.base import Run
 from raytune_rec.schema import Batch
 from raytune_rec.tensors import Step, lane
@@ -45,11 +45,9 @@ class Rearranged:
         outputs, o = run(batch), self.options
         history, target, noise = batch.columns["history"], batch.columns["target"], step.noise.other("rearranged")
         loss = item_loss(o.next_item, outputs["state"], target, outputs, batch, step.noise, o.negatives)
-        place = torch.arange(target.shape[-1], device=target.device)
-        end = (place * (target > 0)).amax(-1, keepdim=True)  # (U, B, 1), the last place that an item follows
-        own = history * (place[:-1] < end)  # (U, B, L)
+        own, end = followed(history, target)
         first, size = part(end, options["shuffled"], noise.uniform("start", 1), least=2)
-        other = shuffled(own, first, size, noise.uniform("items", own.shape[-1]))
+        other = shuffled(own, first, size, noise.uniform("order", own.shape[-1]))
         seen = run(replace(batch, columns={**batch.columns, "history": other}), "rearranged", last=True)
         follows = target.gather(-1, end)
         right = score(torch.take_along_dim(outputs["state"], end.unsqueeze(-1), dim=2), follows, outputs)

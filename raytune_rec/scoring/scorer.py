@@ -203,7 +203,7 @@ def load_prompt(path: str | Path, backbone: str | Path, components: Sequence[str
     folders = [Path(f) for f in components]
     base, start = backbone_artifact.load(Path(backbone))
     facts, tuned = prompt_artifact.load(Path(path), base.fingerprint)
-    store = Store.open(Path(backbone) / backbone_artifact.DATA, complete=False)
+    store = Store.open(Path(backbone) / backbone_artifact.DATA, complete=False, predicts=facts.predicts)
     options = {
         "backbone": options_of("backbones", facts.backbone, facts.backbone_options, folders),
         "prompt": options_of("prompts", facts.prompt, facts.prompt_options, folders),

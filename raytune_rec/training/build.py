@@ -91,13 +91,14 @@ def train_with(
 
 def assemble(job: Job, row: Row, of_lanes: Sequence[Settings], schema: DataSchema, start: BackboneFacts | None) -> Parts:
     """The components of a row, met. Refuses what does not fit."""
+    schema = schema.for_pretraining() if row.name.startswith(PRETRAIN) else schema
     folders = [Path(f) for f in job.components]
     sites = {Site(s): SiteShape(*shape) for s, shape in start.sites.items()} if start else None
     backbone, prompt = component("backbones", row.backbone, folders), component("prompts", row.prompt, folders)
     parts = meet(backbone, prompt, row.strategy, of_lanes[0].backbone, [s.prompt for s in of_lanes], schema, sites)
     name = of_lanes[0].training.objective
     wanted = component("objectives", name, folders).reads
-    if schema.predicts and parts.backbone.parameters() and not row.name.startswith(PRETRAIN):
+    if schema.predicts and parts.backbone.parameters():
         _check_classes(row, parts, name, schema.predicts, folders)
     elif row.strategy.train and parts.backbone.parameters() and wanted not in backbone.returns:
         raise AssemblyError(
