@@ -17,7 +17,7 @@ from raytune_rec.data.cold_users import about
 from raytune_rec.data.prepare import stage_inputs
 from raytune_rec.data.store import Store
 from raytune_rec.errors import AssemblyError, DataError, JobError
-from raytune_rec.schema import ALL_DOMAINS
+from raytune_rec.schema import ALL_DOMAINS, SPLITS
 
 USERS, ITEMS = 60, 40
 FEATURES = {"colour": {"role": "user"}}
@@ -72,6 +72,16 @@ def test_the_last_item_tests_and_the_one_before_validates(store) -> None:
             mine = items[user]
             assert candidates[0] == mine[-back]
             assert [i for i in history if i] == mine[max(0, len(mine) - back - 5) : len(mine) - back]
+
+
+def test_at_equal_times_the_split_and_the_history_agree_which_item_is_the_last(store) -> None:
+    """Else tested interactions would count for ids and popularity."""
+    lines = [line.split(",") for line in log()]
+    own = store(LEAVE, lines=[",".join([*line[:-1], str(int(line[-1]) // 3)]) for line in lines])
+    rows = pq.read_table(own.path / "interactions", columns=["user", "item", "split"]).to_pydict()
+    for user, mine in taken(own).items():
+        of = {s: i for u, i, s in zip(rows["user"], rows["item"], rows["split"], strict=True) if u == user and s}
+        assert of == {SPLITS.index("test"): mine[-1], SPLITS.index("valid"): mine[-2]}
 
 
 def test_no_row_knows_what_follows_it(store) -> None:

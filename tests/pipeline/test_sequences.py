@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from raytune_rec import pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
+from raytune_rec.artifacts.backbone import of_run
 from raytune_rec.config import Job, parse
 from raytune_rec.data.store import Store
 from raytune_rec.errors import DataError
@@ -207,6 +209,25 @@ def test_an_attribute_is_predicted_evaluated_and_served(predicted: Path) -> None
     card = (predicted / "artifacts" / "colour.1" / "README.md").read_text()
     assert "It tells the colour of new users" in card and "prompt.predict(users)" in card and "prompt.recommend" not in card
     assert "Prediction of colour" in (predicted / "report" / "index.html").read_text()
+
+
+def test_a_backbone_serves_jobs_of_other_tasks(predicted: Path, tmp_path: Path) -> None:
+    """Another attribute, and items, on the backbone of the job that predicts the colour."""
+    values = tomllib.loads((predicted / "job.toml").read_text())
+    values["pretrain"]["variants"]["sasrec"] = {"from": str(predicted)}
+    values["training"]["epochs"] = 1
+    values["rows"] = {"light": values["rows"]["light"]}
+    values["evaluate"] |= {"compare": ["light"]}
+    values["data"]["sequences"]["predict"] = "size"
+    pipeline.run(parse(values), tmp_path / "size")
+    users = {"history": [["i1", "i2"], []]}
+    served = load_prompt(tmp_path / "size" / "artifacts" / "size.1", of_run(tmp_path / "size")["sasrec"])
+    assert {name for name, _ in served.predict(users)} <= {"s0", "s1", "s2"}
+    values["data"]["sequences"] |= {"predict": "", "tasks": ["few"]}
+    values["training"]["metric"], values["rows"]["light"]["strategy"] = "ndcg@10", "prompt"
+    pipeline.run(parse(values), tmp_path / "few")
+    served = load_prompt(tmp_path / "few" / "artifacts" / "few.1", of_run(tmp_path / "few")["sasrec"])
+    assert all(len(items) == 3 for items in served.recommend(users, 3))
 
 
 def test_only_what_predicts_is_asked_to(done: tuple[Job, Path]) -> None:

@@ -57,6 +57,31 @@ def test_training_on_it_alone_tells_a_rearranged_history_from_its_own_order() ->
     assert detection(run, fresh, 0).item() < 0.7 * math.log(2)
 
 
+@pytest.mark.parametrize("name", ["masked_item", "permuted_order"])
+def test_a_cloze_is_asked_for_the_last_item_of_a_history_after_what_stands_before_it(name: str) -> None:
+    """As the data are written: the history of a window that is not full holds its last item too, which nothing follows."""
+    cls: Any = component("objectives", name)
+    events = torch.tensor([[[7, 3, 9, 0, 0], [5, 4, 0, 0, 0], [8, 2, 6, 1, 3], [4, 0, 0, 0, 0]]])
+    target = events.clone()
+    target[..., 0] = 0
+    columns = {"history": events[..., :-1], "target": target}
+    rows = Batch(columns, torch.ones(1, 4), torch.ones(1, 4), torch.arange(4).unsqueeze(0))
+    shown: list[Batch] = []
+
+    def run(rows: Batch, view: str = "", last: bool = False) -> Mapping[str, Tensor]:
+        shown.append(rows)
+        return {"cloze": torch.zeros(1, 4, 5, 2), "items": torch.zeros(1, 10, 2), "bias": torch.zeros(1, 10)}
+
+    options = {"mask": torch.zeros(1), "tail": torch.full((1,), 1e-9)}
+    loss = cls(cls.Options())(run, rows, options, Step(True, frozenset(), Noise((1,), rows.index)))
+    asked = shown[0].columns
+    assert asked["length"].tolist() == [[2, 1, 4, 0]]
+    assert asked["history"].tolist() == [[[7, 3, 0, 0], [5, 0, 0, 0], [8, 2, 6, 1], [0, 0, 0, 0]]]
+    assert asked["masked"].gather(-1, asked["length"].unsqueeze(-1)).all()
+    counts = (loss * 5 / math.log(9)).round().long()  # nine items, none of them likelier
+    assert counts[0, [1, 3]].tolist() == [1, 0] and (counts[0, [0, 2]] >= 1).all(), "one for each place that is asked"
+
+
 @pytest.mark.parametrize("tail", [0.4, 1.0])
 def test_one_cut_of_a_permuted_order_stands_for_all_of_its_terms(tail: float) -> None:
     """The mean over draws is the sum that XLNet's Eq. 5 has, of a model whose loss with h masked items is known."""
