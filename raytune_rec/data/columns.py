@@ -102,18 +102,61 @@ def item_lists(values: Sequence[Any]) -> tuple[pa.Array, np.ndarray]:
     Raises:
         DataError: a row is no list.
     """
+    one, none = "for one user who took this item", "for one who took none"
+    found = row_lists(values, "history", "raw item ids, oldest first", one, none)
+    flat = text([item for row in found for item in row])
+    return flat, np.array([len(row) for row in found], np.int64)
+
+
+def value_lists(values: Sequence[Any], field: Field) -> pa.ListArray:
+    """Raw values of a multi-valued column as lists of text, empty for None and NaN.
+
+    Raises:
+        DataError: a row is no list.
+    """
+    found = row_lists(values, field.name, "raw values, or None", "for one row that has this value", "for one that has none")
+    return pa.array([[str(x) for x in row] for row in found], pa.list_(pa.string()))
+
+
+def row_lists(values: Sequence[Any], name: str, of: str, one: str, none: str) -> list[list[Any]]:
+    """Each row of a column as a list; None and NaN are empty ones.
+
+    Args:
+        of, one, none: what the lists hold, and whom a list of one and of none is written for: the words of the error.
+
+    Raises:
+        DataError: a row is no list.
+    """
     rows = values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else list(values)
     missing = [row is None or (isinstance(row, float) and np.isnan(row)) for row in rows]
-    found = [[] if none else list(r) if isinstance(r, _LISTS) else r for r, none in zip(rows, missing, strict=True)]
+    found = [[] if m else list(r) if isinstance(r, _LISTS) else r for r, m in zip(rows, missing, strict=True)]
     wrong = next((i for i, row in enumerate(found) if not isinstance(row, list)), None)
     if wrong is not None:
         row = found[wrong]
         raise DataError(
-            f"column history: each row must be a list of raw item ids, oldest first (row {wrong} is {row!r}, of type "
-            f"{type(row).__name__}); write [[{row!r}]] for one user who took this item, [[]] for one who took none."
+            f"column {name}: each row must be a list of {of} (row {wrong} is {row!r}, of type {type(row).__name__}); write "
+            f"[[{row!r}]] {one}, [[]] {none}."
         )
-    flat = text([item for row in found for item in row])
-    return flat, np.array([len(row) for row in found], np.int64)
+    return found
+
+
+def numbers(values: Sequence[Any], field: Field) -> np.ndarray:
+    """(N,) float32 of a numerical column as a caller gives it, NaN for None and NaN. Text that reads as a number will do.
+
+    Raises:
+        DataError: one is no finite number.
+    """
+    given = pd.Series(values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else list(values), dtype=object)
+    with np.errstate(over="ignore"):
+        found: np.ndarray = pd.to_numeric(given, errors="coerce").to_numpy(np.float64).astype(np.float32)
+    wrong = np.flatnonzero(~np.isfinite(found) & ~given.isna().to_numpy(bool))
+    if len(wrong):
+        row = given[wrong[0]]
+        raise DataError(
+            f"column {field.name}: each row must be a finite number, or None (row {wrong[0]} is {str(row)[:60]!r}, of type "
+            f"{type(row).__name__}); give None where it is not known."
+        )
+    return found
 
 
 def find(index: pd.Index, values: pa.DictionaryArray) -> np.ndarray:

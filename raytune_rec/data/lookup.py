@@ -58,6 +58,12 @@ class Lookup:
         return Pools(self.catalogue[1], not self.shared_items and len(self.schema.domains) > 1)
 
     @cached_property
+    def columns(self) -> set[str]:
+        """Names of what the tables hold of users and items, text for models that read words included."""
+        files = [self.path / "users.parquet", self.path / "items.parquet"]
+        return {name for file in files for name in pq.read_schema(file).names} - {"raw", "count"}
+
+    @cached_property
     def users(self) -> Columns:
         """Their features, by row of the table; row 0 has none."""
         return self._features("users", "user")

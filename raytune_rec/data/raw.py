@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from raytune_rec.data.cold_users import CLASS
-from raytune_rec.data.columns import Columns, item_lists, padded, text, vectors
+from raytune_rec.data.columns import Columns, item_lists, numbers, padded, text, value_lists, vectors
 from raytune_rec.data.histories import Histories
 from raytune_rec.data.layout import item_keys
 from raytune_rec.data.lookup import Lookup
+from raytune_rec.data.sources.base import ROW_COLUMNS
 from raytune_rec.data.validate import encoded
 from raytune_rec.errors import DataError
 from raytune_rec.schema import Field
@@ -37,11 +37,13 @@ class RawRows:
                 Where rows are histories: `history`, a list of raw item ids a row, oldest first, of which unknown ones are left
                 out and the last L count; the users' features, or `user`, whose stored ones are taken; `domain` (absent: the
                 first, if domains share items); and, to score it, `item`, which becomes the only one of the `candidates`.
-                An attribute that is predicted is 0, whatever is given.
+                An attribute that is predicted is 0, whatever is given. What else a log holds by the names of this package
+                (label, rating, timestamp, position, split) plays no part.
 
         Raises:
-            DataError: a needed column is missing, or one holds what it should not.
+            DataError: a needed column is missing, one is unknown, or one holds what it should not.
         """
+        self._known(raw)
         if self._histories:
             return self._encode_users(raw, self._histories)
         needed = ["domain", "user", "item", *(f.name for f in self.schema.with_role("context"))]
@@ -89,6 +91,16 @@ class RawRows:
             found["candidates"] = self._item_ids(domain, text(raw["item"]))[:, None]
         return found
 
+    def _known(self, raw: Mapping[str, Sequence[Any]]) -> None:
+        """Raises DataError where a column is none that a log or the store has: a misspelt one would be left out in silence."""
+        fields = [f.name for f in self.schema.fields]
+        wrong = [name for name in raw if name not in {"history", *fields, *self.lookup.columns, *ROW_COLUMNS}]
+        if wrong:
+            raise DataError(
+                f"rows to encode: there is no column {', '.join(map(repr, wrong))} in these data; they have "
+                f"{', '.join([*(['history'] if self._histories else []), *fields])}. Rename it, or leave it out."
+            )
+
     def _given(self, raw: Mapping[str, Sequence[Any]], fields: Sequence[Field]) -> Columns:
         """Features that stand in for the stored ones."""
         return {f.name: self._encode_feature(f, raw[f.name]) for f in fields if f.name in raw}
@@ -111,12 +123,12 @@ class RawRows:
 
     def _encode_feature(self, field: Field, values: Sequence[Any]) -> np.ndarray:
         if field.kind == "numerical":
-            return pd.to_numeric(pd.Series(list(values)), errors="coerce").to_numpy(np.float32)
+            return numbers(values, field)
         if field.kind == "vector":
             return vectors(values, field)
         if field.kind == "categorical":
             return self.lookup.ids(field.name, text(values))
-        lists = pa.array([None if v is None else [str(x) for x in v] for v in values], pa.list_(pa.string()))
+        lists = value_lists(values, field)
         ids = self.lookup.ids(field.name, lists.flatten())
         lengths = np.diff(lists.offsets.to_numpy())
         owner = np.repeat(np.arange(len(lists)), lengths)

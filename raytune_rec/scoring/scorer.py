@@ -73,7 +73,8 @@ class Scorer:
                 unknown. Of users with histories: `history`, `item`, and the columns that `recommend` takes.
 
         Raises:
-            DataError: a needed column is missing, or columns differ in length.
+            DataError: a needed column is missing, one is unknown (a log's own, such as `label` and `timestamp`, may stay) or
+                holds what it should not, or columns differ in length.
         """
         store, named, count = self._read(rows)
         self._ranks_items(store, "score")

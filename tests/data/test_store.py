@@ -137,6 +137,25 @@ def test_unknown_raw_values_are_zero_and_features_may_be_brought(make) -> None:
     assert (brought["interests"] > 0).sum(1).tolist() == [1, 0] and brought["age"].tolist() == [30, 40]
     with pytest.raises(DataError, match="there is no column item"):
         store.encode({"domain": ["a"], "user": ["u1"]})
+    logged = {"label": [1, 0], "rating": [5, 1], "timestamp": [1, 2], "position": [0, 1], "split": ["test", "test"]}
+    again = store.encode({**raw, **given, **logged})
+    assert all(np.array_equal(again[name], column, equal_nan=True) for name, column in brought.items()), "a log's columns will do"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"interests": ["interest-1"]}, r"interests: each row must be a list of raw values, or None \(row 0 is 'interest-1', of "
+         r"type str\); write \[\['interest-1'\]\]"),
+        ({"age": ["forty"]}, r"age: each row must be a finite number, or None \(row 0 is 'forty', of type str\); give None"),
+        ({"age": [""]}, r"age: each row must be a finite number, or None \(row 0 is ''"),
+        ({"age": [float("inf")]}, r"age: each row must be a finite number, or None \(row 0 is 'inf', of type float\)"),
+        ({"agee": [3]}, r"no column 'agee' in these data; they have user, item, domain, .*age.*\. Rename it, or leave it out"),
+    ],
+)  # fmt: skip
+def test_a_given_value_is_never_dropped_in_silence(make, given: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        make("synthetic", SMALL).encode({"domain": ["a"], "user": ["u1"], "item": ["i2"], **given})
 
 
 def test_summary_tells_what_was_found(make) -> None:

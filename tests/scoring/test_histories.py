@@ -211,6 +211,8 @@ def test_shared_items_need_no_domain(make: Callable[..., Store]) -> None:
         ({"user": ["u1"]}, r"there is no column history; there are .* Give a list of raw item ids"),
         ({"history": ["i1"]}, r"a list of raw item ids, oldest first \(row 0 is 'i1', of type str\); write \[\['i1'\]\]"),
         ({"history": [["i1"], 7]}, r"row 1 is 7, of type int"),
+        ({"history": [["i1"]], "age": ["old"]}, r"column age: each row must be a finite number, or None \(row 0 is 'old'"),
+        ({"history": [["i1"]], "colr": ["c1"]}, r"no column 'colr' in these data; they have history, .*colour, age\. Rename"),
         ({"history": [["i1", 2]]}, r"must be of one kind .* give all of them as text"),
         ({"history": [["i1"]], "user": ["u1", "u2"]}, r"columns of unequal length \(\{'history': 1, 'user': 2"),
     ],
