@@ -154,12 +154,12 @@ class Histories:
         found = {**self._owners(rows), "history": _padded([b[-width:] for b in before], width)}
         positive = np.array([self._items[r][k] for r, k in zip(rows, place, strict=True)], np.int64)
         if seen or not self.options.negatives:
-            left_out = [np.concatenate([b, self._elsewhere.get(r, b[:0])]) for r, b in zip(rows.tolist(), before, strict=True)]
+            left_out = [self._and_elsewhere(r, b) for r, b in zip(rows.tolist(), before, strict=True)]
             found |= {"seen": _padded(left_out, max(map(len, left_out), default=1) or 1), "positive": positive}
         if seen:
             found["owner"] = found["user"]
         if self.options.negatives:
-            taken = {r: np.concatenate([self._items[r], self._elsewhere.get(r, positive[:0])]) for r in np.unique(rows).tolist()}
+            taken = {r: self._and_elsewhere(r, self._items[r]) for r in np.unique(rows).tolist()}
             others = negatives(self.lookup.pools, rows, found["domain"], taken, self.options.negatives, name, self.seed)
             found["candidates"] = np.concatenate([positive[:, None], others], axis=1)
         return found
@@ -179,6 +179,9 @@ class Histories:
     @cached_property
     def _items(self) -> list[np.ndarray]:
         return list(self._users["items"].to_numpy())
+
+    def _and_elsewhere(self, row: int, items: np.ndarray) -> np.ndarray:
+        return np.concatenate([items, self._elsewhere[row]]) if row in self._elsewhere else items
 
     @cached_property
     def _elsewhere(self) -> dict[int, np.ndarray]:

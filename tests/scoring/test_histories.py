@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+from raytune_rec.config import DataOptions
 from raytune_rec.data.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.evaluation.lists import ndcg
@@ -19,6 +21,7 @@ from raytune_rec.schema import ALL_DOMAINS, Table
 from raytune_rec.scoring import Scorer, load_prompt
 from raytune_rec.scoring.ranker import rank
 from raytune_rec.scoring.scorer import top
+from raytune_rec.stages.evaluate import _candidates
 from raytune_rec.training.validation import Validation
 from tests.scoring.conftest import COLD, LENGTH, export, log, scorer
 
@@ -98,6 +101,9 @@ def test_domains_rank_alike_in_validation_test_and_serving(make: Callable[..., S
     lines = log() + [f"club,u{u},i{(7 * u + 2 * k) % 20},1,{k},c{u % 4},{20 + u}" for u in range(40) for k in range(4 + u % 4)]
     own = make(lines, shared=shared, **data)
     names, domains = own.lookup.catalogue
+    told = _candidates(SimpleNamespace(store=own, job=SimpleNamespace(data=DataOptions(source="tabular", **data))))  # type: ignore
+    said = "all items of the training split{}, without those that the user had taken before{}"
+    assert told["candidates"] == said.format(*(("", ", or in another domain") if shared else (" of the list's domain", "")))
     for place, unit in enumerate(own.schema.domains, 1):
         served, table = scorer(own, unit, backbone), own.tests()[unit][unit]
         (outcome, _), raw = rank(served.model, table, full=True), raw_rows(own, table)
