@@ -24,7 +24,7 @@ from raytune_rec.config import SequenceOptions
 from raytune_rec.data.cold_users import CLASS, first_of, members, spans
 from raytune_rec.data.sequences import FOLDER, USERS
 from raytune_rec.errors import DataError
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Split
+from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema, Split
 
 Columns = dict[str, np.ndarray]
 HISTORY_COLUMNS = ("history", "target", "candidates", "positive", "seen", "owner", CLASS)
@@ -88,6 +88,24 @@ class Histories:
     def recent(self, past: Sequence[np.ndarray]) -> np.ndarray:
         """(N, L): the last L items of each."""
         return _padded([items[-self.options.length :] for items in past], self.options.length)
+
+    def check_candidates(self) -> None:
+        """Refuse to draw more candidates than are left to some user: of each domain and split the one who took most tells.
+
+        Raises:
+            DataError: how many are left.
+        """
+        if not self.options.negatives:
+            return
+        users, owner = self._users, np.repeat(np.arange(len(self._sizes)), self._sizes)
+        items, size = users["items"].combine_chunks().flatten().to_numpy(), self.schema.field("item").size
+        taken = np.bincount(np.unique(owner * size + items) // size, minlength=len(users))
+        ranks = (users["fold"].to_numpy() == 0) | (not self.options.predict)
+        for split in SPLITS[1:]:
+            for place, domain in enumerate(self.schema.domains, 1):
+                here = ranks & (users[split].to_numpy() > 0) & (users["domain"].to_numpy() == place)
+                if here.any():
+                    self._negatives(np.array([np.where(here, taken, -1).argmax()]), f"{domain}/{split}")
 
     def _windows(self, unit: str) -> Columns:
         rows = pa.concat_tables([pq.read_table(path) for path in self.train_files()])
