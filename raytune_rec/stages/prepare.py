@@ -55,7 +55,8 @@ def left_out(summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"interactions of label 0, left out since histories hold what users took: {count:,}")
     for name, domain in summary["domains"].items():
         if count := domain.get("left_out_of_histories", 0):
-            lost = [f"users without a {s} row for that: {n:,}" for s in SPLITS[1:] if (n := domain[f"users_without_{s}"])]
+            gone = {split: domain.get(f"users_without_{split}", 0) for split in SPLITS[1:]}
+            lost = [f"users without a {split} row for that: {n:,}" for split, n in gone.items() if n]
             said = f"{name}: interactions left out of histories, since training does not know their item: {count:,}"
             lines.append("; ".join([said, *lost]))
     return lines
