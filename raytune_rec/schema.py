@@ -121,10 +121,13 @@ class Table:
             are left out (0: none). Where an attribute is predicted, classes stand for items, `class` (N,) holds the true one, and
             the attribute's own column is 0.
         label: (N,) float32 in {0, 1} for a CTR task; 1 where the rows have candidates.
+        item_domains: (V,) the domain of each item, where rows rank all items and domains have items of their own: a row ranks
+            those of its `domain`. None: all of them.
     """
 
     columns: Mapping[str, np.ndarray]
     label: np.ndarray
+    item_domains: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.label)

@@ -1,8 +1,9 @@
 """Reading histories: what units train on, and lists of candidates to rank. Shapes: N rows, L items of a history, K candidates.
 
 A row to train on is a user's history with the item that follows each place. A row to rank is one item that a user took, after
-what the user had taken before, among items that the user never took: none of them, not in training, validation or test. What
-follows the row in time is in neither its history nor its features.
+what the user had taken before, among items that the user never took: none of them, not in training, validation or test. These
+are items of the row's domain; where domains share their items, none that the user took in any domain. What follows the row in
+time is in neither its history nor its features.
 
 Cold users (PPR, section 4.1) belong to folds. A unit is a task and a fold: it is tuned on the cold users of the other folds, a
 share of whom choose the best epoch, and tested on those of its own. With `data.sequences.warm` it is tuned on warm users too.
@@ -22,9 +23,11 @@ import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
 from raytune_rec.data.cold_users import CLASS, first_of, members, spans
+from raytune_rec.data.lookup import Lookup
+from raytune_rec.data.pools import enough, negatives
 from raytune_rec.data.sequences import FOLDER, USERS
 from raytune_rec.errors import DataError
-from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema, Split
+from raytune_rec.schema import ALL_DOMAINS, SPLITS, Split
 
 Columns = dict[str, np.ndarray]
 HISTORY_COLUMNS = ("history", "target", "candidates", "positive", "seen", "owner", CLASS)
@@ -35,21 +38,22 @@ class Histories:
     """The histories of a store.
 
     Args:
-        store: its folder.
-        schema: of the store.
+        lookup: of the store.
         options: as they were prepared.
         seed: of the split: decides the candidates too.
     """
 
-    def __init__(self, store: Path, schema: DataSchema, options: SequenceOptions, seed: int) -> None:
-        self.folder, self.schema, self.options, self.seed = Path(store) / FOLDER, schema, options, seed
+    def __init__(self, lookup: Lookup, options: SequenceOptions, seed: int) -> None:
+        self.folder, self.lookup, self.schema = lookup.path / FOLDER, lookup, lookup.schema
+        self.options, self.seed = options, seed
 
     def train_files(self) -> list[Path]:
         return sorted((self.folder / "train").glob("part-*.parquet"))
 
     def load(self, unit: str, split: Split) -> Columns:
         """Columns of a unit's rows: `user` (rows of the table of users), `domain`, `history`, and `target` or `candidates`; where
-        all items are ranked `positive` (N,) and `seen` (N, S), what the user had taken before, in place of `candidates`.
+        all items are ranked `positive` (N,) and `seen` (N, S), what the user had taken before (and whatever he took in other
+        domains that share their items), in place of `candidates`.
         """
         if unit in self.schema.cohorts:
             return self._classes(unit, split) if self.schema.predicts else self._cold(unit, split)
@@ -90,22 +94,18 @@ class Histories:
         return _padded([items[-self.options.length :] for items in past], self.options.length)
 
     def check_candidates(self) -> None:
-        """Refuse to draw more candidates than are left to some user: of each domain and split the one who took most tells.
+        """Refuse to draw more candidates than are left to some user of a domain's split.
 
         Raises:
             DataError: how many are left.
         """
-        if not self.options.negatives:
-            return
-        users, owner = self._users, np.repeat(np.arange(len(self._sizes)), self._sizes)
-        items, size = users["items"].combine_chunks().flatten().to_numpy(), self.schema.field("item").size
-        taken = np.bincount(np.unique(owner * size + items) // size, minlength=len(users))
+        users, wanted = self._users, self.options.negatives
         ranks = (users["fold"].to_numpy() == 0) | (not self.options.predict)
-        for split in SPLITS[1:]:
+        for split in SPLITS[1:] if wanted else ():
             for place, domain in enumerate(self.schema.domains, 1):
                 here = ranks & (users[split].to_numpy() > 0) & (users["domain"].to_numpy() == place)
-                if here.any():
-                    self._negatives(np.array([np.where(here, taken, -1).argmax()]), f"{domain}/{split}")
+                rows = np.flatnonzero(here)
+                enough(self.lookup.pools, np.full(len(rows), place), self._taken(rows), wanted, f"{domain}/{split}")
 
     def _windows(self, unit: str) -> Columns:
         rows = pa.concat_tables([pq.read_table(path) for path in self.train_files()])
@@ -168,35 +168,19 @@ class Histories:
         found = {**self._owners(rows), "history": _padded([b[-width:] for b in before], width)}
         positive = np.array([self._items[r][k] for r, k in zip(rows, place, strict=True)], np.int64)
         if seen or not self.options.negatives:
-            found |= {"seen": _padded(before, max(map(len, before), default=1) or 1), "positive": positive}
+            left_out = [np.concatenate([b, self._elsewhere.get(r, b[:0])]) for r, b in zip(rows.tolist(), before, strict=True)]
+            found |= {"seen": _padded(left_out, max(map(len, left_out), default=1) or 1), "positive": positive}
         if seen:
             found["owner"] = found["user"]
         if self.options.negatives:
-            found["candidates"] = np.concatenate([positive[:, None], self._negatives(rows, name)], axis=1)
+            taken, wanted = self._taken(rows), self.options.negatives
+            others = negatives(self.lookup.pools, rows, found["domain"], taken, wanted, name, self.seed)
+            found["candidates"] = np.concatenate([positive[:, None], others], axis=1)
         return found
 
-    def _negatives(self, rows: np.ndarray, name: str) -> np.ndarray:
-        """(N, K - 1) different items that the user of each row never took, uniformly."""
-        items, wanted = self.schema.field("item").size - 1, self.options.negatives
-        own = np.unique(np.concatenate([r * (items + 1) + self._items[r].astype(np.int64) for r in np.unique(rows)] or [[-1]]))
-        least = items - max((len(np.unique(self._items[r])) for r in np.unique(rows)), default=0)
-        if least < wanted:
-            raise DataError(
-                f"data.sequences.negatives = {wanted}, but some user of {name!r} has only {least} items never taken; lower it."
-            )
-        draw = np.random.default_rng([self.seed, *name.encode()])
-        found = draw.integers(1, items + 1, (len(rows), wanted))
-        while True:
-            key = rows[:, None] * (items + 1) + found
-            wrong = own[np.minimum(np.searchsorted(own, key), len(own) - 1)] == key
-            order = np.argsort(found, axis=1, kind="stable")
-            ranked = np.take_along_axis(found, order, 1)
-            again = np.zeros_like(wrong)
-            np.put_along_axis(again, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], 1)
-            wrong |= again
-            if not wrong.any():
-                return found
-            found[wrong] = draw.integers(1, items + 1, int(wrong.sum()))
+    def _taken(self, rows: np.ndarray) -> dict[int, np.ndarray]:
+        """Row of the table of histories -> all that its user took and may not meet among candidates, in the order of rows."""
+        return {r: np.concatenate([self._items[r], self._elsewhere.get(r, self._items[r][:0])]) for r in np.unique(rows).tolist()}
 
     def _owners(self, rows: np.ndarray) -> Columns:
         return {name: self._users[name].to_numpy()[rows].astype(np.int64) for name in ("user", "domain")}
@@ -213,6 +197,16 @@ class Histories:
     @cached_property
     def _items(self) -> list[np.ndarray]:
         return list(self._users["items"].to_numpy())
+
+    @cached_property
+    def _elsewhere(self) -> dict[int, np.ndarray]:
+        """Row of the table of histories -> what its user took in other domains; none where domains do not share their items."""
+        if not self.lookup.shared_items or len(self.schema.domains) == 1:
+            return {}
+        user = self._users["user"].to_numpy()
+        order = np.argsort(user, kind="stable")
+        rows = [g.tolist() for g in np.split(order, np.flatnonzero(np.diff(user[order])) + 1) if len(g) > 1]
+        return {r: np.concatenate([self._items[o] for o in group if o != r]) for group in rows for r in group}
 
     @cached_property
     def _sizes(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,3 +23,11 @@ def item_keys(domain: pa.Array | None, item: pa.Array, shared: bool) -> pa.Array
     if shared or domain is None:
         return item
     return pc.binary_join_element_wise(domain.dictionary_decode(), item.dictionary_decode(), "/")
+
+
+def item_parts(keys: Sequence[str], shared: bool) -> tuple[list[str], list[str]]:
+    """Keys of items -> (the domain of each, empty where they are shared; its raw id)."""
+    if shared:
+        return [""] * len(keys), list(keys)
+    parts = [key.partition("/") for key in keys]
+    return [domain for domain, _, _ in parts], [raw for _, _, raw in parts]

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.data.columns import Columns, cast, find
+from raytune_rec.data.layout import item_parts
+from raytune_rec.data.pools import Pools
 from raytune_rec.data.validate import encoded
 from raytune_rec.schema import DataSchema
 
@@ -19,11 +21,11 @@ class Lookup:
     """Of one store. Each table is read once, when it is asked for.
 
     Args:
-        path: the store's folder, or the part of it beside a backbone. schema: of it.
+        path: the store's folder, or the part of it beside a backbone. schema: of it. shared_items: whether domains share items.
     """
 
-    def __init__(self, path: Path, schema: DataSchema) -> None:
-        self.path, self.schema = path, schema
+    def __init__(self, path: Path, schema: DataSchema, shared_items: bool) -> None:
+        self.path, self.schema, self.shared_items = path, schema, shared_items
         self._indexes: dict[Path, pd.Index] = {}
 
     def vocabulary(self, field: str) -> pa.Table:
@@ -41,6 +43,19 @@ class Lookup:
     def ids(self, field: str, values: pa.Array) -> np.ndarray:
         """(N,) ids of raw values, 0 where training does not know one."""
         return find(self._index(self._vocabulary(field), 0), encoded(values))
+
+    @cached_property
+    def catalogue(self) -> tuple[np.ndarray, np.ndarray]:
+        """(V,) the raw id of each item, and the id of its domain, 0 where domains share it. Id 0 is no item."""
+        keys = ["", *self.vocabulary("item")["raw"].to_pylist()]
+        domains, names = item_parts(keys, self.shared_items)
+        place = {name: i for i, name in enumerate(self.schema.domains, 1)}
+        return np.array(names, object), np.array([place.get(name, 0) for name in domains], np.int64)
+
+    @cached_property
+    def pools(self) -> Pools:
+        """What a row of each domain may be ranked among."""
+        return Pools(self.catalogue[1], not self.shared_items and len(self.schema.domains) > 1)
 
     @cached_property
     def users(self) -> Columns:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,11 +23,11 @@ class RawRows:
     """How raw rows of a store become columns that a model reads.
 
     Args:
-        lookup: of the store. shared_items: whether domains share their items. histories: where rows are users with histories.
+        lookup: of the store. histories: where rows are users with histories.
     """
 
-    def __init__(self, lookup: Lookup, shared_items: bool, histories: Histories | None) -> None:
-        self.lookup, self.schema, self._shared_items, self._histories = lookup, lookup.schema, shared_items, histories
+    def __init__(self, lookup: Lookup, histories: Histories | None) -> None:
+        self.lookup, self.schema, self._shared_items, self._histories = lookup, lookup.schema, lookup.shared_items, histories
 
     def encode(self, raw: Mapping[str, Sequence[Any]]) -> Columns:
         """Raw rows -> columns of a `Table`, 0 for values that the training split does not know.
@@ -74,16 +73,6 @@ class RawRows:
         ids = self._item_ids(self._domains(raw, len(lengths)).take(pa.array(owner)), items)
         ends = np.cumsum(np.bincount(owner[ids > 0], minlength=len(lengths)))
         return np.split(ids[ids > 0], ends)[:-1]
-
-    @cached_property
-    def catalogue(self) -> tuple[np.ndarray, np.ndarray]:
-        """(V,) the raw id of each item, and the id of its domain, 0 where domains share it. Id 0 is no item."""
-        keys = ["", *self.lookup.vocabulary("item")["raw"].to_pylist()]
-        if self._shared_items:
-            return np.array(keys, object), np.zeros(len(keys), np.int64)
-        parts = [key.partition("/") for key in keys]
-        place = {name: i for i, name in enumerate(self.schema.domains, 1)}
-        return np.array([raw for _, _, raw in parts], object), np.array([place.get(name, 0) for name, _, _ in parts], np.int64)
 
     def _encode_users(self, raw: Mapping[str, Sequence[Any]], own: Histories) -> Columns:
         past = self.past(raw)

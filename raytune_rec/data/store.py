@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
+from raytune_rec.data.cold_users import CLASS
 from raytune_rec.data.columns import Columns, arrays, cast, lists
 from raytune_rec.data.histories import Histories
 from raytune_rec.data.layout import MARKER, domain_folder
@@ -21,7 +22,7 @@ from raytune_rec.data.lookup import Lookup
 from raytune_rec.data.raw import RawRows
 from raytune_rec.data.tables import schema_from
 from raytune_rec.errors import DataError
-from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema, Split, Table
+from raytune_rec.schema import ALL_DOMAINS, SPLITS, Split, Table
 
 
 class Store:
@@ -37,10 +38,9 @@ class Store:
         raw: what maps raw rows.
     """
 
-    def __init__(self, path: Path, schema: DataSchema, shared_items: bool, histories: Histories | None = None) -> None:
-        self.path, self.schema, self.histories = path, schema, histories
-        self.lookup = Lookup(path, schema)
-        self.raw = RawRows(self.lookup, shared_items, histories)
+    def __init__(self, lookup: Lookup, histories: Histories | None = None) -> None:
+        self.path, self.schema, self.lookup, self.histories = lookup.path, lookup.schema, lookup, histories
+        self.raw = RawRows(lookup, histories)
 
     @classmethod
     def open(cls, path: Path, complete: bool = True, predicts: str | None = None) -> Store:
@@ -59,10 +59,10 @@ class Store:
             values = json.loads((path / "schema.json").read_text(encoding="utf-8"))
             schema, sequences = schema_from(values), values.get("sequences")
             schema = schema if predicts is None else replace(schema, predicts=predicts)
-            histories = None
+            lookup, histories = Lookup(path, schema, bool(values["shared_items"])), None
             if sequences:
-                histories = Histories(path, schema, SequenceOptions(**sequences["options"]), sequences["seed"])
-            return cls(path, schema, bool(values["shared_items"]), histories)
+                histories = Histories(lookup, SequenceOptions(**sequences["options"]), sequences["seed"])
+            return cls(lookup, histories)
         except (OSError, ValueError, KeyError, TypeError) as error:
             where = path / "schema.json"
             raise DataError(f"{where}: cannot be read ({error}); delete the folder and prepare the data again.") from None
@@ -101,7 +101,10 @@ class Store:
         """Columns of histories, with the features of their users."""
         user = columns["user"]
         profile = {name: values[user] for name, values in self.lookup.users.items()}
-        return Table(profile | columns | {"user": self.lookup.known("user", user)}, np.ones(len(user), np.float32))
+        ranks_items = "positive" in columns and CLASS not in columns
+        item_domains = self.lookup.pools.domains if ranks_items and self.lookup.pools.apart else None
+        found = profile | columns | {"user": self.lookup.known("user", user)}
+        return Table(found, np.ones(len(user), np.float32), item_domains)
 
     def join(self, columns: Mapping[str, Any]) -> Table:
         """Columns as they stand in the training files (user, item, domain, label, context; or user, domain, items) -> all fields.

@@ -17,15 +17,18 @@ from torch import Tensor
 CUTS = (5, 10, 20, 50)
 
 
-def positive_first(scores: Tensor, positive: Tensor, seen: Tensor) -> Tensor:
+def positive_first(scores: Tensor, positive: Tensor, seen: Tensor, domain: Tensor, item_domains: Tensor | None = None) -> Tensor:
     """Scores of all items (U, N, V) -> (U, N, V + 1): the positive's, then those of the others; -inf for items that were seen.
 
     Args:
         positive: (N,) ids. seen: (N, S) ids, 0 where there is none; id 0 is no item.
+        domain: (N,) of each list. item_domains: (V,), where an item of another domain than its list's is left out too.
     """
     positive, seen = (ids.expand(len(scores), *ids.shape) for ids in (positive.unsqueeze(-1), seen))
     others = scores.clone()
     others[..., 0] = -torch.inf
+    if item_domains is not None:
+        others.masked_fill_(item_domains != domain.unsqueeze(1), -torch.inf)
     others.scatter_(2, seen, -torch.inf).scatter_(2, positive, -torch.inf)
     return torch.cat([scores.gather(2, positive), others], dim=2)
 

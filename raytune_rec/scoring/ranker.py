@@ -24,12 +24,14 @@ def rank(model: Model, table: Table, full: bool) -> tuple[Outcome, Outcome | Non
 
     Args:
         model: of one lane.
-        full: among all items too, without those in `seen`; where the table has no candidates, that is the only ranking.
+        full: among all items (of its domain: `Table.item_domains`) too, without those in `seen`; where the table has no
+            candidates, that is the only ranking.
     """
     sampled_too = "candidates" in table.columns
     known = {n: c for n, c in table.columns.items() if n not in ("seen", "positive", "owner")}
     rows, label = device_table(Table(known, table.label), "cpu")
-    seen, positive = (torch.as_tensor(table.columns[name]) for name in ("seen", "positive"))
+    positive, seen, domain = (torch.as_tensor(table.columns[name]) for name in ("positive", "seen", "domain"))
+    item_domains = None if table.item_domains is None else torch.as_tensor(table.item_domains)
     sampled, every = [], []
     for index in torch.arange(len(table)).split(_ROWS):
         batch = take(rows, label, index.unsqueeze(0))
@@ -37,7 +39,8 @@ def rank(model: Model, table: Table, full: bool) -> tuple[Outcome, Outcome | Non
             sampled.append(outcome(_scores(model, batch)))
         if full or not sampled_too:
             batch = replace(batch, columns={n: c for n, c in batch.columns.items() if n != "candidates"})
-            every.append(outcome(positive_first(_scores(model, batch), positive[index], seen[index])))
+            scores = positive_first(_scores(model, batch), positive[index], seen[index], domain[index], item_domains)
+            every.append(outcome(scores))
     found = [_joined(parts) for parts in (sampled, every) if parts]
     return found[0], found[1] if len(found) > 1 else None
 

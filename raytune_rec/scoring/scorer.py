@@ -115,7 +115,7 @@ class Scorer:
         if k < 1:
             raise DataError(f"recommend: k must be 1 or more (given: {k}); it is how many items each user gets.")
         columns, past = store.encode(named), store.raw.past(named)
-        names, domains = store.raw.catalogue
+        names, domains = store.lookup.catalogue
         found: list[list[tuple[str, float]]] = []
         for index, logits in self._passes(Table(columns, np.zeros(count, np.float32)), _SCORES // len(names) + 1):
             for row, scores in zip(index.tolist(), logits.numpy(), strict=True):

@@ -157,13 +157,22 @@ def _candidates(context: Context) -> dict[str, str]:
         classes = context.store.vocabulary(name)["raw"].to_pylist()
         said = ", ".join(classes[:8]) + (" ..." if len(classes) > 8 else "")
         return {"candidates": f"the {len(classes)} classes of {name} ({said}); {name} itself is hidden", "cohort": cold}
-    every = "all items of the training split, without those that the user had taken before"
+    of, further = _of_domains(context)
+    every = f"all items of the training split{of}, without those that the user had taken before{further}"
     seed = context.job.data.split.seed
-    drawn = f"{sequences.negatives} items that the user never took, drawn uniformly (seed {seed}), the same for every row"
+    drawn = f"{sequences.negatives} items{of} that the user never took, drawn uniformly (seed {seed}), the same for every row"
     tasks = {"cohort": cold} if sequences.tasks else {}
     if not sequences.negatives:
         return {"candidates": every, "ranking": "full", **tasks}
     return {"candidates": drawn, **({"full": every} if sequences.full else {}), **tasks}
+
+
+def _of_domains(context: Context) -> tuple[str, str]:
+    """Which items a list has and lacks, in words, where there are several domains."""
+    lookup = context.store.lookup
+    if len(lookup.schema.domains) == 1:
+        return "", ""
+    return ("", ", or in another domain") if lookup.shared_items else (" of the list's domain", "")
 
 
 def _provenance(context: Context) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.data import prepare as preparation
 from raytune_rec.data.histories import Histories
+from raytune_rec.data.lookup import Lookup
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS, DataSchema
 from raytune_rec.stages.context import Context
@@ -28,7 +29,8 @@ def run(context: Context) -> dict[str, Any]:
         check_units(summary, metric)
         check_cohorts(schema)
         if sequences is not None:
-            Histories(context.store_path, schema, sequences, context.job.data.split.seed).check_candidates()
+            lookup = Lookup(context.store_path, schema, context.source.shared_items)
+            Histories(lookup, sequences, context.job.data.split.seed).check_candidates()
 
     preparation.prepare(context.job.data, context.source, context.store_path, check)
     schema, summary = context.store.schema, read_json(context.store_path / "summary.json")

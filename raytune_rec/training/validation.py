@@ -35,6 +35,8 @@ class Validation:
     def __init__(self, table: Table, model: Model, metrics: Sequence[str], chunk: int, device: str) -> None:
         self.all_items = "positive" in table.columns
         self.metrics, self.chunk = tuple(metrics), min(chunk, _ROWS) if self.all_items else chunk
+        domains_of = table.item_domains
+        self.item_domains = None if domains_of is None else torch.as_tensor(domains_of, device=device)
         columns, label = device_table(table, device)
         order = columns["user"][0].argsort(stable=True)  # so that a chunk has few users
         self.columns, self.label = {n: c[:, order] for n, c in columns.items()}, label[:, order]
@@ -58,8 +60,11 @@ class Validation:
         return lambda name, rows: METRICS[name].function(scores[:, rows], self.label[0, rows])
 
     def _of_outcomes(self, model: Model) -> _Value:
-        positive, seen = self.columns["positive"][0], self.columns["seen"][0]
-        parts = [outcome(positive_first(logit, positive[rows], seen[rows])) for rows, logit in self._passes(model)]
+        positive, seen, domain = (self.columns[name][0] for name in ("positive", "seen", "domain"))
+        parts = [
+            outcome(positive_first(logit, positive[rows], seen[rows], domain[rows], self.item_domains))
+            for rows, logit in self._passes(model)
+        ]
         better, ties, size = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
         return lambda name, rows: mean_of(name, better[:, rows], ties[:, rows], size[:, rows])
 

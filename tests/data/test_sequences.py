@@ -39,10 +39,11 @@ def log() -> list[str]:
 
 @pytest.fixture
 def store(write, make):
-    def made(data: dict, out: str = "store", lines: list[str] | None = None) -> Store:
+    def made(data: dict, out: str = "store", lines: list[str] | None = None, shared: bool = False) -> Store:
         files = write("log.csv", ["domain,user,item,label,colour,position", *(lines or log())])
         columns = {n: n for n in ("domain", "user", "item", "label", "position")}
-        return make("tabular", {"files": files, "features": FEATURES, "columns": columns}, out=out, **data)
+        options = {"files": files, "features": FEATURES, "columns": columns, "shared_items": shared}
+        return make("tabular", options, out=out, **data)
 
     return made
 
@@ -90,6 +91,38 @@ def test_no_row_knows_what_follows_it(store) -> None:
                     assert [s for s in columns["seen"][i] if s] == mine[:place]
                     assert not set(columns["candidates"][i, 1:]) & set(mine)
                     assert len(set(columns["candidates"][i])) == 9
+
+
+@pytest.mark.parametrize("data", [LEAVE, COLD], ids=["leave_one_out", "cold_users"])
+@pytest.mark.parametrize("shared", [False, True], ids=["apart", "shared"])
+def test_lists_of_several_domains_hold_what_the_user_could_take_there(store, data: dict, shared: bool) -> None:
+    """Users of both domains take other items in the second, which has two thirds of the items."""
+    here = [row.split(",") for row in log()]
+    there = [["y", u, f"i{(int(u[1:]) * 5 + int(k) * 7) % 25}", label, colour, k] for _, u, _, label, colour, k in here]
+    own = store(data, lines=[",".join(row) for row in [*here, *there]], shared=shared)
+    names, domains = own.lookup.catalogue
+    took = {(d, u): list(i) for d, u, i in zip(*(own.histories._users[c].to_pylist() for c in ("domain", "user")),
+                                              own.histories._items, strict=True)}  # fmt: skip
+    assert own.schema.domains == ("x", "y") and set(domains[1:]) == ({0} if shared else {1, 2})
+    met = set()
+    for units in own.tests().values():
+        for table in units.values():
+            columns = table.columns
+            assert (table.item_domains is None) == shared
+            for d, u, positive, seen, candidates in zip(
+                *(columns[c] for c in ("domain", "owner", "positive", "seen", "candidates")), strict=True
+            ):
+                mine, elsewhere = took[d, u], took.get((3 - d, u), [])
+                others = set(candidates[1:].tolist())
+                assert candidates[0] == positive and len(others) == 8 and not others & set(mine)
+                before = mine[: mine.index(positive)]
+                if shared:
+                    assert not others & set(elsewhere) and set(seen) - {0} == set(before) | set(elsewhere)
+                else:
+                    assert set(domains[candidates]) == {d} and set(seen) - {0} == set(before)
+                met |= {(d, i) for i in others}
+    reached = {i for _, i in met} if shared else {i for d, i in met if domains[i] == d}
+    assert len(reached) > 0.9 * (len(names) - 1), "every item of a domain may be drawn"
 
 
 def test_training_histories_hold_no_item_that_validates_or_tests(store) -> None:

@@ -137,7 +137,7 @@ def test_an_artifact_serves_what_was_evaluated(done: tuple[Job, Path]) -> None:
     scorer = load_prompt(out / "artifacts" / "few.2", out / "backbones" / facts.backbone_fingerprint)
     store = Store.open(out / "data")
     table = store.tests()["few"]["few.2"]
-    names, _ = store.raw.catalogue
+    names, _ = store.lookup.catalogue
     users = pq.read_table(out / "data" / "users.parquet")["raw"].to_pylist()
     history = [[names[i] for i in row if i] for row in table.columns["seen"]]
     found = scorer.recommend({"user": [users[u] for u in table.columns["owner"]], "history": history}, k=10)
@@ -191,7 +191,7 @@ def test_an_attribute_is_predicted_evaluated_and_served(predicted: Path) -> None
     served = load_prompt(predicted / "artifacts" / "colour.1", predicted / "backbones" / facts.backbone_fingerprint)
     store = Store.open(predicted / "data")
     table, names = store.tests()["colour"]["colour.1"], store.vocabulary("colour")["raw"].to_pylist()
-    items, users = store.raw.catalogue[0], pq.read_table(predicted / "data" / "users.parquet")["raw"].to_pylist()
+    items, users = store.lookup.catalogue[0], pq.read_table(predicted / "data" / "users.parquet")["raw"].to_pylist()
     rows: dict[str, list[Any]] = {
         "user": [users[u] for u in table.columns["owner"]],
         "history": [[items[i] for i in row if i] for row in table.columns["history"]],

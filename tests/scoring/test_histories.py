@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from raytune_rec.data.store import Store
 from raytune_rec.errors import DataError
+from raytune_rec.evaluation.lists import ndcg
 from raytune_rec.schema import ALL_DOMAINS, Table
 from raytune_rec.scoring import Scorer, load_prompt
 from raytune_rec.scoring.ranker import rank
@@ -30,7 +32,7 @@ def warm(make: Callable[..., Store]) -> Store:
 
 def raw_rows(store: Store, table: Table) -> dict[str, list[Any]]:
     """What a caller knows of test rows: the user, and everything that the user had taken before."""
-    items, _ = store.raw.catalogue
+    items, _ = store.lookup.catalogue
     users = store.lookup.vocabulary("user")["raw"].to_pylist()
     every = pd.read_parquet(store.path / "users.parquet")["raw"].tolist()
     assert every[1 : len(users) + 1] == users
@@ -46,7 +48,7 @@ def logit(p: np.ndarray) -> np.ndarray:
 def test_an_artifact_scores_raw_histories_as_they_were_evaluated(store: Store, tmp_path: Path, unit: str) -> None:
     served = load_prompt(*export(store, unit, tmp_path))
     assert not (tmp_path / "backbone" / "data" / "sequences").exists()
-    items, _ = store.raw.catalogue
+    items, _ = store.lookup.catalogue
     for units in store.tests().values():
         for table in [t for name, t in units.items() if name == unit]:
             raw, candidates = raw_rows(store, table), table.columns["candidates"]
@@ -80,11 +82,35 @@ def test_a_recommended_place_is_the_evaluated_one(warm: Store, backbone: str) ->
     own, table = scorer(warm, "shop", backbone), warm.tests()["shop"]["shop"]
     outcome = rank(own.model, table, full=True)[1]
     assert outcome is not None and not outcome.ties.any() and table.columns["seen"].shape[1] > LENGTH
-    items, _ = warm.raw.catalogue
+    items, _ = warm.lookup.catalogue
     best = own.recommend(raw_rows(warm, table), k=len(items))
     places = [[item for item, _ in row].index(items[p]) for row, p in zip(best, table.columns["positive"], strict=True)]
     assert places == outcome.better[0].tolist()
     assert [len(row) for row in best] == outcome.candidates.tolist()
+
+
+@pytest.mark.parametrize("backbone", ["sasrec", "popularity"])
+@pytest.mark.parametrize("shared", [False, True], ids=["apart", "shared"])
+def test_domains_rank_alike_in_validation_test_and_serving(make: Callable[..., Store], backbone: str, shared: bool) -> None:
+    """Sampled and full: items of another domain are no candidates; shared ones that the user took there are none either."""
+    data = {**LEAVE, "sequences": {**LEAVE["sequences"], "negatives": 0}}
+    # the second domain has fewer items, and a user takes others there
+    lines = log() + [f"club,u{u},i{(7 * u + 2 * k) % 20},1,{k},c{u % 4},{20 + u}" for u in range(40) for k in range(4 + u % 4)]
+    own = make(lines, shared=shared, **data)
+    names, domains = own.lookup.catalogue
+    for place, unit in enumerate(own.schema.domains, 1):
+        served, table = scorer(own, unit, backbone), own.tests()[unit][unit]
+        (outcome, _), raw = rank(served.model, table, full=True), raw_rows(own, table)
+        best = [[item for item, _ in row] for row in served.recommend({**raw, "domain": [unit] * len(table)}, k=99)]
+        of_domain = set(names[1:]) if shared else set(names[domains == place])
+        for row, positive, history, size in zip(best, table.columns["positive"], raw["history"], outcome.candidates, strict=True):
+            left_out = set(history) - {names[positive]}
+            assert set(row) | {names[positive]} == of_domain - left_out and size == len(of_domain - left_out)
+        if not shared:  # where they share items, what was taken elsewhere is no part of the history that the model read
+            places = [row.index(names[p]) for row, p in zip(best, table.columns["positive"], strict=True)]
+            assert places == outcome.better[0].tolist() and not outcome.ties.any() and len(set(places)) > 5
+        tested = ndcg(torch.tensor(outcome.better), torch.tensor(outcome.ties), 10).mean().item()
+        assert Validation(table, served.model, ["ndcg@10"], 64, "cpu").values(served.model)["ndcg@10"] == pytest.approx([tested])
 
 
 def test_recommendations_are_the_best_in_order_and_leave_out_the_history(warm: Store) -> None:
@@ -122,7 +148,7 @@ def test_unknown_items_are_left_out_of_a_history_and_stand_below_all_others(warm
 
 def test_the_last_items_count(warm: Store) -> None:
     columns = warm.encode({"history": [["i1", "i2", "i3", "i4", "new", "i5"], ["i7"]]})
-    items, _ = warm.raw.catalogue
+    items, _ = warm.lookup.catalogue
     assert items[columns["history"][0]].tolist() == ["i2", "i3", "i4", "i5"]
     assert items[columns["history"][1, :1]].tolist() == ["i7"] and not columns["history"][1, 1:].any()
 
@@ -155,7 +181,7 @@ def test_a_frame_and_numbers_for_identifiers_will_do(make: Callable[..., Store])
 
 def test_each_domain_has_items_of_its_own(make: Callable[..., Store]) -> None:
     own = make(log(("shop", "club"))[: -7 * 39], **LEAVE)  # of the club, the first user alone: most items do not occur there
-    names, domains = own.raw.catalogue
+    names, domains = own.lookup.catalogue
     assert own.schema.domains == ("club", "shop")
     club = set(names[domains == 1])
     assert club < {f"i{i}" for i in range(30)} == set(names[domains == 2])
