@@ -88,6 +88,12 @@ class SequenceOptions(Section):
         long = [task for task in self.tasks if task.endswith("-shot") and int(task.removesuffix("-shot")) >= self.events]
         if long:
             raise ValueError(f"tasks {', '.join(long)} need more than events = {self.events} items of a cold user; raise events")
+        later = [task for task in self.tasks if task != "zero"]
+        if later and self.events < 2:
+            raise ValueError(
+                f"tasks {', '.join(later)} predict what follows the first item of a cold user, and events = {self.events} stops "
+                "there; set events to 2 or more"
+            )
         if self.tasks and self.events - 1 > self.length:
             raise ValueError(
                 f"length = {self.length} is too short for events = {self.events}: the history before the last of them is "

@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 from raytune_rec.config import SequenceOptions
 from raytune_rec.data.cold_users import CLASS, first_of, members, spans
 from raytune_rec.data.lookup import Lookup
-from raytune_rec.data.pools import negatives
+from raytune_rec.data.pools import enough, negatives
 from raytune_rec.data.sequences import FOLDER, USERS
 from raytune_rec.errors import DataError
-from raytune_rec.schema import ALL_DOMAINS, Split
+from raytune_rec.schema import ALL_DOMAINS, SPLITS, Split
 
 Columns = dict[str, np.ndarray]
 HISTORY_COLUMNS = ("history", "target", "candidates", "positive", "seen", "owner", CLASS)
@@ -92,6 +92,20 @@ class Histories:
     def recent(self, past: Sequence[np.ndarray]) -> np.ndarray:
         """(N, L): the last L items of each."""
         return _padded([items[-self.options.length :] for items in past], self.options.length)
+
+    def check_candidates(self) -> None:
+        """Refuse to draw more candidates than are left to some user of a domain's split.
+
+        Raises:
+            DataError: how many are left.
+        """
+        users, wanted = self._users, self.options.negatives
+        ranks = (users["fold"].to_numpy() == 0) | (not self.options.predict)
+        for split in SPLITS[1:] if wanted else ():
+            for place, domain in enumerate(self.schema.domains, 1):
+                here = ranks & (users[split].to_numpy() > 0) & (users["domain"].to_numpy() == place)
+                rows = np.flatnonzero(here)
+                enough(self.lookup.pools, np.full(len(rows), place), self._taken(rows), wanted, f"{domain}/{split}")
 
     def _windows(self, unit: str) -> Columns:
         rows = pa.concat_tables([pq.read_table(path) for path in self.train_files()])
@@ -159,10 +173,14 @@ class Histories:
         if seen:
             found["owner"] = found["user"]
         if self.options.negatives:
-            taken = {r: self._and_elsewhere(r, self._items[r]) for r in np.unique(rows).tolist()}
-            others = negatives(self.lookup.pools, rows, found["domain"], taken, self.options.negatives, name, self.seed)
+            taken, wanted = self._taken(rows), self.options.negatives
+            others = negatives(self.lookup.pools, rows, found["domain"], taken, wanted, name, self.seed)
             found["candidates"] = np.concatenate([positive[:, None], others], axis=1)
         return found
+
+    def _taken(self, rows: np.ndarray) -> dict[int, np.ndarray]:
+        """Row of the table of histories -> all that its user took and may not meet among candidates, in the order of rows."""
+        return {r: self._and_elsewhere(r, self._items[r]) for r in np.unique(rows).tolist()}
 
     def _owners(self, rows: np.ndarray) -> Columns:
         return {name: self._users[name].to_numpy()[rows].astype(np.int64) for name in ("user", "domain")}

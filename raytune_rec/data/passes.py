@@ -93,16 +93,21 @@ class Preparation:
     def _read(self) -> tuple[_Coded, Splitter]:
         coded, splits = _Coded(context={f.name: Codes() for f in self._context if f.kind != "numerical"}), None
         read = refused = start = 0
+        histories = self._options.sequences is not None
         for block in self._source.read():
-            checked = check_interactions(block, self._context, self._source.rating_range, self._options.positive_above)
+            checked = check_interactions(block, self._context, self._source.rating_range, self._options.positive_above, histories)
             self._rejects.add(checked.rejects)
             read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
             columns = ("label", *(c for c in _TYPES if c in checked.numbers))
             if splits is None:
-                coded.columns, splits = columns, splitter(self._options.split, set(columns), coded.user.hashes, coded.item.raws)
+                coded.columns, splits = columns, self._splitter(coded, set(columns))
             if columns != coded.columns:
                 before = ", ".join(coded.columns)
                 raise DataError(f"{block.file}: has the columns {', '.join(columns)}; the files before it have {before}.")
+            if histories:
+                taken = checked.numbers["label"] > 0
+                checked = checked.kept(taken)
+                self._summary.not_taken = (self._summary.not_taken or 0) + int((~taken).sum())
             rows = self._code(coded, checked, start)
             splits.observe({k: v for k, v in rows.items() if isinstance(v, np.ndarray)})
             self._spill.add(rows)
@@ -110,9 +115,18 @@ class Preparation:
         self._spill.close()
         self._rejects.judge("rows of interactions", read, refused, self._options.max_rejected)
         if splits is None or not start:
+            if self._summary.not_taken:
+                raise DataError(
+                    f"none of {self._summary.not_taken:,} rows was taken: all have label 0, and histories hold what users took; "
+                    "check the column mapped to label, or lower data.positive_above."
+                )
             raise DataError("the source has no usable row of interactions; check its files and columns.")
         self._summary.read, self._summary.refused = read, refused
         return coded, splits
+
+    def _splitter(self, coded: _Coded, columns: set[str]) -> Splitter:
+        histories = self._options.sequences is not None
+        return splitter(self._options.split, columns, coded.user.hashes, coded.item.raws, histories)
 
     def _code(self, coded: _Coded, checked: Checked, start: int) -> dict[str, np.ndarray | pa.Array]:
         domain = coded.domain.add(checked.text["domain"])

@@ -41,6 +41,20 @@ class Pools:
         return self._ids[place]
 
 
+def enough(pools: Pools, domain: np.ndarray, taken: Mapping[int, np.ndarray], wanted: int, name: str) -> None:
+    """Refuse to draw more candidates than are left to some user. Arguments as of `negatives`; `domain` of each that took.
+
+    Raises:
+        DataError: a pool has too few.
+    """
+    least = min((pools.size(d) - len(np.unique(t)) for d, t in zip(domain.tolist(), taken.values(), strict=True)), default=wanted)
+    if least < wanted:
+        of = " of its domain" if pools.apart else ""
+        raise DataError(
+            f"data.sequences.negatives = {wanted}, but some user of {name!r} has only {least} items{of} never taken; lower it."
+        )
+
+
 def negatives(
     pools: Pools, rows: np.ndarray, domain: np.ndarray, taken: Mapping[int, np.ndarray], wanted: int, name: str, seed: int
 ) -> np.ndarray:
@@ -54,13 +68,7 @@ def negatives(
         DataError: a pool has too few.
     """
     _, once = np.unique(rows, return_index=True)
-    sizes = [pools.size(d) - len(np.unique(taken[r])) for r, d in zip(rows[once].tolist(), domain[once].tolist(), strict=True)]
-    if sizes and min(sizes) < wanted:
-        of = " of its domain" if pools.apart else ""
-        raise DataError(
-            f"data.sequences.negatives = {wanted}, but some user of {name!r} has only {min(sizes)} items{of} never taken; "
-            "lower it."
-        )
+    enough(pools, domain[once], taken, wanted, name)
     base = len(pools)
     own = np.unique(np.concatenate([r * base + taken[r].astype(np.int64) for r in rows[once].tolist()] or [np.array([-1])]))
     random = np.random.default_rng([seed, *name.encode()])

@@ -82,8 +82,8 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
         schema = replace(schema, trained=trained(inputs))
         if options.sequences is not None:
             schema, left = write_sequences(out, schema, options)
-            for name, count in left.items():
-                summary["domains"][name]["left_out_of_histories"] = count
+            for name, counts in left.items():
+                summary["domains"][name].update(counts)
         if check is not None:
             check(summary, schema)
         values = {**schema_values(schema), "shared_items": source.shared_items}

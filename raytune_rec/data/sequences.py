@@ -3,8 +3,10 @@
 `sequences/users.parquet` has a row for each (domain, user): what the user did, and which part of it trains. `sequences/train/`
 has what the backbone is pre-trained on: windows of training histories, in hash order, so that a block of them is a fair sample.
 
-Items that the training split does not know can neither be shown nor ranked: they are left out, and `summary.json` counts these
-interactions for each domain (`left_out_of_histories`). Equal times are ordered by raw item id, shorter ones first.
+Rows of label 0 never come here: histories hold what users took. Items that the training split does not know can neither be shown
+nor ranked: they are left out, and `summary.json` counts these interactions for each domain (`left_out_of_histories`), and the
+users who lose all their rows of a split with them (`users_without_valid`, `users_without_test`). Equal times are ordered by raw
+item id, shorter ones first.
 """
 
 from __future__ import annotations
@@ -31,12 +33,12 @@ _WINDOW = pa.schema([("user", pa.int32()), ("domain", pa.int32()), ("items", pa.
 _PART_GROUPS = 16
 
 
-def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple[DataSchema, dict[str, int]]:
+def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple[DataSchema, dict[str, dict[str, int]]]:
     """Write the histories of a store that holds its interactions.
 
     Returns:
-        The schema, with the length of histories, the units of cold users, and rows counted as histories; and of each domain the
-        interactions that were left out.
+        The schema, with the length of histories, the units of cold users, and rows counted as histories; and of each domain
+        what was left out, by the names of `summary.json`.
 
     Raises:
         DataError: the interactions have no time, or no history can train.
@@ -49,11 +51,11 @@ def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple
     folder.mkdir()
     raws = {name: pq.read_table(store / f"{name}.parquet", columns=["raw"])["raw"].to_pylist() for name in ("users", "items")}
     rank = name_ranks(raws["items"])
-    known, parts, left = schema.field("item").size, [], {}
+    known, parts, left = schema.field("item").size, [], dict[str, dict[str, int]]()
     for place, domain in enumerate(schema.domains, 1):
         rows = pq.read_table(domain_folder(store, domain) / "part-00000.parquet", partitioning=None)
         parts.append(_users(rows, place, known, rank))
-        left[domain] = int((rows["item"].to_numpy() >= known).sum())
+        left[domain] = _left_out(rows, known)
     users = pa.concat_tables(parts)
     hashes = text_hash(raws["users"])[users["user"].to_numpy()]
     seed = data.split.seed
@@ -102,6 +104,16 @@ def _users(rows: pa.Table, domain: int, known: int, rank: np.ndarray) -> pa.Tabl
     )
 
 
+def _left_out(rows: pa.Table, known: int) -> dict[str, int]:
+    """How many interactions of a domain have no known item, and how many users lose all that validates or tests with them."""
+    user, split, fit = rows["user"].to_numpy(), rows["split"].to_numpy(), rows["item"].to_numpy() < known
+    found = {"left_out_of_histories": int((~fit).sum())}
+    for place, name in enumerate(SPLITS[1:], 1):
+        here = split == place
+        found[f"users_without_{name}"] = len(np.setdiff1d(user[here], user[here & fit]))
+    return found
+
+
 def _windows(users: pa.RecordBatch, options: SequenceOptions) -> pa.Table:
     """Windows of at most L + 1 training items; one of a single item has nothing to predict."""
     items = users["items"]
@@ -123,8 +135,10 @@ def _counted(schema: DataSchema, users: pa.Table, options: SequenceOptions, wind
         rows |= {(name, s): int((users[s].to_numpy()[here] > 0).sum()) for s in SPLITS[1:]}
     units, sizes = cohorts(options), users["test"].to_numpy()  # all rows of a cold user stand in the test split
     for unit in units:
-        predicts = sizes > (0 if options.predict else first_of(unit))
+        first = 0 if options.predict else first_of(unit)  # a history that ends before has nothing to predict
+        predicts = np.minimum(sizes, options.events_of(unit.partition(".")[0])) > first
         for split in SPLITS[1:]:
             rows[unit, split] = int((members(users, unit, split, options) & predicts).sum())
-        rows[unit, "train"] = len(spans(users, unit, options)[0])
+        _, begin, end = spans(users, unit, options)
+        rows[unit, "train"] = int((end - begin > first).sum())
     return replace(schema, rows=rows, length=options.length, cohorts=units, predicts=options.predict)

@@ -69,21 +69,26 @@ class Splitter(Protocol):
 
 
 def splitter(
-    options: SplitOptions, columns: set[str], users: Callable[[], np.ndarray], items: Callable[[], Sequence[str]]
+    options: SplitOptions,
+    columns: set[str],
+    users: Callable[[], np.ndarray],
+    items: Callable[[], Sequence[str]],
+    histories: bool = False,
 ) -> Splitter:
     """The splitter that a job asks for.
 
     Args:
         columns: what the source gives.
         users: `text_hash` of each user met so far, by code. items: raw value of each item met so far, by code.
+        histories: rows become histories, which not every kind of split suits.
 
     Raises:
         DataError: the source gives too little for this kind of split, or has a split of its own that would be lost.
     """
     if "split" in columns and options.kind != "given":
-        raise DataError(
-            f"data.split.kind = {options.kind!r}, but the source brings its own split; set data.split.kind = 'given'."
-        )
+        left = "histories cannot keep it; leave out columns.split, or name its train, valid and test files as files"
+        remedy = left if histories else "set data.split.kind = 'given'"
+        raise DataError(f"data.split.kind = {options.kind!r}, but the source brings its own split; {remedy}.")
     if options.kind == "given":
         if "split" not in columns:
             raise DataError(
@@ -98,8 +103,9 @@ def splitter(
         return _Hash(options.valid, options.test)
     time = next((c for c in ("timestamp", "position") if c in columns), None)
     if time is None:
+        remedy = "map timestamp or position in data.options.columns" if histories else "choose hash"
         raise DataError(
-            f"data.split.kind = {options.kind!r} needs a timestamp or a position, and the source gives neither; choose hash."
+            f"data.split.kind = {options.kind!r} needs a timestamp or a position, and the source gives neither; {remedy}."
         )
     if options.kind == "cold_users":
         return _ColdUsers(time, options, users, items)
@@ -219,8 +225,20 @@ class _ColdUsers:
         if self._cold is None:
             below, hashes = self._options.cold_below, user_hash(self._options.seed, "cold", self._users())
             self._cold = self._counts < below if below else share(hashes) < self._options.cold
+            self._check(self._cold)
         warm = np.where(self._last.assign(rows) == TEST, VALID, TRAIN)
         return np.where(self._cold[rows["user"]], TEST, warm).astype(np.int8)
+
+    def _check(self, cold: np.ndarray) -> None:
+        if cold.any() and not cold.all():
+            return
+        below, share = self._options.cold_below, self._options.cold
+        given = f"data.split.cold_below = {below}" if below else f"data.split.cold = {share:g}"
+        option = "data.split.cold_below" if below else "data.split.cold"
+        if cold.any():
+            why = f"all {len(cold):,} users are cold ({given}), and none is left to train the backbone on"
+            raise DataError(f"{why}; lower {option}.")
+        raise DataError(f"none of {len(cold):,} users is cold ({given}), and a task of cold users needs some; raise {option}.")
 
 
 def _within(values: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ class Summary:
 
     def __init__(self) -> None:
         self.read = self.refused = self.duplicates = 0
+        self.not_taken: int | None = None  # rows of label 0 that histories leave out
         self._rows: dict[int, np.ndarray] = {}  # domain -> (splits, 2): rows, positives
         self._found: dict[tuple[int, str], np.ndarray] = {}  # (domain, user or item) -> which codes occur
 
@@ -50,8 +51,9 @@ class Summary:
             reasons: rejected rows by reason, those of users and items included.
         """
         kept = sum(int(c[:, 0].sum()) for c in self._rows.values())
+        own = {"read": self.read, "rejected": self.refused, "kept": kept, "duplicates": self.duplicates}
         return {
-            "interactions": {"read": self.read, "rejected": self.refused, "kept": kept, "duplicates": self.duplicates},
+            "interactions": own if self.not_taken is None else {**own, "not_taken": self.not_taken},
             "rejected_by_reason": dict(reasons),
             "vocabulary": dict(vocabulary),
             "domains": {name: self._domain(i) for i, name in enumerate(domains)},

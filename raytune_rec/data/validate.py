@@ -35,6 +35,19 @@ class Checked:
     lists: dict[str, pa.ListArray]
     rejects: tuple[Reject, ...]
 
+    def kept(self, good: np.ndarray) -> Checked:
+        """The rows that an (N,) mask names."""
+        if good.all():
+            return self
+        mask = pa.array(good)
+        return Checked(
+            # encoded anew: a value that only other rows have must not reach a vocabulary
+            {k: pc.dictionary_encode(v.filter(mask).dictionary_decode()) for k, v in self.text.items()},
+            {k: v[good] for k, v in self.numbers.items()},
+            {k: v.filter(mask) for k, v in self.lists.items()},
+            self.rejects,
+        )
+
 
 class _Verdict:
     """Which rows stand, and why the others do not. The first rule that a row breaks is the one reported."""
@@ -59,23 +72,20 @@ class _Verdict:
     def done(
         self, text: dict[str, pa.DictionaryArray], numbers: dict[str, np.ndarray], lists: dict[str, pa.ListArray]
     ) -> Checked:
-        rejects = tuple(sorted(self.rejects, key=lambda r: r.line))
-        if self.good.all():
-            return Checked(text, numbers, lists, rejects)
-        mask = pa.array(self.good)
-        return Checked(
-            # encoded anew: a value that only refused rows have must not reach a vocabulary
-            {k: pc.dictionary_encode(v.filter(mask).dictionary_decode()) for k, v in text.items()},
-            {k: v[self.good] for k, v in numbers.items()},
-            {k: v.filter(mask) for k, v in lists.items()},
-            rejects,
-        )
+        return Checked(text, numbers, lists, tuple(sorted(self.rejects, key=lambda r: r.line))).kept(self.good)
 
 
 def check_interactions(
-    block: RawBlock, fields: Sequence[SourceField], rating_range: tuple[float, float] | None, positive_above: float | None
+    block: RawBlock,
+    fields: Sequence[SourceField],
+    rating_range: tuple[float, float] | None,
+    positive_above: float | None,
+    histories: bool = False,
 ) -> Checked:
     """A block of interactions; `numbers["label"]` is always there, from the rating where the source gives no label.
+
+    Args:
+        histories: rows become histories: where the source gives neither label nor rating, each of them counts as taken.
 
     Raises:
         DataError: the block lacks a column without which no row can be used.
@@ -83,7 +93,8 @@ def check_interactions(
     table, verdict = block.table, _Verdict(block)
     names = set(table.column_names)
     _require(names, ["domain", "user", "item", *(f.name for f in fields)], block.file)
-    if "label" not in names and ("rating" not in names or positive_above is None):
+    unlabelled = histories and not names & {"label", "rating"}
+    if "label" not in names and ("rating" not in names or positive_above is None) and not unlabelled:
         raise DataError(f"{block.file}: no label; map a label, or a rating and set data.positive_above.")
     text = {name: _keys(table.column(name), name, verdict) for name in ("domain", "user", "item")}
     _check_domain(text["domain"], verdict)
@@ -94,6 +105,8 @@ def check_interactions(
         verdict.refuse((numbers["rating"] < low) | (numbers["rating"] > high), "rating", f"rating outside {low:g} to {high:g}")
     if "label" in numbers:
         verdict.refuse(~np.isin(numbers["label"], (0.0, 1.0)), "label", "label is neither 0 nor 1")
+    elif unlabelled:
+        numbers["label"] = np.ones(len(table))
     else:
         verdict.refuse(np.isnan(numbers["rating"]), "rating", "rating is empty")
         numbers["label"] = (numbers["rating"] > (positive_above or 0.0)).astype(np.float64)
@@ -186,7 +199,8 @@ def _number(column: pa.ChunkedArray, name: str, verdict: _Verdict) -> np.ndarray
             np.float64
         )
     present = column.is_valid().to_numpy(zero_copy_only=False)
-    verdict.refuse(present & ~np.isfinite(values), name, f"{name} is not a finite number")
+    wanted = ", such as seconds since 1970" if name == "timestamp" else ""
+    verdict.refuse(present & ~np.isfinite(values), name, f"{name} is not a finite number{wanted}")
     return np.where(present, values, np.nan)
 
 

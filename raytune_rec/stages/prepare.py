@@ -7,6 +7,8 @@ from typing import Any
 
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.data import prepare as preparation
+from raytune_rec.data.histories import Histories
+from raytune_rec.data.lookup import Lookup
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS, DataSchema
 from raytune_rec.stages.context import Context
@@ -21,11 +23,14 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def run(context: Context) -> dict[str, Any]:
-    metric = context.job.training.metric
+    metric, sequences = context.job.training.metric, context.job.data.sequences
 
     def check(summary: Mapping[str, Any], schema: DataSchema) -> None:
         check_units(summary, metric)
         check_cohorts(schema)
+        if sequences is not None:
+            lookup = Lookup(context.store_path, schema, context.source.shared_items)
+            Histories(lookup, sequences, context.job.data.split.seed).check_candidates()
 
     preparation.prepare(context.job.data, context.source, context.store_path, check)
     schema, summary = context.store.schema, read_json(context.store_path / "summary.json")
@@ -36,11 +41,27 @@ def run(context: Context) -> dict[str, Any]:
     for unit in schema.cohorts:
         own = ", ".join(f"{schema.rows[unit, split]:,} {split}" for split in SPLITS)
         context.say(f"{unit}: cold users, {own}")
+    for line in left_out(summary):
+        context.say(line)
     rejected: dict[str, int] = summary["rejected_by_reason"]
     if rejected:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())
         context.say(f"{sum(rejected.values()):,} rows were rejected ({reasons}): {context.store_path / 'rejected.parquet'}")
     return {"fingerprint": schema.fingerprint, "rows": rows, "rejected": rejected}
+
+
+def left_out(summary: Mapping[str, Any]) -> list[str]:
+    """Lines on the interactions that stand in no history."""
+    lines = []
+    if count := summary["interactions"].get("not_taken", 0):
+        lines.append(f"interactions of label 0, left out since histories hold what users took: {count:,}")
+    for name, domain in summary["domains"].items():
+        if count := domain.get("left_out_of_histories", 0):
+            gone = {split: domain.get(f"users_without_{split}", 0) for split in SPLITS[1:]}
+            lost = [f"users without a {split} row for that: {n:,}" for split, n in gone.items() if n]
+            said = f"{name}: interactions left out of histories, since training does not know their item: {count:,}"
+            lines.append("; ".join([said, *lost]))
+    return lines
 
 
 def check_units(summary: Mapping[str, Any], metric: str) -> None:

@@ -247,8 +247,58 @@ def test_items_that_training_does_not_know_are_left_out_and_counted(store) -> No
     table = own.load(ALL_DOMAINS, "test")
     assert table.columns["candidates"].min() > 0 and len(table) == USERS - 1
     summary = json.loads((own.path / "summary.json").read_text())
-    kept = sum(map(len, taken(own).values()))
-    assert summary["domains"]["x"]["left_out_of_histories"] == 1 == summary["interactions"]["kept"] - kept
+    kept, domain = sum(map(len, taken(own).values())), summary["domains"]["x"]
+    assert domain["left_out_of_histories"] == 1 == summary["interactions"]["kept"] - kept
+    assert domain["users_without_test"] == 1 and domain["users_without_valid"] == 0
+
+
+def test_rows_that_nobody_took_are_in_no_history(store) -> None:
+    """They come last of all, and one user has no others: were they taken, they would be tested."""
+    own, other = store(LEAVE), "x,nobody,i1,0,9,5"
+    late = [f"x,u{u},i{(u + 20) % ITEMS},0,{u % 4},98" for u in range(USERS)]
+    passed = store(LEAVE, "passed", [other, *late, "x,u3,new,0,3,99", *log()])
+    for name in ("sequences/users.parquet", "items.parquet", "users.parquet", "vocabulary/colour.parquet"):
+        assert pq.read_table(passed.path / name).equals(pq.read_table(own.path / name)), name
+    summary = json.loads((passed.path / "summary.json").read_text())
+    assert summary["interactions"]["not_taken"] == USERS + 2 and summary["interactions"]["kept"] == len(log())
+    with pytest.raises(DataError, match="none of 1 rows was taken: all have label 0"):
+        store(LEAVE, "none", [other])
+
+
+def test_ratings_say_what_was_taken_and_without_them_all_of_a_log_was(write, make, store) -> None:
+    own, columns = store(LEAVE), {n: n for n in ("domain", "user", "item", "position")}
+    rated = [",".join([*row.split(",")[:3], str(4 + n % 2), *row.split(",")[4:]]) for n, row in enumerate(log())]
+    header = "domain,user,item,rating,colour,position"
+    options = {"files": write("rated.csv", [header, *rated, "x,u3,i1,3,1,99"]), "features": FEATURES}
+    above = make("tabular", {**options, "columns": {**columns, "rating": "rating"}}, "above", positive_above=3, **LEAVE)
+    options["files"] = write("plain.csv", [header, *rated])
+    plain = make("tabular", {**options, "columns": columns}, "plain", **LEAVE)
+    users = pq.read_table(own.path / "sequences/users.parquet")
+    assert all(pq.read_table(s.path / "sequences/users.parquet").equals(users) for s in (above, plain))
+    with pytest.raises(DataError, match="no label; map a label"):
+        make("tabular", {**options, "columns": columns}, "rows", split=LEAVE["split"])
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"cold_below": 1}, r"none of 60 users is cold \(data.split.cold_below = 1\).*; raise data.split.cold_below"),
+        ({"cold_below": 99}, r"all 60 users are cold \(data.split.cold_below = 99\).*; lower data.split.cold_below"),
+        ({"cold": 0.0001}, r"none of 60 users is cold \(data.split.cold = 0.0001\).*; raise data.split.cold\."),
+    ],
+)
+def test_a_split_without_cold_or_without_warm_users_says_how_to_mend_it(store, split: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        store({**COLD, "split": {"kind": "cold_users", **split}})
+
+
+def test_a_log_without_a_time_that_can_be_read_says_what_is_wanted(write, make) -> None:
+    files = write("log.csv", ["user,item,at", *(f"u{n % 9},i{n},2024-05-0{n % 9 + 1}T10:00:00Z" for n in range(40))])
+    options: dict = {"files": files, "domain": "x", "columns": {"user": "user", "item": "item"}}
+    with pytest.raises(DataError, match="the source gives neither; map timestamp or position in data"):
+        make("tabular", options, "none", **LEAVE)
+    with pytest.raises(DataError, match="timestamp is not a finite number, such as seconds since 1970"):
+        make("tabular", {**options, "columns": {**options["columns"], "timestamp": "at"}}, "iso", **LEAVE)
 
 
 def test_preparing_twice_gives_the_same_and_another_seed_another_draw(store) -> None:
@@ -293,6 +343,7 @@ def test_too_many_negatives_are_refused(store) -> None:
         ({"split": {"kind": "cold_users"}}, "there are none; name few, zero or joint"),
         ({"sequences": {"tasks": ["few"]}}, "tasks are of cold users, and split.kind = 'hash'"),
         ({"split": {"kind": "cold_users"}, "sequences": {"tasks": ["9-shot"]}}, "9-shot need more than events = 9 items"),
+        ({"split": {"kind": "cold_users"}, "sequences": {"tasks": ["few"], "events": 1}}, "few predict .* set events to 2"),
         ({"split": {"kind": "cold_users"}, "sequences": {"tasks": ["few", "few"]}}, r"each once \(given: few, few\)"),
         ({"split": {"kind": "cold_users"}, "sequences": {"tasks": ["0-shot"]}}, "should match pattern"),
         ({"split": {"kind": "cold_users"}, "sequences": {"tasks": ["few"], "length": 7}}, "set length to 8 or more, or lower"),

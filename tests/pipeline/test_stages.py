@@ -135,18 +135,38 @@ def test_domains_that_cannot_be_validated_are_named() -> None:
     assert "'c': no row to train with" in text and "no domain has a test row" in text
 
 
-def test_folds_with_too_few_cold_users_are_refused_before_anything_trains(tmp_path: Path) -> None:
-    lines = [f"x,u{u},i{(u + k) % 7},1,{k}" for u in range(30) for k in range(4)]
+def _histories(tmp_path: Path, lines: list[str], **data: Any) -> Job:
     (tmp_path / "log.csv").write_text("\n".join(["domain,user,item,label,position", *lines]) + "\n")
     columns = {name: name for name in ("domain", "user", "item", "label", "position")}
-    data: dict[str, Any] = {
-        "source": "tabular", "options": {"files": str(tmp_path / "log.csv"), "columns": columns},
-        "split": {"kind": "cold_users", "cold": 0.1},
-        "sequences": {"length": 5, "negatives": 1, "tasks": ["few"], "events": 4, "folds": 5},
-    }  # fmt: skip
-    own = job(data=data, training={"metric": "ndcg@5", "objective": "softmax"}, backbone={"name": "sasrec"}, pretrain={})
-    with pytest.raises(DataError, match=r"unit 'few\.1': no cold user to .* with\.[\s\S]*lower data\.sequences\.folds"):
+    source: dict[str, Any] = {"source": "tabular", "options": {"files": str(tmp_path / "log.csv"), "columns": columns}}
+    training = {"metric": "ndcg@5", "objective": "softmax"}
+    return job(data=source | data, training=training, backbone={"name": "sasrec"}, pretrain={})
+
+
+@pytest.mark.parametrize("split", [{"cold": 0.1}, {"cold_below": 2}])
+def test_folds_with_too_few_cold_users_are_refused_before_anything_trains(tmp_path: Path, split: dict[str, Any]) -> None:
+    lines = [f"x,u{u},i{(u + k) % 7},1,{k}" for u in range(30) for k in range(4)]
+    lines += [f"x,one{u},i1,1,1" for u in range(60)] if "cold_below" in split else []  # many, with nothing after their first item
+    sequences = {"length": 5, "negatives": 1, "tasks": ["few"], "events": 4, "folds": 5}
+    own = _histories(tmp_path, lines, split={"kind": "cold_users", **split}, sequences=sequences)
+    with pytest.raises(DataError) as error:
         pipeline.run(own, tmp_path / "run", only="prepare")
+    text = str(error.value)
+    assert "unit 'few.1': no cold user to test with." in text and "lower data.sequences.folds" in text
+    assert "unit 'few.1': no cold user to train with." in text or "cold" in split
+
+
+def test_histories_tell_what_they_leave_out_and_fewer_candidates_do_in_the_same_folder(tmp_path: Path) -> None:
+    lines = [f"x,u{u},i{(u + k) % 9},1,{k}" for u in range(30) for k in range(5)]
+    lines += ["x,u1,i8,0,9", "x,u2,i8,0,9", "x,u3,only once,1,9"]
+    data: dict[str, Any] = {"split": {"kind": "leave_one_out"}, "sequences": {"length": 5, "negatives": 5}}
+    with pytest.raises(DataError, match=r"negatives = 5, but some user of 'x/valid' has only 4 items never taken; lower it"):
+        pipeline.run(_histories(tmp_path, lines, **data), tmp_path / "run", only="prepare")
+    data["sequences"]["negatives"], said = 4, list[str]()
+    pipeline.run(_histories(tmp_path, lines, **data), tmp_path / "run", only="prepare", say=said.append)
+    assert any("interactions of label 0, left out since histories hold what users took: 2" in line for line in said)
+    left = "x: interactions left out of histories, since training does not know their item: 1"
+    assert any(f"{left}; users without a test row for that: 1" in line for line in said)
 
 
 def test_a_pretraining_of_other_inputs_is_not_taken_for_finished(tmp_path: Path) -> None:
