@@ -47,7 +47,7 @@ def run(context: Context) -> dict[str, Any]:
 
     for name, variant in context.job.pretrain.variants.items():
         if variant.from_path:
-            backbone_artifact.read(source_of(context.job, name))  # a wrong path must not wait for the others' recipes
+            source_of(context.job, name)  # a wrong path must not wait for the others' recipes
     found = _recipes(context)
     decides = fingerprint(inputs(context))
     facts: dict[str, Any] = _finished(context, decides)
