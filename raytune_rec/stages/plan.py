@@ -14,6 +14,7 @@ from raytune_rec.data.cold_users import cohorts, predicted
 from raytune_rec.errors import JobError, UserError
 from raytune_rec.schema import DataSchema, Field, Lane, Row
 from raytune_rec.stages.export import check_export
+from raytune_rec.stages.sections import unknown_components, unknown_groups
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
 from raytune_rec.training.settings import PRETRAIN, row_of, settings
@@ -52,6 +53,7 @@ def plan(job: Job) -> Group:
             table.add_row(*_line(job, name, schema))
         except UserError as error:
             problems += error.problems
+    problems += unknown_components(job) if problems else [*unknown_components(job), *unknown_groups(job, names, schema)]
     try:
         check_export(job)
     except UserError as error:

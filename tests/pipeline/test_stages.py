@@ -91,6 +91,17 @@ def test_an_interruption_behind_a_raised_stage_leaves_nothing_stale(chain: _Chai
         ({"rows": {"x": {"strategy": "single", "options": {"training.lr.linaer": 0.1}}}}, "no parameter group 'linaer'"),
         ({"backbone": {"name": "deepfm", "options": {"hidden": [8, 0]}}}, r"hidden\.1: .*greater than 0"),
         ({"prompts": {"plate": {"domain_prompt": False, "user_prompt": False}}}, "both off"),
+        ({"prompts": {"plat": {"meta_prompts": 3}}}, "prompts: there is no 'plat'; there are none, plate, ppr"),
+        ({"backbones": {"bert4rc": {"width": 3}}}, "backbones: there is no 'bert4rc'"),
+        ({"objectives": {"sampled_sofmax": {"negatives": 3}}}, "objectives: there is no 'sampled_sofmax'"),
+        (
+            {"training": {"lr": {"default": 0.1, "promt": 0.1}}},
+            r"training\.lr\.promt: there is no parameter group 'promt'; there are",
+        ),
+        (
+            {"training": {"weight_decay": {"linaer": 0.1}}},
+            r"training\.weight_decay\.linaer: there is no parameter group 'linaer'",
+        ),
         ({"training": {"objective": "mse"}}, "objectives: there is no 'mse'"),
         ({"rows": {"x": {"strategy": "single", "options": {"training.metric": "logloss"}}}}, "the job chooses by 'auc'"),
         ({"pretrain": {"variants": {"plain": {"options": {"training.metric": "logloss"}}}}}, r"it under \[pretrain\.training\]"),
