@@ -1,4 +1,4 @@
-"""What a job says outside its rows: options of components, rates of parameter groups. A typing error there would change nothing."""
+"""What a job says outside its rows: options of components, rates of parameter groups. Slips there would change nothing."""
 
 from __future__ import annotations
 
