@@ -102,6 +102,18 @@ def test_an_interruption_behind_a_raised_stage_leaves_nothing_stale(chain: _Chai
             {"training": {"weight_decay": {"linaer": 0.1}}},
             r"training\.weight_decay\.linaer: there is no parameter group 'linaer'",
         ),
+        (
+            {"rows": {"x": {"strategy": "finetune_partial:encoder", "variant": "plain"}}},
+            r"^rows\.x: strategy 'finetune_partial:encoder' trains 'encoder'; .* choose a strategy that trains some of these",
+        ),
+        (
+            {"rows": {"x": {"strategy": "prompt", "prompt": "ppr", "variant": "plain"}}},
+            r"rows\.x: prompt Ppr and backbone DeepFM do not fit: the prompt writes 'prefix', .*; choose another prompt, or a",
+        ),
+        (
+            {"backbone": {"name": "linear"}},
+            r"pretrain\.variants\.plate: prompt Plate and backbone Linear do not fit: the prompt reads 'user_features'",
+        ),
         ({"training": {"objective": "mse"}}, "objectives: there is no 'mse'"),
         ({"rows": {"x": {"strategy": "single", "options": {"training.metric": "logloss"}}}}, "the job chooses by 'auc'"),
         ({"pretrain": {"variants": {"plain": {"options": {"training.metric": "logloss"}}}}}, r"it under \[pretrain\.training\]"),
