@@ -8,6 +8,7 @@ from typing import Any
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.data import prepare as preparation
 from raytune_rec.errors import DataError
+from raytune_rec.report.words import counted
 from raytune_rec.schema import SPLITS, DataSchema
 from raytune_rec.stages.context import Context
 
@@ -32,14 +33,15 @@ def run(context: Context) -> dict[str, Any]:
     rows = {split: sum(schema.rows[domain, split] for domain in schema.domains) for split in SPLITS}
     parts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
     what = "histories" if schema.length else "rows"
-    context.say(f"{sum(rows.values()):,} {what} in {len(schema.domains)} domains ({parts})")
+    context.say(f"{sum(rows.values()):,} {what} in {counted(len(schema.domains), 'domain')} ({parts})")
     for unit in schema.cohorts:
         own = ", ".join(f"{schema.rows[unit, split]:,} {split}" for split in SPLITS)
         context.say(f"{unit}: cold users, {own}")
     rejected: dict[str, int] = summary["rejected_by_reason"]
     if rejected:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())
-        context.say(f"{sum(rejected.values()):,} rows were rejected ({reasons}): {context.store_path / 'rejected.parquet'}")
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in rejected.items())
+        what = "row was" if sum(rejected.values()) == 1 else "rows were"
+        context.say(f"{sum(rejected.values()):,} {what} rejected ({reasons}), see {context.store_path / 'rejected.parquet'}")
     return {"fingerprint": schema.fingerprint, "rows": rows, "rejected": rejected}
 
 

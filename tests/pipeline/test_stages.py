@@ -138,7 +138,8 @@ def test_rejecting_too_much_can_be_mended_in_the_same_folder(tmp_path: Path) -> 
         pipeline.run(job(data=data), tmp_path / "run", only="prepare")
     said: list[str] = []
     pipeline.run(job(data={**data, "max_rejected": 0.1}), tmp_path / "run", only="prepare", say=said.append)
-    assert any("8 rows were rejected (8 label is neither 0 nor 1)" in line for line in said)
+    assert any("8 rows were rejected (label is neither 0 nor 1: 8), see " in line for line in said)
+    assert any("rows in 1 domain (" in line for line in said)
 
 
 def _domain(**rows: tuple[int, int]) -> dict[str, Any]:
