@@ -70,6 +70,12 @@ def _task(name: str) -> str:
     return name
 
 
+def _job_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError("a job's name has letters (A to Z), digits and _ . - alone, a letter, digit or _ first")
+    return name
+
+
 Flat = Annotated[dict[str, Scalar], BeforeValidator(_flat)]
 """Flat options."""
 
@@ -293,7 +299,7 @@ class EvaluateOptions(Section):
 class Job(Section):
     """One job: what `raytune-rec run` does."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    name: Annotated[str, AfterValidator(_job_name)]
     title: str = ""
     seed: int = Field(0, ge=0)
     components: list[str] = Field([], description="folders of the user's own components, relative to the job file")

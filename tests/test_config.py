@@ -108,6 +108,7 @@ def test_own_components_are_relative_to_the_job(tmp_path: Path) -> None:
         (["tune.trials=0"], r"tune\.trials: .*\(given: 0\)"),
         (["tune.tirals=3"], r"tune\.tirals: no such option"),
         (["name.x=3"], "'name' is a value, not a section"),
+        (["name=a/b"], r"^name: a job's name has letters .*\(given: 'a/b'\)\.$"),
         (["evaluate.export=pprr"], r"^evaluate: no row 'pprr'; the job has single\.$"),
         (["data.split.kind=cold_users"], r"^data: split\.kind = 'cold_users' needs sequences\.tasks.* or joint\.$"),
         (
