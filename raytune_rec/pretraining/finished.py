@@ -36,12 +36,11 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
         ArtifactError: it is damaged, was trained on other data, is not what the variant describes, or its shapes do not fit.
         JobError: the job's options of this backbone are unknown or out of range.
     """
-    source, wanted = source_of(job, variant), job.pretrain.variants[variant]
+    schema, wanted = Store.open(store_path).schema, job.pretrain.variants[variant]
+    source = check(job, variant, schema)
     with _named(variant):
         facts, tensors = backbone.load(source)
     origin = facts.fingerprint
-    schema = Store.open(store_path).schema
-    _check(job, variant, source, facts, schema)
     if wanted.new_ids:
         own, tensors = renewed(job, variant, _where(variant, source), facts, tensors, schema)
         facts = backbone.save(folder, own, tensors, store_path)
@@ -67,6 +66,20 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
         "from": str(source),
         "origin": origin,
     }
+
+
+def check(job: Job, variant: str, schema: DataSchema) -> Path:
+    """The folder of the backbone that a variant names, whose facts are what the job asks for; its weights are not read.
+
+    Args:
+        schema: of the prepared data.
+
+    Raises:
+        ArtifactError, JobError: see `adopt`.
+    """
+    source = source_of(job, variant)
+    _check(job, variant, source, backbone.read(source), schema)
+    return source
 
 
 def source_of(job: Job, variant: str) -> Path:
