@@ -108,6 +108,8 @@ def vectors(
     variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="The pre-training. Default: the only one.")] = "",
 ) -> None:
     """Write what a pre-trained sequence backbone makes of each user, as the profile of another job's users."""
+    if out.suffix.lower() != ".parquet":
+        raise UserError(f"--out {out}: vectors are written as Parquet; give a name that ends in .parquet.")
     from raytune_rec.scoring.vectors import write_vectors
 
     count, width = write_vectors(run, out, variant)

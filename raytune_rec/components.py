@@ -17,8 +17,8 @@ import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal
+from types import ModuleType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic import Field as _Field
@@ -99,14 +99,37 @@ def options_of(family: Family, name: str, values: Mapping[str, Any], folders: Se
 
 
 def sentence(where: str, error: Any, model: type[BaseModel] | None = None) -> str:
-    """One line for one pydantic error: where, the rule, the value."""
+    """One line for one pydantic error: where, the rule, the value.
+
+    Args:
+        model: what was checked; it knows which options there are.
+    """
     place = ".".join([where, *(str(part) for part in error["loc"])]).strip(".")
+    place = f"{place}: " if place else ""
     if error["type"] == "extra_forbidden":
-        known = f"; known here: {', '.join(model.model_fields)}" if model else ""
-        return f"{place}: no such option{known}."
+        section = _section(model, error["loc"][:-1])
+        known = ", ".join(info.alias or name for name, info in section.model_fields.items()) if section else ""
+        return f"{place}no such option{f'; known here: {known}' if known else ''}."
     if error["type"] == "missing":
-        return f"{place}: this option is required and is not given."
-    return f"{place}: {error['msg'].removeprefix('Value error, ')} (given: {error['input']!r})."
+        return f"{place}this option is required and is not given."
+    whole = error["type"] == "value_error" and isinstance(error["input"], Mapping | BaseModel)  # the rule tells what of it
+    given = "" if whole else f" (given: {error['input']!r})"
+    return f"{place}{error['msg'].removeprefix('Value error, ')}{given}."
+
+
+def _section(model: Any, path: Sequence[str | int]) -> type[BaseModel] | None:
+    """The model that stands at a place of another one, through optional ones, lists and mappings."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        if not path:
+            return model
+        named = [info for name, info in model.model_fields.items() if path[0] in (name, info.alias)]
+        return _section(named[0].annotation, path[1:]) if named else None
+    if get_origin(model) not in (Union, UnionType):
+        if not path:
+            return None
+        path = path[1:]
+    found = (_section(part, path) for part in get_args(model))
+    return next((section for section in found if section), None)
 
 
 def _own(folder: Path, family: Family) -> Path:

@@ -10,11 +10,20 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from raytune_rec.components import sentence
 from raytune_rec.errors import JobError
@@ -27,6 +36,48 @@ ListMetric = Literal["list_auc", "mrr", "hit@1", "hit@5", "hit@10", "hit@20", "h
 """Of candidate lists with one positive each."""
 _NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
 """Of rows and variants: they name folders, and `pretrain.<variant>` is the row of a variant's own search."""
+
+
+_FLAT = (("rows", "", "options"), ("pretrain", "variants", "", "options"), ("pretrain", "training"))
+"""Where flat options stand; an empty part is any name."""
+
+
+def _flat(values: Any) -> Any:
+    """Tables in flat options are keys with dots: `prompt.tokens = 3` is `"prompt.tokens" = 3`."""
+    if not isinstance(values, Mapping):
+        return values
+    found: dict[str, Any] = {}
+    for key, value in _leaves(values):
+        if not isinstance(value, bool | int | float | str):
+            raise ValueError(f"{key} = {value!r}: an option here is one value: true or false, a number, or text")
+        if key in found:
+            raise ValueError(f"{key} is given twice, as {found[key]!r} and as {value!r}; write it once")
+        found[key] = value
+    return found
+
+
+def _leaves(values: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _task(name: str) -> str:
+    if not re.fullmatch(r"few|zero|joint|[1-9]\d*-shot", name):
+        raise ValueError("a task of cold users is few, zero, joint, or 1-shot, 2-shot and so on")
+    return name
+
+
+def _job_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError("a job's name has letters (A to Z), digits and _ . - alone, a letter, digit or _ first")
+    return name
+
+
+Flat = Annotated[dict[str, Scalar], BeforeValidator(_flat)]
+"""Flat options."""
 
 
 class Section(BaseModel):
@@ -62,7 +113,7 @@ class SequenceOptions(Section):
     )
     negatives: int = Field(99, ge=0, description="items drawn beside each positive, none of them the user's; 0: rank all items")
     full: bool = Field(True, description="rank the test rows among all items too, those of the history left out")
-    tasks: list[Annotated[str, Field(pattern=r"^(few|zero|joint|[1-9]\d*-shot)$")]] = Field(
+    tasks: list[Annotated[str, AfterValidator(_task)]] = Field(
         [],
         description="of cold users: few (their later items), zero (their first one), joint (both with one model), k-shot (few, "
         "after at most k items); each task and fold is a unit",
@@ -174,7 +225,7 @@ class Variant(Section):
     backbone: str = ""
     prompt: str = "none"
     learn_prompt: bool = Field(True, description="false: the prompt's place is kept and holds zeros (PTE)")
-    options: dict[str, Scalar] = Field({}, description="flat, over the job's own (prompt.meta_prompts ...)")
+    options: Flat = Field({}, description="flat, over the job's own (prompt.meta_prompts ...)")
     space: list[str] = Field(["training"], description="search spaces of its recipe")
     from_path: str = Field(
         "", alias="from", description="a finished backbone instead of a pre-training: its folder, or that of its run"
@@ -194,7 +245,7 @@ class PretrainOptions(Section):
     workers: int = Field(1, ge=0, description="Ray Train workers; 0 runs in this process")
     gpu: bool = False
     mixed_precision: bool = Field(False, description="bf16 on GPU")
-    training: dict[str, Scalar] = Field({}, description="flat options over [training] for pre-training (epochs, batch_size ...)")
+    training: Flat = Field({}, description="flat options over [training] for pre-training (epochs, batch_size ...)")
     max_failures: int = Field(2, ge=0)
 
 
@@ -237,7 +288,7 @@ class RowOptions(Section):
     backbone: str = ""
     variant: str = Field("", description="pre-training it starts from; empty: the only one, or none for scratch")
     space: list[str] = ["training"]
-    options: dict[str, Scalar] = {}
+    options: Flat = {}
     baseline: bool = Field(False, description="a row that the others are compared with")
 
 
@@ -254,7 +305,7 @@ class EvaluateOptions(Section):
 class Job(Section):
     """One job: what `raytune-rec run` does."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    name: Annotated[str, AfterValidator(_job_name)]
     title: str = ""
     seed: int = Field(0, ge=0)
     components: list[str] = Field([], description="folders of the user's own components, relative to the job file")
@@ -322,7 +373,7 @@ def parse(values: Mapping[str, Any], where: str = "job") -> Job:
     try:
         return Job.model_validate(values)
     except ValidationError as error:
-        raise JobError([sentence("", e) for e in error.errors()]) from None
+        raise JobError([sentence("", e, Job) for e in error.errors()]) from None
 
 
 def read(path: Path, settings: Sequence[str] = ()) -> Job:
@@ -341,7 +392,7 @@ def read(path: Path, settings: Sequence[str] = ()) -> Job:
         key, equals, text = setting.partition("=")
         if not equals:
             raise JobError(f"--set {setting!r}: write part.option=value.")
-        assign(values, _path(setting, key.strip()), _value(text.strip()))
+        assign(values, _flat_key(values, _path(setting, key.strip())), _value(text.strip()))
     job = parse(values, str(path))
     base = Path(path).resolve().parent
     return job.model_copy(update={"components": [str(base / folder) for folder in job.components]})
@@ -368,6 +419,22 @@ def _path(setting: str, key: str) -> list[str]:
         ((part, tree),) = tree.items()
         parts.append(part)
     return parts
+
+
+def _flat_key(values: dict[str, Any], path: list[str]) -> list[str]:
+    """The path with the parts below a table of flat options as one key; what the table holds is made flat too."""
+    for place in _FLAT:
+        if len(path) > (depth := len(place)) and all(part in ("", own) for part, own in zip(place, path, strict=False)):
+            table: Any = values
+            for part in path[:depth]:
+                table = table.get(part, {}) if isinstance(table, dict) else {}
+            try:
+                table = _flat(table)
+            except ValueError as error:
+                raise JobError(f"{'.'.join(path[:depth])}: {error}.") from None
+            assign(values, path[:depth], table)
+            return [*path[:depth], ".".join(path[depth:])]
+    return path
 
 
 def _value(text: str) -> Any:

@@ -89,6 +89,16 @@ def test_its_options_are_checked_like_any_other(own: Path) -> None:
     )
 
 
+def test_an_unknown_option_inside_a_section_lists_those_of_the_section() -> None:
+    with pytest.raises(JobError) as error:
+        components.options_of(
+            "data.sources", "tabular", {"files": "x.csv", "features": {"age": {"kind": "multi", "seperator": "|"}}}
+        )
+    (problem,) = (p for p in error.value.problems if "no such option" in p)
+    assert problem.startswith("data.sources.tabular.features.age.seperator: no such option; known here: ")
+    assert "separator" in problem and "files" not in problem
+
+
 def test_own_and_shipped_components_stand_in_one_list(own: Path) -> None:
     assert {"none", "plate", "nudge"} <= set(components.names("prompts", [own]))
 

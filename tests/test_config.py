@@ -108,6 +108,23 @@ def test_own_components_are_relative_to_the_job(tmp_path: Path) -> None:
         (["tune.trials=0"], r"tune\.trials: .*\(given: 0\)"),
         (["tune.tirals=3"], r"tune\.tirals: no such option"),
         (["name.x=3"], "'name' is a value, not a section"),
+        (["name=a/b"], r"^name: a job's name has letters .*\(given: 'a/b'\)\.$"),
+        (["evaluate.export=pprr"], r"^evaluate: no row 'pprr'; the job has single\.$"),
+        (["data.split.kind=cold_users"], r"^data: split\.kind = 'cold_users' needs sequences\.tasks.* or joint\.$"),
+        (
+            ["data.sequences.tasks=['fwe']"],
+            r"^data\.sequences\.tasks\.0: a task .* is few, zero, joint, or 1-shot.*\(given: 'fwe'\)\.$",
+        ),
+        (["data.sequences.lenght=3"], r"lenght: no such option; known here: length, windows, negatives"),
+        (
+            ["pretrain.variants.a.form=x"],
+            r"pretrain\.variants\.a\.form: no such option; known here: .*options, space, from, new_ids\.",
+        ),
+        (
+            ["rows.single.options.training.epochs=[1]"],
+            r"^rows\.single\.options: training\.epochs = \[1\]: an option .* one value",
+        ),
+        (["rows.single.options.training={epochs=1}", "rows.single.options.training.epochs=[1]"], "an option here is one value"),
     ],
 )
 def test_wrong_settings(tmp_path: Path, settings: list[str], text: str) -> None:
@@ -160,8 +177,22 @@ def test_a_setting_reaches_a_flat_key_in_quotes(tmp_path: Path) -> None:
     path.write_text('name = "x"\n[data]\nsource = "synthetic"\n[backbone]\nname = "deepfm"\n[rows.plate]\nstrategy = "prompt"\n')
     job = config.read(path, ['rows.plate.options."prompt.temperature"=0.5', "training.epochs=3"])
     assert job.rows["plate"].options == {"prompt.temperature": 0.5} and job.training.epochs == 3
+    own = config.read(path, ['rows.plate.options."prompt.temperature"=0.5', "rows.plate.options.prompt.temperature=0.4"])
+    assert own.rows["plate"].options == {"prompt.temperature": 0.4}
     with pytest.raises(JobError, match=r"no TOML key.*part\.option=value"):
         config.read(path, ["rows..plate=1"])
+
+
+def test_flat_options_may_be_written_as_tables() -> None:
+    options = {"prompt": {"tokens": 3}, "training": {"lr": {"prompt": 0.1}}}
+    rows = {"x": {"strategy": "single", "options": options}}
+    job = config.parse(
+        {**_JOB, "rows": rows, "pretrain": {"training": {"lr": {"default": 0.2}}, "variants": {"a": {"options": options}}}}
+    )
+    assert job.rows["x"].options == job.pretrain.variants["a"].options == {"prompt.tokens": 3, "training.lr.prompt": 0.1}
+    assert job.pretrain.training == {"lr.default": 0.2}
+    with pytest.raises(JobError, match=r"rows\.x\.options: prompt\.tokens is given twice, as 3 and as 4; write it once\.$"):
+        config.parse({**_JOB, "rows": {"x": {"strategy": "single", "options": {"prompt": {"tokens": 3}, "prompt.tokens": 4}}}})
 
 
 def test_a_prompt_that_has_no_effect_is_refused() -> None:

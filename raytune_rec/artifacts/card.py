@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,10 @@ prompt = load_prompt(".", "../../backbones/{backbone}")   # this folder, and the
 {calls}
 ```"""
 _ROWS = 'prompt.score({"user": ["..."], "item": ["..."]})          # raw identifiers and features; one score per row'
-_HISTORIES = """users = {"user": ["..."], "history": [["...", "..."]]}     # raw identifiers: one user who took two items
+_HISTORIES = """users = {{"user": ["..."], "history": [["...", "..."]]{domain}}}   # raw identifiers: one user who took two items
 prompt.recommend(users, k=10)                             # for each user the best (item, score)
-prompt.score({**users, "item": ["..."]})                  # one item for each user; one score per row"""
-_CLASSES = """users = {{"user": ["..."], "history": [["...", "..."]]}}     # raw identifiers: one user who took two items
+prompt.score({{**users, "item": ["..."]}})                  # one item for each user; one score per row"""
+_CLASSES = """users = {{"user": ["..."], "history": [["...", "..."]]{domain}}}   # raw identifiers: one user who took two items
 prompt.predict(users)                                     # for each user (value of {predicts}, its probability)"""
 _READ = (
     "`history` holds the items of each user, oldest first. Unknown items are left out, and the last {count} of the others are "
@@ -32,6 +33,7 @@ _TAKEN = (
     "`user` where the data of the run had them. Recommendations leave out the history (but for `seen=True`); scores compare the "
     "items of one user, and nothing else."
 )
+_DOMAINS = "Items belong to domains, and so `domain` says for each user whose items are meant: {names}."
 
 
 def card(facts: PromptFacts) -> str:
@@ -81,9 +83,12 @@ def card(facts: PromptFacts) -> str:
 
 def _loading(facts: PromptFacts) -> list[str]:
     """How to load it and what to ask."""
-    calls = _CLASSES.format(predicts=facts.predicts) if facts.predicts else _HISTORIES if facts.history else _ROWS
+    calls = _CLASSES if facts.predicts else _HISTORIES
+    domain = f', "domain": [{json.dumps(facts.domains[0], ensure_ascii=False)}]' if facts.domains else ""
+    calls = calls.format(domain=domain, predicts=facts.predicts) if facts.history else _ROWS
     told = (_READ if facts.predicts else _TAKEN).format(count=facts.history, predicts=facts.predicts)
-    return [_LOADING.format(backbone=facts.backbone_fingerprint, calls=calls), *([told] if facts.history else [])]
+    named = [_DOMAINS.format(names=", ".join(facts.domains))] if facts.domains else []
+    return [_LOADING.format(backbone=facts.backbone_fingerprint, calls=calls), *([told, *named] if facts.history else [])]
 
 
 def _metrics(split: str, values: Mapping[str, Any]) -> str:

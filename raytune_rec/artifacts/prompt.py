@@ -52,6 +52,7 @@ class PromptFacts:
         data_fingerprint: of the prepared data.
         history: most items of a user's history that it reads; 0: its rows are single interactions.
         predicts: the attribute of users that it predicts; empty: it scores items.
+        domains: that items belong to, where each raw row must name its own; empty where none need be named.
         parameters: tensor name -> facts; `rows.*` are not listed.
         tuned_parameters: how many numbers were trained.
         trial, options, seed, replicate: the winning trial, its flat options, the job's seed, which replicate this is.
@@ -76,6 +77,7 @@ class PromptFacts:
     data_fingerprint: str
     history: int = 0
     predicts: str = ""
+    domains: tuple[str, ...] = ()
     parameters: Mapping[str, TensorFacts]
     tuned_parameters: int
     trial: int

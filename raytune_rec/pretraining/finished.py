@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from raytune_rec.artifacts import backbone
 from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.artifacts.files import MARKER, replace
+from raytune_rec.components import component, kinds, options_of
 from raytune_rec.config import Job
 from raytune_rec.data.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
 from raytune_rec.pretraining.renewed import renewed
-from raytune_rec.schema import DataSchema
+from raytune_rec.schema import DataSchema, Row
 from raytune_rec.training.settings import PRETRAIN, row_of
 
 
@@ -31,12 +34,13 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
 
     Raises:
         ArtifactError: it is damaged, was trained on other data, is not what the variant describes, or its shapes do not fit.
+        JobError: the job's options of this backbone are unknown or out of range.
     """
-    source, wanted = source_of(job, variant), job.pretrain.variants[variant]
-    facts, tensors = backbone.load(source)
+    schema, wanted = Store.open(store_path).schema, job.pretrain.variants[variant]
+    source = check(job, variant, schema)
+    with _named(variant):
+        facts, tensors = backbone.load(source)
     origin = facts.fingerprint
-    schema = Store.open(store_path).schema
-    _check(job, variant, source, facts, schema)
     if wanted.new_ids:
         own, tensors = renewed(job, variant, _where(variant, source), facts, tensors, schema)
         facts = backbone.save(folder, own, tensors, store_path)
@@ -64,16 +68,48 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
     }
 
 
+def check(job: Job, variant: str, schema: DataSchema) -> Path:
+    """The folder of the backbone that a variant names, whose facts are what the job asks for; its weights are not read.
+
+    Args:
+        schema: of the prepared data.
+
+    Raises:
+        ArtifactError, JobError: see `adopt`.
+    """
+    source = source_of(job, variant)
+    _check(job, variant, source, backbone.read(source), schema)
+    return source
+
+
 def source_of(job: Job, variant: str) -> Path:
     """The folder of the backbone that a variant names, by its own folder or by that of a run.
 
     Raises:
-        ArtifactError: a run has several, and none of the variant's name.
+        ArtifactError: there is no finished backbone, or a run has several and none of the variant's name.
     """
-    return backbone.find(Path(job.pretrain.variants[variant].from_path).expanduser().absolute(), variant)
+    path = Path(job.pretrain.variants[variant].from_path).expanduser().absolute()
+    if not any((path / name).exists() for name in ("backbone.json", backbone.PRETRAINED)):
+        raise ArtifactError(
+            f"{_where(variant, path)} holds no backbone (backbone.json) and is no run with a finished pre-training "
+            f"({backbone.PRETRAINED}); name the folder of one."
+        )
+    with _named(variant):
+        folder = backbone.find(path, variant)
+        backbone.read(folder)
+    return folder
 
 
-def _where(variant: str, source: Path) -> str:
+@contextmanager
+def _named(variant: str) -> Iterator[None]:
+    """What is wrong with a folder is told of the option that names it."""
+    try:
+        yield
+    except ArtifactError as error:
+        raise ArtifactError(_where(variant, problem) for problem in error.problems) from None
+
+
+def _where(variant: str, source: object) -> str:
     return f"pretrain.variants.{variant}.from: {source}"
 
 
@@ -89,11 +125,34 @@ def _check(job: Job, variant: str, source: Path, facts: BackboneFacts, schema: D
         )
     if facts.name != row.backbone:
         problems.append(f"{where} is a {facts.name!r}, the variant names backbone {row.backbone!r}; set it to {facts.name!r}.")
+    else:
+        problems += [f"{where} {problem}" for problem in _other_options(job, row, facts)]
     found, asked = _prompt(facts.prompt, facts.learn_prompt), _prompt(row.prompt, wanted.learn_prompt)
     if found != asked:
         problems.append(f"{where} was pre-trained with {found}, the variant asks for {asked}; change one of them.")
     if problems:
         raise ArtifactError(problems)
+
+
+def _other_options(job: Job, row: Row, facts: BackboneFacts) -> list[str]:
+    """Options that the job gives, and that the finished backbone was built with another value of. What is numeric may differ."""
+    folders, name = [Path(f) for f in job.components], row.backbone
+    of_job = job.backbone.name == name
+    given = dict(job.backbone.options if of_job else job.backbones.get(name, {}))
+    of_variant = {k.removeprefix("backbone."): v for k, v in row.options.items() if k.startswith("backbone.")}
+    asked = options_of("backbones", name, {**facts.options, **given, **of_variant}, folders)
+    has = options_of("backbones", name, facts.options, folders)
+    problems = []
+    for option, kind in kinds(component("backbones", name, folders).Options).items():
+        if kind == "numeric" or option not in {**given, **of_variant} or getattr(asked, option) == getattr(has, option):
+            continue
+        written = f"backbone.options.{option}" if of_job else f"backbones.{name}.{option}"
+        place = f'pretrain.variants.{row.variant}.options."backbone.{option}"' if option in of_variant else written
+        problems.append(
+            f"was built with {option} = {getattr(has, option)!r}, and the job says {place} = {getattr(asked, option)!r}; "
+            f"set it to {getattr(has, option)!r}, or leave it out."
+        )
+    return problems
 
 
 def _same_ids(facts: BackboneFacts, schema: DataSchema) -> bool:

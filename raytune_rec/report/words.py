@@ -29,6 +29,11 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 domain`, `3 domains`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def count(value: float | None) -> str:
     """Thousands are parted by a narrow space that does not break."""
     return NONE if value is None else f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

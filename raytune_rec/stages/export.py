@@ -17,6 +17,7 @@ from raytune_rec.artifacts.prompt import PromptFacts, StrategyFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.config import Job
 from raytune_rec.data.cold_users import about
+from raytune_rec.data.store import Store
 from raytune_rec.errors import JobError, RunFailed
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Lane, Pack
@@ -167,12 +168,20 @@ def _artifact(context: Context, row: str, unit: str) -> None:
             backbone=found.backbone, backbone_options=own.backbone.model_dump(mode="json"),
             backbone_fingerprint=base.fingerprint, data_fingerprint=context.store.schema.fingerprint,
             history=context.store.schema.length, predicts=context.store.schema.predicts,
+            domains=domains_to_name(context.store, unit),
             parameters=weights.facts(tensors, groups, rows), tuned_parameters=chosen["parameters"],
             trial=facts["trial"], options=facts["options"], seed=context.job.seed,
             replicate=chosen["replicate"], valid={context.job.training.metric: chosen["best"]}, versions=versions(),
         ),
         tensors,
     )  # fmt: skip
+
+
+def domains_to_name(store: Store, unit: str) -> tuple[str, ...]:
+    """The domains of which raw rows must name theirs: items belong to several, and the unit is none of them."""
+    names = store.schema.domains
+    free = not store.schema.length or len(names) == 1 or unit in names
+    return () if free or not store.lookup.catalogue[1].any() else tuple(names)
 
 
 def _about(context: Context, unit: str) -> str:

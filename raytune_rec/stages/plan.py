@@ -12,8 +12,10 @@ from raytune_rec.components import component, options_of
 from raytune_rec.config import Job
 from raytune_rec.data.cold_users import cohorts, predicted
 from raytune_rec.errors import JobError, UserError
+from raytune_rec.report.words import counted
 from raytune_rec.schema import DataSchema, Field, Lane, Row
 from raytune_rec.stages.export import check_export
+from raytune_rec.stages.sections import unknown_components, unknown_groups
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
 from raytune_rec.training.settings import PRETRAIN, row_of, settings
@@ -52,6 +54,7 @@ def plan(job: Job) -> Group:
             table.add_row(*_line(job, name, schema))
         except UserError as error:
             problems += error.problems
+    problems += unknown_components(job) if problems else [*unknown_components(job), *unknown_groups(job, names, schema)]
     try:
         check_export(job)
     except UserError as error:
@@ -174,14 +177,14 @@ def _sentence(job: Job, schema: DataSchema) -> str:
     searched = sum(1 for name in job.rows if row_space(job, row_of(job, name), schema, None).dimensions)
     fixed = len(job.rows) - searched
     trials = (searched * job.tune.trials + fixed) * len(schema.units)
-    what = "groups of cold users" if schema.cohorts else "domains"
+    units = counted(len(schema.units), "group" if schema.cohorts else "domain") + " of cold users" * bool(schema.cohorts)
     stop = job.tune.stop
     climbs = [rungs for rungs, _ in ladders(stop, job.training.epochs) if rungs]
     stopping = "; ".join(", ".join(map(str, rungs[:6])) + (" ..." if len(rungs) > 6 else "") for rungs in climbs)
     return (
-        f"{trials} trials on {len(schema.units)} {what} ({', '.join(schema.units)}), "
-        f"then {job.evaluate.replicates} replicates of each winner; "
-        f"{len(job.pretrain.variants)} pre-trainings with {job.pretrain.trials or 1} recipes each. "
+        f"{counted(trials, 'trial')} on {units} ({', '.join(schema.units)}), "
+        f"then {counted(job.evaluate.replicates, 'replicate')} of each winner; "
+        f"{counted(len(job.pretrain.variants), 'pre-training')} with {counted(job.pretrain.trials or 1, 'recipe')} each. "
         "Memory is told for 1,000 users and 1,000 items."
         + (f" Early stopping ({stop.rule}): trials of a round are compared after epochs {stopping}." if climbs else "")
     )

@@ -10,6 +10,7 @@ from raytune_rec.data import prepare as preparation
 from raytune_rec.data.histories import Histories
 from raytune_rec.data.lookup import Lookup
 from raytune_rec.errors import DataError
+from raytune_rec.report.words import counted
 from raytune_rec.schema import SPLITS, DataSchema
 from raytune_rec.stages.context import Context
 
@@ -37,7 +38,7 @@ def run(context: Context) -> dict[str, Any]:
     rows = {split: sum(schema.rows[domain, split] for domain in schema.domains) for split in SPLITS}
     parts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
     what = "histories" if schema.length else "rows"
-    context.say(f"{sum(rows.values()):,} {what} in {len(schema.domains)} domains ({parts})")
+    context.say(f"{sum(rows.values()):,} {what} in {counted(len(schema.domains), 'domain')} ({parts})")
     for unit in schema.cohorts:
         own = ", ".join(f"{schema.rows[unit, split]:,} {split}" for split in SPLITS)
         context.say(f"{unit}: cold users, {own}")
@@ -45,8 +46,9 @@ def run(context: Context) -> dict[str, Any]:
         context.say(line)
     rejected: dict[str, int] = summary["rejected_by_reason"]
     if rejected:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())
-        context.say(f"{sum(rejected.values()):,} rows were rejected ({reasons}): {context.store_path / 'rejected.parquet'}")
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in rejected.items())
+        what = "row was" if sum(rejected.values()) == 1 else "rows were"
+        context.say(f"{sum(rejected.values()):,} {what} rejected ({reasons}), see {context.store_path / 'rejected.parquet'}")
     return {"fingerprint": schema.fingerprint, "rows": rows, "rejected": rejected}
 
 

@@ -42,12 +42,12 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def run(context: Context) -> dict[str, Any]:
-    from raytune_rec.pretraining.finished import adopt, source_of
+    from raytune_rec.pretraining.finished import adopt, check
     from raytune_rec.pretraining.train import pretrain
 
     for name, variant in context.job.pretrain.variants.items():
         if variant.from_path:
-            backbone_artifact.read(source_of(context.job, name))  # a wrong path must not wait for the others' recipes
+            check(context.job, name, context.store.schema)  # a wrong backbone must not wait for the others' recipes
     found = _recipes(context)
     decides = fingerprint(inputs(context))
     facts: dict[str, Any] = _finished(context, decides)

@@ -135,10 +135,12 @@ def meet(
     prompt_options: Sequence[Options],
     schema: DataSchema,
     sites: Mapping[Site, SiteShape] | None = None,
+    where: str = "",
 ) -> Parts:
     """Construct both sides, or refuse the pair.
 
     Args:
+        where: in front of a refusal of the pair: the row.
         sites: those that a pre-trained backbone was built with; None for a scratch start.
 
     Raises:
@@ -148,9 +150,12 @@ def meet(
     takes, gives = backbone.takes(backbone_options, schema), backbone.gives(backbone_options, schema)
     on = strategy.prompt != "off"
     writes = prompt.writes(prompt_options[0]) if on else {}
-    names = f"prompt {prompt.__name__} and backbone {backbone.__name__}"
+    names = f"{where}prompt {prompt.__name__} and backbone {backbone.__name__}"
     problems = [
-        f"{names} do not fit: the prompt writes {s.value!r}, the backbone takes {_list(takes)}." for s in writes if s not in takes
+        f"{names} do not fit: the prompt writes {s.value!r}, the backbone takes {_list(takes)}; choose another prompt, or a "
+        f"backbone that takes {s.value!r}."
+        for s in writes
+        if s not in takes
     ]
     missing = [r for r in prompt.reads(prompt_options[0]) if r not in gives] if on else []
     if backbone.histories != bool(schema.length):
@@ -158,13 +163,17 @@ def meet(
         problems.append(f"backbone {backbone.__name__} does not fit the data: its rows are {rows}.")
     if schema.predicts and not getattr(backbone, "classes", False):
         problems.append(f"backbone {backbone.__name__} cannot predict {schema.predicts!r}; leave data.sequences.predict out.")
-    problems += [f"{names} do not fit: the prompt reads {r!r}, the backbone gives {_list(gives)}." for r in missing]
+    problems += [
+        f"{names} do not fit: the prompt reads {r!r}, the backbone gives {_list(gives)}; choose another prompt, or a backbone "
+        f"that gives {r!r}."
+        for r in missing
+    ]
     if problems:
         raise AssemblyError(problems)
     room = {site: SiteShape(count, takes[site]) for site, count in writes.items() if count and site in backbone.shaped_by}
     if sites is not None and dict(sites) != room:
         raise AssemblyError(
-            f"strategy {strategy.name!r}: the pre-trained backbone was built for prompt sites {_sites(sites)}, "
+            f"{where}strategy {strategy.name!r}: the pre-trained backbone was built for prompt sites {_sites(sites)}, "
             f"this row writes {_sites(room)}. "
             "Start the row from a pre-training variant with the same prompt."
         )
@@ -247,7 +256,8 @@ def groups_of(parts: Parts) -> frozenset[str]:
     for name in parts.strategy.train:
         if name not in own | of_prompt | {"all", "prompt"}:
             raise AssemblyError(
-                f"strategy {parts.strategy.name!r} trains {name!r}; this backbone and prompt have {_list(own | of_prompt)}."
+                f"strategy {parts.strategy.name!r} trains {name!r}; this backbone and prompt have {_list(own | of_prompt)}; "
+                "choose a strategy that trains some of these, or another backbone."
             )
         wanted |= own if name == "all" else of_prompt if name == "prompt" else {name}
     return frozenset(wanted)

@@ -95,17 +95,27 @@ def assemble(job: Job, row: Row, of_lanes: Sequence[Settings], schema: DataSchem
     folders = [Path(f) for f in job.components]
     sites = {Site(s): SiteShape(*shape) for s, shape in start.sites.items()} if start else None
     backbone, prompt = component("backbones", row.backbone, folders), component("prompts", row.prompt, folders)
-    parts = meet(backbone, prompt, row.strategy, of_lanes[0].backbone, [s.prompt for s in of_lanes], schema, sites)
+    where = _place(row)
+    parts = meet(backbone, prompt, row.strategy, of_lanes[0].backbone, [s.prompt for s in of_lanes], schema, sites, f"{where}: ")
+    try:
+        groups_of(parts)
+    except AssemblyError as error:
+        raise AssemblyError(f"{where}: {problem}" for problem in error.problems) from None
     name = of_lanes[0].training.objective
     wanted = component("objectives", name, folders).reads
     if schema.predicts and parts.backbone.parameters():
         _check_classes(row, parts, name, schema.predicts, folders)
     elif row.strategy.train and parts.backbone.parameters() and wanted not in backbone.returns:
         raise AssemblyError(
-            f"rows.{row.name}: objective {name!r} trains on {wanted!r}, and backbone {row.backbone!r} gives "
+            f"{where}: objective {name!r} trains on {wanted!r}, and backbone {row.backbone!r} gives "
             f"{', '.join(sorted(backbone.returns))}; set training.objective for this row."
         )
     return parts
+
+
+def _place(row: Row) -> str:
+    """Where a row, or a pre-training, stands in the job."""
+    return f"pretrain.variants.{row.name.removeprefix(PRETRAIN)}" if row.name.startswith(PRETRAIN) else f"rows.{row.name}"
 
 
 def _check_classes(row: Row, parts: Parts, objective: str, attribute: str, folders: Sequence[Path]) -> None:

@@ -95,7 +95,7 @@ def row_space(job: Job, row: Row, schema: DataSchema, base: BackboneFacts | None
         fixed=row.options,
         base=_flat(own),
         known=lambda key: is_option(job, row, key),
-        declared=_groups(parts),
+        declared=known_groups(parts),
         where=f"rows.{row.name}",
     )
 
@@ -106,7 +106,7 @@ def _as_pretrained(space: Space, prompt: Mapping[str, Scalar]) -> Point:
     return Point(values, not all(d.contains(values[d.key]) for d in space.dimensions if d.key in values))
 
 
-def _groups(parts: Parts) -> set[str]:
+def known_groups(parts: Parts) -> set[str]:
     """Every group of the row's components, and those that other components of ours have."""
     own = {p.group for p in parts.backbone.parameters()} | {p.group for prompt in parts.prompts for p in prompt.parameters()}
     return own | {"embedding", "linear", "interaction", "encoder", "output", "prompt", "profile"}

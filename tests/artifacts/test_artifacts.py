@@ -163,7 +163,14 @@ def test_the_card_of_a_model_of_histories_tells_how_to_ask_it(saved: tuple[Path,
     assert [part for part in parts if part not in card] == []
     code = card.split("```python")[1].split("```")[0]
     compile(code, "card", "exec")
-    assert '{"user": ["..."], "item": ["..."]}' not in code
+    assert '{"user": ["..."], "item": ["..."]}' not in code and "domain" not in code
+    for predicts in ("", "gender"):
+        prompt.save(saved[1], dataclasses.replace(facts, history=50, predicts=predicts, domains=("Books", "CDs")), tensors)
+        card = (saved[1] / "README.md").read_text()
+        found: dict[str, Any] = {}
+        exec(next(line for line in card.splitlines() if line.startswith("users = ")), found)
+        assert found["users"] == {"user": ["..."], "history": [["...", "..."]], "domain": ["Books"]}
+        assert "whose items are meant: Books, CDs." in card
 
 
 def test_versions_name_the_libraries() -> None:

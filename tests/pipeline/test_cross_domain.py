@@ -210,8 +210,9 @@ def test_a_backbone_of_before_is_compared_as_before(folder: Path, cold: Path, tm
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda run: ["vectors", str(run / "nowhere"), "--out", "x"], "pretrain.json is missing); name a run folder"),
-        (lambda run: ["vectors", str(run), "--out", "x", "--variant", "two"], "no pre-training 'two'; name one of own"),
+        (lambda run: ["vectors", str(run / "nowhere"), "--out", "x.parquet"], "pretrain.json is missing); name a run folder"),
+        (lambda run: ["vectors", str(run), "--out", "x.parquet", "--variant", "two"], "no pre-training 'two'; name one of own"),
+        (lambda run: ["vectors", str(run), "--out", "x.csv"], "x.csv: vectors are written as Parquet; give a name that ends in"),
     ],
 )
 def test_vectors_of_nothing_are_refused(
@@ -228,5 +229,5 @@ def test_vectors_need_histories(tmp_path: Path, capsys: pytest.CaptureFixture[st
         "rows": {"pretrained": {"strategy": "pretrained", "variant": "own"}},
     }  # fmt: skip
     run = pretrained(parse(values), tmp_path / "run")
-    assert cli.main(["vectors", str(run), "--out", str(tmp_path / "x")]) == 2
+    assert cli.main(["vectors", str(run), "--out", str(tmp_path / "x.parquet")]) == 2
     assert "its rows are single interactions; vectors are of a run with data.sequences" in capsys.readouterr().err

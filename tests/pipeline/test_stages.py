@@ -91,6 +91,29 @@ def test_an_interruption_behind_a_raised_stage_leaves_nothing_stale(chain: _Chai
         ({"rows": {"x": {"strategy": "single", "options": {"training.lr.linaer": 0.1}}}}, "no parameter group 'linaer'"),
         ({"backbone": {"name": "deepfm", "options": {"hidden": [8, 0]}}}, r"hidden\.1: .*greater than 0"),
         ({"prompts": {"plate": {"domain_prompt": False, "user_prompt": False}}}, "both off"),
+        ({"prompts": {"plat": {"meta_prompts": 3}}}, "prompts: there is no 'plat'; there are none, plate, ppr"),
+        ({"backbones": {"bert4rc": {"width": 3}}}, "backbones: there is no 'bert4rc'"),
+        ({"objectives": {"sampled_sofmax": {"negatives": 3}}}, "objectives: there is no 'sampled_sofmax'"),
+        (
+            {"training": {"lr": {"default": 0.1, "promt": 0.1}}},
+            r"training\.lr\.promt: there is no parameter group 'promt'; there are",
+        ),
+        (
+            {"training": {"weight_decay": {"linaer": 0.1}}},
+            r"training\.weight_decay\.linaer: there is no parameter group 'linaer'",
+        ),
+        (
+            {"rows": {"x": {"strategy": "finetune_partial:encoder", "variant": "plain"}}},
+            r"^rows\.x: strategy 'finetune_partial:encoder' trains 'encoder'; .* choose a strategy that trains some of these",
+        ),
+        (
+            {"rows": {"x": {"strategy": "prompt", "prompt": "ppr", "variant": "plain"}}},
+            r"rows\.x: prompt Ppr and backbone DeepFM do not fit: the prompt writes 'prefix', .*; choose another prompt, or a",
+        ),
+        (
+            {"backbone": {"name": "linear"}},
+            r"pretrain\.variants\.plate: prompt Plate and backbone Linear do not fit: the prompt reads 'user_features'",
+        ),
         ({"training": {"objective": "mse"}}, "objectives: there is no 'mse'"),
         ({"rows": {"x": {"strategy": "single", "options": {"training.metric": "logloss"}}}}, "the job chooses by 'auc'"),
         ({"pretrain": {"variants": {"plain": {"options": {"training.metric": "logloss"}}}}}, r"it under \[pretrain\.training\]"),
@@ -115,7 +138,8 @@ def test_rejecting_too_much_can_be_mended_in_the_same_folder(tmp_path: Path) -> 
         pipeline.run(job(data=data), tmp_path / "run", only="prepare")
     said: list[str] = []
     pipeline.run(job(data={**data, "max_rejected": 0.1}), tmp_path / "run", only="prepare", say=said.append)
-    assert any("8 rows were rejected (8 label is neither 0 nor 1)" in line for line in said)
+    assert any("8 rows were rejected (label is neither 0 nor 1: 8), see " in line for line in said)
+    assert any("rows in 1 domain (" in line for line in said)
 
 
 def _domain(**rows: tuple[int, int]) -> dict[str, Any]:

@@ -161,6 +161,30 @@ def test_adopting_refuses_what_does_not_fit(store: Store, plate: tuple[Path, dic
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.parametrize(
+    ("built", "variant", "text"),
+    [
+        ({"width": 8}, {}, r"from: .* built with width = 4, .* says backbone\.options\.width = 8; set it to 4, or"),
+        ({"hidden": [8, 7]}, {}, r"was built with hidden = .*8, 6.*backbone\.options\.hidden = .*8, 7"),
+        ({}, {"backbone.width": 8}, r'width = 4, and .* pretrain\.variants\.plate\.options\."backbone\.width" = 8'),
+        ({}, {"from": "nowhere"}, r"^pretrain\.variants\.plate\.from: .*nowhere holds no backbone"),
+        ({"dropout": 0.1, "hidden": [8, 6]}, {"training.epochs": 3}, ""),
+        ({"width": 8}, {"backbone.width": 4}, ""),
+    ],
+)
+def test_a_finished_backbone_is_what_the_job_says(
+    store: Store, plate: tuple[Path, dict[str, Any]], tmp_path: Path, built: dict[str, Any], variant: dict[str, Any], text: str
+) -> None:
+    options = {key: value for key, value in variant.items() if key != "from"}
+    taken = {"prompt": "plate", "from": variant.get("from", str(plate[0])), "options": options}
+    own = job(backbone={"name": "deepfm", "options": built}, pretrain={"variants": {"plain": {}, "plate": taken}})
+    if not text:
+        adopt(own, "plate", store.path, tmp_path / "b")
+        return
+    with pytest.raises(ArtifactError, match=text):
+        adopt(own, "plate", store.path, tmp_path / "b")
+
+
 def test_a_stream_of_blocks_gives_the_batches_of_the_table(store: Store) -> None:
     """With one worker the same batches; with three, the same rows in shares of equal number of steps, idle ones of no weight."""
     train = store.load("all", "train")

@@ -22,6 +22,7 @@ from raytune_rec.scoring import Scorer, load_prompt
 from raytune_rec.scoring.ranker import rank
 from raytune_rec.scoring.scorer import top
 from raytune_rec.stages.evaluate import _candidates
+from raytune_rec.stages.export import domains_to_name
 from raytune_rec.training.validation import Validation
 from tests.scoring.conftest import COLD, LENGTH, export, log, scorer
 
@@ -202,13 +203,14 @@ def test_each_domain_has_items_of_its_own(make: Callable[..., Store]) -> None:
         scorer(own).recommend({"history": [["i0"]]})
     with pytest.raises(DataError, match=r"no domain 'pub', .* name club or shop"):
         scorer(own).recommend({"history": [["i0"]], "domain": ["pub"]})
+    assert domains_to_name(own, "few.1") == ("club", "shop") and domains_to_name(own, "club") == ()
 
 
 def test_shared_items_need_no_domain(make: Callable[..., Store]) -> None:
     own = make(log(("shop", "club")), shared=True, **LEAVE)
     found = [scorer(own, unit).recommend({"history": [["i0"]]}, k=99) for unit in ("club", "")]
     assert found[0] == found[1] and len(found[0][0]) == 29
-    assert own.encode({"history": [["i0"]]})["domain"].tolist() == [1]
+    assert own.encode({"history": [["i0"]]})["domain"].tolist() == [1] and domains_to_name(own, "few.1") == ()
 
 
 @pytest.mark.parametrize(

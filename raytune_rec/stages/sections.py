@@ -1,0 +1,49 @@
+"""What a job says outside its rows: options of components, rates of parameter groups. Slips there would change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from raytune_rec.components import Family, component
+from raytune_rec.config import Job
+from raytune_rec.errors import JobError
+from raytune_rec.schema import DataSchema, Lane
+from raytune_rec.training.build import assemble
+from raytune_rec.training.settings import row_of, settings
+from raytune_rec.tuning.plan import known_groups
+
+
+def unknown_components(job: Job) -> list[str]:
+    """Sections of components that do not exist. One that no row uses is fine."""
+    folders = [Path(f) for f in job.components]
+    sections: dict[Family, Mapping[str, Any]] = {
+        "prompts": job.prompts, "backbones": job.backbones, "objectives": job.objectives,
+    }  # fmt: skip
+    problems: list[str] = []
+    for family, section in sections.items():
+        for name in section:
+            try:
+                component(family, name, folders)
+            except JobError as error:
+                problems += error.problems
+    return problems
+
+
+def unknown_groups(job: Job, rows: Iterable[str], schema: DataSchema) -> list[str]:
+    """Learning rates and decays of parameter groups that neither a row nor a shipped component has.
+
+    Args:
+        rows: every row and pre-training of the job; they are known to fit.
+    """
+    known: set[str] = set()
+    for row in (row_of(job, name) for name in rows):
+        known |= known_groups(assemble(job, row, [settings(job, row, Lane(0))], schema, None))
+    rates = {"lr": job.training.lr, "weight_decay": job.training.weight_decay}
+    return [
+        f"training.{table}.{group}: there is no parameter group {group!r}; there are {', '.join(sorted(known))}."
+        for table, groups in rates.items()
+        for group in groups
+        if group not in {*known, "default"}
+    ]
