@@ -13,7 +13,7 @@ class Pools:
     """The items of each domain.
 
     Args:
-        domains: (V,) the id of the domain of each item (`Lookup.item_domains`). apart: whether they differ; else all rows share
+        domains: (V,) the id of the domain of each item (`Lookup.catalogue`). apart: whether they differ; else all rows share
             one pool.
     """
 
