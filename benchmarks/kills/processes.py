@@ -131,6 +131,10 @@ class Command:
         self._popen.kill()
         return self._popen.wait() == -signal.SIGKILL
 
+    def terminate(self) -> None:
+        """SIGTERM for the driver."""
+        self._popen.terminate()
+
     def clear(self, patience: float) -> dict[str, float]:
         """Wait for the rest of the family, and end what stays.
 

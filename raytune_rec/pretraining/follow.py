@@ -1,9 +1,9 @@
-"""One line per epoch in the process that waits for the workers."""
+"""How far a pre-training is, told in the process that waits for the workers."""
 
 from __future__ import annotations
 
-import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,17 +16,34 @@ Tell = Callable[[Facts], None]
 """Is told the facts of a pre-training after each of its epochs."""
 
 _SECONDS = 0.5
-log = logging.getLogger("raytune_rec.pretraining")
+_BETWEEN = 20.0
+"""Seconds between two lines, as in the search."""
 
 
-def line(facts: Facts) -> None:
-    """Log an epoch."""
-    loss = facts["losses"][-1] if facts["losses"] else None
-    log.info(
-        "pre-training %s: epoch %d, loss %s, validation %s %s (best %s), %.0f rows/s",
-        facts["variant"], facts["epochs"], _number(loss), facts["metric"], _number(facts["curve"][-1]), _number(facts["best"]),
-        facts["rows_per_second"],
-    )  # fmt: skip
+def silent(facts: Facts) -> None:
+    """Tell nobody."""
+
+
+def saying(say: Callable[[str], None], epochs: int) -> Tell:
+    """Say where a pre-training of so many epochs at most is, once in an interval."""
+    last = time.monotonic()
+
+    def tell(facts: Facts) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _BETWEEN:
+            last = time.monotonic()
+            say(line(facts, epochs))
+
+    return tell
+
+
+def line(facts: Facts, epochs: int) -> str:
+    """An epoch, in words."""
+    now, best = _number(facts["curve"][-1]), _number(facts["best"])
+    return (
+        f"pretrain {facts['variant']}: {facts['epochs']} of {epochs} epochs, "
+        f"loss {_number(facts['losses'][-1] if facts['losses'] else None)}, validation {facts['metric']} {now}, best {best}"
+    )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from raytune_rec.config import Job
 from raytune_rec.data.store import Store
 from raytune_rec.errors import RunFailed
 from raytune_rec.pretraining.export import Facts, export, summary
-from raytune_rec.pretraining.follow import Tell, line
+from raytune_rec.pretraining.follow import Tell, silent
 from raytune_rec.pretraining.plan import Plan
 from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
 from raytune_rec.training.build import rows_of
@@ -31,7 +31,7 @@ def pretrain(
     folder: Path,
     run_folder: Path,
     lane: Lane | None = None,
-    tell: Tell = line,
+    tell: Tell = silent,
 ) -> Facts:
     """Train a variant on every domain and save the best epoch as a backbone artifact.
 

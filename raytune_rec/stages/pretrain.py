@@ -11,8 +11,9 @@ from raytune_rec.artifacts.files import MARKER, read_json, write_json
 from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
+from raytune_rec.signals import ends_on_sigterm
 from raytune_rec.stages.context import Context
-from raytune_rec.training.settings import PRETRAIN
+from raytune_rec.training.settings import PRETRAIN, row_of, settings
 from raytune_rec.tuning import engine
 from raytune_rec.tuning.catalogue import compose
 from raytune_rec.tuning.plan import for_recipes, recipe_searches
@@ -43,6 +44,7 @@ def inputs(context: Context) -> dict[str, Any]:
 
 def run(context: Context) -> dict[str, Any]:
     from raytune_rec.pretraining.finished import adopt, check
+    from raytune_rec.pretraining.follow import saying
     from raytune_rec.pretraining.train import pretrain
 
     for name, variant in context.job.pretrain.variants.items():
@@ -63,8 +65,11 @@ def run(context: Context) -> dict[str, Any]:
             if context.job.pretrain.workers:
                 context.connect()
             trials = winner.trials if winner else 0
-            lane = Lane(winner.trial if winner else 0)  # the start values of the trial that won
-            facts[name] = pretrain(context.job, name, recipe, trials, context.store_path, working, context.folder, lane)
+            lane = Lane(winner.trial if winner else 0, options=recipe)  # the start values of the trial that won
+            epochs = settings(context.job, row_of(context.job, PRETRAIN + name), lane).training.epochs
+            where, tell = (context.store_path, working, context.folder), saying(context.say, epochs)
+            with ends_on_sigterm():
+                facts[name] = pretrain(context.job, name, recipe, trials, *where, lane, tell)
         _publish(context, working, facts[name])
         facts[name]["inputs"] = decides
         write_json(context.folder / backbone_artifact.PRETRAINED, facts)

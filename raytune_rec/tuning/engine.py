@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from raytune_rec.config import Job
 from raytune_rec.data.store import Store
 from raytune_rec.schema import Pack
+from raytune_rec.signals import ends_on_sigterm
 from raytune_rec.training.build import build
 from raytune_rec.tuning.desk import Desk
 from raytune_rec.tuning.folder import PackFolder, remove
@@ -22,9 +18,6 @@ from raytune_rec.tuning.progress import Reporter
 
 if TYPE_CHECKING:
     from raytune_rec.tuning.trainable import Build
-
-GRACE = 2.0
-"""Seconds between SIGTERM and the end of the driver, at most."""
 
 
 def run(
@@ -80,38 +73,8 @@ def run(
         )
         if connect is not None:
             connect()
-        with _ends_on_sigterm():  # connecting to Ray sets a handler of its own, so ours comes after
+        with ends_on_sigterm():  # connecting to Ray sets a handler of its own, so ours comes after
             experiment.fit(desk, work, Reporter(title, say))
     if desk.failure is not None:
         raise desk.failure
     assert desk.next() is DONE, "Ray Tune ended before the planner did"
-
-
-@contextmanager
-def _ends_on_sigterm() -> Iterator[None]:
-    """End at once: `ray job stop` sends SIGKILL 3 s after SIGTERM. The journal is whole after every write."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    codes: list[int] = []
-
-    def end(number: int, frame: FrameType | None) -> None:
-        codes.append(128 + number)
-        # Ray's own farewell may take longer than those 3 s.
-        hurry = threading.Timer(GRACE, os._exit, (128 + number,))
-        hurry.daemon = True
-        hurry.start()
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    except BaseException:
-        if codes:  # whoever was interrupted may have made another error of it
-            raise SystemExit(codes[0]) from None
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    if codes:
-        raise SystemExit(codes[0])

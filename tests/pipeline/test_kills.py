@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,3 +72,29 @@ def test_kills_in_search_and_export_change_nothing(
         segment = damage.damaged(whole, copy, "a byte of a record", random.Random(0), finished)
         code = cli.main(["run", str(path), "--out", str(copy)])
         assert damage.wrong(segment, code, *capsys.readouterr()) == []
+
+
+@pytest.mark.slow
+def test_a_pretraining_that_is_told_to_end_says_so_and_goes_on(tmp_path: Path, temporary: Path) -> None:
+    """SIGTERM (`ray job stop`, a lost machine): a word and code 143, no stack; the same command has the undisturbed curve."""
+    path, run, log = tmp_path / "job.toml", tmp_path / "run", tmp_path / "log"
+    long = {"epochs": 12}
+    job.write(job.tiny() | {"pretrain": {**job.tiny()["pretrain"], "workers": 1, "training": long}}, path)
+    words = ["pretrain", str(path), "--out", str(run)]
+    command = Command(words, log, temporary)
+    try:
+        while not list((run / "train").glob("*.json")) and command.code is None:
+            time.sleep(0.02)
+        command.terminate()
+        assert command.wait() == 143
+        assert "Ended by SIGTERM. The same command goes on where this one stopped." in log.read_text()
+        assert "***" not in log.read_text() and not (run / "pretrain.json").exists()
+        command = Command(words, log, temporary)
+        assert command.wait() == 0, log.read_text()
+    finally:
+        command.kill()
+        command.clear(0.0)
+    job.write(job.tiny() | {"pretrain": {**job.tiny()["pretrain"], "training": long}}, path)
+    assert cli.main(["pretrain", str(path), "--out", str(tmp_path / "whole")]) == 0
+    curves = [json.loads((folder / "pretrain.json").read_text())["plate"]["curve"] for folder in (run, tmp_path / "whole")]
+    assert curves[0] == curves[1] and len(curves[0]) > 3

@@ -1,0 +1,29 @@
+"""Whoever waits for a pre-training is told where it is."""
+
+from pathlib import Path
+
+import pytest
+
+from raytune_rec.data.store import Store
+from raytune_rec.pretraining import follow
+from raytune_rec.pretraining.train import pretrain
+from tests.pretraining.conftest import job
+
+
+def test_epochs_are_told_with_their_values(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "_BETWEEN", 0.0)
+    told: list[str] = []
+    facts = pretrain(job(), "plain", {}, 0, store.path, tmp_path / "a", tmp_path, tell=follow.saying(told.append, 9))
+    assert len(told) == facts["epochs"] > 1
+    assert told[-1] == (
+        f"pretrain plain: {facts['epochs']} of 9 epochs, loss {facts['losses'][-1]:.4f}, "
+        f"validation {facts['metric']} {facts['curve'][-1]:.4f}, best {facts['best']:.4f}"
+    )
+
+
+def test_lines_keep_their_distance() -> None:
+    told: list[str] = []
+    tell = follow.saying(told.append, 9)
+    for _ in range(3):
+        tell({})
+    assert told == []
