@@ -26,9 +26,7 @@ LANES = [
 
 def world() -> UnitData:
     """The users behind the thirtieth occur in the validation rows alone."""
-    train, valid = (
-        Table({f.name: t.columns[f.name] for f in SCHEMA.fields}, t.label) for t in (table(700, 1), table(300, 2))
-    )
+    train, valid = (Table({f.name: t.columns[f.name] for f in SCHEMA.fields}, t.label) for t in (table(700, 1), table(300, 2)))
     known = train.columns["user"] <= 30
     train = Table({n: c[known] for n, c in train.columns.items()}, train.label[known])
     rows = {f.name: np.arange(f.size) for f in SCHEMA.fields}

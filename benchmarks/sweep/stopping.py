@@ -80,5 +80,3 @@ def _stop(curve: Sequence[float]) -> tuple[float, int]:
         if epoch - best >= PATIENCE:
             return curve[best], epoch
     return curve[best], len(curve) - 1
-
-

@@ -64,10 +64,7 @@ class DeepFM:
         ]
         if self.prompts:
             first.append(Parameter("deep.0.prompt", (self.prompts * width, hidden[0]), "interaction", xavier))
-        further = [
-            Parameter(f"deep.{i}.weight", (a, b), "interaction", xavier)
-            for i, (a, b) in enumerate(pairwise(hidden), 1)
-        ]
+        further = [Parameter(f"deep.{i}.weight", (a, b), "interaction", xavier) for i, (a, b) in enumerate(pairwise(hidden), 1)]
         biases = (
             []
             if self.options.batch_norm

@@ -14,8 +14,7 @@ from raytune_rec.tensors import Step
 
 
 class Softmax:
-    """The next item among all items.
-    """
+    """The next item among all items."""
 
     class Options(components.Options):
         """None."""

@@ -37,9 +37,7 @@ def values(results: Mapping[str, Any], unit: str) -> dict[str, list[_Value]]:
     }
     means = [[of[i]["mean"] for of in found.values() if of[i].get("mean") is not None] for i in range(len(names))]
     best = [max(column) if len(set(column)) > 1 else None for column in means]
-    return {
-        row: [(v, v.get("mean") is not None and v["mean"] == best[i]) for i, v in enumerate(of)] for row, of in found.items()
-    }
+    return {row: [(v, v.get("mean") is not None and v["mean"] == best[i]) for i, v in enumerate(of)] for row, of in found.items()}
 
 
 def base(results: Mapping[str, Any], unit: str) -> str:

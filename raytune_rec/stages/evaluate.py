@@ -35,10 +35,9 @@ from raytune_rec.training.settings import row_of
 
 FORMAT = 1
 
+
 def inputs(context: Context) -> dict[str, Any]:
-    winners = {
-        str(p.parent.relative_to(context.folder)): file_sha256(p) for p in context.folder.glob("winners/*/*/winner.json")
-    }
+    winners = {str(p.parent.relative_to(context.folder)): file_sha256(p) for p in context.folder.glob("winners/*/*/winner.json")}
     baselines = [name for name, row in context.job.rows.items() if row.baseline]
     evaluate = context.job.evaluate.model_dump(mode="json")
     return {"evaluate": evaluate, "winners": winners, "baselines": baselines, "seed": context.job.seed}

@@ -19,6 +19,7 @@ from raytune_rec.tuning.sampling import SPENT, Window
 RESULT, SEARCH = "result", "search"
 """User attributes: of a trial, what Optuna has no place for; of a study, what it searches."""
 
+
 @dataclass(frozen=True)
 class Winner:
     """The best trial of a study by its first objective; of equals the first.

@@ -87,8 +87,6 @@ def test_readings_without_repeats_are_left_alone() -> None:
     assert told.distinct is not None and told.distinct("user_features") is None
 
 
-
-
 def test_rows_that_differ_are_never_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.randint(0, 3, (200, 2), generator=torch.Generator().manual_seed(0)).float()
     monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.ones(2, dtype=torch.float64))  # sums that many rows share

@@ -171,7 +171,6 @@ def test_noise_of_a_prefix_does_not_depend_on_its_neighbours_tokens() -> None:
     torch.testing.assert_close(found[0], found[1], atol=1e-12, rtol=0)
 
 
-
 @pytest.mark.parametrize("name", SEQUENCES)
 @pytest.mark.parametrize("tokens", [0, 3])
 @pytest.mark.parametrize("rate", [0.0, 0.4])

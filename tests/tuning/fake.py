@@ -48,7 +48,6 @@ def job(**tune: Any) -> config.Job:
     )
 
 
-
 def searches(units: tuple[str, ...] = ("music", "book"), space: Space = SPACE, structure: Structure = alike) -> list[Search]:
     return [Search(row, unit, space, structure, epochs=EPOCHS) for row in ("plate", "single") for unit in units]
 

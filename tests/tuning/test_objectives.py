@@ -18,9 +18,7 @@ from tests.tuning import fake
 def _costed(pack: Pack, results: list[LaneResult]) -> list[LaneResult]:
     """The larger the learning rate, the more parameters; log loss falls as AUC grows."""
     costs = [int(1e5 * float(lane.options["training.lr.default"])) for lane in pack.lanes]
-    return [
-        dataclasses.replace(r, parameters=c, measures={"logloss": 1 - r.best}) for r, c in zip(results, costs, strict=True)
-    ]
+    return [dataclasses.replace(r, parameters=c, measures={"logloss": 1 - r.best}) for r, c in zip(results, costs, strict=True)]
 
 
 @pytest.mark.parametrize("sampler", ["nsga2", "tpe", "random", "qmc"])
@@ -31,9 +29,7 @@ def test_the_front_holds_what_nothing_beats_in_everything(tmp_path: Path, sample
         planner.done(pack, _costed(pack, fake.train(pack, job)))
     of_study = [t for t in trials(tmp_path) if t["row"] == "plate"]
     points = {t["number"]: (-t["value"], t["parameters"], t["measures"]["logloss"]) for t in of_study}
-    beaten = {
-        a for a, p in points.items() for q in points.values() if q != p and all(y <= x for x, y in zip(p, q, strict=True))
-    }
+    beaten = {a for a, p in points.items() for q in points.values() if q != p and all(y <= x for x, y in zip(p, q, strict=True))}
     assert {t["number"] for t in of_study if t["front"]} == set(points) - beaten
     winner = winners(tmp_path)["plate", "music"]
     assert winner.value == max(t["value"] for t in of_study)
