@@ -18,7 +18,7 @@ from raytune_rec.stages.export import check_export
 from raytune_rec.stages.sections import unknown_components, unknown_groups
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
-from raytune_rec.training.settings import PRETRAIN, row_of, settings
+from raytune_rec.training.settings import PRETRAIN, built_alike, row_of, settings
 from raytune_rec.tuning.brackets import ladders
 from raytune_rec.tuning.plan import row_space
 from raytune_rec.tuning.space import Space
@@ -151,7 +151,10 @@ def _check_start(job: Job, row: Row, parts: Parts, schema: DataSchema) -> None:
     variant, where = job.pretrain.variants[row.variant], f"rows.{row.name}"
     before = row_of(job, PRETRAIN + row.variant)
     if not variant.from_path:
-        room = assemble(job, before, [settings(job, before, Lane(0))], schema, None).sites
+        trained = settings(job, before, Lane(0))
+        if not job.pretrain.trials:
+            built_alike(row, Lane(0), settings(job, row, Lane(0)).backbone, trained.backbone)
+        room = assemble(job, before, [trained], schema, None).sites
         if dict(room) != dict(parts.sites):
             raise JobError(
                 f"{where}: pre-training {row.variant!r} is one for prompt {before.prompt!r}, and the row's prompt "

@@ -72,7 +72,7 @@ def settings(job: Job, row: Row, lane: Lane, start: BackboneFacts | None = None)
             else.
 
     Raises:
-        JobError: every option that is unknown or out of range.
+        JobError: every option that is unknown or out of range; one that decides shapes and is not the pre-trained backbone's.
     """
     own = job.backbone.options if row.backbone == job.backbone.name else job.backbones.get(row.backbone, {})
     tree: dict[str, Any] = {
@@ -87,12 +87,31 @@ def settings(job: Job, row: Row, lane: Lane, start: BackboneFacts | None = None)
     for key, value in {**row.options, **lane.options}.items():
         _assign(tree, row, key, value)
     folders = [Path(f) for f in job.components]
+    backbone = options_of("backbones", row.backbone, tree["backbone"], folders)
+    if start:
+        built_alike(row, lane, backbone, options_of("backbones", row.backbone, start.options, folders))
     return Settings(
-        options_of("backbones", row.backbone, tree["backbone"], folders),
+        backbone,
         options_of("prompts", row.prompt, tree["prompt"], folders),
         _training(tree["training"], row),
         options_of("objectives", objective, tree["objective"], folders),
     )
+
+
+def built_alike(row: Row, lane: Lane, own: Options, start: Options) -> None:
+    """Refuse a row, or a trial, that asks for another structure of its backbone than the one that it starts from has.
+
+    Raises:
+        JobError: a structural option differs.
+    """
+    given = {**row.options, **lane.options}
+    for name, kind in kinds(type(start)).items():
+        has, wanted = getattr(start, name), getattr(own, name)
+        if f"backbone.{name}" in given and kind == "structural" and has != wanted:
+            raise JobError(
+                f"rows.{row.name}: backbone.{name} = {wanted!r}, and the backbone that it starts from is pre-trained with "
+                f"{has!r}; leave it out, or start from a pre-training of its own (pretrain.variants.NAME.options)."
+            )
 
 
 def learned(job: Job, row: Row, start: BackboneFacts | None) -> dict[str, Scalar]:

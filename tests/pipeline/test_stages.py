@@ -121,6 +121,10 @@ def test_an_interruption_behind_a_raised_stage_leaves_nothing_stale(chain: _Chai
         ({"evaluate": {"export": "single"}}, "'single' starts from scratch"),
         ({"rows": {"x": {"strategy": "prompt", "prompt": "plate", "variant": "plain"}}}, "needs another first layer"),
         ({"rows": {"x": {"strategy": "finetune_all", "variant": "plate"}}}, "needs another first layer"),
+        (
+            {"rows": {"x": {"strategy": "finetune_all", "variant": "plain", "options": {"backbone.width": 2}}}},
+            r"rows.x: backbone.width = 2, and the backbone that it starts from is pre-trained with \d+; leave it out",
+        ),
         ({"rows": {"x": {"strategy": "prompt_untuned", "prompt": "plate", "variant": "pte"}}}, "learns none"),
     ],
 )

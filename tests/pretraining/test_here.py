@@ -24,6 +24,7 @@ from raytune_rec.pretraining.train import in_memory, pretrain
 from raytune_rec.schema import Lane, Pack, Table
 from raytune_rec.training.build import build
 from raytune_rec.training.feed import StreamFeed, TableFeed
+from raytune_rec.training.settings import row_of, settings
 from tests.pretraining.conftest import DATA, job, prepared
 
 Make = Callable[..., Plan]
@@ -183,6 +184,18 @@ def test_a_finished_backbone_is_what_the_job_says(
         return
     with pytest.raises(ArtifactError, match=text):
         adopt(own, "plate", store.path, tmp_path / "b")
+
+
+def test_a_row_has_the_structure_of_the_backbone_that_it_starts_from(plate: tuple[Path, dict[str, Any]]) -> None:
+    """A smaller one would be a corner of every weight."""
+    given = {"backbone.width": 2, "backbone.dropout": 0.4}
+    row = {"strategy": "prompt_linear", "prompt": "plate", "variant": "plate", "options": given}
+    own, facts = job(rows={"x": row}), backbone.read(plate[0])
+    with pytest.raises(JobError, match=r"rows\.x: backbone\.width = 2, .* pre-trained with 4; leave it out"):
+        settings(own, row_of(own, "x"), Lane(0), facts)
+    given["backbone.width"] = 4
+    own = job(rows={"x": row})
+    assert settings(own, row_of(own, "x"), Lane(0), facts).backbone.dropout == 0.4
 
 
 def test_a_stream_of_blocks_gives_the_batches_of_the_table(store: Store) -> None:
