@@ -16,7 +16,7 @@ from raytune_rec.tuning.plan import known_groups
 
 
 def unknown_components(job: Job) -> list[str]:
-    """Sections of components that do not exist. One that no row uses is fine."""
+    """Sections of components that do not exist, or that nothing reads. One that no row uses is fine."""
     folders = [Path(f) for f in job.components]
     sections: dict[Family, Mapping[str, Any]] = {
         "prompts": job.prompts, "backbones": job.backbones, "objectives": job.objectives,
@@ -28,6 +28,8 @@ def unknown_components(job: Job) -> list[str]:
                 component(family, name, folders)
             except JobError as error:
                 problems += error.problems
+    if job.backbones.get(own := job.backbone.name):
+        problems.append(f"backbones.{own}: {own!r} is the job's own backbone, whose options are backbone.options; move them there.")
     return problems
 
 

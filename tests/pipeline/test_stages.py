@@ -93,6 +93,7 @@ def test_an_interruption_behind_a_raised_stage_leaves_nothing_stale(chain: _Chai
         ({"prompts": {"plate": {"domain_prompt": False, "user_prompt": False}}}, "both off"),
         ({"prompts": {"plat": {"meta_prompts": 3}}}, "prompts: there is no 'plat'; there are none, plate, ppr"),
         ({"backbones": {"bert4rc": {"width": 3}}}, "backbones: there is no 'bert4rc'"),
+        ({"backbones": {"deepfm": {"width": 3}}}, r"backbones\.deepfm: 'deepfm' is the job's own backbone, whose options are"),
         ({"objectives": {"sampled_sofmax": {"negatives": 3}}}, "objectives: there is no 'sampled_sofmax'"),
         (
             {"training": {"lr": {"default": 0.1, "promt": 0.1}}},
