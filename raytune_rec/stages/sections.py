@@ -29,7 +29,7 @@ def unknown_components(job: Job) -> list[str]:
             except JobError as error:
                 problems += error.problems
     if job.backbones.get(own := job.backbone.name):
-        problems.append(f"backbones.{own}: {own!r} is the job's own backbone, whose options are backbone.options; move them there.")
+        problems.append(f"backbones.{own}: {own!r} is the job's own backbone, whose options are backbone.options; move them.")
     return problems
 
 
