@@ -25,7 +25,7 @@ from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema
 
 STAGE = "prepare"
-FORMAT = 1
+FORMAT = 2
 """Raised only when the same input gives another store."""
 
 
