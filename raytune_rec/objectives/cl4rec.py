@@ -23,8 +23,9 @@ class Cl4rec:
     objective.
 
     Differs from the paper: the next item is found by the loss that `next_item` names (the paper: pairwise), similarity is the
-    cosine over a temperature (the paper: the inner product), and a masked item is a zero vector. With several workers each
-    contrasts its own share of a batch, so that their number changes the result.
+    cosine over a temperature (the paper: the inner product), and a masked item is a zero vector. The weight stands against the
+    mean over the places of a window, not against one target: with windows of 200 items the paper's 0.1 is much too large, and
+    0.01 is not. With several workers each contrasts its own share of a batch, so that their number changes the result.
     """
 
     class Options(components.Options):
