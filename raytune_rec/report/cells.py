@@ -171,13 +171,15 @@ def pretraining(run: Run) -> list[tuple[str, str]]:
     found = []
     for name, v in run.pretrain.items():
         parts = []
-        if v.get("parameters") is not None:
+        if v.get("parameters"):
             parts.append(f"{words.count(v['parameters'])} parameters")
         if v.get("curve"):
             parts.append(f"{len(v['curve']) - 1} epochs")
-        if v.get("seconds") is not None:
+        if v.get("from"):  # what it took there is not known here
+            parts.append("a finished backbone, trained in another run")
+        elif v.get("seconds") is not None:
             parts.append(words.duration(v["seconds"]))
-        if v.get("rows_per_second") is not None:
+        if v.get("rows_per_second"):
             parts.append(f"{words.count(v['rows_per_second'])} rows a second")
         tried = v.get("trials")
         if tried:

@@ -122,6 +122,15 @@ def test_provenance(page: str) -> None:
     assert "secret.tensor" not in page
 
 
+def test_a_finished_backbone_is_not_told_as_a_training_that_took_no_time(folder: Path) -> None:
+    facts = json.loads((folder / "pretrain.json").read_text())
+    taken = {"seconds": 0.0, "rows_per_second": 0.0, "parameters": 0, "from": "/elsewhere"}
+    (folder / "pretrain.json").write_text(json.dumps(facts | {"plain": facts["plain"] | taken}))
+    page = build(folder).read_text(encoding="utf-8")
+    assert "5 epochs; a finished backbone, trained in another run; 4 recipes tried" in page
+    assert not re.search(r"\b0 (parameters|s|rows a second)\b", page)
+
+
 def test_equal_folders_give_equal_pages(folder: Path, page: str) -> None:
     assert build(folder).read_text(encoding="utf-8") == page
 
