@@ -17,6 +17,7 @@ import tomli_w
 from rich.console import Console
 
 from raytune_rec.artifacts.files import read_json, write_text
+from raytune_rec.artifacts.lock import held
 from raytune_rec.artifacts.stage import Stage
 from raytune_rec.config import Job
 from raytune_rec.report.table import console as results_table
@@ -47,20 +48,22 @@ def run(job: Job, out: Path, only: str | None = None, say: Callable[[str], None]
         say: shows a line.
 
     Raises:
-        UserError: the job, its data or the folder is wrong. RunFailed: work could not be finished.
+        UserError: the job, its data or the folder is wrong, or another process works in it.
+        RunFailed: work could not be finished.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(job.tune.threads))
     check(job)  # a mistake in a row must not wait for the end of the pre-training
     console = Console(highlight=False, soft_wrap=True)
     console = console if console.is_terminal else Console(highlight=False, width=max(console.width, _WIDTH))
     context = Context(job, out, say or console.print, {})
-    for name, module in STAGES.items():
-        _stage(context, name, module)
-        if name == "pretrain":
-            fingerprints = _marker(context, name, module, {}).facts()["backbones"]
-            context.backbones = {v: out / "backbones" / fp for v, fp in fingerprints.items()}
-        if name == only:
-            return
+    with held(out):
+        for name, module in STAGES.items():
+            _stage(context, name, module)
+            if name == "pretrain":
+                fingerprints = _marker(context, name, module, {}).facts()["backbones"]
+                context.backbones = {v: out / "backbones" / fp for v, fp in fingerprints.items()}
+            if name == only:
+                return
     console.print(results_table(read_json(out / "results.json")))
     console.print(f"report: {(out / 'report' / 'index.html').as_uri()}")
 

@@ -10,6 +10,7 @@ import pytest
 
 from raytune_rec import config, pipeline, shipped
 from raytune_rec.artifacts.files import write_json
+from raytune_rec.artifacts.lock import held
 from raytune_rec.config import Job, parse
 from raytune_rec.errors import DataError, UserError
 from raytune_rec.stages import pretrain
@@ -133,6 +134,14 @@ def test_a_mistake_in_a_row_is_refused_before_anything_is_done(tmp_path: Path, c
     with pytest.raises(UserError, match=text):
         pipeline.run(job(**changes), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_second_driver_of_a_folder_is_refused(tmp_path: Path) -> None:
+    with held(tmp_path), pytest.raises(UserError, match=r"another raytune-rec works in this folder; wait until it has ended"):
+        pipeline.run(job(), tmp_path, only="prepare")
+    assert [p.name for p in tmp_path.iterdir()] == ["lock"]
+    pipeline.run(job(), tmp_path, only="prepare")
+    pipeline.run(job(), tmp_path, only="prepare")
 
 
 def test_rejecting_too_much_can_be_mended_in_the_same_folder(tmp_path: Path) -> None:
