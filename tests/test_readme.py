@@ -1,4 +1,4 @@
-"""What the README says works: its jobs are jobs, its commands exist, its component is one."""
+"""What README and RESULTS say works: jobs are jobs, commands exist, the component is one, links lead somewhere."""
 
 import re
 import shlex
@@ -9,21 +9,24 @@ from typing import Any
 import pytest
 import typer
 
-from raytune_rec import cli, components, config
+from raytune_rec import cli, components, config, shipped
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tuning import catalogue
 
 _ROOT = Path(__file__).parents[1]
 _TEXT = (_ROOT / "README.md").read_text(encoding="utf-8")
+_RESULTS = (_ROOT / "RESULTS.md").read_text(encoding="utf-8")
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", _TEXT, re.DOTALL | re.MULTILINE)
+def _blocks(language: str, text: str = _TEXT) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def _commands() -> list[list[str]]:
-    lines = [line for block in _blocks("bash") for line in block.splitlines()]
-    lines += re.findall(r"`((?:RAY_ADDRESS=auto )?raytune-rec [^`]*)`", _TEXT)
+    lines = []
+    for text in (_TEXT, _RESULTS):
+        lines += [line for block in _blocks("bash", text) for line in block.splitlines()]
+        lines += re.findall(r"`((?:RAY_ADDRESS=auto )?raytune-rec [^`]*)`", text)
     found = [shlex.split(line.removeprefix("RAY_ADDRESS=auto "), comments=True) for line in lines]
     return [words[1:] for words in found if words and words[0] == "raytune-rec"]
 
@@ -54,6 +57,17 @@ def test_commands_exist_with_their_flags(words: list[str]) -> None:
     assert {word for word in words[1:] if word.startswith("--")} <= flags
     if words[0] == "show":
         assert words[1] in list(cli.Shown)
+    if words[0] in ("run", "check") and len(words) > 1:
+        assert words[1] in [*shipped.names("jobs"), "JOB"] or words[1].endswith(".toml")
+
+
+@pytest.mark.parametrize("name", ["README.md", "RESULTS.md", "ARCHITECTURE.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", (_ROOT / name).read_text(encoding="utf-8")):
+        path, _, part = target.partition("#")
+        assert (_ROOT / path).is_file(), target
+        heads = re.findall(r"^#+ (.+)$", (_ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+        assert not part or part in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}, target
 
 
 def test_every_command_is_told() -> None:
