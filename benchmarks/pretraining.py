@@ -23,6 +23,7 @@ from raytune_rec.components import component, options_of
 from raytune_rec.config import Job, parse
 from raytune_rec.data.prepare import prepare
 from raytune_rec.data.store import Store
+from raytune_rec.machine import cpus
 from raytune_rec.pretraining.plan import Plan
 from raytune_rec.pretraining.train import pretrain
 from raytune_rec.schema import Lane
@@ -78,7 +79,7 @@ def measure(folder: Path, rows: int, epochs: int, repeats: int) -> dict[str, Any
         ray.shutdown()
     medians = {name: statistics.median(values) for name, values in found.items()}
     ratio = statistics.median(b / a for a, b in zip(found["loop"], found["ray"], strict=True))
-    known = {"rows": trained, "epochs": epochs, "target": TARGET, "cpus": os.cpu_count()}
+    known = {"rows": trained, "epochs": epochs, "target": TARGET, "cpus": cpus()}
     return {**known, **medians, "ratio": ratio, "repeats": found}
 
 

@@ -20,6 +20,7 @@ from typing import Literal
 from rich.markup import escape
 
 from raytune_rec.artifacts.versions import versions
+from raytune_rec.machine import cpus, memory_mib
 from raytune_rec.show import console
 
 State = Literal["ok", "note", "wrong"]
@@ -88,7 +89,7 @@ def _gpus() -> Finding:
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return Finding("GPUs", "ok", f"{', '.join(names)}; torch is built for CUDA {torch.version.cuda}")
     if shutil.which("nvidia-smi") is None:
-        return Finding("GPUs", "ok", f"none; {os.cpu_count()} CPUs")
+        return Finding("GPUs", "ok", f"none; {cpus()} CPUs, {memory_mib() / 1024:.1f} GiB of memory")
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
     return Finding("GPUs", "note", f"there is a driver, but torch ({built}) sees no GPU; choose a build by make TORCH_INDEX=URL")
 

@@ -33,6 +33,7 @@ from benchmarks.sweep.case import Case, job_of, prepare
 from benchmarks.sweep.method import PROMPTS, method
 from raytune_rec.artifacts.files import write_json
 from raytune_rec.artifacts.versions import versions
+from raytune_rec.machine import cpus
 
 TABLES = ("first", "lanes", "stopping", "samplers", "driver")
 
@@ -114,7 +115,7 @@ def _facts(case: Case) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    return {"cpus": os.cpu_count(), "processor": _processor(), "system": platform.system(), "load": os.getloadavg()}
+    return {"cpus": cpus(), "processor": _processor(), "system": platform.system(), "load": os.getloadavg()}
 
 
 def _processor() -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import ray
 
 from raytune_rec.config import Job
+from raytune_rec.machine import cpus
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -37,4 +38,4 @@ def connect(threads: int) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**common)
     else:
-        ray.init(address="local", num_cpus=os.cpu_count(), include_dashboard=False, **common)
+        ray.init(address="local", num_cpus=cpus(), include_dashboard=False, **common)

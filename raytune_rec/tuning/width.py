@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 import math
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from raytune_rec.config import Job, TuneOptions
 from raytune_rec.data.store import Store
+from raytune_rec.machine import MIB, cpus, memory_mib
 from raytune_rec.schema import Lane, Pack, Scalar
 from raytune_rec.training.build import build
 from raytune_rec.tuning.packing import Width
@@ -21,7 +23,6 @@ from raytune_rec.tuning.space import Space, holds
 from raytune_rec.tuning.studies import Search
 from raytune_rec.tuning.teams import Measure
 
-MIB = 2**20
 SMALL, LARGE = 2, 16
 """Lanes of the two packs that are measured: one gives the sum of base and lanes, two give both."""
 
@@ -41,8 +42,6 @@ def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path]
         packs: that share the machine at a time.
         device: where packs train.
     """
-    if device == "cpu" and not _PROC.exists():  # only Linux says what a process has needed at most
-        return Width(job.tune.pack)
     limit = job.tune.memory_mib or _memory(device) * SHARE / (max(1, packs) if device == "cpu" else _share(job.tune))
     opened, options = Store.open(store), largest(search.space)
 
@@ -53,6 +52,9 @@ def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path]
     run(SMALL)  # what is loaded once and kept is no lane's
     held = _held(device)
     small, large = (_peak(lambda lanes=lanes: run(lanes), device) for lanes in (SMALL, LARGE))  # type: ignore[misc]
+    if held is None or small is None or large is None:
+        _unmeasured(job.tune.pack)
+        return Width(job.tune.pack)
     lane = max(large - small, 0.0) / (LARGE - SMALL)
     base = held + max(small - SMALL * lane, 0.0)
     fits = math.floor((limit - base) / lane) if lane else job.tune.pack
@@ -65,7 +67,7 @@ def measurer(job: Job, store: Path, backbones: Mapping[str, Path]) -> Measure:
 
     def local(search: Search) -> Width:
         device = "cuda" if job.tune.gpus else "cpu"
-        packs = job.tune.concurrent or max(1, int((os.cpu_count() or 1) / job.tune.cpus))
+        packs = job.tune.concurrent or max(1, int(cpus() / job.tune.cpus))
         threads = torch.get_num_threads()
         torch.set_num_threads(job.tune.threads)
         try:
@@ -98,27 +100,38 @@ def _share(tune: TuneOptions) -> float:
 def _memory(device: str) -> float:
     if device != "cpu":
         return torch.cuda.get_device_properties(device).total_memory / MIB
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MIB
+    return memory_mib()
 
 
-def _held(device: str) -> float:
-    """MiB that a process holds before it trains."""
+def _held(device: str) -> float | None:
+    """MiB that a process holds before it trains; None where the machine does not say."""
     _trim()
     return 0.0 if device != "cpu" else _status("VmRSS")
 
 
-def _peak(run: Callable[[], None], device: str) -> float:
-    """MiB that a function needs at most beyond what was held before."""
+def _peak(run: Callable[[], None], device: str) -> float | None:
+    """MiB that a function needs at most beyond what was held before; None where the machine does not say."""
     _trim()
     if device != "cpu":
         held = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         run()
         return (torch.cuda.max_memory_allocated(device) - held) / MIB
-    (_PROC / "clear_refs").write_text("5")  # the peak begins anew
+    try:
+        (_PROC / "clear_refs").write_text("5")  # the peak begins anew
+    except OSError:  # no Linux, or a sandbox that refuses it
+        return None
     before = _status("VmRSS")
     run()
-    return _status("VmHWM") - before
+    peak = _status("VmHWM")
+    return None if before is None or peak is None else peak - before
+
+
+@lru_cache(maxsize=1)
+def _unmeasured(pack: int) -> None:
+    """Said once, not for every row."""
+    text = "this machine does not tell how much memory a pack needs: packs of tune.pack = %d trials; lower it if memory runs out."
+    logging.getLogger(__name__).warning(text, pack)
 
 
 def _trim() -> None:
@@ -128,9 +141,10 @@ def _trim() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def _status(name: str) -> float:
+def _status(name: str) -> float | None:
     """A number of /proc/self/status, in MiB."""
-    for line in (_PROC / "status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+    with suppress(OSError):
+        for line in (_PROC / "status").read_text().splitlines():
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) / 1024
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from raytune_rec import config, pipeline
 from raytune_rec.data.store import Store
 from raytune_rec.schema import Pack
+from raytune_rec.tuning import width
 from raytune_rec.tuning.packing import Width, teams
 from raytune_rec.tuning.plan import searches
 from raytune_rec.tuning.planner import SearchPlanner
@@ -38,7 +40,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux says what a process has needed at most")
+def _measures() -> bool:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _measures(), reason="this machine does not say what a process has needed at most")
 def test_the_widest_pack_below_the_limit_is_found_by_training_two_small_ones(run: Path) -> None:
     store = run / "data"
     search = searches(_job(), Store.open(store).schema, {})[0]
@@ -48,6 +58,48 @@ def test_the_widest_pack_below_the_limit_is_found_by_training_two_small_ones(run
     tight = measure(_job(memory_mib=int(free.base_mib + 10 * free.lane_mib)), search, store, {}, packs=2)
     assert tight.lanes in (4, 8, 16) and tight.limit_mib < free.limit_mib
     assert measure(_job(memory_mib=1), search, store, {}, packs=2).lanes == 1
+
+
+class _Refused(type(Path())):  # type: ignore[misc]
+    """Of a sandbox or a hardened pod."""
+
+    def write_text(self, *_: object, **__: object) -> int:
+        raise PermissionError(13, "Permission denied", str(self))
+
+
+def _proc(folder: Path, kind: str) -> Path:
+    if kind == "refused":
+        return _Refused("/proc/self")
+    if kind == "no peak":
+        (folder / "status").write_text("VmRSS:\t 1000 kB\n")
+    if kind == "no sizes":
+        (folder / "status").write_text("Name:\tpython\n")
+    return folder if kind.startswith("no ") else folder / "missing"
+
+
+@pytest.mark.parametrize("kind", ["missing", "refused", "no peak", "no sizes"])
+def test_where_memory_cannot_be_measured_the_jobs_own_width_counts(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    monkeypatch.setattr(width, "_PROC", _proc(tmp_path, kind))
+    monkeypatch.setattr(width, "build", lambda *_: types.SimpleNamespace(rehearse=lambda: None))
+    width._unmeasured.cache_clear()
+    search = searches(_job(), Store.open(run / "data").schema, {})[0]
+    for _ in range(2):
+        assert measure(_job(memory_mib=1), search, run / "data", {}, packs=2) == Width(64)
+    assert [record.getMessage().count("tune.pack = 64") for record in caplog.records] == [1]  # said once
+
+
+def test_packs_share_what_this_process_may_use(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(width, "cpus", lambda: 6)
+    shared: list[int] = []
+    monkeypatch.setattr(width, "measure", lambda job, search, store, backbones, packs, device: shared.append(packs))
+    search = searches(_job(), Store.open(run / "data").schema, {})[0]
+    for tune in ({}, {"cpus": 4}, {"cpus": 8}, {"concurrent": 5}):
+        measurer(_job(**tune), run / "data", {})(search)
+    assert shared == [6, 1, 1, 5]
+    monkeypatch.setattr(width, "memory_mib", lambda: 1000.0)
+    assert width._memory("cpu") == 1000.0
 
 
 def test_a_width_is_recorded_with_the_row_and_not_measured_again(tmp_path: Path) -> None:
