@@ -71,8 +71,8 @@ def _task(name: str) -> str:
 
 
 def _job_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise ValueError("a job's name has letters (A to Z), digits and _ . - alone, a letter, digit or _ first")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
+        raise ValueError("a job's name has letters (A to Z), digits and _ . - alone, at most 100, a letter, digit or _ first")
     return name
 
 

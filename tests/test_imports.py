@@ -13,7 +13,7 @@ _PACKAGE = _ROOT / "raytune_rec"
 
 # Lowest first. Parts of one layer may not see each other.
 _LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "machine", "shipped", "signals"),
+    ("errors", "machine", "names", "shipped", "signals"),
     ("schema",),
     ("tensors", "components"),
     ("config",),

@@ -12,7 +12,7 @@ EVENTS = {
     "segment": "journal/[0-9]*.json",
     "checkpoint": "checkpoints/*/state.json",
     "result": "checkpoints/*/result.json",
-    "winner's result": "checkpoints/winner.*/result.json",
+    "winner's result": "checkpoints/*@winner/result.json",
     "winner kept": "winners/*/*/winner.json",
     "artifact": "artifacts/*/prompt.json",
     "merged journal": "journal/*journal.log*",

@@ -164,7 +164,8 @@ class Sweep:
         """Lanes that are told in the journal, or kept as a winner."""
         found = {(study, number, 0) for study, number in journal.read(self.run / "journal").ends}
         for path in self.run.glob("winners/*/*/winner.json"):
-            facts, study = json.loads(path.read_text()), f"{path.parent.parent.name}/{path.parent.name}"
+            facts = json.loads(path.read_text())
+            study = f"{facts['row']}/{facts['unit']}"
             found |= {(study, facts["trial"], r["replicate"]) for r in facts["replicates"]}
         return found
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from raytune_rec.names import path_name
 
 MARKER = "_complete.json"
 BEGUN = "_begun.json"
@@ -15,7 +16,12 @@ BEGUN = "_begun.json"
 
 def domain_folder(store: Path, domain: str) -> Path:
     """The folder of a domain's interactions."""
-    return store / "interactions" / f"domain={quote(domain, safe='')}"
+    return store / "interactions" / f"domain={path_name(domain)}"
+
+
+def vocabulary_file(store: Path, field: str) -> Path:
+    """The Parquet file of a field's vocabulary."""
+    return store / "vocabulary" / f"{path_name(field)}.parquet"
 
 
 def item_keys(domain: pa.Array | None, item: pa.Array, shared: bool) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.data.columns import Columns, cast, find
-from raytune_rec.data.layout import item_parts
+from raytune_rec.data.layout import item_parts, vocabulary_file
 from raytune_rec.data.pools import Pools
 from raytune_rec.data.validate import encoded
 from raytune_rec.schema import DataSchema
@@ -74,7 +75,9 @@ class Lookup:
         return self._features("items", "item")
 
     def _vocabulary(self, field: str) -> Path:
-        return self.path / "vocabulary" / f"{field}.parquet"
+        path = vocabulary_file(self.path, field)
+        older = path.with_name(f"{field}.parquet") if re.fullmatch(r"\w[\w.-]{0,99}", field, re.ASCII) else path
+        return older if not path.exists() and older.exists() else path  # artifacts of 0.1 have the names themselves
 
     def _index(self, path: Path, first: int) -> pd.Index:
         if path not in self._indexes:

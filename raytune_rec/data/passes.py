@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from raytune_rec.config import DataOptions
 from raytune_rec.data.features import FeatureTable, id_lists, list_codes, numerical_field
-from raytune_rec.data.layout import domain_folder, item_keys
+from raytune_rec.data.layout import domain_folder, item_keys, vocabulary_file
 from raytune_rec.data.sources.base import RawBlock, Source, SourceField
 from raytune_rec.data.spill import Spill
 from raytune_rec.data.splits import TRAIN, Splitter, row_hash, splitter
@@ -276,12 +276,11 @@ class Preparation:
         return pa.table(columns)
 
     def _vocabulary(self, orders: Mapping[str, Order], domains: tuple[str, ...]) -> None:
-        folder = self._out / "vocabulary"
-        folder.mkdir()
+        (self._out / "vocabulary").mkdir()
         for name, order in orders.items():
-            pq.write_table(order.table(), folder / f"{name}.parquet", compression="zstd")
+            pq.write_table(order.table(), vocabulary_file(self._out, name), compression="zstd")
         ids = pa.array(range(1, len(domains) + 1), pa.int32())
-        pq.write_table(pa.table({"raw": pa.array(domains, pa.string()), "id": ids}), folder / "domain.parquet")
+        pq.write_table(pa.table({"raw": pa.array(domains, pa.string()), "id": ids}), vocabulary_file(self._out, "domain"))
 
 
 def _arrays(table: pa.Table) -> dict[str, np.ndarray]:

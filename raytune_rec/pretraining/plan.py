@@ -12,6 +12,7 @@ import numpy as np
 from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.config import Job
 from raytune_rec.data.store import Store
+from raytune_rec.names import path_name
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Pack, Row, Scalar, Table, UnitData
 from raytune_rec.training.build import assemble, train_with
 from raytune_rec.training.feed import Key
@@ -67,7 +68,7 @@ class Plan:
         devices = (pretrain.workers, pretrain.gpu, pretrain.mixed_precision, self.job.tune.threads)
         order = (self.job.seed, self.lane, self.job.data.block_rows)
         identity = (FORMAT, self.row, self.settings, order, devices, schema.fingerprint)
-        return f"{self.variant}-{fingerprint(identity)}"
+        return f"{path_name(self.variant)}-{fingerprint(identity)}"
 
     def check(self, schema: DataSchema) -> None:
         """Refuse what cannot be assembled before a worker starts.

@@ -13,6 +13,7 @@ from pathlib import Path
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 
+from raytune_rec.names import path_name
 from raytune_rec.report.run import Trial, read_trials
 from raytune_rec.schema import Scalar
 
@@ -41,7 +42,7 @@ def write(run: Path) -> None:
     _experiment(folder, options)
     for unit, shown in chosen.items():
         for place, t in enumerate(shown, start=1):
-            _run(folder / unit / f"{place:02d}-{t.row}-{t.number}", t)
+            _run(folder / path_name(unit) / f"{place:02d}-{path_name(t.row)}-{t.number}", t)
 
 
 def best(trials: Sequence[Trial], count: int = BEST) -> list[Trial]:

@@ -12,6 +12,7 @@ from raytune_rec.components import component, options_of
 from raytune_rec.config import Job
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.store import Store
+from raytune_rec.names import path_name
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Context:
         return {str(path.relative_to(folder)): file_sha256(path) for folder, path in files}
 
     def winner_folder(self, row: str, unit: str) -> Path:
-        return self.folder / "winners" / row / unit
+        return self.folder / "winners" / path_name(row) / path_name(unit)
 
     def connect(self) -> None:
         """Connect to Ray. It takes seconds to load, so only where something must be trained."""

@@ -20,6 +20,7 @@ from raytune_rec.data.cold_users import about
 from raytune_rec.data.store import Store
 from raytune_rec.errors import JobError, RunFailed
 from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.names import path_name
 from raytune_rec.schema import Lane, Pack
 from raytune_rec.scoring.scorer import parts_of
 from raytune_rec.scoring.tuned import cut, tables
@@ -60,7 +61,7 @@ def run(context: Context) -> dict[str, Any]:
         remove(context.folder, pack.name)
     merge(context.folder / "journal", context.folder / "journal" / "journal.log")
     if row:
-        context.say(f"artifacts of row {row}: {', '.join(f'artifacts/{unit}' for unit in context.store.schema.units)}")
+        context.say(f"artifacts of row {row}: {', '.join(f'artifacts/{path_name(unit)}' for unit in context.store.schema.units)}")
     return {"row": row}
 
 
@@ -113,7 +114,7 @@ def _pack(context: Context, row: str, unit: str, winner: Winner) -> Pack:
     _, parts = winner_settings(context, row, asdict(winner))
     count = context.job.evaluate.replicates if groups_of(parts) else 1
     lanes = tuple(Lane(winner.trial, replicate, winner.options, unit) for replicate in range(1, count + 1))
-    return Pack(pack_name("winner." + row, unit), row, lanes)
+    return Pack(pack_name(row, [unit], "winner"), row, lanes)
 
 
 def _kept(context: Context, row: str, unit: str, winner: Winner) -> bool:
@@ -137,7 +138,7 @@ def _keep(context: Context, row: str, unit: str, pack: Pack, winner: Winner) -> 
     data = rows_of(str(context.store_path), unit)
     for i, result in enumerate(results):
         weights.write(folder / f"replicate-{result.replicate}.safetensors", cut(work.weights(i), vocabularies, data))
-    write_json(folder / "winner.json", {**facts, "replicates": [asdict(r) for r in results]})
+    write_json(folder / "winner.json", {"row": row, "unit": unit, **facts, "replicates": [asdict(r) for r in results]})
 
 
 def _declared(parts: Parts) -> list[tuple[str, Any]]:
@@ -160,7 +161,7 @@ def _artifact(context: Context, row: str, unit: str) -> None:
     rows = {name: declared[name].rows for name in tensors if name in declared and f"rows.{declared[name].rows}" in tensors}
     s = found.strategy
     prompt_artifact.save(
-        context.folder / "artifacts" / unit,
+        context.folder / "artifacts" / path_name(unit),
         PromptFacts(
             unit=unit, about=_about(context, unit), row=row,
             strategy=StrategyFacts(name=s.name, start=s.start, train=s.train, prompt=s.prompt),

@@ -10,6 +10,7 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.files import MARKER, read_json, write_json
 from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.errors import ArtifactError
+from raytune_rec.names import path_name
 from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
 from raytune_rec.signals import ends_on_sigterm
 from raytune_rec.stages.context import Context
@@ -56,7 +57,7 @@ def run(context: Context) -> dict[str, Any]:
     for name, variant in context.job.pretrain.variants.items():
         if name in facts:
             continue
-        working = context.folder / "backbones" / f"_{name}"
+        working = context.folder / "backbones" / f"_{path_name(name)}"
         if variant.from_path:
             facts[name] = adopt(context.job, name, context.store_path, working)
         else:

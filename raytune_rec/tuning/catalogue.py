@@ -63,7 +63,7 @@ def _joined(lists: Sequence[Sequence[Point]]) -> Iterator[Point]:
 def _read(name: str, job: Job | None, problems: list[str]) -> Mapping[str, Any]:
     if job is not None and name in job.spaces:
         return job.spaces[name]
-    path = next((p for folder in folders(job) if (p := folder / f"{name}.toml").is_file()), None)
+    path = next((p for folder in folders(job) for p in folder.glob("*.toml") if p.stem == name), None)
     if path is None:
         problems.append(f"search space: there is no {name!r}; there are {', '.join(available(job)) or 'none'}.")
         return {}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -119,7 +120,7 @@ class PackFolder:
 
     def _other(self, name: str) -> State | None:
         try:
-            held = files.read_json(self.path.parent / name / "state.json")
+            held = files.read_json(self.path.parent / _inside(name) / "state.json")
         except ArtifactError:
             return None
         state = self._state(held)
@@ -129,7 +130,8 @@ class PackFolder:
         if held is None:
             return None
         try:
-            return weights.read(self.path.parent / held["pack"] / held["tensors"], held["sha256"]), held["facts"]
+            path = self.path.parent / _inside(held["pack"]) / _inside(held["tensors"])
+            return weights.read(path, held["sha256"]), held["facts"]
         except ArtifactError:
             return None
 
@@ -151,12 +153,24 @@ class PackFolder:
 
 
 def folder_of(run_folder: Path, pack: str) -> Path:
-    return Path(run_folder) / "checkpoints" / pack
+    """The folder of a pack.
+
+    Raises:
+        ArtifactError: a damaged journal or state names what is no folder of ours.
+    """
+    return Path(run_folder) / "checkpoints" / _inside(pack)
 
 
 def remove(run_folder: Path, pack: str) -> None:
     """Delete the folder of a pack that is needed no more."""
     shutil.rmtree(folder_of(run_folder, pack), ignore_errors=True)
+
+
+def _inside(name: str) -> str:
+    """A name of a file or folder that was read from one."""
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.@+-]*", name, re.ASCII):
+        raise ArtifactError(f"checkpoints: {name!r} is no name of a pack or of its files; copy the run anew, or start a new one.")
+    return name
 
 
 def _result(values: Mapping[str, Any]) -> LaneResult:

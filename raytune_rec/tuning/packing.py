@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from urllib.parse import quote
 
+from raytune_rec.names import path_name
 from raytune_rec.schema import Lane, Pack, Scalar
 
 Sizes = tuple[float, ...]
@@ -74,9 +74,10 @@ def teams(rows: Mapping[str, int], round: int, width: int, share_rows: int) -> l
     return [*found, team] if team else found
 
 
-def pack_name(row: str, team: str, *place: str) -> str:
-    """Also the name of its folder, so what a file system cannot hold is quoted."""
-    return ".".join([quote(row, safe=" "), quote(team, safe=" "), *place])
+def pack_name(row: str, units: Sequence[str], *place: str) -> str:
+    """Also the name of its folder. `@` and `+` part it, which stand in no `path_name`; a unit leads one team of a row."""
+    others = f"+{len(units) - 1}" if len(units) > 1 else ""
+    return "@".join([path_name(row), path_name(units[0]) + others, ".".join(place)])
 
 
 def to_text(pack: Pack) -> str:

@@ -45,7 +45,6 @@ class Team:
     def __init__(self, studies: Sequence[Study], tune: TuneOptions, journal: Journal, seed: int, width: int) -> None:
         self.studies = {study.search.unit: study for study in studies}
         self.row = studies[0].search.row
-        self.name = "+".join([next(iter(self.studies)), *[str(len(studies) - 1)] * (len(studies) > 1)])
         self._lead, self._tune, self._journal, self._seed, self._width = studies[0], tune, journal, seed, width
         self._climbs = ladders(tune.stop, self._lead.search.epochs)
         keys = sorted(key for key in self._lead.attributes if key.startswith(PLAN + "."))
@@ -146,7 +145,7 @@ class Team:
         until = climb[rung] if rung < len(climb) and contested else 0
         plan = [
             {
-                "name": pack_name(self.row, self.name, f"r{number}", f"b{ladder}", f"h{rung}", f"p{k}"),
+                "name": pack_name(self.row, list(self.studies), f"r{number}", f"b{ladder}", f"h{rung}", f"p{k}"),
                 "until": until,
                 "lanes": [[lane.unit, lane.trial] for lane in part],
                 "after": [list(after[lane.unit, lane.trial]) for lane in part if after],

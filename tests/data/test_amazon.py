@@ -11,6 +11,7 @@ import pytest
 
 from raytune_rec import components
 from raytune_rec.data import reading
+from raytune_rec.data.layout import domain_folder
 from raytune_rec.data.sources.amazon import Amazon
 from raytune_rec.errors import DataError, JobError
 
@@ -139,7 +140,7 @@ def test_shared_users_of_the_real_files(real_data: Path, make, tmp_path: Path) -
     )
     users = pq.read_table(own.path / "users.parquet")
     assert len(users) - 1 == 2_073 and users["vector"].null_count == 1, "the row of the unknown has none"
-    log = pq.read_table(own.path / "interactions" / "domain=Toys" / "part-00000.parquet", partitioning=None)
+    log = pq.read_table(domain_folder(own.path, "Toys") / "part-00000.parquet", partitioning=None)
     taken = log.group_by("user").aggregate([("item", "count")])
     assert sum(n < 10 for n in taken["item_count"].to_pylist()) == 965
     folds = pq.read_table(own.path / "sequences" / "users.parquet")["fold"].to_pylist()

@@ -166,6 +166,10 @@ def test_raising_the_trials_goes_on_where_the_search_was(done: Path, tmp_path: P
         pipeline.run(job(), tmp_path / "run")
 
 
+DOMAINS = ("\u66f8" * 90, "[bold]..y % =1")
+"""Too long for a folder, and what neither a path nor the markup of a console may read."""
+
+
 def own_split(folder: Path, test_seed: int) -> Job:
     """A job on the user's own CSV files. Train and valid are always the same; the test file is another one for each seed."""
     for name, count in (("train", 1200), ("valid", 200), ("test", 200)):
@@ -176,7 +180,7 @@ def own_split(folder: Path, test_seed: int) -> Job:
             for _ in range(count):
                 user, item = draw.integers(0, 50), draw.integers(0, 40)
                 label = draw.random() < 0.2 + 0.6 * (user % 2)
-                out.writerow(["a" if draw.random() < 0.6 else "b", f"u{user}", f"i{item}", int(label)])
+                out.writerow([DOMAINS[draw.random() > 0.6], f"u{user}", f"i{item}", int(label)])
     options = {name: str(folder / f"{name}.csv") for name in ("train", "valid", "test")}
     data = {"source": "tabular", "options": options, "split": {"kind": "given"}}
     rows = {name: SMALL["rows"][name] for name in ("logistic", "finetune_all", "plate")}
@@ -197,8 +201,22 @@ def own_splits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_users_bring_their_own_split(own_splits: list[Path]) -> None:
     results = json.loads((own_splits[0] / "results.json").read_text())
-    assert sum(unit["n"] for unit in results["units"].values()) == 200
+    assert sum(unit["n"] for unit in results["units"].values()) == 200 and set(results["units"]) == set(DOMAINS)
     assert results["rows"]["logistic"]["mean"]["auc"]["mean"] > 0.6
+
+
+def test_names_of_domains_stand_inside_what_is_written(own_splits: list[Path]) -> None:
+    """A slug and a hash outside, the true name in the facts, the card and the page."""
+    run = own_splits[0]
+    folders = sorted((run / "artifacts").iterdir())
+    assert {prompt_artifact.read(folder).unit for folder in folders} == set(DOMAINS)
+    assert max(len(part) for path in run.rglob("*") for part in path.relative_to(run).parts) < 160
+    winners = [json.loads(path.read_text()) for path in run.glob("winners/*/*/winner.json")]
+    assert {(w["row"], w["unit"]) for w in winners} == {(row, domain) for row in results_rows(run) for domain in DOMAINS}
+
+
+def results_rows(run: Path) -> set[str]:
+    return set(json.loads((run / "results.json").read_text())["rows"])
 
 
 def test_nothing_that_is_trained_or_chosen_depends_on_the_test_rows(own_splits: list[Path]) -> None:

@@ -51,6 +51,8 @@ class Amazon:
             twice = sorted({name for name in domains if domains.count(name) > 1})
             if twice:
                 raise ValueError(f"{', '.join(twice)}: named twice; name each domain once")
+            if outside := [name for name in domains if name != Path(name).name or name == ".."]:
+                raise ValueError(f"{', '.join(outside)}: not the name of a folder in `path`; name one")
             return domains
 
     def __init__(self, options: Options) -> None:
