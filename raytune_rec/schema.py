@@ -205,14 +205,21 @@ class Batch:
         weight: (U, B), 1 for a row and 0 for padding.
         index: (U, B) int64, the row's place in its table: the key of its noise and of what is cached about it.
         distinct: name of a reading -> its distinct rows (1, G, width) in this batch, and which of them each row has (B,); None
-            where they are not known. `tensors.once` uses it.
+            where they are not known. `tensors.once` uses it. A batch that is made of another one (`dataclasses.replace`) knows
+            none: its rows may be altered.
     """
 
     columns: Mapping[str, Tensor]
     label: Tensor
     weight: Tensor
     index: Tensor
-    distinct: Callable[[str], tuple[Tensor, Tensor] | None] | None = None
+    distinct: Callable[[str], tuple[Tensor, Tensor] | None] | None = field(default=None, init=False)
+
+    def knowing(self, distinct: Callable[[str], tuple[Tensor, Tensor] | None]) -> Batch:
+        """The same rows, with what is known of them."""
+        made = replace(self)
+        object.__setattr__(made, "distinct", distinct)
+        return made
 
 
 @dataclass(frozen=True)

@@ -186,8 +186,8 @@ class Noise:
         return Noise(tuple(mix(key, view) for key in self.keys), self.rows)
 
     def scalar(self, site: str) -> Tensor:
-        """(U,) float64 in [0, 1): one number per step."""
-        return torch.tensor([mix(k, site, "scalar") / 2.0**63 for k in self.keys], dtype=torch.float64, device=self.rows.device)
+        """(U,) float32 in [0, 1): one number per step."""
+        return torch.tensor([(mix(k, site, "scalar") >> 39) * 2.0**-24 for k in self.keys], device=self.rows.device)
 
 
 @dataclass

@@ -108,7 +108,7 @@ class Plate:
         if not (self.options.elastic and step.training and step.noise is not None):
             return count
         low = count.clamp(max=2)
-        return low + torch.floor(step.noise.scalar("meta_prompts").to(count.dtype) * (count - low + 1))
+        return low + torch.floor(step.noise.scalar("meta_prompts").double() * (count - low + 1))
 
     def losses(
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Run

@@ -46,7 +46,7 @@ class Model:
         groups: full name -> parameter group, of the trained ones.
         shapes: per lane, full name -> true shape, of the trained ones.
         rows: full name -> vocabulary, of the trained ones that a vocabulary indexes.
-        options: `backbone` and `prompt` options by name, (U,).
+        options: `backbone` and `prompt` options by name, (U,), in the type of the parameters.
     """
 
     parts: Parts
@@ -230,12 +230,12 @@ def stack(
 
 
 def option_tensors(lanes: Sequence[Options]) -> dict[str, Tensor]:
-    """Numeric and padded options as (T,), or (1,) where all lanes agree."""
+    """Numeric and padded options as (T,), or (1,) where all lanes agree; in the type in which parameters are drawn."""
     found = {}
     for name, kind in kinds(type(lanes[0])).items():
         if kind != "structural":
             values = [getattr(o, name) for o in lanes]
-            found[name] = torch.tensor(values[:1] if len(set(values)) == 1 else values, dtype=torch.float64)
+            found[name] = torch.tensor(values[:1] if len(set(values)) == 1 else values, dtype=torch.float32)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,18 +12,16 @@ from torch import Tensor
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.components import component, names
-from raytune_rec.config import Job, TrainingOptions
+from raytune_rec.config import Job
 from raytune_rec.data.store import Store
 from raytune_rec.data.units import unit_data
 from raytune_rec.errors import AssemblyError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Pack, Row, Site, SiteShape, UnitData
-from raytune_rec.training.assemble import Model, Parts, groups_of, meet, option_tensors, stack
+from raytune_rec.training.assemble import Parts, groups_of, meet, option_tensors, stack
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Feed, Reduce, Trainer
 from raytune_rec.training.settings import PRETRAIN, Settings, row_of, same, settings
-
-MIB = 2**20
 
 
 def build(
@@ -81,10 +79,9 @@ def train_with(
     training = [s.training for s in of_lanes]
     criterion = component("objectives", objective, [Path(f) for f in job.components])(of_lanes[0].objective)
     weights = option_tensors([s.objective for s in of_lanes])
-    cache = _fits(model, units.values(), training[0])
     further = [name for name in job.tune.objectives if name in METRICS]
     return Trainer(
-        model, pack.lanes, feed, units, training, criterion, device, dtype, cache, further, reduce, autocast, pack.until,
+        model, pack.lanes, feed, units, training, criterion, device, dtype, further, reduce, autocast, pack.until,
         weights,
     )  # fmt: skip
 
@@ -151,10 +148,3 @@ def _backbone(folder: str) -> tuple[BackboneFacts, dict[str, Tensor]]:
 def _start(row: Row, backbones: Mapping[str, Path]) -> tuple[BackboneFacts, dict[str, Tensor]] | None:
     return _backbone(str(backbones[row.variant])) if row.strategy.start == "backbone" else None
 
-
-def _fits(model: Model, units: Collection[UnitData], options: TrainingOptions) -> bool:
-    """Whether the frozen encoding of all rows fits in the memory set for it (some 8 widths of D a row)."""
-    if not model.encoding_is_frozen:
-        return False
-    widest = max((t.shape[-1] for t in model.fixed.values()), default=1)
-    return sum(len(data.train) for data in units) * 8 * widest * 4 <= options.cache_mib * MIB

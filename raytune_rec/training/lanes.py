@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from torch import Tensor
@@ -72,7 +72,7 @@ class LaneRecord:
 
     def facts(self) -> dict[str, Any]:
         """All but the weights, for a checkpoint. JSON has no NaN, so that `best` before a first value is None."""
-        found = {k: v for k, v in asdict(self).items() if k not in {"lane", "weights"}}
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"lane", "weights"}}
         numbers = {k: [_plain(x) for x in found[k]] for k in ("curve", "losses")}
         return found | numbers | {"best": _plain(self.best)}
 

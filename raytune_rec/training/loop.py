@@ -28,7 +28,7 @@ from raytune_rec.training.feed import Key, device_table
 from raytune_rec.training.lanes import LaneRecord
 from raytune_rec.training.optimizer import Adam
 from raytune_rec.training.repeats import Repeats
-from raytune_rec.training.validation import Validation, encoded
+from raytune_rec.training.validation import Validation, encoded, fits
 
 Reduce = Callable[[list[Tensor]], None]
 """Sums tensors over the workers of a job, in place."""
@@ -64,7 +64,6 @@ class Trainer:
         units: unit -> its rows. Those of validation choose the best epoch.
         training: options of each lane. Batch size, objective and metric are shared.
         objective: from the model to the loss of each row. weights: its options, (U,).
-        cache: encode all training rows once, where that is frozen. (Else batch by batch: where it does not fit in memory.)
         further: metrics beside the one that chooses, kept at the best epoch.
         reduce: sums over the workers of a data-parallel job.
         autocast: bfloat16 products on a GPU.
@@ -81,14 +80,13 @@ class Trainer:
         objective: Objective,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-        cache: bool = False,
         further: Sequence[str] = (),
         reduce: Reduce | None = None,
         autocast: bool = False,
         until: int = 0,
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.weights = {n: t.to(device) for n, t in (weights or {}).items()}
+        self.weights = {n: t.to(device, dtype) for n, t in (weights or {}).items()}
         self.model, self.feed, self.objective, self.device, self.reduce = model, feed, objective, device, reduce
         self.options, self.training, self.until = training[0], list(training), until
         self.autocast = autocast and device.startswith("cuda")
@@ -109,11 +107,15 @@ class Trainer:
         self.done = 0
         metrics, chunk = [self.options.metric, *further], self.options.valid_batch_size
         of_units = {unit: model.part(*span) for unit, *span in self._spans()}
-        self.validation = {u: Validation(units[u].valid, part, metrics, chunk, device) for u, part in of_units.items()}
+        self.validation = {
+            u: Validation(units[u].valid, part, metrics, chunk, device, self.options.cache_mib) for u, part in of_units.items()
+        }
         self.encoded: dict[str, Tensor] = {}
-        if cache and model.encoding_is_frozen:
-            tables = [encoded(part, *device_table(units[u].train, device), chunk) for u, part in of_units.items()]
-            self.encoded = {name: torch.cat([t[name] for t in tables], dim=1) for name in tables[0]}
+        if all(len(units[u].train) for u in of_units):  # rows that stream in are not here
+            tables = {u: device_table(units[u].train, device) for u in of_units}
+            if fits(model, list(tables.values()), self.options.cache_mib):
+                parts = [encoded(of_units[u], *table, chunk) for u, table in tables.items()]
+                self.encoded = {name: torch.cat([p[name] for p in parts], dim=1) for name in parts[0]}
         self.repeats = Repeats(self.encoded)
 
     @property
@@ -135,9 +137,8 @@ class Trainer:
     def rehearse(self) -> None:
         """One step and one validation, for whoever measures: what they need at most is what every epoch needs."""
         self._observe()
-        for batch in self.feed.epoch(1):
-            self._step(batch, 0)
-            break
+        if self.model.trained:
+            self._step(next(iter(self.feed.epoch(1))), 0)
 
     def run(self) -> list[LaneResult]:
         """All epochs."""
@@ -311,7 +312,7 @@ def place(model: Model, device: str, dtype: torch.dtype) -> None:
     model.trained = {n: t.to(device, dtype).requires_grad_() for n, t in model.trained.items()}
     model.fixed = {n: t.to(device, dtype) for n, t in model.fixed.items()}
     model.buffers = {n: t.to(device, dtype) for n, t in model.buffers.items()}
-    model.options = {owner: {n: t.to(device) for n, t in values.items()} for owner, values in model.options.items()}
+    model.options = {owner: {n: t.to(device, dtype) for n, t in values.items()} for owner, values in model.options.items()}
 
 
 def _live(model: Model, data: UnitData) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -27,7 +26,7 @@ class Repeats:
         """A batch of the table that knows its distinct rows; as it was where lanes have rows of their own."""
         if not self.encoded or batch.index.shape[0] > 1:
             return batch
-        return replace(batch, distinct=lambda name: self._distinct(name, batch.index[0]))
+        return batch.knowing(lambda name: self._distinct(name, batch.index[0]))
 
     def _distinct(self, name: str, index: Tensor) -> tuple[Tensor, Tensor] | None:
         if name not in self.known:

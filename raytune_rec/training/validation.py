@@ -15,6 +15,7 @@ from raytune_rec.training.assemble import Model
 from raytune_rec.training.feed import device_table, take
 from raytune_rec.training.repeats import Repeats
 
+MIB = 2**20
 _Value = Callable[[str, Tensor], Tensor]
 """From a metric and some of the rows to its value for each lane (U,)."""
 _ROWS = 1024
@@ -30,9 +31,10 @@ class Validation:
         metrics: names; each is the mean over the rows' domains (a pooled one would follow the largest).
         chunk: most rows times lanes of a pass.
         device: where the rows lie.
+        cache_mib: most memory for what is encoded once; beyond it each pass encodes its rows.
     """
 
-    def __init__(self, table: Table, model: Model, metrics: Sequence[str], chunk: int, device: str) -> None:
+    def __init__(self, table: Table, model: Model, metrics: Sequence[str], chunk: int, device: str, cache_mib: int = 512) -> None:
         self.all_items = "positive" in table.columns
         self.metrics, self.chunk = tuple(metrics), min(chunk, _ROWS) if self.all_items else chunk
         domains_of = table.item_domains
@@ -42,7 +44,7 @@ class Validation:
         self.columns, self.label = {n: c[:, order] for n, c in columns.items()}, label[:, order]
         domains = self.columns["domain"][0]
         self.domains = [torch.nonzero(domains == d).squeeze(1) for d in domains.unique()]
-        self.encoded = encoded(model, self.columns, self.label, chunk) if model.encoding_is_frozen else None
+        self.encoded = encoded(model, self.columns, self.label, chunk) if fits(model, [(self.columns, self.label)], cache_mib) else None
         self.repeats = Repeats(self.encoded or {})
 
     def values(self, model: Model) -> dict[str, list[float]]:
@@ -76,6 +78,17 @@ class Validation:
             known = model.encode(batch) if self.encoded is None else {n: e[:, index[0]] for n, e in self.encoded.items()}
             outputs = model.forward(batch, known, Step(False, model.trained_groups, last=True))
             yield index[0], outputs["logit"]
+
+
+@torch.no_grad()
+def fits(model: Model, tables: Sequence[tuple[Mapping[str, Tensor], Tensor]], mib: int) -> bool:
+    """Whether the encoding of some tables, columns and label, is the same for all epochs and fits in so much memory."""
+    if not model.encoding_is_frozen:
+        return False
+    columns, label = tables[0]
+    row = model.part(0, 1).encode(take(columns, label, torch.zeros(1, 1, dtype=torch.int64, device=label.device)))
+    size = sum(part.numel() * part.element_size() for part in row.values())
+    return size * sum(label.shape[1] for _, label in tables) <= mib * MIB
 
 
 @torch.no_grad()

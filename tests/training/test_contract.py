@@ -15,12 +15,14 @@ import torch
 from raytune_rec.components import component, kinds, names
 from raytune_rec.errors import AssemblyError
 from raytune_rec.prompts.base import Prompt
-from raytune_rec.schema import Lane, Site, SiteShape, Strategy
+from raytune_rec.schema import Lane, Pack, Row, Site, SiteShape, Strategy, UnitData
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.assemble import groups_of, meet, stack
+from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
-from tests.training.conftest import SCHEMA, world_of
+from raytune_rec.training.settings import settings
+from tests.training.conftest import AS_HISTORIES, SCHEMA, job, objective, world_of
 
 BACKBONES, PROMPTS = names("backbones"), names("prompts")
 PAIRS = [(b, p) for b in BACKBONES for p in PROMPTS]
@@ -86,6 +88,51 @@ def test_scores_are_per_row_and_the_same_in_any_company(backbone: str, prompt: s
         alone = model.forward(few, model.encode(few), Step(False))
     assert whole["logit"].shape[:2] == (1, 64)
     torch.testing.assert_close(alone["logit"][0], whole["logit"][0, [5, 2]], atol=1e-5, rtol=1e-5)
+
+
+TRAININGS = [(b, p, objective(b)) for b, p in PAIRS if fits(b, p)]
+TRAININGS += [
+    (b, "none", o)
+    for b in BACKBONES
+    for o in names("objectives")
+    if component("objectives", o).reads in component("backbones", b).returns
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("backbone", "prompt", "criterion"), sorted(set(TRAININGS)))
+def test_options_come_in_the_type_of_the_parameters_and_nothing_leaves_it(
+    backbone: str, prompt: str, criterion: str, dtype: torch.dtype
+) -> None:
+    """Two lanes that differ in every option that may differ, as a job trains them (float32) and as tests do (float64)."""
+    schema, rows = world_of(backbone)
+    families = {"backbone": ("backbones", backbone), "prompt": ("prompts", prompt), "objective": ("objectives", criterion)}
+    lanes = [Lane(i, 0, {f"{part}.{n}": v for part, of in families.items() for n, v in _apart(*of, i)}) for i in range(2)]
+    row = Row("own", ALIASES["pretrain_prompt" if prompt != "none" else "single"], backbone, prompt)
+    metric, data = ("ndcg@10", {"data": AS_HISTORIES}) if schema.length else ("auc", {})
+    own = job(backbone={"name": backbone}, training={"batch_size": 16, "epochs": 1, "objective": criterion, "metric": metric}, **data)
+    pack, units = Pack("p", "own", tuple(lanes)), {"": UnitData("", rows(16, 1), rows(16, 2))}
+    feed = table_feed(own, pack, units, 16)
+    trainer = train_with(own, pack, row, [settings(own, row, lane) for lane in lanes], schema, units, feed, dtype=dtype)
+    model = trainer.model
+    options = [*(t for values in model.options.values() for t in values.values()), *trainer.weights.values()]
+    assert all(t.dtype == dtype for t in options) and any(len(t) == 2 for t in options) == bool(options)
+    batch = next(iter(feed.epoch(1)))
+    step = Step(True, model.trained_groups, Noise((1,), batch.index))
+    written = model._sites(batch, model.encode(batch), step)
+    assert all(t.dtype in (dtype, torch.bool) for t in written.values())
+    assert all(t.dtype == dtype for t in model.forward(batch, model.encode(batch), step).values() if model.trained)
+    trainer.rehearse()
+    if model.trained:
+        trainer.epoch()
+        assert all(t.dtype == dtype for t in trainer.best(1).values())
+
+
+def _apart(family: Any, name: str, lane: int) -> list[tuple[str, float]]:
+    """Values of one lane for the options that lanes may differ in."""
+    options = component(family, name).Options
+    found = [(n, kind, options.model_fields[n].default) for n, kind in kinds(options).items()]
+    return [(n, d + lane if kind == "padded" else (d or 0.1) * (1 - 0.3 * lane)) for n, kind, d in found if kind != "structural"]
 
 
 @pytest.mark.parametrize(("backbone", "prompt"), [pair for pair in PAIRS if fits(*pair) and pair[1] != "none"])

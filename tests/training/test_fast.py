@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from raytune_rec.schema import Lane, Pack, Row, Strategy, UnitData
+from raytune_rec.schema import Batch, Field, Lane, Pack, Row, Strategy, UnitData
 from raytune_rec.tensors import Noise, Step, dropout, linear, lookup, moments
-from raytune_rec.training.build import train_with
+from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.repeats import Repeats, _distinct_rows
@@ -78,6 +79,58 @@ def test_the_rows_of_a_validation_pass_do_not_matter(world: UnitData) -> None:
     whole.run(), parts.run()
     for i in range(len(LANES)):
         same(whole, i, parts, i)
+
+
+def test_the_encoding_is_kept_beside_a_frozen_linear_part_of_a_large_vocabulary() -> None:
+    """Its table has one number for each id: 100,000 of them are no width of a row."""
+    fields = (Field("user", "categorical", "user", 41), Field("item", "categorical", "item", 100_000), *SCHEMA.fields[2:])
+    row = Row("own", Strategy("own", "scratch", ("prompt",), "on"), "deepfm", "plate")
+    own = job(training={"batch_size": 64, "epochs": 1, "cache_mib": 1})  # 700 rows of 19 numbers
+    pack, units = Pack("p", "own", (Lane(0, unit="music"),)), {"music": UnitData("music", table(700, 1), table(300, 2))}
+    options = [settings(own, row, lane) for lane in pack.lanes]
+    trainer = train_with(own, pack, row, options, replace(SCHEMA, fields=fields), units, table_feed(own, pack, units, 64))
+    assert trainer.encoded["first"].shape == (1, 700, 8)
+    assert trainer.validation["music"].encoded is not None
+
+
+def test_an_encoding_that_does_not_fit_is_made_batch_by_batch_and_gives_the_same(world: UnitData) -> None:
+    kept, made = frozen(world, LANES[:1]), frozen(world, LANES[:1], cache_mib=0)
+    assert kept.encoded and not made.encoded and made.validation["music"].encoded is None
+    kept.run(), made.run()
+    same(kept, 0, made, 0)
+
+
+class Shuffled:
+    """An objective that looks at altered rows beside the true ones: everybody's profile is his neighbour's."""
+
+    def __call__(self, run: Any, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
+        columns = {n: c if n == "domain" else c.roll(1, 1) for n, c in batch.columns.items()}
+        outputs = run(replace(batch, columns=columns), "altered")
+        return torch.nn.functional.softplus(outputs["logit"]) + torch.nn.functional.softplus(-run(batch)["logit"])
+
+
+def test_a_view_of_altered_rows_reads_the_altered_rows(world: UnitData) -> None:
+    """Whoever makes a batch of another one: what is known of the rows of the first is not known of the second's."""
+    fast, plain = frozen(world, LANES), frozen(world, LANES)
+    for trainer in (fast, plain):
+        trainer.objective = Shuffled()  # type: ignore[assignment]
+    plain.repeats = plain.validation["music"].repeats = Repeats({})
+    fast.run(), plain.run()
+    assert "user_features" in fast.repeats.known
+    for i in range(len(LANES)):
+        same(fast, i, plain, i)
+
+
+def test_a_checkpoint_copies_no_weights(world: UnitData, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = frozen(world, LANES)
+    trainer.epoch()
+    monkeypatch.setattr(Tensor, "__deepcopy__", None)
+    monkeypatch.setattr(Tensor, "clone", None)
+    tensors, facts = trainer.state()
+    kept = {t.untyped_storage().data_ptr() for r in trainer.records for t in r.weights.values()}
+    whole = [t for n, t in tensors.items() if ".best." in n and n.endswith("prompt.domain")]
+    assert len(whole) == len(LANES) and all(t.untyped_storage().data_ptr() in kept for t in whole)
+    assert "weights" not in facts["lanes"][0]["record"] and facts["lanes"][0]["record"]["best_epoch"] in (0, 1)
 
 
 def test_readings_without_repeats_are_left_alone() -> None:
