@@ -1,0 +1,30 @@
+"""A whole run in this process: what Ray Tune does with packs, without a cluster."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from raytune_rec.schema import Pack
+from raytune_rec.stages.context import Context
+from raytune_rec.tuning import experiment, packing
+from raytune_rec.tuning.desk import Desk
+from raytune_rec.tuning.trainable import PackTrainable, Work
+
+
+def without_ray(patch: pytest.MonkeyPatch) -> None:
+    """Packs are trained one after the other by the same trainable."""
+    patch.setattr(Context, "connect", lambda self: None)
+    patch.setattr(experiment, "fit", _fit)
+
+
+def _fit(desk: Desk, work: Work, reporter: Any) -> None:
+    while isinstance(pack := desk.next(), Pack):
+        trainable = PackTrainable.__new__(PackTrainable)
+        trainable.setup({"pack": packing.to_text(pack)}, work)
+        with suppress(Exception):  # it is in the pack's folder
+            while not trainable.step()["done"]:
+                pass
+        desk.ended(pack)
