@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from raytune_rec.components import Family, names
 
 if TYPE_CHECKING:
     from raytune_rec.artifacts.prompt import PromptFacts
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 _LOADING = """```python
 from raytune_rec.scoring import load_prompt
 
-prompt = load_prompt(".", "../../backbones/{backbone}")   # this folder, and the backbone's
+prompt = load_prompt(".", "../../backbones/{backbone}"{components})   # this folder, and the backbone's
 {calls}
 ```"""
 _ROWS = 'prompt.score({"user": ["..."], "item": ["..."]})          # raw identifiers and features; one score per row'
@@ -33,6 +36,7 @@ _TAKEN = (
     "`user` where the data of the run had them. Recommendations leave out the history (but for `seen=True`); scores compare the "
     "items of one user, and nothing else."
 )
+_OWN = "{files} is no part of raytune_rec: `components` names the folder that holds it, as the job did."
 _DOMAINS = "Items belong to domains, and so `domain` says for each user whose items are meant: {names}."
 
 
@@ -88,7 +92,16 @@ def _loading(facts: PromptFacts) -> list[str]:
     calls = calls.format(domain=domain, predicts=facts.predicts) if facts.history else _ROWS
     told = (_READ if facts.predicts else _TAKEN).format(count=facts.history, predicts=facts.predicts)
     named = [_DOMAINS.format(names=", ".join(facts.domains))] if facts.domains else []
-    return [_LOADING.format(backbone=facts.backbone_fingerprint, calls=calls), *([told, *named] if facts.history else [])]
+    files = [f"`{family}/{name}.py`" for family, name in own_components(facts)]
+    components = ', components=["..."]' if files else ""
+    loading = _LOADING.format(backbone=facts.backbone_fingerprint, components=components, calls=calls)
+    return [loading, *([_OWN.format(files=" and ".join(files))] if files else []), *([told, *named] if facts.history else [])]
+
+
+def own_components(facts: PromptFacts, folders: Sequence[Path] = ()) -> list[tuple[str, str]]:
+    """Family and name of the artifact's components that are neither ours nor in some folders of the user's."""
+    used: tuple[tuple[Family, str], ...] = (("prompts", facts.prompt), ("backbones", facts.backbone))
+    return [(family, name) for family, name in used if name not in names(family, folders)]
 
 
 def _metrics(split: str, values: Mapping[str, Any]) -> str:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
+from raytune_rec.artifacts.card import own_components
 from raytune_rec.components import Options, component, options_of
 from raytune_rec.data.store import Store
-from raytune_rec.errors import DataError
+from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.schema import DataSchema, Lane, Site, SiteShape, Strategy, Table
 from raytune_rec.scoring.tuned import Weights, tables, whole
 from raytune_rec.tensors import Step
@@ -199,11 +200,16 @@ def load_prompt(path: str | Path, backbone: str | Path, components: Sequence[str
         components: folders of the user's own components, where the prompt is one.
 
     Raises:
-        ArtifactError: one of them is missing, damaged or does not belong to the other.
+        ArtifactError: one of them is missing, damaged or does not belong to the other, or needs components that are not named.
     """
     folders = [Path(f) for f in components]
     base, start = backbone_artifact.load(Path(backbone))
     facts, tuned = prompt_artifact.load(Path(path), base.fingerprint)
+    if missing := [f"{family}/{name}.py" for family, name in own_components(facts, folders)]:
+        raise ArtifactError(
+            f"{path}: it needs {' and '.join(missing)}, which is no part of raytune_rec; name the folder that holds it: "
+            "load_prompt(..., components=[FOLDER])."
+        )
     store = Store.open(Path(backbone) / backbone_artifact.DATA, complete=False, predicts=facts.predicts)
     options = {
         "backbone": options_of("backbones", facts.backbone, facts.backbone_options, folders),

@@ -147,4 +147,3 @@ def _backbone(folder: str) -> tuple[BackboneFacts, dict[str, Tensor]]:
 
 def _start(row: Row, backbones: Mapping[str, Path]) -> tuple[BackboneFacts, dict[str, Tensor]] | None:
     return _backbone(str(backbones[row.variant])) if row.strategy.start == "backbone" else None
-

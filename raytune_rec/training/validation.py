@@ -44,7 +44,9 @@ class Validation:
         self.columns, self.label = {n: c[:, order] for n, c in columns.items()}, label[:, order]
         domains = self.columns["domain"][0]
         self.domains = [torch.nonzero(domains == d).squeeze(1) for d in domains.unique()]
-        self.encoded = encoded(model, self.columns, self.label, chunk) if fits(model, [(self.columns, self.label)], cache_mib) else None
+        self.encoded = (
+            encoded(model, self.columns, self.label, chunk) if fits(model, [(self.columns, self.label)], cache_mib) else None
+        )
         self.repeats = Repeats(self.encoded or {})
 
     def values(self, model: Model) -> dict[str, list[float]]:

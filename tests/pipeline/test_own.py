@@ -11,7 +11,7 @@ import pytest
 from raytune_rec import config, pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts.files import read_json
-from raytune_rec.errors import JobError
+from raytune_rec.errors import ArtifactError
 from raytune_rec.scoring import load_prompt
 from tests.pipeline.here import without_ray
 
@@ -55,7 +55,11 @@ def write_readmes_files(folder: Path) -> str:
     for name, block in blocks.items():
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text(only(block), encoding="utf-8")
-    lines = {"components": r'(components = \["mine"\])', "prompt": r'(prompt = "nudge")', "space": r'(space = \["training", "nudge"\])'}
+    lines = {
+        "components": r'(components = \["mine"\])',
+        "prompt": r'(prompt = "nudge")',
+        "space": r'(space = \["training", "nudge"\])',
+    }
     return JOB.format(**{name: only(line) for name, line in lines.items()})
 
 
@@ -63,7 +67,7 @@ def test_readmes_method_runs_as_a_job_and_its_artifact_loads(tmp_path: Path, mon
     (tmp_path / "own.toml").write_text(write_readmes_files(tmp_path))
     without_ray(monkeypatch)
     out = tmp_path / "run"
-    pipeline.run(config.read(tmp_path / "own.toml"), out, say=lambda line: None)
+    pipeline.run(config.read(tmp_path / "own.toml"), out, only="evaluate", say=lambda line: None)
     trials = read_json(out / "trials.json")
     assert len(trials) == 6 and all(t["state"] == "complete" and "prompt.scale" in t["options"] for t in trials)
     assert read_json(out / "results.json")["rows"]["nudge"]["mean"]["auc"]["mean"] > 0
@@ -71,6 +75,7 @@ def test_readmes_method_runs_as_a_job_and_its_artifact_loads(tmp_path: Path, mon
     backbone = out / "backbones" / prompt_artifact.read(artifact).backbone_fingerprint
     served = load_prompt(artifact, backbone, components=[tmp_path / "mine"])
     assert np.isfinite(np.asarray(served.score({"user": ["u1", "u2"], "item": ["i1", "i2"]}))).all()
-    with pytest.raises(JobError, match=r"components.*prompts/nudge\.py"):
+    with pytest.raises(ArtifactError, match=r"prompts/nudge\.py.*components=\[FOLDER\]"):
         load_prompt(artifact, backbone)
-    assert "components=" in (artifact / "README.md").read_text()
+    card = (artifact / "README.md").read_text()
+    assert "components=" in card and "`prompts/nudge.py` is no part of raytune_rec" in card

@@ -110,7 +110,9 @@ def test_options_come_in_the_type_of_the_parameters_and_nothing_leaves_it(
     lanes = [Lane(i, 0, {f"{part}.{n}": v for part, of in families.items() for n, v in _apart(*of, i)}) for i in range(2)]
     row = Row("own", ALIASES["pretrain_prompt" if prompt != "none" else "single"], backbone, prompt)
     metric, data = ("ndcg@10", {"data": AS_HISTORIES}) if schema.length else ("auc", {})
-    own = job(backbone={"name": backbone}, training={"batch_size": 16, "epochs": 1, "objective": criterion, "metric": metric}, **data)
+    own = job(
+        backbone={"name": backbone}, training={"batch_size": 16, "epochs": 1, "objective": criterion, "metric": metric}, **data
+    )
     pack, units = Pack("p", "own", tuple(lanes)), {"": UnitData("", rows(16, 1), rows(16, 2))}
     feed = table_feed(own, pack, units, 16)
     trainer = train_with(own, pack, row, [settings(own, row, lane) for lane in lanes], schema, units, feed, dtype=dtype)
