@@ -24,6 +24,11 @@ def vocabulary_file(store: Path, field: str) -> Path:
     return store / "vocabulary" / f"{path_name(field)}.parquet"
 
 
+def domain_file(store: Path, domain: str) -> Path:
+    """The file of a domain's interactions."""
+    return domain_folder(store, domain) / "part-00000.parquet"
+
+
 def item_keys(domain: pa.Array | None, item: pa.Array, shared: bool) -> pa.Array:
     """The vocabulary's keys of items: the raw id, or `<domain>/<item>` where each domain has items of its own."""
     if shared or domain is None:

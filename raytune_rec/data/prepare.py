@@ -13,9 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from raytune_rec.config import DataOptions
 from raytune_rec.data.histories import HISTORY_COLUMNS
-from raytune_rec.data.layout import BEGUN, MARKER
+from raytune_rec.data.layout import BEGUN, MARKER, domain_file
+from raytune_rec.data.order import ties
 from raytune_rec.data.passes import Preparation
 from raytune_rec.data.sequences import write_sequences
 from raytune_rec.data.sources.base import ROW_COLUMNS, Source, SourceField
@@ -25,7 +28,7 @@ from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema
 
 STAGE = "prepare"
-FORMAT = 2
+FORMAT = 3
 """Raised only when the same input gives another store."""
 
 
@@ -80,6 +83,9 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
         with Rejects(out / "rejected.parquet") as rejects, Spill(out / "_spill") as spill:
             schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs)).run()
         schema = replace(schema, trained=trained(inputs))
+        if options.split.kind in ("leave_one_out", "cold_users"):
+            for name in schema.domains:
+                summary["domains"][name]["tied"] = ties(pq.read_table(domain_file(out, name), partitioning=None))
         if options.sequences is not None:
             schema, left = write_sequences(out, schema, options)
             for name, counts in left.items():

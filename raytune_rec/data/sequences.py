@@ -5,8 +5,8 @@ has what the backbone is pre-trained on: windows of training histories, in hash 
 
 Rows of label 0 never come here: histories hold what users took. Items that the training split does not know can neither be shown
 nor ranked: they are left out, and `summary.json` counts these interactions for each domain (`left_out_of_histories`), and the
-users who lose all their rows of a split with them (`users_without_valid`, `users_without_test`). Equal times are ordered by raw
-item id, shorter ones first.
+users who lose all their rows of a split with them (`users_without_valid`, `users_without_test`). `order` says what
+comes first.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 
 from raytune_rec.config import DataOptions, SequenceOptions
 from raytune_rec.data.cold_users import CLASS, cohorts, cuts, first_of, members, predicted, spans
-from raytune_rec.data.layout import domain_folder
-from raytune_rec.data.splits import TRAIN, VALID, share, user_hash
+from raytune_rec.data.layout import domain_file
+from raytune_rec.data.order import in_time, times_of
+from raytune_rec.data.splits import TRAIN, VALID, row_hash, share, user_hash
 from raytune_rec.data.tables import RowGroups
-from raytune_rec.data.vocabulary import name_ranks, text_hash
+from raytune_rec.data.vocabulary import text_hash
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS, DataSchema, Split
 
@@ -49,16 +50,16 @@ def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple
         predicted(schema.fields, options.predict)
     folder = store / FOLDER
     folder.mkdir()
-    raws = {name: pq.read_table(store / f"{name}.parquet", columns=["raw"])["raw"].to_pylist() for name in ("users", "items")}
-    rank = name_ranks(raws["items"])
+    hashed = {name: text_hash(pq.read_table(store / f"{name}.parquet")["raw"].to_pylist()) for name in ("users", "items")}
+    seed = data.split.seed
     known, parts, left = schema.field("item").size, [], dict[str, dict[str, int]]()
     for place, domain in enumerate(schema.domains, 1):
-        rows = pq.read_table(domain_folder(store, domain) / "part-00000.parquet", partitioning=None)
-        parts.append(_users(rows, place, known, rank))
+        rows = pq.read_table(domain_file(store, domain), partitioning=None)
+        user, item = (hashed[f"{name}s"][rows[name].to_numpy()] for name in ("user", "item"))
+        parts.append(_users(rows, place, known, row_hash(seed, text_hash([domain]), user, item)))
         left[domain] = _left_out(rows, known)
     users = pa.concat_tables(parts)
-    hashes = text_hash(raws["users"])[users["user"].to_numpy()]
-    seed = data.split.seed
+    hashes = hashed["users"][users["user"].to_numpy()]
     cold = (users["train"].to_numpy() == 0) & (users["valid"].to_numpy() == 0) if options.cold else np.zeros(len(users), bool)
     folds = np.where(cold, np.floor(share(user_hash(seed, "fold", hashes)) * options.folds) + 1, 0).astype(np.int8)
     users = users.append_column("fold", pa.array(folds)).append_column("hash", pa.array(hashes))
@@ -79,13 +80,10 @@ def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple
     return _counted(schema, users, options, counts), left
 
 
-def _users(rows: pa.Table, domain: int, known: int, rank: np.ndarray) -> pa.Table:
+def _users(rows: pa.Table, domain: int, known: int, hashes: np.ndarray) -> pa.Table:
     """One row for each user of a domain: user, domain, items, and how many of them train, validate and test."""
-    time = next((c for c in ("timestamp", "position") if c in rows.column_names), None)
-    if time is None:
-        raise DataError("data.sequences needs a timestamp or a position, and the source gives neither.")
-    user, item, when, split = (rows[name].to_numpy() for name in ("user", "item", time, "split"))
-    order = np.lexsort((rank[item], when, user))
+    user, item, split = (rows[name].to_numpy() for name in ("user", "item", "split"))
+    order = in_time(user, [rows[name].to_numpy() for name in times_of(rows.column_names)], hashes)
     order = order[item[order] < known]
     user, item, split = user[order], item[order], split[order]
     owner, starts, sizes = np.unique(user, return_index=True, return_counts=True)

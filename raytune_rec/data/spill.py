@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from raytune_rec.data.splits import scramble
+from raytune_rec.data.vocabulary import scramble
 
 BUCKETS = 64
 

@@ -3,8 +3,8 @@
 `hash`: a row's share of the unit interval is a hash of (seed, domain, user, item): BLAKE2b-64 of each part, mixed in turn by
 SplitMix64. It depends on nothing else, neither on other rows nor on their order, so a row keeps its place when data are added.
 Repeated interactions of one (domain, user, item) fall together: a repeated row never stands on both sides.
-`leave_one_out`: of each (domain, user) with three rows or more the last is tested and the one before validates. Equal times are
-ordered by raw item id, shorter ones first, as in histories.
+`leave_one_out`: of each (domain, user) with three rows or more the last is tested and the one before validates (`order` says
+which is the last).
 `time`: by quantiles of the time of each domain; rows of one instant stay together, on the earlier side.
 `given`: the source says.
 `cold_users`: all rows of a cold user are kept out (as test rows); the last row of each other user validates. Cold are a share of
@@ -21,7 +21,8 @@ from typing import Protocol
 import numpy as np
 
 from raytune_rec.config import SplitOptions
-from raytune_rec.data.vocabulary import name_ranks, text_hash
+from raytune_rec.data.order import in_time, times_of
+from raytune_rec.data.vocabulary import scramble, text_hash
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS
 
@@ -30,14 +31,6 @@ _MERGED_ROWS = 1_000_000
 Rows = Mapping[str, np.ndarray]
 """Columns of rows: `hash` uint64, `row` int64 (number in reading order), codes of `domain`, `user`, `item`, and what the source
 gives."""
-
-
-def scramble(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's output function: a bijection of uint64 without visible pattern."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 def row_hash(seed: int, domain: np.ndarray, user: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -72,14 +65,13 @@ def splitter(
     options: SplitOptions,
     columns: set[str],
     users: Callable[[], np.ndarray],
-    items: Callable[[], Sequence[str]],
     histories: bool = False,
 ) -> Splitter:
     """The splitter that a job asks for.
 
     Args:
         columns: what the source gives.
-        users: `text_hash` of each user met so far, by code. items: raw value of each item met so far, by code.
+        users: `text_hash` of each user met so far, by code.
         histories: rows become histories, which not every kind of split suits.
 
     Raises:
@@ -101,15 +93,15 @@ def splitter(
         )
     if options.kind == "hash":
         return _Hash(options.valid, options.test)
-    time = next((c for c in ("timestamp", "position") if c in columns), None)
-    if time is None:
+    times = times_of(columns)
+    if not times:
         remedy = "map timestamp or position in data.options.columns" if histories else "choose hash"
         raise DataError(
             f"data.split.kind = {options.kind!r} needs a timestamp or a position, and the source gives neither; {remedy}."
         )
     if options.kind == "cold_users":
-        return _ColdUsers(time, options, users, items)
-    return _LeaveOneOut(time, items) if options.kind == "leave_one_out" else _Time(time, options.valid, options.test)
+        return _ColdUsers(times, options, users)
+    return _LeaveOneOut(times) if options.kind == "leave_one_out" else _Time(times[0], options.valid, options.test)
 
 
 class _Hash:
@@ -164,8 +156,8 @@ class _Time:
 class _LeaveOneOut:
     """Keeps the three latest rows of every (domain, user)."""
 
-    def __init__(self, column: str, items: Callable[[], Sequence[str]]) -> None:
-        self._column, self._items = column, items
+    def __init__(self, times: Sequence[str]) -> None:
+        self._times = times
         self._latest: Rows = {}
         self._pending: list[Rows] = []
         self._waiting = 0
@@ -173,8 +165,7 @@ class _LeaveOneOut:
 
     def observe(self, rows: Rows) -> None:
         key = rows["domain"].astype(np.int64) << 32 | rows["user"].astype(np.int64)
-        time = rows[self._column].astype(np.float64)
-        self._pending.append({"key": key, "time": time, "item": rows["item"], "row": rows["row"]})
+        self._pending.append({"key": key, **{name: rows[name] for name in ("hash", "row", *self._times)}})
         self._waiting += len(key)
         if self._waiting > max(_MERGED_ROWS, len(self._latest.get("key", ()))):
             self._merge()
@@ -188,7 +179,7 @@ class _LeaveOneOut:
     def _merge(self) -> None:
         parts = [*([self._latest] if self._latest else []), *self._pending]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        order = np.lexsort((joined["row"], name_ranks(self._items())[joined["item"]], joined["time"], joined["key"]))
+        order = in_time(joined["key"], [joined[name] for name in self._times], joined["hash"])
         order = order[_from_end(joined["key"][order]) < 3]
         self._latest = {name: values[order] for name, values in joined.items()}
         self._pending, self._waiting = [], 0
@@ -207,11 +198,9 @@ class _LeaveOneOut:
 class _ColdUsers:
     """Counts the rows of every user where that decides."""
 
-    def __init__(
-        self, time: str, options: SplitOptions, users: Callable[[], np.ndarray], items: Callable[[], Sequence[str]]
-    ) -> None:
+    def __init__(self, times: Sequence[str], options: SplitOptions, users: Callable[[], np.ndarray]) -> None:
         self._options, self._users = options, users
-        self._last = _LeaveOneOut(time, items)
+        self._last = _LeaveOneOut(times)
         self._counts = np.zeros(0, np.int64)
         self._cold: np.ndarray | None = None
 

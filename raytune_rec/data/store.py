@@ -17,7 +17,7 @@ from raytune_rec.config import SequenceOptions
 from raytune_rec.data.cold_users import CLASS
 from raytune_rec.data.columns import Columns, arrays, cast, lists
 from raytune_rec.data.histories import Histories
-from raytune_rec.data.layout import MARKER, domain_folder
+from raytune_rec.data.layout import MARKER, domain_file
 from raytune_rec.data.lookup import Lookup
 from raytune_rec.data.raw import RawRows
 from raytune_rec.data.tables import schema_from
@@ -140,4 +140,4 @@ class Store:
     def _file(self, domain: str) -> Path:
         if domain not in self.schema.domains:
             raise DataError(f"there is no domain {domain!r}; the data have {', '.join(self.schema.domains)}.")
-        return domain_folder(self.path, domain) / "part-00000.parquet"
+        return domain_file(self.path, domain)

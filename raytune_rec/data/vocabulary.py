@@ -22,11 +22,12 @@ def text_hash(values: Iterable[str]) -> np.ndarray:
     return np.array(hashes, dtype=np.uint64)
 
 
-def name_ranks(raws: Sequence[str]) -> np.ndarray:
-    """(N,) int64: the place of each value by name, shorter ones first (9 before 10). It orders items of equal times."""
-    rank = np.empty(len(raws), np.int64)
-    rank[sorted(range(len(raws)), key=lambda i: (len(raws[i]), raws[i]))] = np.arange(len(raws))
-    return rank
+def scramble(x: np.ndarray) -> np.ndarray:
+    """SplitMix64's output function: a bijection of uint64 without visible pattern."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 class Codes:

@@ -13,6 +13,7 @@ from raytune_rec.errors import DataError
 from raytune_rec.report.words import counted
 from raytune_rec.schema import SPLITS, DataSchema
 from raytune_rec.stages.context import Context
+from raytune_rec.stages.notes import notes
 
 FORMAT = preparation.FORMAT
 RESUMES = False
@@ -42,7 +43,7 @@ def run(context: Context) -> dict[str, Any]:
     for unit in schema.cohorts:
         own = ", ".join(f"{schema.rows[unit, split]:,} {split}" for split in SPLITS)
         context.say(f"{unit}: cold users, {own}")
-    for line in left_out(summary):
+    for line in notes(summary):
         context.say(line)
     rejected: dict[str, int] = summary["rejected_by_reason"]
     if rejected:
@@ -50,20 +51,6 @@ def run(context: Context) -> dict[str, Any]:
         what = "row was" if sum(rejected.values()) == 1 else "rows were"
         context.say(f"{sum(rejected.values()):,} {what} rejected ({reasons}), see {context.store_path / 'rejected.parquet'}")
     return {"fingerprint": schema.fingerprint, "rows": rows, "rejected": rejected}
-
-
-def left_out(summary: Mapping[str, Any]) -> list[str]:
-    """Lines on the interactions that stand in no history."""
-    lines = []
-    if count := summary["interactions"].get("not_taken", 0):
-        lines.append(f"interactions of label 0, left out since histories hold what users took: {count:,}")
-    for name, domain in summary["domains"].items():
-        if count := domain.get("left_out_of_histories", 0):
-            gone = {split: domain.get(f"users_without_{split}", 0) for split in SPLITS[1:]}
-            lost = [f"users without a {split} row for that: {n:,}" for split, n in gone.items() if n]
-            said = f"{name}: interactions left out of histories, since training does not know their item: {count:,}"
-            lines.append("; ".join([said, *lost]))
-    return lines
 
 
 def check_units(summary: Mapping[str, Any], metric: str) -> None:

@@ -1,0 +1,59 @@
+"""What a preparation says of the data, so that nobody takes the numbers for something else. The counts are in `summary.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from raytune_rec.report.words import percent
+from raytune_rec.schema import SPLITS
+
+_Domains = Mapping[str, Mapping[str, Any]]
+
+
+def notes(summary: Mapping[str, Any]) -> list[str]:
+    """Lines for the console.
+
+    Args:
+        summary: of the store.
+    """
+    domains: _Domains = summary["domains"]
+    return [*_tied(domains), *_not_taken(summary), *_left_out(domains)]
+
+
+def _tied(domains: _Domains) -> Iterator[str]:
+    """On rows whose order in time the data do not tell."""
+    tied = _total(domains, "tied")
+    if not tied.get("rows"):
+        return
+    rows = {split: sum(d[split]["rows"] for d in domains.values()) for split in SPLITS[1:]}
+    shares = ", ".join(f"{percent(tied[s] / n)} of those of {s}" for s, n in rows.items() if n)
+    every = sum(d["rows"] for d in domains.values())
+    yield (
+        f"equal times: {percent(tied['rows'] / every)} of the rows share their time with another row of their user ({shares}); "
+        "which of them comes first is drawn by a hash of seed, user and item"
+    )
+
+
+def _not_taken(summary: Mapping[str, Any]) -> Iterator[str]:
+    if count := summary["interactions"].get("not_taken", 0):
+        yield f"interactions of label 0, left out since histories hold what users took: {count:,}"
+
+
+def _left_out(domains: _Domains) -> Iterator[str]:
+    """On interactions that stand in no history."""
+    for name, domain in domains.items():
+        if count := domain.get("left_out_of_histories", 0):
+            gone = {split: domain.get(f"users_without_{split}", 0) for split in SPLITS[1:]}
+            lost = [f"users without a {split} row for that: {n:,}" for split, n in gone.items() if n]
+            said = f"{name}: interactions left out of histories, since training does not know their item: {count:,}"
+            yield "; ".join([said, *lost])
+
+
+def _total(domains: _Domains, name: str) -> dict[str, int]:
+    """Counts by name, over all domains that have them."""
+    found: dict[str, int] = {}
+    for domain in domains.values():
+        for key, count in domain.get(name, {}).items():
+            found[key] = found.get(key, 0) + count
+    return found
