@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from raytune_rec.config import DataOptions
 from raytune_rec.data.features import FeatureTable, id_lists, list_codes, numerical_field
+from raytune_rec.data.instants import Instants
 from raytune_rec.data.layout import domain_folder, item_keys, vocabulary_file
 from raytune_rec.data.sources.base import RawBlock, Source, SourceField
 from raytune_rec.data.spill import Spill
@@ -31,7 +32,7 @@ from raytune_rec.schema import DataSchema, Field, FieldKind
 _PART_GROUPS = 16
 _MOST_DOMAINS = 500
 _SAMPLE = 1_000_000
-_TYPES = {"rating": np.float32, "timestamp": np.float64, "position": np.int64, "split": np.int8}
+_TYPES = {"rating": np.float32, "timestamp": np.int64, "position": np.int64, "split": np.int8}
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Preparation:
         self._spill, self._rejects = spill, rejects
         self._fields = source.fields()
         self._context = [f for f in self._fields if f.role == "context"]
-        self._summary = Summary()
+        self._summary, self._instants = Summary(), Instants(source.time_unit)
 
     def run(self) -> tuple[DataSchema, dict[str, Any]]:
         """The schema and the summary of the store that is written."""
@@ -95,7 +96,9 @@ class Preparation:
         read = refused = start = 0
         histories = self._options.sequences is not None
         for block in self._source.read():
-            checked = check_interactions(block, self._context, self._source.rating_range, self._options.positive_above, histories)
+            checked = check_interactions(
+                block, self._context, self._source.rating_range, self._options.positive_above, self._instants, histories
+            )
             self._rejects.add(checked.rejects)
             read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
             columns = ("label", *(c for c in _TYPES if c in checked.numbers))
@@ -113,6 +116,7 @@ class Preparation:
             self._spill.add(rows)
             start += len(rows["hash"])
         self._spill.close()
+        self._instants.check()
         self._rejects.judge("rows of interactions", read, refused, self._options.max_rejected)
         if splits is None or not start:
             if self._summary.not_taken:

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raytune_rec.data.instants import Instants, positions
 from raytune_rec.data.reading import shown
 from raytune_rec.data.sources.base import RawBlock, Reject, SourceField
 from raytune_rec.errors import DataError
@@ -25,7 +26,8 @@ class Checked:
 
     Args:
         text: column -> dictionary array of text, null where the cell is empty.
-        numbers: column -> (N,) float64, NaN where the cell is empty; (N, W) of vectors.
+        numbers: column -> (N,) float64, NaN where the cell is empty; (N, W) of vectors; int64 of timestamp (nanoseconds since
+            1970) and position, which are never empty.
         lists: column -> list<string> array.
         rejects: the other rows, in the order of their lines.
     """
@@ -53,7 +55,7 @@ class _Verdict:
     """Which rows stand, and why the others do not. The first rule that a row breaks is the one reported."""
 
     def __init__(self, block: RawBlock) -> None:
-        self._block = block
+        self._block, self.file = block, block.file
         self.good = np.ones(len(block.table), bool)
         self.rejects = list(block.rejects)
 
@@ -62,12 +64,9 @@ class _Verdict:
         if not len(at):
             return
         self.good[at] = False
-        values = self._block.table.column(column).take(pa.array(at)).to_pylist()
+        cells = self._block.table.column(column).take(pa.array(at))
         lines = self._block.lines[at].tolist()
-        self.rejects += [
-            Reject(self._block.file, line, "" if value is None else shown(value), reason)
-            for line, value in zip(lines, values, strict=True)
-        ]
+        self.rejects += [Reject(self._block.file, line, _shown(cell), reason) for line, cell in zip(lines, cells, strict=True)]
 
     def done(
         self, text: dict[str, pa.DictionaryArray], numbers: dict[str, np.ndarray], lists: dict[str, pa.ListArray]
@@ -75,16 +74,26 @@ class _Verdict:
         return Checked(text, numbers, lists, tuple(sorted(self.rejects, key=lambda r: r.line))).kept(self.good)
 
 
+def _shown(cell: pa.Scalar) -> str:
+    try:
+        value = cell.as_py()
+    except (ValueError, OverflowError):  # a date that Python cannot hold
+        value = cell.value
+    return "" if value is None else shown(value)
+
+
 def check_interactions(
     block: RawBlock,
     fields: Sequence[SourceField],
     rating_range: tuple[float, float] | None,
     positive_above: float | None,
+    instants: Instants,
     histories: bool = False,
 ) -> Checked:
     """A block of interactions; `numbers["label"]` is always there, from the rating where the source gives no label.
 
     Args:
+        instants: read the times; they learn of all files what unit plain numbers have.
         histories: rows become histories: where the source gives neither label nor rating, each of them counts as taken.
 
     Raises:
@@ -98,7 +107,7 @@ def check_interactions(
         raise DataError(f"{block.file}: no label; map a label, or a rating and set data.positive_above.")
     text = {name: _keys(table.column(name), name, verdict) for name in ("domain", "user", "item")}
     _check_domain(text["domain"], verdict)
-    told = [name for name in ("label", "rating", "timestamp", "position") if name in names]
+    told = [name for name in ("label", "rating") if name in names]
     numbers = {name: _number(table.column(name), name, verdict) for name in told}
     if "rating" in numbers and rating_range is not None:
         low, high = rating_range
@@ -111,9 +120,8 @@ def check_interactions(
         verdict.refuse(np.isnan(numbers["rating"]), "rating", "rating is empty")
         numbers["label"] = (numbers["rating"] > (positive_above or 0.0)).astype(np.float64)
     for name in ("timestamp", "position"):
-        if name in numbers:
-            verdict.refuse(np.isnan(numbers[name]), name, f"{name} is empty")
-            verdict.refuse(numbers[name] < 0, name, f"{name} is negative")
+        if name in names:
+            numbers[name] = _whole(table.column(name), name, instants, verdict)
     if "split" in names:
         numbers["split"] = _split(table.column("split"), verdict)
     lists = _features(table, fields, text, numbers, verdict)
@@ -199,9 +207,18 @@ def _number(column: pa.ChunkedArray, name: str, verdict: _Verdict) -> np.ndarray
             np.float64
         )
     present = column.is_valid().to_numpy(zero_copy_only=False)
-    wanted = ", such as seconds since 1970" if name == "timestamp" else ""
-    verdict.refuse(present & ~np.isfinite(values), name, f"{name} is not a finite number{wanted}")
+    verdict.refuse(present & ~np.isfinite(values), name, f"{name} is not a finite number")
     return np.where(present, values, np.nan)
+
+
+def _whole(column: pa.ChunkedArray, name: str, instants: Instants, verdict: _Verdict) -> np.ndarray:
+    """(N,) int64 nanoseconds since 1970 of times, or whole numbers of positions."""
+    column = _plain_array(column)
+    values, problems = instants.read(column, verdict.file) if name == "timestamp" else positions(column)
+    empty = column.is_null().to_numpy(zero_copy_only=False)
+    for wrong, reason in [(empty, f"{name} is empty"), *problems]:
+        verdict.refuse(wrong, name, reason)
+    return values
 
 
 def _vector(column: pa.ChunkedArray, field: SourceField, verdict: _Verdict) -> np.ndarray:

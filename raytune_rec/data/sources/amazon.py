@@ -32,6 +32,7 @@ class Amazon:
 
     shared_items = False
     rating_range = None
+    time_unit = ""
 
     class Options(components.Options):
         path: str = Field(description="folder that holds <domain>/user_sequence.txt.gz, or .txt")

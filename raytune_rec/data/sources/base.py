@@ -80,11 +80,13 @@ class Source(Protocol):
     Attributes:
         shared_items: an item id means the same item in every domain; otherwise the vocabulary's key is `<domain>/<item>`.
         rating_range: least and greatest allowed rating; None allows every finite one.
+        time_unit: of times that are plain numbers (`s`, `ms`, `us` or `ns`); empty: told by their size.
     """
 
     Options: type[Options]
     shared_items: bool
     rating_range: tuple[float, float] | None
+    time_unit: str
 
     def __init__(self, options: Any) -> None: ...
 

@@ -33,6 +33,7 @@ class Douban:
 
     shared_items = False
     rating_range = (1.0, 5.0)
+    time_unit = ""
 
     class Options(components.Options):
         path: str = Field(description="folder that holds douban_music, douban_book and douban_movie_part")

@@ -58,6 +58,7 @@ class MovieLens:
 
     shared_items = True
     rating_range = (1.0, 5.0)
+    time_unit = ""
 
     class Options(components.Options):
         path: str = Field(description="folder that holds the files of the edition")

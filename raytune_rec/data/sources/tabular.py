@@ -59,6 +59,9 @@ class Tabular:
         items: _Side | None = Field(None, description="file of item features; without it they are columns of the interactions")
         shared_items: bool = Field(False, description="an item id means the same item in every domain")
         rating_range: tuple[float, float] | None = Field(None, description="least and greatest allowed rating")
+        time_unit: Literal["", "s", "ms", "us", "ns"] = Field(
+            "", description="of times that are plain numbers, since 1970; empty: told by their size, the same in all files"
+        )
         delimiter: str = Field("", max_length=1, description="between cells; empty: a tab for .tsv, else a comma")
         header: tuple[str, ...] = Field((), description="column names of interaction files without a header line")
         encoding: str = Field("utf-8", description="of text files")
@@ -78,6 +81,7 @@ class Tabular:
         self._options = options
         self.shared_items = options.shared_items
         self.rating_range = options.rating_range
+        self.time_unit = options.time_unit
         columns = {"user": "user", "item": "item"} | {str(name): column for name, column in options.columns.items()}
         if options.domain:
             columns.pop("domain", None)
