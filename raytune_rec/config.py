@@ -260,8 +260,10 @@ class StopOptions(Section):
 
 
 class TuneOptions(Section):
-    trials: int = Field(16, ge=1, description="configurations of each row on each domain")
-    round: int = Field(16, ge=1, description="configurations asked before any of them is told")
+    trials: int = Field(64, ge=1, description="configurations of each row on each domain")
+    round: int = Field(
+        0, ge=0, description="configurations asked before any of them is told; 0: a quarter of the trials, as for recipes always"
+    )
     pack: int = Field(32, ge=1, description="most lanes of a pack; fewer where memory does not hold them; 1: one trial a process")
     memory_mib: int = Field(0, ge=0, description="of a pack; 0: four fifths of the machine's, over the packs that run at a time")
     share_rows: int = Field(5000, ge=0, description="domains of at most this many training rows share packs")

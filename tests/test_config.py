@@ -36,7 +36,7 @@ def _file(folder: Path, text: str = _TOML) -> Path:
 
 def test_a_small_job_has_every_default() -> None:
     job = config.parse(_JOB)
-    assert job.tune.trials == 16 and job.evaluate.replicates == 5 and job.training.metric == "auc"
+    assert job.tune.trials == 64 and job.evaluate.replicates == 5 and job.training.metric == "auc"
     assert job.data.max_rejected == 0.01 and job.rows["single"].baseline
 
 

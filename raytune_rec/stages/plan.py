@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Group
@@ -20,7 +21,8 @@ from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
 from raytune_rec.training.settings import PRETRAIN, built_alike, row_of, settings
 from raytune_rec.tuning.brackets import ladders
-from raytune_rec.tuning.plan import row_space
+from raytune_rec.tuning.pace import MODELS, Pace
+from raytune_rec.tuning.plan import for_recipes, row_space
 from raytune_rec.tuning.space import Space
 
 
@@ -43,6 +45,7 @@ def plan(job: Job) -> Group:
         "trains",
         "searches",
         "trials",
+        "modelled",
         "packs of",
         "MiB a lane",
         title=f"Plan of {job.name}",
@@ -61,7 +64,7 @@ def plan(job: Job) -> Group:
         problems += error.problems
     if problems:
         raise UserError(dict.fromkeys(problems))
-    return Group(table, _sentence(job, schema))
+    return Group(table, _sentence(job, schema), *_hardly_modelled(job, names, schema))
 
 
 def declared(job: Job) -> DataSchema:
@@ -107,10 +110,8 @@ def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:
         _check_start(job, row, parts, schema)
     _check_values(job, row, space)
     pretraining = name.startswith(PRETRAIN)
-    wanted = job.pretrain.trials if pretraining else job.tune.trials
-    trials = wanted if space.dimensions else 0 if pretraining else 1
+    trials, modelled, width = _budget(job, name, space)
     units = "all domains" if pretraining else f"each of {len(schema.units)}"
-    width = min(trials, job.tune.round, job.tune.pack)
     groups = ", ".join(sorted(groups_of(parts))) or "nothing"
     return (
         name,
@@ -118,9 +119,38 @@ def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:
         groups,
         f"{len(space.dimensions)} options",
         f"{trials} on {units}",
+        str(modelled) if space.dimensions and trials else "-",
         str(width or 1),
         f"{_mib(parts, row):.1f}",
     )
+
+
+def _budget(job: Job, name: str, space: Space) -> tuple[int, int, int]:
+    """Of one search: its trials, those that the sampler proposes from what was told, and the lanes of a pack."""
+    pretraining = name.startswith(PRETRAIN)
+    tune = for_recipes(job).tune if pretraining else job.tune
+    if not (space.dimensions and tune.trials):
+        return (0 if pretraining else 1), 0, 1
+    pace = Pace.of(tune)
+    return tune.trials, pace.modelled(tune.sampler, tune.trials, len(space.first)), min(tune.trials, pace.round, tune.pack)
+
+
+def _hardly_modelled(job: Job, names: Sequence[str], schema: DataSchema) -> list[str]:
+    """Warnings of searches that are over before their sampler has learnt much."""
+    said: dict[tuple[int, int, str], list[str]] = {}
+    for name in names:
+        space = row_space(job, row_of(job, name), schema, None)
+        trials, modelled, _ = _budget(job, name, space)
+        if job.tune.sampler in MODELS and space.dimensions and 2 * modelled < trials:
+            option = "pretrain.trials" if name.startswith(PRETRAIN) else "tune.trials"
+            said.setdefault((trials, modelled, option), []).append(name)
+    remedy = "the others are first points or drawn before the sampler has learnt; raise"
+    return [
+        f"warning: {', '.join(names)}: {modelled} of {trials} trials are modelled, {remedy} {option}"
+        + (f", or lower tune.round ({job.tune.round})" if job.tune.round * 4 > trials and option == "tune.trials" else "")
+        + "."
+        for (trials, modelled, option), names in said.items()
+    ]
 
 
 def _check_values(job: Job, row: Row, space: Space) -> None:

@@ -14,16 +14,18 @@ from raytune_rec.names import path_name
 from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
 from raytune_rec.signals import ends_on_sigterm
 from raytune_rec.stages.context import Context
+from raytune_rec.stages.steps import steps
 from raytune_rec.training.settings import PRETRAIN, row_of, settings
 from raytune_rec.tuning import engine
 from raytune_rec.tuning.catalogue import compose
 from raytune_rec.tuning.plan import for_recipes, recipe_searches
 from raytune_rec.tuning.planner import SearchPlanner
 from raytune_rec.tuning.records import Winner, winners
+from raytune_rec.tuning.resources import slots
 from raytune_rec.tuning.studies import Studies
 from raytune_rec.tuning.width import measurer
 
-FORMAT = 2
+FORMAT = 3
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def inputs(context: Context) -> dict[str, Any]:
             variant.pop("new_ids")
         if variant["from"]:
             variant["from"] = _origin(context, name)
-    search = job.tune.model_dump(mode="json", include={"sampler", "round", "pack", "stop"}) if job.pretrain.trials else {}
+    search = job.tune.model_dump(mode="json", include={"sampler", "pack", "stop"}) if job.pretrain.trials else {}
     known = {"data": context.store.schema.fingerprint, "threads": job.tune.threads, "own": context.own_code()}
     return {**chosen, "search": search, "spaces": spaces, **known}
 
@@ -51,6 +53,9 @@ def run(context: Context) -> dict[str, Any]:
     for name, variant in context.job.pretrain.variants.items():
         if variant.from_path:
             check(context.job, name, context.store.schema)  # a wrong backbone must not wait for the others' recipes
+    trained = [PRETRAIN + name for name, variant in context.job.pretrain.variants.items() if not variant.from_path]
+    for line in steps(context.job, context.store.schema, trained):
+        context.say(line)
     found = _recipes(context)
     decides = fingerprint(inputs(context))
     facts: dict[str, Any] = _finished(context, decides)
@@ -111,7 +116,7 @@ def _recipes(context: Context) -> dict[str, Winner]:
     searching = for_recipes(job)
     studies = Studies(context.folder / "journal", searching)
     wanted = recipe_searches(searching, context.store.schema)
-    planner = SearchPlanner.of(studies, wanted, measurer(searching, context.store_path, {}))
+    planner = SearchPlanner.of(studies, wanted, measurer(searching, context.store_path, {}), slots(searching))
     engine.run(
         searching, planner, context.folder, context.store_path, {},
         connect=context.connect, title="recipes", say=context.say,

@@ -8,15 +8,17 @@ from raytune_rec.artifacts.files import write_json
 from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.errors import RunFailed
 from raytune_rec.stages.context import Context
+from raytune_rec.stages.steps import steps
 from raytune_rec.tuning import engine
 from raytune_rec.tuning.catalogue import compose
 from raytune_rec.tuning.plan import searches
 from raytune_rec.tuning.planner import SearchPlanner
 from raytune_rec.tuning.records import trials, winners
+from raytune_rec.tuning.resources import slots
 from raytune_rec.tuning.studies import Studies
 from raytune_rec.tuning.width import measurer
 
-FORMAT = 2
+FORMAT = 3
 FREE = ("tune.trials",)
 SCHEDULING = {"concurrent", "cpus", "gpus", "max_failures", "memory_mib", "reuse_actors"}
 
@@ -39,7 +41,10 @@ def inputs(context: Context) -> dict[str, Any]:
 def run(context: Context) -> dict[str, Any]:
     job, journal = context.job, context.folder / "journal"
     wanted = searches(job, context.store.schema, context.backbones)
-    planner = SearchPlanner.of(Studies(journal, job), wanted, measurer(job, context.store_path, context.backbones))
+    for line in steps(job, context.store.schema, job.rows):
+        context.say(line)
+    measure = measurer(job, context.store_path, context.backbones)
+    planner = SearchPlanner.of(Studies(journal, job), wanted, measure, slots(job))
     engine.run(
         job, planner, context.folder, context.store_path, context.backbones,
         connect=context.connect, title="tune", say=context.say,

@@ -12,9 +12,9 @@ from typing import Any
 import ray
 from ray import tune
 
-from raytune_rec.config import TuneOptions
 from raytune_rec.tuning.desk import Desk
 from raytune_rec.tuning.progress import Reporter
+from raytune_rec.tuning.resources import slots
 from raytune_rec.tuning.searcher import PackSearcher
 from raytune_rec.tuning.trainable import PackTrainable, Work
 
@@ -62,7 +62,7 @@ def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
             tune_config=tune.TuneConfig(
                 search_alg=PackSearcher(desk),
                 num_samples=-1,
-                max_concurrent_trials=concurrency(options, ray.cluster_resources()),
+                max_concurrent_trials=slots(work.job),
                 reuse_actors=options.reuse_actors,
                 trial_dirname_creator=_dirname,
                 trial_name_creator=_dirname,
@@ -78,16 +78,6 @@ def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
         )
         tuner.fit()
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def concurrency(options: TuneOptions, cluster: Mapping[str, float]) -> int:
-    """Packs at a time: as the job says, else as many as the cluster holds."""
-    if options.concurrent:
-        return options.concurrent
-    fits = [int(cluster.get("CPU", 1) / options.cpus)]
-    if options.gpus:
-        fits.append(int(cluster.get("GPU", 0) / options.gpus))
-    return max(1, min(fits))
 
 
 def _warn(needs: Mapping[str, float], cluster: Mapping[str, float]) -> None:

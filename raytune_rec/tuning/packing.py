@@ -34,7 +34,7 @@ class Width:
     limit_mib: float = 0.0
 
 
-def parts(lanes: Sequence[Lane], limit: int, structure: Structure) -> list[list[Lane]]:
+def parts(lanes: Sequence[Lane], limit: int, structure: Structure, least: int = 1) -> list[list[Lane]]:
     """The lanes of each pack, at most `limit`, as even as can be. The same lanes give the same packs.
 
     Lanes of a like size go together, so that little is padded, and the largest come first, so that none of them is left for the
@@ -44,12 +44,17 @@ def parts(lanes: Sequence[Lane], limit: int, structure: Structure) -> list[list[
         lanes: in the order in which they were asked, unit by unit.
         limit: most lanes of a pack.
         structure: lanes share a pack only where its key is equal; sizes count in the order in which they are given.
+        least: packs, as far as there are lanes: as many as can train at a time.
     """
     alike: dict[Hashable, list[tuple[Sizes, int]]] = {}
     for place, lane in enumerate(lanes):
         key, sizes = structure(lane.options)
         alike.setdefault(key, []).append((tuple(-size for size in sizes), place))
-    places = [part for group in alike.values() for part in _even([place for _, place in sorted(group)], limit)]
+    counts = {key: -(-len(group) // limit) for key, group in alike.items()}
+    while sum(counts.values()) < min(least, len(lanes)):
+        widest = max(alike, key=lambda key: len(alike[key]) / counts[key])
+        counts[widest] += 1
+    places = [part for key, group in alike.items() for part in _even([place for _, place in sorted(group)], counts[key])]
     return [[lanes[place] for place in sorted(part)] for part in places]
 
 
@@ -91,8 +96,7 @@ def from_text(text: str) -> Pack:
     return Pack(**values, lanes=lanes, after=after)
 
 
-def _even(places: list[int], limit: int) -> Iterator[list[int]]:
-    count = -(-len(places) // limit)
+def _even(places: list[int], count: int) -> Iterator[list[int]]:
     size, extra = divmod(len(places), count)
     starts = [i * size + min(i, extra) for i in range(count + 1)]
     yield from (places[a:b] for a, b in pairwise(starts))

@@ -42,7 +42,7 @@ def recipe_searches(job: Job, schema: DataSchema) -> list[Search]:
 
 def for_recipes(job: Job) -> Job:
     """The job as a search for its pre-trainings' recipes: their number of trials, and their validation metric alone to decide."""
-    tune = job.tune.model_copy(update={"trials": job.pretrain.trials, "objectives": []})
+    tune = job.tune.model_copy(update={"trials": job.pretrain.trials, "round": 0, "objectives": []})
     training = job.training.model_copy(update={"metric": job.pretrain_metric})
     return job.model_copy(update={"tune": tune, "training": training})
 

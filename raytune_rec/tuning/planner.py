@@ -75,9 +75,9 @@ class SearchPlanner:
         self._best = {study.name: study.best() for study in studies}
 
     @classmethod
-    def of(cls, studies: Studies, searches: Sequence[Search], measure: Measure | None = None) -> SearchPlanner:
+    def of(cls, studies: Studies, searches: Sequence[Search], measure: Measure | None = None, slots: int = 1) -> SearchPlanner:
         """A planner of searches, whose studies are opened or made."""
-        return cls(form(studies, searches, measure))
+        return cls(form(studies, searches, measure, slots))
 
     def next(self) -> Pack | Done | None:
         for _ in range(len(self._turns)):

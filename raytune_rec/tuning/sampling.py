@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from raytune_rec.schema import Scalar
 from raytune_rec.tensors import mix
 from raytune_rec.tuning.journal import Journal
+from raytune_rec.tuning.pace import Pace
 from raytune_rec.tuning.space import Space
 
 WINDOW = 1000
@@ -40,14 +41,14 @@ class KnownSpaceTPE(TPESampler):
     """
 
     def __init__(self, space: Mapping[str, BaseDistribution], seed: int) -> None:
-        super().__init__(seed=seed)
+        super().__init__(seed=seed, n_startup_trials=1)
         self._known = {name: d for name, d in sorted(space.items()) if not d.single()}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return dict(self._known) if len(study.directions) == 1 else {}  # several: each option by itself, as TPE does
 
 
-def sampler(name: str, seed: int, study: str, number: int, space: Space, round: int) -> BaseSampler:
+def sampler(name: str, seed: int, study: str, number: int, space: Space, pace: Pace, told: int) -> BaseSampler:
     """The sampler of one trial.
 
     Args:
@@ -56,19 +57,24 @@ def sampler(name: str, seed: int, study: str, number: int, space: Space, round: 
         study: its name.
         number: of the trial.
         space: what is searched.
-        round: trials asked before any is told: a generation of `nsga2`.
+        pace: its round is a generation of `nsga2`.
+        told: trials that have ended, those too that teach nothing; below the start-up `tpe` and `gp` draw at random.
     """
     own = mix(seed, study, number) % 2**32
+    if name in ("tpe", "gp") and told < pace.startup:
+        name = "random"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if name == "tpe":
-            return TPESampler(seed=own, group=True) if space.conditional else KnownSpaceTPE(space.distributions(), own)
+            if space.conditional:
+                return TPESampler(seed=own, group=True, n_startup_trials=1)
+            return KnownSpaceTPE(space.distributions(), own)
         if name == "gp":
-            return GPSampler(seed=own, warn_independent_sampling=False)
+            return GPSampler(seed=own, n_startup_trials=1, warn_independent_sampling=False)
         if name == "qmc":  # one sequence for the whole study; the journal knows how far it is
             return QMCSampler(seed=mix(seed, study) % 2**32, scramble=True, warn_independent_sampling=False)
         if name == "nsga2":
-            return NSGAIISampler(seed=own, population_size=max(2, round))
+            return NSGAIISampler(seed=own, population_size=max(2, pace.round))
         assert name in ("random", "grid"), name
         return RandomSampler(seed=own)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ from raytune_rec.errors import ArtifactError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Lane, LaneResult, Scalar
 from raytune_rec.tuning.journal import Journal
+from raytune_rec.tuning.pace import Pace
 from raytune_rec.tuning.packing import Structure
 from raytune_rec.tuning.records import RESULT, SEARCH, attributes, winner_of
 from raytune_rec.tuning.sampling import OUTSIDE, SPENT, Window, grid_order, sampler
 from raytune_rec.tuning.space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+PACE = "pace"
+"""User attribute of a study."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Studies:
             with self.journal.batch():
                 study = optuna.create_study(storage=self.storage, study_name=search.name, directions=self.directions())
                 study.set_user_attr(SEARCH, facts)
+                study.set_user_attr(PACE, asdict(Pace.of(self.job.tune)))
             self.names.add(search.name)
         study = optuna.load_study(storage=self.storage, study_name=search.name)
         old = study.user_attrs.get(SEARCH, {})
@@ -114,6 +119,7 @@ class Study:
         self._study = study
         self._grid: list[dict[str, Scalar]] | None = None
         self.attributes: dict[str, Any] = dict(study.user_attrs)
+        self.pace = Pace.recorded(self.attributes[PACE])
 
     @property
     def budget(self) -> int:
@@ -159,9 +165,9 @@ class Study:
 
     def ask(self, count: int) -> list[Lane]:
         """The next configurations."""
-        start = self.asked()
+        start, told = self.asked(), self.finished()
         for number in range(start, start + count):
-            self._draw(number)
+            self._draw(number, told)
         return list(self.lanes(range(start, start + count)).values())
 
     def tell(self, results: Sequence[LaneResult]) -> None:
@@ -171,7 +177,7 @@ class Study:
             if not trials[result.trial].state.is_finished():
                 self._tell(trials[result.trial], result)
 
-    def _draw(self, number: int) -> None:
+    def _draw(self, number: int, told: int) -> None:
         """Write one configuration: a first point, a point of the grid, or what the sampler proposes."""
         space, tune = self.search.space, self._job.tune
         if number < len(space.first):
@@ -179,7 +185,7 @@ class Study:
             self._study.enqueue_trial(dict(point.values), user_attrs={OUTSIDE: True} if point.outside else None)
         elif tune.sampler == "grid" and space.dimensions:
             self._study.enqueue_trial(self._grid_points()[number - len(space.first)])
-        self._study.sampler = sampler(tune.sampler, self._job.seed, self.name, number, space, tune.round)
+        self._study.sampler = sampler(tune.sampler, self._job.seed, self.name, number, space, self.pace, told)
         with warnings.catch_warnings(), self._storage.window(tune.sampler):
             warnings.simplefilter("ignore", UserWarning)  # a first point outside its range is meant
             trial = self._study.ask()

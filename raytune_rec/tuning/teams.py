@@ -36,16 +36,20 @@ class Team:
 
     Args:
         studies: of one row; their units are of a like size where there are several.
-        tune: round and rule of early stopping.
+        tune: rule of early stopping.
         journal: that all studies write to.
         seed: of the job.
         width: most lanes of a pack.
+        abreast: packs of the team that can train at a time: a round is cut into at least as many.
     """
 
-    def __init__(self, studies: Sequence[Study], tune: TuneOptions, journal: Journal, seed: int, width: int) -> None:
+    def __init__(
+        self, studies: Sequence[Study], tune: TuneOptions, journal: Journal, seed: int, width: int, abreast: int = 1
+    ) -> None:
         self.studies = {study.search.unit: study for study in studies}
         self.row = studies[0].search.row
         self._lead, self._tune, self._journal, self._seed, self._width = studies[0], tune, journal, seed, width
+        self._abreast = abreast
         self._climbs = ladders(tune.stop, self._lead.search.epochs)
         keys = sorted(key for key in self._lead.attributes if key.startswith(PLAN + "."))
         self._plans: dict[Place, Plan] = {_place(key): self._lead.attributes[key] for key in keys}
@@ -67,7 +71,7 @@ class Team:
 
     def ask(self) -> list[Pack]:
         """The first heats of the next round: one write to the journal. Empty while heats are open or the budgets are spent."""
-        counts = {unit: min(self._tune.round, s.budget - s.asked()) for unit, s in self.studies.items()}
+        counts = {unit: min(s.pace.round, s.budget - s.asked()) for unit, s in self.studies.items()}
         if self._open or not any(n > 0 for n in counts.values()):
             return []
         number = 1 + max((place[0] for place in self._plans), default=-1)
@@ -78,9 +82,10 @@ class Team:
                 shares = assign(self._climbs, [lane.trial for lane in asked], self._seed, study.name, number)
                 for own, share in zip(of_ladder, shares, strict=True):
                     own += [lane for lane in asked if lane.trial in set(share)]
+            heats = sum(map(bool, of_ladder))
             for ladder, lanes in enumerate(of_ladder):
                 if lanes:
-                    self._begin((number, ladder, 0), lanes, {})
+                    self._begin((number, ladder, 0), lanes, {}, heats)
         return self.open()
 
     def report(self, pack: Pack, results: Sequence[LaneResult]) -> tuple[list[Pack], list[str]]:
@@ -126,7 +131,8 @@ class Team:
                 lanes += [lane for lane, _ in on]
                 after |= {(unit, lane.trial): at for lane, at in on}
             if lanes:
-                self._begin(_next(place), lanes, after)
+                heats = len({ladder for number, ladder, _ in self._plans if number == place[0]})
+                self._begin(_next(place), lanes, after, heats)
 
     def _kept(self, place: Place, until: int, study: Study, results: Sequence[LaneResult]) -> set[int]:
         """Trials of one study's bracket that go on."""
@@ -138,8 +144,12 @@ class Team:
         first = min(trial for own in rounds for unit, trial in own["lanes"] if unit == study.search.unit)
         return paused & survivors(self._tune.stop, until, members, study.curves(first), study.higher)
 
-    def _begin(self, place: Place, lanes: Sequence[Lane], after: Mapping[tuple[str, int], tuple[str, int]]) -> None:
-        """Plan a heat and write it down. Where every bracket has one trial left, nobody is to be stopped any more."""
+    def _begin(self, place: Place, lanes: Sequence[Lane], after: Mapping[tuple[str, int], tuple[str, int]], heats: int) -> None:
+        """Plan a heat and write it down. Where every bracket has one trial left, nobody is to be stopped any more.
+
+        Args:
+            heats: of the round, side by side: they share what the team can train at a time.
+        """
         climb, (number, ladder, rung) = self._climbs[place[1]][0], place
         contested = any(sum(lane.unit == unit for lane in lanes) > 1 for unit in self.studies)
         until = climb[rung] if rung < len(climb) and contested else 0
@@ -150,7 +160,7 @@ class Team:
                 "lanes": [[lane.unit, lane.trial] for lane in part],
                 "after": [list(after[lane.unit, lane.trial]) for lane in part if after],
             }
-            for k, part in enumerate(parts(lanes, self._width, self._lead.search.structure))
+            for k, part in enumerate(parts(lanes, self._width, self._lead.search.structure, -(-self._abreast // heats)))
         ]
         self._lead.set_attribute(_key(place), plan)
         self._plans[place], self._open[place], self._results[place] = plan, self._packs(plan), {}
@@ -173,21 +183,23 @@ class Team:
         return [own["name"] for place in places for own in self._plans.get(place, []) if own["name"] not in needed]
 
 
-def form(studies: Studies, searches: Sequence[Search], measure: Measure | None = None) -> list[Team]:
+def form(studies: Studies, searches: Sequence[Search], measure: Measure | None = None, slots: int = 1) -> list[Team]:
     """The teams of all searches, whose studies are opened or made.
 
     Args:
         measure: finds how wide packs may be; called once for each row, and recorded. None: as the job says.
+        slots: packs that can train at a time; the teams share them.
     """
-    job, found = studies.job, list[Team]()
+    job, sharing = studies.job, list[tuple[list[Study], int]]()
     for row in dict.fromkeys(search.row for search in searches):
         of_row = {search.unit: search for search in searches if search.row == row}
         opened = {unit: studies.open(search) for unit, search in of_row.items()}
         width = _width(next(iter(opened.values())), list(of_row.values()), job, measure)
         rows = {unit: search.rows for unit, search in of_row.items()}
-        grouped = teams(rows, job.tune.round, width, job.tune.share_rows)
-        found += [Team([opened[unit] for unit in units], job.tune, studies.journal, job.seed, width) for units in grouped]
-    return found
+        grouped = teams(rows, next(iter(opened.values())).pace.round, width, job.tune.share_rows)
+        sharing += [([opened[unit] for unit in units], width) for units in grouped]
+    abreast = -(-slots // max(1, len(sharing)))
+    return [Team(together, job.tune, studies.journal, job.seed, width, abreast) for together, width in sharing]
 
 
 def _width(lead: Study, searches: Sequence[Search], job: Job, measure: Measure | None) -> int:

@@ -237,7 +237,8 @@ def test_a_sampler_sees_the_best_and_the_latest_of_many_trials(tmp_path: Path, m
 def test_tpe_that_is_told_the_space_proposes_what_optunas_own_proposes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = fake.job(trials=24, round=6, pack=6)
     _work(_planner(tmp_path / "ours", job), job, _first)
-    monkeypatch.setattr(sampling, "KnownSpaceTPE", lambda space, seed: optuna.samplers.TPESampler(seed=seed))
+    theirs = optuna.samplers.TPESampler
+    monkeypatch.setattr(sampling, "KnownSpaceTPE", lambda space, seed: theirs(seed=seed, n_startup_trials=1))
     _work(_planner(tmp_path / "theirs", job), job, _first)
     assert _facts(tmp_path / "ours") == _facts(tmp_path / "theirs")
 
