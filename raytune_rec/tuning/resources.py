@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from raytune_rec.config import Job, TuneOptions
+from raytune_rec.machine import cpus
 
 Node = Mapping[str, float]
 """CPUs and GPUs of one machine, as `CPU` and `GPU`."""
@@ -27,7 +28,7 @@ def nodes(threads: int) -> list[Node]:
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
     import torch
 
-    return [{"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}]
+    return [{"CPU": cpus(), "GPU": torch.cuda.device_count()}]
 
 
 def slots(job: Job) -> int:

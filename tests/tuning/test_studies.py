@@ -54,14 +54,14 @@ def _facts(folder: Path) -> list:
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "grid", "gp", "qmc"])
 def test_proposals_are_equal_whatever_the_order_of_completion(tmp_path: Path, sampler: str) -> None:
-    job = fake.job(sampler=sampler, trials=16)
+    job = fake.job(sampler=sampler, trials=6 if sampler == "gp" else 16)
     space = {"units": ("music",)} if sampler == "gp" else {}
     _work(_planner(tmp_path / "a", job, **space), job, _first)
     _work(_planner(tmp_path / "b", job, **space), job, random.Random(3).choice)
     assert _facts(tmp_path / "a") == _facts(tmp_path / "b")
     studies = {study for study, *_ in _facts(tmp_path / "a")}
-    assert len(_facts(tmp_path / "a")) == 16 * len(studies)
-    assert len({(study, options) for study, *_, options in _facts(tmp_path / "a")}) > 10 * len(studies)
+    assert len(_facts(tmp_path / "a")) == job.tune.trials * len(studies)
+    assert len({(study, options) for study, *_, options in _facts(tmp_path / "a")}) > 0.6 * job.tune.trials * len(studies)
 
 
 def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
