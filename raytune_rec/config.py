@@ -113,6 +113,11 @@ class SequenceOptions(Section):
     )
     negatives: int = Field(99, ge=0, description="items drawn beside each positive, none of them the user's; 0: rank all items")
     full: bool = Field(True, description="rank the test rows among all items too, those of the history left out")
+    repeats: Literal["leave_out", "count"] = Field(
+        "leave_out",
+        description="a row whose item stands in its history already: leave_out: is not tested, as `recommend` names nothing that "
+        "was taken; count: is, and what was taken is ranked and recommended too",
+    )
     tasks: list[Annotated[str, AfterValidator(_task)]] = Field(
         [],
         description="of cold users: few (their later items), zero (their first one), joint (both with one model), k-shot (few, "

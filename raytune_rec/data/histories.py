@@ -3,7 +3,7 @@
 A row to train on is a user's history with the item that follows each place. A row to rank is one item that a user took, after
 what the user had taken before, among items that the user never took: none of them, not in training, validation or test. These
 are items of the row's domain; where domains share their items, none that the user took in any domain. What follows the row in
-time is in neither its history nor its features.
+time is in neither its history nor its features. `ranked` says which rows these are.
 
 Cold users (PPR, section 4.1) belong to folds. A unit is a task and a fold: it is tuned on the cold users of the other folds, a
 share of whom choose the best epoch, and tested on those of its own. With `data.sequences.warm` it is tuned on warm users too.
@@ -22,9 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
-from raytune_rec.data.cold_users import CLASS, first_of, members, spans
+from raytune_rec.data.cold_users import CLASS, members, spans
 from raytune_rec.data.lookup import Lookup
 from raytune_rec.data.pools import enough, negatives
+from raytune_rec.data.ranked import Ranked
 from raytune_rec.data.sequences import FOLDER, USERS
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, Split
@@ -52,8 +53,8 @@ class Histories:
 
     def load(self, unit: str, split: Split) -> Columns:
         """Columns of a unit's rows: `user` (rows of the table of users), `domain`, `history`, and `target` or `candidates`; where
-        all items are ranked `positive` (N,) and `seen` (N, S), what the user had taken before (and whatever he took in other
-        domains that share their items), in place of `candidates`.
+        all items are ranked `positive` (N,) and `seen` (N, S), what is not ranked beside it, in place of `candidates`: what the
+        user had taken before (and whatever he took in other domains that share their items), nothing where repeats count.
         """
         if unit in self.schema.cohorts:
             return self._classes(unit, split) if self.schema.predicts else self._cold(unit, split)
@@ -116,26 +117,16 @@ class Histories:
 
     def _last(self, unit: str, split: Split, seen: bool = False) -> Columns:
         """The one row of each user who is no cold one."""
-        users = self._users
-        here = (users["fold"].to_numpy() == 0) & (users[split].to_numpy() > 0)
+        rows, place = self._ranked.held_out(split)
         if unit != ALL_DOMAINS:
-            here &= users["domain"].to_numpy() == self._place(unit)
-        rows = np.flatnonzero(here)
-        place = users["train"].to_numpy()[rows] + (users["valid"].to_numpy()[rows] if split == "test" else 0)
+            here = self._users["domain"].to_numpy()[rows] == self._place(unit)
+            rows, place = rows[here], place[here]
         return self._lists(rows, place, f"{unit}/{split}", self.options.length, seen)
 
     def _cold(self, unit: str, split: Split, only: str = "", seen: bool = False) -> Columns:
-        known = self.options.events_of(unit.partition(".")[0])
-        task = only or unit.partition(".")[0]
-        width = max(1, self.options.events - 1)
+        task, width = unit.partition(".")[0], max(1, self.options.events - 1)
         if split != "train":
-            rows = np.flatnonzero(members(self._users, unit, split, self.options))
-            counts = np.minimum(self._sizes[rows], known)
-            first = first_of(task)
-            last = np.minimum(counts, 1) if task == "zero" else counts
-            each = np.maximum(last - first, 0)
-            place = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + first
-            return self._lists(np.repeat(rows, each), place, f"{unit}/{split}", width, seen)
+            return self._lists(*self._ranked.of_cold(unit, split, only), f"{unit}/{split}", width, seen)
         rows, begin, end = spans(self._users, unit, self.options)
         events = _padded([self._items[r][a:b] for r, a, b in zip(rows, begin, end, strict=True)], width + 1)
         target, history = events.copy(), events[:, :width].copy()
@@ -169,6 +160,8 @@ class Histories:
         positive = np.array([self._items[r][k] for r, k in zip(rows, place, strict=True)], np.int64)
         if seen or not self.options.negatives:
             left_out = [self._and_elsewhere(r, b) for r, b in zip(rows.tolist(), before, strict=True)]
+            if self.options.repeats == "count":
+                left_out = [b[:0] for b in before]
             found |= {"seen": _padded(left_out, max(map(len, left_out), default=1) or 1), "positive": positive}
         if seen:
             found["owner"] = found["user"]
@@ -212,8 +205,8 @@ class Histories:
         return {r: np.concatenate([self._items[o] for o in group if o != r]) for group in rows for r in group}
 
     @cached_property
-    def _sizes(self) -> np.ndarray:
-        return np.array([len(i) for i in self._items], np.int64)
+    def _ranked(self) -> Ranked:
+        return Ranked(self._users, self.options, self.lookup.shared_items)
 
 
 def _padded(lists: Sequence[np.ndarray], width: int) -> np.ndarray:

@@ -56,7 +56,8 @@ def trained(inputs: Mapping[str, Any]) -> str:
     """16 hex digits of what of a store's inputs decides ids and training rows: not what cold users do, or what is ranked."""
     options = dict(inputs["options"])
     if sequences := options.get("sequences"):
-        options["sequences"] = {name: sequences[name] for name in ("length", "windows")}
+        served = ("repeats",) if sequences["repeats"] == "count" else ()  # what stands beside a backbone says what is recommended
+        options["sequences"] = {name: sequences[name] for name in ("length", "windows", *served)}
     return fingerprint({**inputs, "options": options})
 
 
@@ -87,8 +88,8 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
             for name in schema.domains:
                 summary["domains"][name]["tied"] = ties(pq.read_table(domain_file(out, name), partitioning=None))
         if options.sequences is not None:
-            schema, left = write_sequences(out, schema, options)
-            for name, counts in left.items():
+            schema, told = write_sequences(out, schema, options, source.shared_items)
+            for name, counts in told.items():
                 summary["domains"][name].update(counts)
         if check is not None:
             check(summary, schema)

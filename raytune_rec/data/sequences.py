@@ -5,14 +5,15 @@ has what the backbone is pre-trained on: windows of training histories, in hash 
 
 Rows of label 0 never come here: histories hold what users took. Items that the training split does not know can neither be shown
 nor ranked: they are left out, and `summary.json` counts these interactions for each domain (`left_out_of_histories`), and the
-users who lose all their rows of a split with them (`users_without_valid`, `users_without_test`). `order` says what
-comes first.
+users who lose all their rows of a split with them (`users_without_valid`, `users_without_test`). `order` says what comes first,
+`ranked` which rows are tested; of these, and of those that validate, it is counted how many repeat an item (`repeats`).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from raytune_rec.config import DataOptions, SequenceOptions
 from raytune_rec.data.cold_users import CLASS, cohorts, cuts, first_of, members, predicted, spans
 from raytune_rec.data.layout import domain_file
 from raytune_rec.data.order import in_time, times_of
+from raytune_rec.data.ranked import Ranked
 from raytune_rec.data.splits import TRAIN, VALID, row_hash, share, user_hash
 from raytune_rec.data.tables import RowGroups
 from raytune_rec.data.vocabulary import text_hash
@@ -34,12 +36,17 @@ _WINDOW = pa.schema([("user", pa.int32()), ("domain", pa.int32()), ("items", pa.
 _PART_GROUPS = 16
 
 
-def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple[DataSchema, dict[str, dict[str, int]]]:
+def write_sequences(
+    store: Path, schema: DataSchema, data: DataOptions, shared_items: bool
+) -> tuple[DataSchema, dict[str, dict[str, Any]]]:
     """Write the histories of a store that holds its interactions.
+
+    Args:
+        shared_items: whether domains share their items.
 
     Returns:
         The schema, with the length of histories, the units of cold users, and rows counted as histories; and of each domain
-        what was left out, by the names of `summary.json`.
+        what was left out and what is taken again, by the names of `summary.json`.
 
     Raises:
         DataError: the interactions have no time, or no history can train.
@@ -52,12 +59,12 @@ def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple
     folder.mkdir()
     hashed = {name: text_hash(pq.read_table(store / f"{name}.parquet")["raw"].to_pylist()) for name in ("users", "items")}
     seed = data.split.seed
-    known, parts, left = schema.field("item").size, [], dict[str, dict[str, int]]()
+    known, parts, told = schema.field("item").size, [], dict[str, dict[str, Any]]()
     for place, domain in enumerate(schema.domains, 1):
         rows = pq.read_table(domain_file(store, domain), partitioning=None)
         user, item = (hashed[f"{name}s"][rows[name].to_numpy()] for name in ("user", "item"))
         parts.append(_users(rows, place, known, row_hash(seed, text_hash([domain]), user, item)))
-        left[domain] = _left_out(rows, known)
+        told[domain] = _left_out(rows, known)
     users = pa.concat_tables(parts)
     hashes = hashed["users"][users["user"].to_numpy()]
     cold = (users["train"].to_numpy() == 0) & (users["valid"].to_numpy() == 0) if options.cold else np.zeros(len(users), bool)
@@ -77,7 +84,10 @@ def write_sequences(store: Path, schema: DataSchema, data: DataOptions) -> tuple
     windows.close()
     if not counts.sum():
         raise DataError("no history of two items or more can train; check data.split, and the time column of the source.")
-    return _counted(schema, users, options, counts), left
+    ranked = Ranked(users, options, shared_items)
+    for place, domain in enumerate(schema.domains, 1):
+        told[domain]["repeats"] = ranked.repeats(place)
+    return _counted(schema, users, options, counts, ranked), told
 
 
 def _users(rows: pa.Table, domain: int, known: int, hashes: np.ndarray) -> pa.Table:
@@ -102,10 +112,10 @@ def _users(rows: pa.Table, domain: int, known: int, hashes: np.ndarray) -> pa.Ta
     )
 
 
-def _left_out(rows: pa.Table, known: int) -> dict[str, int]:
+def _left_out(rows: pa.Table, known: int) -> dict[str, Any]:
     """How many interactions of a domain have no known item, and how many users lose all that validates or tests with them."""
     user, split, fit = rows["user"].to_numpy(), rows["split"].to_numpy(), rows["item"].to_numpy() < known
-    found = {"left_out_of_histories": int((~fit).sum())}
+    found: dict[str, Any] = {"left_out_of_histories": int((~fit).sum())}
     for place, name in enumerate(SPLITS[1:], 1):
         here = split == place
         found[f"users_without_{name}"] = len(np.setdiff1d(user[here], user[here & fit]))
@@ -124,19 +134,19 @@ def _windows(users: pa.RecordBatch, options: SequenceOptions) -> pa.Table:
     return pa.table({**owners, "items": lists}, _WINDOW)
 
 
-def _counted(schema: DataSchema, users: pa.Table, options: SequenceOptions, windows: np.ndarray) -> DataSchema:
-    domain, fold = users["domain"].to_numpy(), users["fold"].to_numpy()
-    rows: dict[tuple[str, Split], int] = {}
-    for place, name in enumerate(schema.domains, 1):
-        here = (domain == place) & (fold == 0)
-        rows[name, "train"] = int(windows[place])
-        rows |= {(name, s): int((users[s].to_numpy()[here] > 0).sum()) for s in SPLITS[1:]}
-    units, sizes = cohorts(options), users["test"].to_numpy()  # all rows of a cold user stand in the test split
+def _counted(schema: DataSchema, users: pa.Table, options: SequenceOptions, windows: np.ndarray, ranked: Ranked) -> DataSchema:
+    """The schema with its windows, and with the users who have something to rank."""
+    domain, rows = users["domain"].to_numpy(), dict[tuple[str, Split], int]()
+    for split in SPLITS[1:]:
+        counts = np.bincount(domain[ranked.held_out(split)[0]], minlength=len(windows))
+        rows |= {(name, split): int(counts[place]) for place, name in enumerate(schema.domains, 1)}
+    rows |= {(name, "train"): int(windows[place]) for place, name in enumerate(schema.domains, 1)}
+    units = cohorts(options)
     for unit in units:
-        first = 0 if options.predict else first_of(unit)  # a history that ends before has nothing to predict
-        predicts = np.minimum(sizes, options.events_of(unit.partition(".")[0])) > first
         for split in SPLITS[1:]:
-            rows[unit, split] = int((members(users, unit, split, options) & predicts).sum())
+            of_classes = np.flatnonzero(members(users, unit, split, options))
+            rows[unit, split] = len(of_classes if options.predict else np.unique(ranked.of_cold(unit, split)[0]))
         _, begin, end = spans(users, unit, options)
+        first = 0 if options.predict else first_of(unit)  # a history that ends before has nothing to predict
         rows[unit, "train"] = int((end - begin > first).sum())
     return replace(schema, rows=rows, length=options.length, cohorts=units, predicts=options.predict)

@@ -90,15 +90,18 @@ class Scorer:
             logits = np.where(columns["candidates"] > 0, logits.reshape(-1, 1), -np.inf)[:, 0]
         return _sigmoid(logits)
 
-    def recommend(self, rows: Mapping[str, Sequence[Any]], k: int = 10, seen: bool = False) -> list[list[tuple[str, float]]]:
+    def recommend(
+        self, rows: Mapping[str, Sequence[Any]], k: int = 10, seen: bool | None = None
+    ) -> list[list[tuple[str, float]]]:
         """The best of all items for users with histories.
 
         Args:
             rows: column -> values, as for `score`: `history`, a list of raw item ids for each user, oldest first (unknown ones
                 are left out, the model reads the last L); the users' features, or `user`, whose stored ones are taken;
-                `domain` may be left out, unless domains have items of their own.
+                `domain` may be left out, unless domains have items of their own. `taken`, lists as those of `history`: what a
+                user has besides, as in other domains that share their items; not recommended, nor read by the model.
             k: how many items each user gets; fewer where there are no more.
-            seen: also items of the history.
+            seen: also what was taken. None: as the rows were tested (`data.sequences.repeats`), which is no by default.
 
         Returns:
             For each row (raw item id, score) of its best items, best first. Scores are those of `score`; of equal ones the item
@@ -116,14 +119,17 @@ class Scorer:
         self._ranks_items(store, "recommend")
         if k < 1:
             raise DataError(f"recommend: k must be 1 or more (given: {k}); it is how many items each user gets.")
-        columns, past = store.encode(named), store.raw.past(named)
+        if seen is None:
+            seen = store.histories is not None and store.histories.options.repeats == "count"
+        besides = named.pop("taken", [[]] * count)
+        columns, past, further = store.encode(named), store.raw.past(named), store.raw.past({**named, "history": besides})
         names, domains = store.lookup.catalogue
         found: list[list[tuple[str, float]]] = []
         for index, logits in self._passes(Table(columns, np.zeros(count, np.float32)), _SCORES // len(names) + 1):
             for row, scores in zip(index.tolist(), logits.numpy(), strict=True):
                 scores = scores.copy()
                 scores[(domains > 0) & (domains != columns["domain"][row])] = -np.inf
-                scores[[0] if seen else [0, *past[row]]] = -np.inf
+                scores[[0] if seen else [0, *past[row], *further[row]]] = -np.inf
                 best = top(scores, k)
                 found.append(list(zip(names[best].tolist(), _sigmoid(scores[best]).tolist(), strict=True)))
         return found

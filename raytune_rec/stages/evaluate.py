@@ -157,13 +157,16 @@ def _candidates(context: Context) -> dict[str, str]:
         said = ", ".join(classes[:8]) + (" ..." if len(classes) > 8 else "")
         return {"candidates": f"the {len(classes)} classes of {name} ({said}); {name} itself is hidden", "cohort": cold}
     of, further = _of_domains(context)
-    every = f"all items of the training split{of}, without those that the user had taken before{further}"
+    without = "" if sequences.repeats == "count" else f", without those that the user had taken before{further}"
+    every = f"all items of the training split{of}{without}"
     seed = context.job.data.split.seed
     drawn = f"{sequences.negatives} items{of} that the user never took, drawn uniformly (seed {seed}), the same for every row"
-    tasks = {"cohort": cold} if sequences.tasks else {}
+    cohort = cold if sequences.tasks else "all rows"
+    if sequences.repeats == "leave_out":
+        cohort += ", but none that repeats an item of its history"
     if not sequences.negatives:
-        return {"candidates": every, "ranking": "full", **tasks}
-    return {"candidates": drawn, **({"full": every} if sequences.full else {}), **tasks}
+        return {"candidates": every, "ranking": "full", "cohort": cohort}
+    return {"candidates": drawn, **({"full": every} if sequences.full else {}), "cohort": cohort}
 
 
 def _of_domains(context: Context) -> tuple[str, str]:

@@ -11,14 +11,14 @@ from raytune_rec.schema import SPLITS
 _Domains = Mapping[str, Mapping[str, Any]]
 
 
-def notes(summary: Mapping[str, Any]) -> list[str]:
+def notes(summary: Mapping[str, Any], count_repeats: bool = False) -> list[str]:
     """Lines for the console.
 
     Args:
-        summary: of the store.
+        summary: of the store. count_repeats: `data.sequences.repeats` is "count".
     """
     domains: _Domains = summary["domains"]
-    return [*_tied(domains), *_not_taken(summary), *_left_out(domains)]
+    return [*_tied(domains), *_repeats(domains, count_repeats), *_not_taken(summary), *_left_out(domains)]
 
 
 def _tied(domains: _Domains) -> Iterator[str]:
@@ -33,6 +33,19 @@ def _tied(domains: _Domains) -> Iterator[str]:
         f"equal times: {percent(tied['rows'] / every)} of the rows share their time with another row of their user ({shares}); "
         "which of them comes first is drawn by a hash of seed, user and item"
     )
+
+
+def _repeats(domains: _Domains, count: bool) -> Iterator[str]:
+    """On rows to rank whose item their user has taken before."""
+    of = _total(domains, "repeats")
+    said = [f"{of[s]:,} of {of[f'{s}_of']:,} {s} rows" for s in SPLITS[1:] if of.get(s)]
+    if said and count:
+        yield f"repeats: {' and '.join(said)} repeat an item of their history; they count, and what was taken is recommended too"
+    elif said:
+        yield (
+            f"repeats: {' and '.join(said)} repeat an item of their history; they are left out, since no recommendation names "
+            "what was taken (data.sequences.repeats = 'count' ranks it)"
+        )
 
 
 def _not_taken(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from raytune_rec.data.histories import Histories
 from raytune_rec.data.lookup import Lookup
 from raytune_rec.errors import DataError
 from raytune_rec.report.words import counted
-from raytune_rec.schema import SPLITS, DataSchema
+from raytune_rec.schema import SPLITS, DataSchema, Split
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.notes import notes
 
@@ -31,6 +31,7 @@ def run(context: Context) -> dict[str, Any]:
         check_units(summary, metric)
         check_cohorts(schema)
         if sequences is not None:
+            check_ranked(summary, schema)
             lookup = Lookup(context.store_path, schema, context.source.shared_items)
             Histories(lookup, sequences, context.job.data.split.seed).check_candidates()
 
@@ -43,7 +44,7 @@ def run(context: Context) -> dict[str, Any]:
     for unit in schema.cohorts:
         own = ", ".join(f"{schema.rows[unit, split]:,} {split}" for split in SPLITS)
         context.say(f"{unit}: cold users, {own}")
-    for line in notes(summary):
+    for line in notes(summary, sequences is not None and sequences.repeats == "count"):
         context.say(line)
     rejected: dict[str, int] = summary["rejected_by_reason"]
     if rejected:
@@ -72,6 +73,34 @@ def check_units(summary: Mapping[str, Any], metric: str) -> None:
         problems.append("no domain has a test row.")
     if problems:
         raise DataError([*problems, "Change data.split, or leave these domains out."])
+
+
+def check_ranked(summary: Mapping[str, Any], schema: DataSchema) -> None:
+    """Refuse histories of which a domain cannot be validated, or none tested, since no row of theirs is ranked.
+
+    Raises:
+        DataError: every domain, why its rows are not ranked, and what would rank them.
+    """
+    if schema.cohorts:
+        return
+    problems = [_unranked(name, "valid", summary) for name in schema.domains if not schema.rows[name, "valid"]]
+    if not any(schema.rows[name, "test"] for name in schema.domains):
+        problems += [_unranked(name, "test", summary) for name in schema.domains]
+    if problems:
+        twice = summary["interactions"]["duplicates"]
+        log = f"; {twice:,} rows of the log repeat the user and item of another: look whether it was given twice" if twice else ""
+        remedy = "Set data.sequences.repeats = 'count' to test and recommend what a user took before too, or change data.split"
+        raise DataError([*problems, f"{remedy}{log}."])
+
+
+def _unranked(name: str, split: Split, summary: Mapping[str, Any]) -> str:
+    domain = summary["domains"][name]
+    counts = {
+        "repeat an item of their history": domain["repeats"][split],
+        "have an item that training does not know": domain[f"users_without_{split}"],
+    }
+    why = " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return f"domain {name!r}: none of its {domain[split]['rows']:,} {split} rows can be ranked: {why}."
 
 
 def check_cohorts(schema: DataSchema) -> None:

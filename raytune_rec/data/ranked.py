@@ -1,0 +1,100 @@
+"""Which events of histories are ranked, and what repeats. Shapes: N events that are ranked, E events of all histories in turn.
+
+What is ranked are items that the user has not taken, in tests, in validation and in `Scorer.recommend` alike, and so a row whose
+item stands in its history already is neither tested nor validated with: no recommendation could ever answer it. The split does
+not know of this: the last row of a user is held out, and where it repeats an item he is not tested. (To hold out his last new
+item instead would leave rows behind it, of a time that nothing may learn from.) With `data.sequences.repeats = "count"` every
+row counts, and what was taken is ranked too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from raytune_rec.config import SequenceOptions
+from raytune_rec.data.cold_users import first_of, members
+from raytune_rec.schema import SPLITS, Split
+
+Events = tuple[np.ndarray, np.ndarray]
+"""(N,) rows of the table of histories, and (N,) a place in each."""
+
+
+class Ranked:
+    """The events that are ranked.
+
+    Args:
+        users: the table of histories.
+        shared: domains share their items, and what a user took in another one (at any time) is taken.
+    """
+
+    def __init__(self, users: pa.Table, options: SequenceOptions, shared: bool) -> None:
+        lists = users["items"].combine_chunks()
+        self._users, self._options = users, options
+        self._sizes = lists.value_lengths().to_numpy().astype(np.int64)
+        self._starts = np.cumsum(self._sizes) - self._sizes
+        self._fresh = self._first_times(lists.flatten().to_numpy().astype(np.int64), shared)
+
+    def held_out(self, split: Split) -> Events:
+        """The one event of a split of each user who is no cold one."""
+        return self._kept(self._held_out(split))
+
+    def of_cold(self, unit: str, split: Split, only: str = "") -> Events:
+        """What a unit of cold users ranks.
+
+        Args:
+            only: `few` or `zero`: the events of that kind alone, of a unit that has both.
+        """
+        task = only or unit.partition(".")[0]
+        known = 1 if task == "zero" else self._options.events_of(unit.partition(".")[0])
+        rows = np.flatnonzero(members(self._users, unit, split, self._options))
+        return self._kept(self._between(rows, first_of(task), known))
+
+    def repeats(self, domain: int) -> dict[str, int]:
+        """Of a domain's events that validate and test how many repeat an item.
+
+        Returns:
+            `valid` and `test`, and of how many, `valid_of` and `test_of`. Of cold users every item that a task predicts tests.
+        """
+        of_domain, found = self._users["domain"].to_numpy() == domain, dict[str, int]()
+        for split in SPLITS[1:]:
+            parts = [self._held_out(split)]
+            if self._options.tasks and split == "test":
+                cold = np.flatnonzero(self._users["fold"].to_numpy() > 0)
+                parts.append(self._between(cold, min(map(first_of, self._options.tasks)), self._options.events))
+            fresh = np.concatenate([self._is_fresh(events)[of_domain[events[0]]] for events in parts])
+            found |= {split: int((~fresh).sum()), f"{split}_of": len(fresh)}
+        return found
+
+    def _first_times(self, items: np.ndarray, shared: bool) -> np.ndarray:
+        """(E,) bool: whether an event takes an item for the first time."""
+        owner = np.repeat(np.arange(len(self._sizes)), self._sizes)
+        _, first = np.unique(owner << 32 | items, return_index=True)
+        if shared:
+            taken = self._users["user"].to_numpy().astype(np.int64)[owner[first]] << 32 | items[first]
+            _, place, times = np.unique(taken, return_inverse=True, return_counts=True)
+            first = first[times[place] == 1]
+        found = np.zeros(len(items), bool)
+        found[first] = True
+        return found
+
+    def _held_out(self, split: Split) -> Events:
+        train, valid, here, fold = (self._users[name].to_numpy() for name in ("train", "valid", split, "fold"))
+        rows = np.flatnonzero((fold == 0) & (here > 0))
+        return rows, (train + valid if split == "test" else train)[rows].astype(np.int64)
+
+    def _between(self, rows: np.ndarray, first: int, last: int) -> Events:
+        """All places of each row from `first` to before `last`, as far as its history goes."""
+        each = np.maximum(np.minimum(self._sizes[rows], last) - first, 0)
+        place = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + first
+        return np.repeat(rows, each), place
+
+    def _kept(self, events: Events) -> Events:
+        if self._options.repeats == "count":
+            return events
+        fresh = self._is_fresh(events)
+        return events[0][fresh], events[1][fresh]
+
+    def _is_fresh(self, events: Events) -> np.ndarray:
+        rows, place = events
+        return self._fresh[self._starts[rows] + place]
