@@ -1,59 +1,79 @@
-"""The entries of `results.json` that hold measures of a row; `results` says what they mean. Shapes: R replicates, S resamples."""
+"""The entries of `results.json` that hold measures of a row; `results` says what they mean. Shapes: R replicates."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from raytune_rec.evaluation import statistics
 from raytune_rec.evaluation.inputs import RowFacts
-from raytune_rec.evaluation.measure import Measured
-from raytune_rec.evaluation.statistics import Array
+from raytune_rec.evaluation.measure import Measured, weights
+from raytune_rec.evaluation.statistics import Array, Estimate
+from raytune_rec.evaluation.users import Users
 
 
-def value(values: Array, draws: Array | None = None, confidence: float = 0.0, parts: Sequence[Array] = ()) -> dict[str, Any]:
-    """One metric: mean, interval where there are draws, standard deviation over replicates, replicates.
-
-    Args:
-        values: (R,). draws: (S,), resampled means. confidence: of the interval.
-        parts: the independent sets of replicates behind the mean, where `values` is an average of several.
-    """
-    found: dict[str, Any] = {"mean": values.mean()}
-    if draws is not None:
-        limits = statistics.interval(float(values.mean()), draws, confidence, parts or [values])
-        found |= {"low": limits.low, "high": limits.high}
-    return {**found, "sd": values.std(ddof=1) if len(values) > 1 else None, "replicates": values}
+def value(values: Array, mean: float | None = None) -> dict[str, Any]:
+    """One metric without an interval: mean, standard deviation over replicates, replicates (R,)."""
+    spread = values.std(ddof=1) if len(values) > 1 else None
+    return {"mean": values.mean() if mean is None else mean, "sd": spread, "replicates": values}
 
 
-def of_unit(
-    f: RowFacts, unit: str, folds: Sequence[str] | None, m: Measured, confidence: float, seed: Sequence[int]
-) -> dict[str, Any]:
+def with_interval(metric: str, values: Array | None, estimate: Estimate, confidence: float) -> dict[str, Any]:
+    """One metric with an interval, which ends where the metric does. Of several units whose replicates differ there are none."""
+    limits = statistics.interval(estimate, confidence)
+    most = np.inf if metric == "logloss" else 1.0
+    ends = {"low": np.maximum(limits.low, 0.0), "high": np.minimum(limits.high, most)}
+    each = {"sd": None, "replicates": None} if values is None else value(values)
+    return {**each, "mean": limits.mean, **ends}
+
+
+def of_unit(f: RowFacts, unit: str, folds: Sequence[str] | None, m: Measured, confidence: float) -> dict[str, Any]:
     """The measures of a row on a unit. `folds` are the tuning units that it pools, None where it pools none."""
-    found = _winner(f, unit) if folds is None else _winners(f, folds)
+    entry = _winner(f, unit) if folds is None else _winners(f, folds)
+    weight = weights(m.replicates)
     for name, values in m.values.items():
-        found[name] = value(values, m.draws(name, [*seed, 2]) if name in m.changes else None, confidence)
-    return found
+        if name in m.draws:
+            entry[name] = with_interval(name, values, m.estimate(name), confidence)
+        else:
+            entry[name] = value(values, float(weight @ values))
+    return entry | {"numbers": m.replicates.numbers, "pretrainings": m.replicates.pretrainings}
 
 
-def of_mean(parts: Sequence[Measured], valid: Sequence[float | None], confidence: float, seed: int) -> dict[str, Any]:
+def of_mean(
+    parts: Mapping[str, Measured],
+    valid: Sequence[float | None],
+    averaged: Mapping[str, Sequence[str]],
+    users: Users,
+    confidence: float,
+) -> dict[str, Any]:
     """The measures of a row's mean over units. Replicate r is averaged with replicate r of the others.
 
     Args:
-        parts: of the units. valid: their validation values. confidence: of the intervals. seed: of the resampling.
+        parts: unit -> what was measured. valid: the validation values of all units.
+        averaged: metric -> the units that count. users: of all units. confidence: of the intervals.
     """
-    count = max(len(v) for p in parts for v in p.values.values())
-    found: dict[str, Any] = {"valid": _average(valid)}
-    for name in [n for n in parts[0].values if all(n in p.values for p in parts)]:
-        if any(len(p.values[name]) not in (1, count) for p in parts):
-            continue
-        values = np.mean([np.broadcast_to(p.values[name], count) for p in parts], axis=0)
-        draws = None
-        if name in parts[0].changes:
-            draws = np.mean([p.draws(name, [seed, i, 2]) for i, p in enumerate(parts)], axis=0)
-        found[name] = value(values, draws, confidence, [p.values[name] / len(parts) for p in parts])
-    return found
+    entry: dict[str, Any] = {"valid": _average(valid)}
+    for name, units in averaged.items():
+        if units and all(name in parts[u].values for u in units):
+            own = [parts[u] for u in units]
+            values = _together(own, name)
+            if all(name in m.draws for m in own):
+                mean = statistics.average([m.estimate(name) for m in own], users.count(units))
+                entry[name] = with_interval(name, values, mean, confidence)
+            elif values is not None:
+                entry[name] = value(values, float(np.mean([weights(m.replicates) @ m.values[name] for m in own])))
+    return entry
+
+
+def _together(parts: Sequence[Measured], name: str) -> Array | None:
+    """(R,) means over units by replicate, where a unit has all of them or a single one; None where some lack others."""
+    numbers = {m.replicates.numbers for m in parts if len(m.replicates.numbers) > 1}
+    if len(numbers) > 1:
+        return None
+    count = len(next(iter(numbers), (1,)))
+    return np.asarray(np.mean([np.broadcast_to(m.values[name], count) for m in parts], axis=0))
 
 
 def _winner(f: RowFacts, unit: str) -> dict[str, Any]:

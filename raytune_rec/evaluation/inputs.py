@@ -41,12 +41,46 @@ class RowFacts:
 
 
 @dataclass(frozen=True)
+class Replicates:
+    """Which trainings of a winner there are.
+
+    Args:
+        numbers: (R,), ascending; some may be missing. Equal numbers of two rows share their seeds.
+        pretrainings: (R,) the number of the pre-training that each stands on; empty where a row starts from scratch.
+    """
+
+    numbers: tuple[int, ...]
+    pretrainings: tuple[int, ...] = ()
+
+    @property
+    def several(self) -> bool:
+        """Whether they stand on more than one pre-training."""
+        return len(set(self.pretrainings)) > 1
+
+    @property
+    def trainings(self) -> tuple[int, ...]:
+        """(R,) the independent training that each belongs to: a pre-training where there are several, else its own."""
+        return self.pretrainings if self.several else self.numbers
+
+
+def first(count: int) -> Replicates:
+    """So many replicates of a start from scratch."""
+    return Replicates(tuple(range(1, count + 1)))
+
+
+@dataclass(frozen=True)
 class Predictions:
-    """Test logits of a row's winner on a unit: scores (R, N); R = 1 where nothing was trained."""
+    """Test logits of a row's winner on a unit: scores (R, N); R = 1 where nothing was trained. Without `replicates` a start from
+    scratch."""
 
     row: str
     unit: str
     scores: NDArray[np.floating]
+    replicates: Replicates | None = None
+
+    @property
+    def trained(self) -> Replicates:
+        return self.replicates or first(len(np.atleast_2d(self.scores)))
 
 
 @dataclass(frozen=True)
@@ -69,12 +103,18 @@ class ListOutcomes:
 
     Args:
         sampled: among the protocol's candidates, which may be all items. full: among all items, where that was measured beside.
+        replicates: as of `Predictions`.
     """
 
     row: str
     unit: str
     sampled: Outcome
     full: Outcome | None = None
+    replicates: Replicates | None = None
+
+    @property
+    def trained(self) -> Replicates:
+        return self.replicates or first(len(np.atleast_2d(self.sampled.better)))
 
 
 @dataclass(frozen=True)
@@ -83,9 +123,15 @@ class ClassOutcomes:
 
     Args:
         predicted: (R, N) classes. truth: (N,), the same for every row.
+        replicates: as of `Predictions`.
     """
 
     row: str
     unit: str
     predicted: NDArray[np.integer]
     truth: NDArray[np.integer]
+    replicates: Replicates | None = None
+
+    @property
+    def trained(self) -> Replicates:
+        return self.replicates or first(len(np.atleast_2d(self.predicted)))

@@ -1,19 +1,40 @@
-"""All that the results need of one unit of rows with labels, on shared resamples of them.
+"""All rows of the table on all units, on shared resamples of the users; and what rows with labels need for it.
 
-Shapes: R replicates, N rows, S resamples, K all score vectors of the unit."""
+Shapes: R replicates, N rows, U users, S resamples, B resamples of a block, K all score vectors of a unit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
 
-from raytune_rec.evaluation import metrics, statistics
-from raytune_rec.evaluation.statistics import Array
+from raytune_rec.evaluation import metrics
+from raytune_rec.evaluation.inputs import Predictions, Replicates
+from raytune_rec.evaluation.resampled import Areas, Means
+from raytune_rec.evaluation.statistics import Array, Estimate
+from raytune_rec.evaluation.users import Users
+
+
+class Meter(Protocol):
+    """Measures all rows of the table on one unit.
+
+    Attributes:
+        values: row -> metric -> (R,). replicates: row -> which they are.
+    """
+
+    @property
+    def values(self) -> Mapping[str, Mapping[str, Array]]: ...
+
+    @property
+    def replicates(self) -> Mapping[str, Replicates]: ...
+
+    def drawn(self, times: Array) -> Mapping[str, Mapping[str, Array]]:
+        """Row -> metric -> (R, B) with users drawn so often (U, B), for metrics that get an interval; NaN where not defined."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -21,56 +42,77 @@ class Measured:
     """One row of the table on one unit.
 
     Args:
-        values: metric name -> (R,).
-        changes: metrics that get an interval -> (R, S), their change on each resample of the rows (of the users, of lists).
-        by_group: (R, S), the change of the AUC when whole groups are resampled instead; None without groups, and of lists.
-        scores: (N,), mean logit over replicates; None of lists.
+        values: metric name -> (R,). replicates: which they are. users: how many there are.
+        draws: metrics that get an interval -> (S,), the estimate on each resample of the users.
     """
 
     values: Mapping[str, Array]
-    changes: Mapping[str, Array]
-    by_group: Array | None = None
-    scores: Array | None = None
+    replicates: Replicates
+    users: int
+    draws: Mapping[str, Array] = field(default_factory=dict)
 
-    def draws(self, metric: str, seed: Sequence[int]) -> Array:
-        """Resampled mean over replicates, (S,)."""
-        return statistics.resample_replicates(self.values[metric], self.changes[metric], seed)
+    def estimate(self, metric: str) -> Estimate:
+        """The mean over trainings: over pre-trainings that of their replicates where there are several, else over replicates."""
+        weight = weights(self.replicates)
+        numbers = np.array(self.replicates.trainings)
+        each = {int(n): float(self.values[metric][numbers == n].mean()) for n in dict.fromkeys(self.replicates.trainings)}
+        return Estimate(
+            float(weight @ self.values[metric]), self.draws[metric], self.users, (each,),
+            len(set(self.replicates.pretrainings)), self.replicates.several,
+        )  # fmt: skip
 
 
-def measure(
-    predictions: Mapping[str, NDArray[np.floating]],
-    labels: NDArray[np.floating],
-    groups: NDArray[np.integer] | None,
-    resamples: int,
-    seed: Sequence[int],
-) -> dict[str, Measured]:
-    """Measures all rows of the table on one unit.
+def weights(replicates: Replicates) -> Array:
+    """(R,) what each replicate counts: every training the same, and so every replicate of one."""
+    _, place, counts = np.unique(replicates.trainings, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (len(counts) * counts[place]))
+
+
+def measure(meters: Mapping[str, Meter], users: Users, resamples: int, seed: Sequence[int]) -> dict[str, dict[str, Measured]]:
+    """Unit -> row of the table -> what was measured, every row and unit on the same S resamples of the users."""
+    draws: dict[tuple[str, str, str], Array] = {}
+    for block, times in users.draws(resamples, seed):
+        for unit, meter in meters.items():
+            for row, metrics_ in meter.drawn(times).items():
+                weight = weights(meter.replicates[row])
+                for metric, values in metrics_.items():
+                    draws.setdefault((unit, row, metric), np.zeros(resamples))[block] = weight @ values
+    return {
+        unit: {
+            row: Measured(
+                values, meter.replicates[row], users.count([unit]),
+                {metric: draws[unit, row, metric] for metric in values if (unit, row, metric) in draws},
+            )
+            for row, values in meter.values.items()
+        }
+        for unit, meter in meters.items()
+    }  # fmt: skip
+
+
+class RowMeter:
+    """Rows with a label each.
 
     Args:
-        predictions: row -> (R, N) logits; R may differ between rows.
-        labels: (N,) in {0, 1}.
-        groups: (N,) user ids, or None.
-        resamples: S. seed: of the draws.
+        predictions: row -> its logits; R may differ between rows.
+        labels: (N,) in {0, 1}. users: (N,) each row's user. size: U.
     """
-    stacked = np.concatenate([np.atleast_2d(p) for p in predictions.values()]).astype(np.float64)
-    count = len(stacked)
-    positive = (np.asarray(labels) > 0).astype(np.int64)
-    areas, influence = statistics.placements(stacked, labels)
-    changes = statistics.resample_rows(
-        np.concatenate([influence, _loss_influence(stacked, positive)]), positive, resamples, [*seed, 0]
-    )
-    grouped = None if groups is None else statistics.resample_groups(influence, groups, resamples, [*seed, 1])
-    values = {"auc": areas, **_values(stacked, labels, groups)}
-    measured, first = {}, 0
-    for row, scores in predictions.items():
-        part = slice(first, first := first + len(np.atleast_2d(scores)))
-        measured[row] = Measured(
-            values={name: v[part] for name, v in values.items()},
-            changes={"auc": changes[:count][part], "logloss": changes[count:][part]},
-            by_group=None if grouped is None else grouped[part],
-            scores=stacked[part].mean(0),
-        )
-    return measured
+
+    def __init__(
+        self, predictions: Mapping[str, Predictions], labels: NDArray[np.floating], users: NDArray[np.intp], size: int
+    ) -> None:
+        stacked = np.concatenate([np.atleast_2d(p.scores) for p in predictions.values()]).astype(np.float64)
+        self.replicates = {row: p.trained for row, p in predictions.items()}
+        measures = _values(stacked, labels, users)
+        self.values = {row: {name: v[part] for name, v in measures.items()} for row, part in self._parts()}
+        self._areas, self._losses = Areas(stacked, labels, users), Means(_losses(stacked, labels), users, size)
+
+    def drawn(self, times: Array) -> dict[str, dict[str, Array]]:
+        areas, losses = self._areas.drawn(times), self._losses.drawn(times)
+        return {row: {"auc": areas[part], "logloss": losses[part]} for row, part in self._parts()}
+
+    def _parts(self) -> list[tuple[str, slice]]:
+        ends = np.cumsum([len(r.numbers) for r in self.replicates.values()])
+        return [(row, slice(end - len(r.numbers), end)) for (row, r), end in zip(self.replicates.items(), ends, strict=True)]
 
 
 def cohort(predictions: NDArray[np.floating], labels: NDArray[np.floating], mask: NDArray[np.bool_]) -> dict[str, Array]:
@@ -80,19 +122,14 @@ def cohort(predictions: NDArray[np.floating], labels: NDArray[np.floating], mask
     return {name: metrics.METRICS[name].function(scores, label).numpy() for name in ("auc", "logloss")}
 
 
-def _values(scores: Array, labels: NDArray[np.floating], groups: NDArray[np.integer] | None) -> dict[str, Array]:
+def _values(scores: Array, labels: NDArray[np.floating], users: NDArray[np.intp]) -> dict[str, Array]:
     s, y = torch.as_tensor(scores), torch.as_tensor(np.asarray(labels, dtype=np.float64))
-    found = {name: metrics.METRICS[name].function(s, y).numpy() for name in ("logloss", "calibration_error")}
-    if groups is not None:
-        found["group_auc"] = metrics.group_auc(s, y, torch.as_tensor(np.asarray(groups, dtype=np.int64))).numpy()
-    return found
+    plain = ("auc", "logloss", "calibration_error")
+    values = {name: metrics.METRICS[name].function(s, y).numpy() for name in plain}
+    return {**values, "group_auc": metrics.group_auc(s, y, torch.as_tensor(users.astype(np.int64))).numpy()}
 
 
-def _loss_influence(scores: Array, positive: NDArray[np.int64]) -> Array:
-    """(K, N): each row's log loss less the mean of its class, over N; zero in sum within each class, as the resampling
-    needs."""
-    loss = -np.log(np.clip(expit(np.where(positive > 0, scores, -scores)), 1e-300, None))
-    for label in np.unique(positive):
-        part = positive == label
-        loss[:, part] -= loss[:, part].mean(1, keepdims=True)
-    return loss / max(scores.shape[1], 1)
+def _losses(scores: Array, labels: NDArray[np.floating]) -> Array:
+    """(K, N): each row's log loss in nats."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.logaddexp(0.0, np.where(np.asarray(labels) > 0, -scores, scores)))

@@ -1,51 +1,48 @@
-"""All that the results need of one unit of users with a class each, on shared resamples of them.
+"""All that the results need of one unit of users with a class each.
 
 Precision, recall and F1 are macro: means over the classes that the test users have. A class that is never predicted has precision
 0. Of two classes there are also those of the rarer one alone. A resample is measured anew, for none of these but accuracy is a
-mean over users. Shapes: R replicates, N users, C classes of theirs, S resamples."""
+mean over users. Shapes: R replicates, N rows, U users, C classes of theirs, B resamples."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raytune_rec.evaluation.inputs import ClassOutcomes
-from raytune_rec.evaluation.measure import Measured
 from raytune_rec.evaluation.statistics import Array
 
 COMPARED = ("accuracy", "f1")
 MACRO = ("accuracy", "precision", "recall", "f1")
 RARE = "rare."
 """In front of the metrics of the rarer of two classes."""
-_CELLS = 2_000_000
-"""Most drawn users in memory at a time."""
 
 
-def measure_classes(
-    outcomes: Mapping[str, ClassOutcomes], groups: NDArray[np.integer] | None, resamples: int, seed: Sequence[int]
-) -> dict[str, Measured]:
-    """Measures all rows of the table on one unit.
+class ClassMeter:
+    """The users of one unit under all rows of the table.
 
     Args:
         outcomes: row -> what it predicts; R may differ between rows, the true classes are the same.
-        groups: (N,) user ids, drawn as wholes; None: each is a user.
-        resamples: S. seed: of the draws.
+        users: (N,) who each is.
     """
-    single = {row: values(o) for row, o in outcomes.items()}
-    codes = {row: _codes(o) for row, o in outcomes.items()}  # (R, N)
-    truth = next(iter(outcomes.values())).truth
-    shape, rare = _shape(truth), _rare(truth)
-    changes = {row: {name: np.zeros((len(v), resamples)) for name, v in of.items()} for row, of in single.items()}
-    for first, weight in _draws(len(truth), groups, resamples, [*seed, 0]):
-        part = slice(first, first + len(weight))
-        for row, of in codes.items():
-            for r, code in enumerate(of):
-                found = _metrics(_confusions(code, weight, shape), rare)
-                for name, drawn in found.items():
-                    changes[row][name][r, part] = drawn - single[row][name][r]
-    return {row: Measured(of, changes[row]) for row, of in single.items()}
+
+    def __init__(self, outcomes: Mapping[str, ClassOutcomes], users: NDArray[np.intp]) -> None:
+        self.values = {row: values(o) for row, o in outcomes.items()}
+        self.replicates = {row: o.trained for row, o in outcomes.items()}
+        self._codes = {row: _codes(o) for row, o in outcomes.items()}  # (R, N)
+        truth = next(iter(outcomes.values())).truth
+        self._shape, self._rare, self._users = _shape(truth), _rare(truth), users
+
+    def drawn(self, times: Array) -> dict[str, dict[str, Array]]:
+        """Row -> metric -> (R, B), with users drawn so often (U, B)."""
+        weight = np.ascontiguousarray(times[self._users].T)  # (B, N)
+        return {row: self._measured(codes, weight) for row, codes in self._codes.items()}
+
+    def _measured(self, codes: NDArray[np.int64], weight: Array) -> dict[str, Array]:
+        each = [_metrics(_confusions(code, weight, self._shape), self._rare) for code in codes]
+        return {name: np.stack([measures[name] for measures in each]) for name in each[0]}
 
 
 def values(outcomes: ClassOutcomes, mask: NDArray[np.bool_] | None = None) -> dict[str, Array]:
@@ -87,19 +84,6 @@ def _confusions(code: NDArray[np.int64], weight: Array, shape: tuple[int, int]) 
     index = code + np.arange(len(weight))[:, None] * cells
     found: Array = np.bincount(index.ravel(), weight.ravel(), len(weight) * cells).astype(np.float64)
     return found.reshape(len(weight), *shape)
-
-
-def _draws(count: int, groups: NDArray[np.integer] | None, resamples: int, seed: Sequence[int]) -> Iterator[tuple[int, Array]]:
-    """Blocks of resamples: the number of the first one, and how often each user is drawn (block, N)."""
-    draw = np.random.default_rng(seed)
-    dense = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
-    size = int(dense.max()) + 1 if count else 0
-    step = max(1, _CELLS // max(1, count))
-    for first in range(0, resamples, step):
-        block = min(step, resamples - first)
-        drawn = draw.integers(0, size, (block, size)) + np.arange(block)[:, None] * size
-        times = np.bincount(drawn.ravel(), minlength=block * size).reshape(block, size)
-        yield first, times[:, dense].astype(np.float64)
 
 
 def _shape(truth: NDArray[np.integer]) -> tuple[int, int]:

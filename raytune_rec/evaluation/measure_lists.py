@@ -1,20 +1,16 @@
-"""All that the results need of one unit of candidate lists, on shared resamples of its users.
-
-The lists of a user are not independent, so whole users are resampled; without users, lists are. Shapes: R replicates, N lists,
-S resamples."""
+"""All that the results need of one unit of candidate lists. Shapes: R replicates, N lists, U users, B resamples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from raytune_rec.evaluation import statistics
 from raytune_rec.evaluation.inputs import ListOutcomes, Outcome
 from raytune_rec.evaluation.lists import LIST_METRICS
-from raytune_rec.evaluation.measure import Measured
+from raytune_rec.evaluation.resampled import Means
 from raytune_rec.evaluation.statistics import Array
 
 FULL = "full."
@@ -24,31 +20,29 @@ COMPARED = ("auc", "ndcg@10")
 OF_COHORTS = ("auc", "hit@10", "ndcg@10")
 
 
-def measure_lists(
-    outcomes: Mapping[str, ListOutcomes], groups: NDArray[np.integer] | None, resamples: int, seed: Sequence[int]
-) -> dict[str, Measured]:
-    """Measures all rows of the table on one unit.
+class ListMeter:
+    """The lists of one unit under all rows of the table.
 
     Args:
         outcomes: row -> where its positives stand; R may differ between rows, the lists are the same.
-        groups: (N,) user ids, or None.
-        resamples: S. seed: of the draws.
+        users: (N,) each list's user. size: U.
     """
-    single = {row: values(o) for row, o in outcomes.items()}
-    drawn = [(row, name) for row, of in single.items() for name in WITH_INTERVAL if name in of]
-    if not drawn:
-        return {}
-    influence = np.concatenate([_influence(single[row][name]) for row, name in drawn])
-    if groups is None:
-        changes = statistics.resample_rows(influence, np.zeros(influence.shape[1], dtype=np.int64), resamples, [*seed, 0])
-    else:
-        changes = statistics.resample_groups(influence, groups, resamples, [*seed, 0])
-    of_rows: dict[str, dict[str, Array]] = {row: {} for row in single}
-    first = 0
-    for row, name in drawn:
-        of_rows[row][name] = changes[first : first + len(single[row][name])]
-        first += len(single[row][name])
-    return {row: Measured({name: v.mean(1) for name, v in of.items()}, of_rows[row]) for row, of in single.items()}
+
+    def __init__(self, outcomes: Mapping[str, ListOutcomes], users: NDArray[np.intp], size: int) -> None:
+        each = {row: values(o) for row, o in outcomes.items()}
+        self.values = {row: {name: v.mean(1) for name, v in measures.items()} for row, measures in each.items()}
+        self.replicates = {row: o.trained for row, o in outcomes.items()}
+        self._drawn = [(row, name) for row, measures in each.items() for name in WITH_INTERVAL if name in measures]
+        self._means = Means(np.concatenate([each[row][name] for row, name in self._drawn]), users, size)
+
+    def drawn(self, times: Array) -> dict[str, dict[str, Array]]:
+        """Row -> metric -> (R, B), with users drawn so often (U, B)."""
+        drawn: dict[str, dict[str, Array]] = {row: {} for row in self.values}
+        rest = self._means.drawn(times)
+        for row, name in self._drawn:
+            count = len(self.values[row][name])
+            drawn[row][name], rest = rest[:count], rest[count:]
+        return drawn
 
 
 def values(outcomes: ListOutcomes) -> dict[str, Array]:
@@ -72,8 +66,3 @@ def _of(outcome: Outcome) -> dict[str, Array]:
         torch.as_tensor(np.asarray(x, dtype=np.float64)) for x in (outcome.better, outcome.ties, outcome.candidates)
     )
     return {name: np.atleast_2d(metric(better, ties, size).numpy()) for name, metric in LIST_METRICS.items()}
-
-
-def _influence(values: Array) -> Array:
-    """(R, N): each list's value less the mean, over N; zero in sum, as the resampling needs."""
-    return (values - values.mean(1, keepdims=True)) / values.shape[1]

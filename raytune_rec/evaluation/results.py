@@ -1,46 +1,53 @@
 """What a run found, as one JSON value: a pure function of predictions, labels and facts.
 
-    format        1
+    format        2
     kind          "rows": test rows with a label each; "lists": candidate lists with one positive each; "classes": users with a
-                  class each (absent: "rows")
+                  class each
     protocol      as given (split, metric, cohort, candidates; of lists also full), and confidence, bootstrap, seed, ties,
                   interval, rows {unit: n}
     provenance    as given: versions, fingerprints, seeds, command
     row_order     rows as the job lists them, since JSON objects have no order; unit_order: the units
-    units         {unit: {n, positives}}; of lists {unit: {n, users | null, candidates: [least, most], full_candidates: the same,
+    users         how many different ones the test rows of all units have
+    units         {unit: {n, positives, users}}; of lists {unit: {n, users, candidates: [least, most], full_candidates: the same,
                   tied: [row, ...]}}, tied: rows under which all candidates of every list score the same (absent: none); of
                   classes {unit: {n, users, classes, largest: share of the most frequent one}}
     tables        {unit: [tuning unit, ...]}, where units pool several tuning units (folds); absent where none does
+    averaged      {metric: [unit, ...]}: the units of the mean, of metrics that some unit has no value of (AUC of one class);
+                  absent where every unit has all
     rows          {row: {strategy, prompt, backbone, variant, baseline, claims, trials, tuned_parameters,
-                         backbone_parameters, tuned_share, seconds, units: {unit: MEASURES}, mean: MEASURES}}
-    comparisons   [{row, baseline, metric, unit, difference, low, high, p, p_holm, p_delong, p_replicates,
-                    by_user: {low, high} | null, replicates: [...] | null}]
+                         backbone_parameters, tuned_share, seconds, pretrainings, units: {unit: MEASURES}, mean: MEASURES}}
+                  pretrainings: how many stand under the row, 0 where it starts from scratch
+    comparisons   [{row, baseline, metric, unit, difference, low, high, p, p_holm, n, users, pretrainings | null,
+                    trainings: [...] | null, covers}]
                   one for each row that claims x baseline x metric (auc; of lists auc and ndcg@10; of classes accuracy and
                   f1) x (unit or "mean")
+    not_compared  [{row, baseline, unit, why}]: comparisons for which a result is missing; absent where none is
     winners       {unit or "mean": {test: row, valid: row}}, test by auc, of classes by accuracy
     costs         {trials, seconds, rows: {row: {trials, seconds, seconds_per_trial}}}
 
 MEASURES, for a unit, hold `auc` and `logloss` {mean, low, high, sd, replicates: [...]}, `group_auc` and `calibration_error`
-{mean, sd, replicates}, `valid` (the winner's best validation value), and for a unit also `trial`, `options` and, where masks
-are given, `cohorts` {name: {n, positives, auc, logloss}}. Those of the mean over units hold no `trial`, `options` and
-`cohorts`; they are absent where a unit is missing. A value that is not defined is null. A unit that pools tuning units has
-`folds` {tuning unit: {trial, options, valid}} in place of `trial` and `options`, and `valid` is their mean.
+{mean, sd, replicates}, `numbers` and `pretrainings` (of each replicate its number and the pre-training that it stands on; the
+latter empty for a start from scratch), `valid` (the winner's best validation value), `trial`, `options` and, where masks are
+given, `cohorts` {name: {n, positives, auc, logloss}}. Those of the mean over units hold the metrics and `valid`; they are absent
+where a unit is missing. A value that is not defined is null. A unit that pools tuning units has `folds` {tuning unit: {trial,
+options, valid}} in place of `trial` and `options`, and `valid` is their mean.
 
 Of lists, MEASURES hold `auc` (mean AUC of a list), `hit@k` (k = 1, 5, 10, 20, 50), `ndcg@k` (k = 5, 10, 20, 50) and `mrr`, and
 the same after `full.` where all items were ranked too; `cohorts` {name: {n, auc, hit@10, ndcg@10}}. `auc`, `hit@10` and `ndcg@10`
 have intervals.
 
 Of classes, MEASURES hold `accuracy` and the macro means `precision`, `recall` and `f1`, and of two classes the last three of the
-rarer one after `rare.`; all have intervals. `by_user` and `p_delong` are null.
+rarer one after `rare.`; all have intervals.
 
 Where units are different tasks their mean says nothing: without it there is no `mean` in rows, comparisons and winners.
 
-Intervals are of the bootstrap over test rows (within each class) and replicates together; `p` is its p-value, `p_holm` that
-corrected for all comparisons of the job, `p_delong` DeLong's on scores averaged over replicates, `p_replicates` the paired t
-over replicates, `by_user` the interval when users are resampled instead of rows. Of lists, users are resampled throughout, since
-the lists of a user are not independent (where no users are known, lists are); `by_user` and `p_delong` are null. Intervals of
-a level say how well the level is known; rows are judged by `comparisons`, which are paired on the same test rows and so much
-narrower.
+Every interval and every p-value is by user (`statistics`): users are drawn once for all rows and units of the table, and the
+variance between trainings is added. `mean` counts every pre-training the same where there are several (that of its replicates),
+else every replicate. In a comparison `n` and `users` are those under it, `pretrainings` how many stand under the row that has
+fewest (null: both start from scratch), `trainings` the differences by pre-training or replicate (null where those of the two
+rows do not go together), `covers` what of this the interval holds, in words; `p_holm` is corrected for all comparisons of the
+job. Intervals of a level say how well the level is known; rows are judged by `comparisons`, which are paired on the same test
+rows and so much narrower.
 """
 
 from __future__ import annotations
@@ -54,14 +61,21 @@ from numpy.typing import NDArray
 
 from raytune_rec.errors import UserError
 from raytune_rec.evaluation import entries
-from raytune_rec.evaluation.comparisons import MEAN, comparisons
+from raytune_rec.evaluation.comparisons import MEAN, Compared, comparisons
 from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Predictions, RowFacts
+from raytune_rec.evaluation.measure import Measured, measure
 from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.evaluation.tasks import Classes, Lists, Rows
+from raytune_rec.evaluation.tasks import Classes, Groups, Lists, Rows
+from raytune_rec.evaluation.users import Users
 
-FORMAT = 1
+FORMAT = 2
+INTERVAL = (
+    "bootstrap over users, each drawn with all his rows in every unit, once for all rows of the table; the variance between "
+    "pre-trainings (where there is one, or none, between replicates) added; Student's law"
+)
 
 Task = Rows | Lists | Classes
+Measures = Mapping[str, Mapping[str, Measured]]
 Masks = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 
 
@@ -87,7 +101,8 @@ def summarise(
         facts: one per row, in the table's order.
         predictions: of rows on units, all of one kind; a pair that failed or is none is left out. The units of lists
             stand in the order of `groups`, then in that in which they come.
-        labels: unit -> (N,) in {0, 1}; of lists, which need none, empty. groups: unit -> (N,) user ids; units may be left out.
+        labels: unit -> (N,) in {0, 1}; of lists, which need none, empty. groups: unit -> (N,) who each row is of: equal
+            numbers are the same user in every unit.
         compare: rows that claim something. baselines: rows that they are compared with.
         protocol: what makes the numbers comparable: split, metric, cohort, candidates, and full where all items are ranked too.
         confidence: of every interval. bootstrap: resamples. seed: of the resampling.
@@ -96,35 +111,34 @@ def summarise(
         mean: whether the mean over units says something; false where they are different tasks.
         tables: unit -> the tuning units that it pools; `facts` are then keyed by those.
     """
-    outcomes = [p for p in predictions if isinstance(p, ListOutcomes)]
-    scores = [p for p in predictions if isinstance(p, Predictions)]
-    classes = [p for p in predictions if isinstance(p, ClassOutcomes)]
-    task: Task = Classes(classes, groups) if classes else Lists(outcomes, groups) if outcomes else Rows(scores, labels, groups)
+    task = _task(predictions, labels, groups)
     tables = {u: list(folds) for u, folds in (tables or {}).items() if list(folds) != [u]}
     units = task.units
     if MEAN in units:
         raise UserError(f"units: {MEAN!r} stands for the mean over units, so no unit can have this name; rename the domain.")
-    measured = {unit: task.measure(unit, bootstrap, [seed, i]) for i, unit in enumerate(units)}
+    users = Users({unit: groups[unit] for unit in units})
+    measured = measure({unit: task.meter(unit, users) for unit in units}, users, bootstrap, [seed])
+    averaged = _averaged(measured) if mean else {}
     rows = {}
     for f in facts:
-        own = {
-            u: entries.of_unit(f, u, tables.get(u), measured[u][f.row], confidence, [seed, i])
-            for i, u in enumerate(units)
-            if f.row in measured[u]
-        }
-        rows[f.row] = {**_facts(f, f.row in compare, f.row in baselines), "units": own}
+        own = {u: entries.of_unit(f, u, tables.get(u), m[f.row], confidence) for u, m in measured.items() if f.row in m}
+        under = {"pretrainings": _pretrainings(measured, f.row)}
+        rows[f.row] = {**_facts(f, f.row in compare, f.row in baselines), **under, "units": own}
         if mean and own and len(own) == len(units):
-            parts, valid = [m[f.row] for m in measured.values()], [m["valid"] for m in own.values()]
-            rows[f.row][MEAN] = entries.of_mean(parts, valid, confidence, seed)
+            parts, valid = {u: m[f.row] for u, m in measured.items()}, [m["valid"] for m in own.values()]
+            rows[f.row][MEAN] = entries.of_mean(parts, valid, averaged, users, confidence)
         for unit, masks in (cohorts or {}).items():
             if unit in own:
                 own[unit]["cohorts"] = {n: _cohort(task, f.row, unit, m) for n, m in masks.items()}
+    sizes = {u: task.facts(u)["n"] for u in units}
+    compared, missing = comparisons(Compared(measured, sizes, users, task.compared, averaged), compare, baselines, confidence)
+    partly = {metric: counted for metric, counted in averaged.items() if len(counted) < len(units)}
     result = {
         "format": FORMAT,
         "kind": task.kind,
         "protocol": {
             "split": "test", "metric": "auc", "cohort": "all rows", "candidates": "logged rows", **protocol,
-            "rows": {u: task.facts(u)["n"] for u in units}, "ties": task.ties, "interval": task.interval,
+            "rows": sizes, "ties": task.ties, "interval": INTERVAL,
             "confidence": confidence, "bootstrap": bootstrap, "seed": seed,
         },
         "provenance": dict(provenance or {}),
@@ -132,12 +146,41 @@ def summarise(
         "unit_order": list(units),
         "units": {u: task.facts(u) for u in units},
         **({"tables": {u: folds for u, folds in tables.items() if u in units}} if tables else {}),
+        **({"averaged": partly} if partly else {}),
+        "users": users.size,
         "rows": rows,
-        "comparisons": comparisons(measured, labels, compare, baselines, confidence, seed, task.compared, mean),
+        "comparisons": compared,
+        **({"not_compared": missing} if missing else {}),
         "winners": _winners(rows, [*units, MEAN] if mean else units, str(protocol.get("metric", "auc")), task.lead),
         "costs": _costs(facts),
     }  # fmt: skip
     return plain(result)
+
+
+def _task(predictions: Sequence[Any], labels: Mapping[str, NDArray[np.floating]], groups: Groups) -> Task:
+    outcomes = [p for p in predictions if isinstance(p, ListOutcomes)]
+    scores = [p for p in predictions if isinstance(p, Predictions)]
+    classes = [p for p in predictions if isinstance(p, ClassOutcomes)]
+    return Classes(classes, groups) if classes else Lists(outcomes, groups) if outcomes else Rows(scores, labels, groups)
+
+
+def _averaged(measured: Measures) -> dict[str, list[str]]:
+    """Metric that every unit has -> the units of its mean: those where a row has a value (a unit of one class has no AUC)."""
+    names = [{name for m in rows.values() for name in m.values} for rows in measured.values()]
+    return {
+        name: [u for u, rows in measured.items() if any(_known(m, name) for m in rows.values())]
+        for name in dict.fromkeys(name for rows in measured.values() for m in rows.values() for name in m.values)
+        if all(name in there for there in names)
+    }
+
+
+def _known(m: Measured, name: str) -> bool:
+    return name in m.values and bool(np.isfinite(m.values[name]).all())
+
+
+def _pretrainings(measured: Measures, row: str) -> int:
+    """How many stand under a row on the unit where it has fewest; 0 where it starts from scratch."""
+    return min((len(set(rows[row].replicates.pretrainings)) for rows in measured.values() if row in rows), default=0)
 
 
 def plain(value: Any) -> Any:

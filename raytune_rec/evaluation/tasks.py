@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from raytune_rec.errors import UserError
 from raytune_rec.evaluation import measure_classes
 from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions
-from raytune_rec.evaluation.measure import Measured, cohort, measure
-from raytune_rec.evaluation.measure_lists import COMPARED, cohort_lists, measure_lists
+from raytune_rec.evaluation.measure import Meter, RowMeter, cohort
+from raytune_rec.evaluation.measure_lists import COMPARED, ListMeter, cohort_lists
 from raytune_rec.evaluation.statistics import Array
+from raytune_rec.evaluation.users import Users
 
 Groups = Mapping[str, NDArray[np.integer]]
 Mask = NDArray[np.bool_]
@@ -30,29 +31,29 @@ class Rows:
 
     kind = "rows"
     ties = "count half"
-    interval = "bootstrap over test rows within each class, and over replicates"
     compared: Sequence[str] = ("auc",)
     lead = "auc"
     """The metric that ranks the rows of the table."""
 
     def __init__(self, predictions: Sequence[Predictions], labels: Mapping[str, NDArray[np.floating]], groups: Groups) -> None:
         self._labels, self._groups = labels, groups
-        self._scores = {(p.row, p.unit): np.atleast_2d(p.scores) for p in predictions}
-        self.units = list(labels)
+        self._predictions = {(p.row, p.unit): p for p in predictions}
+        self.units = [u for u in labels if any(p.unit == u for p in predictions)]
+        _users_known({u: len(labels[u]) for u in self.units}, groups, "rows")
 
-    def measure(self, unit: str, resamples: int, seed: Sequence[int]) -> dict[str, Measured]:
-        """Row of the table -> what was measured."""
-        found = {row: scores for (row, u), scores in self._scores.items() if u == unit}
-        return measure(found, self._labels[unit], self._groups.get(unit), resamples, seed)
+    def meter(self, unit: str, users: Users) -> Meter:
+        rows = {row: p for (row, u), p in self._predictions.items() if u == unit}
+        return RowMeter(rows, self._labels[unit], users.places[unit], users.size)
 
     def facts(self, unit: str) -> dict[str, Any]:
-        return self.size(unit, np.ones(len(self._labels[unit]), dtype=np.bool_))
+        every = np.ones(len(self._labels[unit]), dtype=np.bool_)
+        return {**self.size(unit, every), "users": len(np.unique(self._groups[unit]))}
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
         return {"n": int(mask.sum()), "positives": int((np.asarray(self._labels[unit])[mask] > 0).sum())}
 
     def cohort(self, row: str, unit: str, mask: Mask) -> dict[str, Array]:
-        return cohort(self._scores[row, unit], self._labels[unit], mask)
+        return cohort(self._predictions[row, unit].scores, self._labels[unit], mask)
 
 
 class Lists:
@@ -75,21 +76,19 @@ class Lists:
         self._outcomes = {(o.row, o.unit): o for o in outcomes}
         present = dict.fromkeys([*groups, *(o.unit for o in outcomes)])
         self.units = [u for u in present if any(o.unit == u for o in outcomes)]
-        drawn = "users" if all(u in groups for u in self.units) else "lists"
-        self.interval = f"bootstrap over {drawn}, and over replicates"
+        _users_known({u: self._count(u) for u in self.units}, groups, "lists")
         for unit in self.units:
             self._same(unit)
 
-    def measure(self, unit: str, resamples: int, seed: Sequence[int]) -> dict[str, Measured]:
-        """Row of the table -> what was measured."""
-        return measure_lists(self._of(unit), self._groups.get(unit), resamples, seed)
+    def meter(self, unit: str, users: Users) -> Meter:
+        return ListMeter(self._of(unit), users.places[unit], users.size)
 
     def facts(self, unit: str) -> dict[str, Any]:
-        of, groups = self._of(unit).values(), self._groups.get(unit)
+        of = self._of(unit).values()
         full = [o.full for o in of if o.full is not None]
         sizes = {"candidates": _range(next(iter(of)).sampled)} | ({"full_candidates": _range(full[0])} if full else {})
         tied = [row for row, o in self._of(unit).items() if _alike(o.sampled)]
-        found = {"n": self._count(unit), "users": None if groups is None else len(np.unique(groups)), **sizes}
+        found = {"n": self._count(unit), "users": len(np.unique(self._groups[unit])), **sizes}
         return found | ({"tied": tied} if tied else {})
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
@@ -106,8 +105,6 @@ class Lists:
 
     def _same(self, unit: str) -> None:
         count = self._count(unit)
-        if unit in self._groups and len(self._groups[unit]) != count:
-            raise UserError(f"{unit}: {count} lists and {len(self._groups[unit])} user ids; give each list its user.")
         for row, o in self._of(unit).items():
             for outcome in [o.sampled, *([] if o.full is None else [o.full])]:
                 if (found := np.shape(outcome.better)[-1]) != count or np.shape(outcome.ties)[-1] != count:
@@ -126,7 +123,6 @@ class Classes:
 
     kind = "classes"
     ties = "of equal scores the class that training met more often"
-    interval = "bootstrap over users, and over replicates"
     compared: Sequence[str] = measure_classes.COMPARED
     lead = "accuracy"
 
@@ -138,16 +134,15 @@ class Classes:
         for o in outcomes:
             if not np.array_equal(o.truth, self._truth(o.unit)) or np.shape(o.predicted)[-1] != len(o.truth):
                 raise UserError(f"{o.unit}: row {o.row!r} has other users or classes; test all rows on the same users.")
+        _users_known({u: len(self._truth(u)) for u in self.units}, groups, "rows")
 
-    def measure(self, unit: str, resamples: int, seed: Sequence[int]) -> dict[str, Measured]:
-        """Row of the table -> what was measured."""
-        of = {row: o for (row, u), o in self._outcomes.items() if u == unit}
-        return measure_classes.measure_classes(of, self._groups.get(unit), resamples, seed)
+    def meter(self, unit: str, users: Users) -> Meter:
+        outcomes = {row: o for (row, u), o in self._outcomes.items() if u == unit}
+        return measure_classes.ClassMeter(outcomes, users.places[unit])
 
     def facts(self, unit: str) -> dict[str, Any]:
         _, counts = np.unique(self._truth(unit), return_counts=True)
-        groups = self._groups.get(unit)
-        users = int(counts.sum()) if groups is None else len(np.unique(groups))
+        users = len(np.unique(self._groups[unit]))
         return {"n": int(counts.sum()), "users": users, "classes": len(counts), "largest": counts.max() / counts.sum()}
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
@@ -158,6 +153,18 @@ class Classes:
 
     def _truth(self, unit: str) -> NDArray[np.integer]:
         return next(o.truth for (_, u), o in self._outcomes.items() if u == unit)
+
+
+def _users_known(sizes: Mapping[str, int], groups: Groups, what: str) -> None:
+    """Refuse rows whose users are not told: users are what is resampled.
+
+    Raises:
+        UserError: every unit whose number of user ids is not that of its rows.
+    """
+    given = {unit: len(groups.get(unit, ())) for unit in sizes}
+    wrong = [f"{u}: {n} {what} and {given[u]} user ids; give each one its user." for u, n in sizes.items() if given[u] != n]
+    if wrong:
+        raise UserError(wrong)
 
 
 def _alike(outcome: Outcome) -> bool:

@@ -60,9 +60,10 @@ def main(run: Run, colour: Mapping[str, str]) -> Table:
         f"Test {title(run.lead)}{of} replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a "
         "column is bold. "
         f"Split: {protocol['split']}; cohort: {protocol['cohort']}; candidates: {protocol['candidates']}."
-        f"{words.pooled(run, ' ', '.')} Intervals of levels hold the chance of the {run.drawn}, which all rows share; rows are "
-        f"judged by their paired differences below. Tuned: parameters trained for one {run.unit_word}, and their share of the "
-        f"backbone.{''.join(words.tied(run.results, unit, ' ') for unit in run.units)}"
+        f"{words.pooled(run, ' ', '.')} {words.spread(run.results)}{words.averaged(run.results, run.lead, ' ')} Intervals of "
+        "levels hold the chance of the test users, whom all rows share; rows are judged by their paired differences below. "
+        f"Tuned: parameters trained for one {run.unit_word}, and their share of the backbone."
+        f"{''.join(words.tied(run.results, unit, ' ') for unit in run.units)}"
     )
     return Table(caption, ["row", *columns(run), "trials", "tuned", "search"], lines)
 
@@ -112,33 +113,31 @@ def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
     if not found:
         return None
     confidence = run.results["protocol"]["confidence"]
-    several, by_user = len(run.compared) > 1, not (run.lists or run.classes)
+    several = len(run.compared) > 1
     said = {"ahead": "better", "leaning": "undecided", "open": "undecided", "trailing": "undecided", "behind": "worse"}
     lines = []
     for c in found:
-        user = c["by_user"]
         cells = [
             Cell(c["baseline"]),
             Cell(c["unit"]),
             *([Cell(title(metric_of(c)))] if several else []),
             Cell(words.signed(c["difference"]), best=words.outcome(c, confidence) == "ahead"),
             Cell(_span(c["low"], c["high"])),
-            *([Cell(_span(user["low"], user["high"]) if user else words.NONE)] if by_user else []),
             Cell(words.p_value(c["p"])),
             Cell(words.p_value(c["p_holm"])),
-            Cell(words.p_value(c["p_replicates"])),
+            Cell(words.count(c["users"])),
+            Cell(words.count(c["pretrainings"])),
             Cell(said[words.outcome(c, confidence)]),
         ]
         lines.append(Line(c["row"], colour[c["row"]], "", cells))
-    resampled = f"{run.drawn} and replicates ({run.results['protocol']['bootstrap']} resamples)"
     caption = (
-        f"Paired differences of test {words.listed([title(m) for m in run.compared])}. Interval: {confidence * 100:g} %, "
-        f"bootstrap over {resampled}; {'by user: whole users are resampled; ' * by_user}p: of that difference; p, Holm: "
-        "corrected for all lines of this table; p, replicates: paired t over replicates alone."
+        f"Paired differences of test {words.listed([title(m) for m in run.compared])}, with {confidence * 100:g} % intervals. "
+        f"{words.spread(run.results)} p: of a difference of zero; p, Holm: corrected for all lines of this table; users: who has "
+        "rows under the difference; pre-trainings: how many stand under the row of the two that has fewest (none: both start "
+        f"from scratch).{words.averaged(run.results, run.lead, ' ')}{words.not_compared(run.results, ' ')}"
     )
-    head = ["row", "baseline", run.unit_word, *["metric"] * several, "difference", "interval", *["by user"] * by_user]
-    head += ["p", "p, Holm", "p, replicates", "verdict"]
-    return Table(caption, head, lines)
+    head = ["row", "baseline", run.unit_word, *["metric"][: int(several)], "difference", "interval", "p", "p, Holm"]
+    return Table(caption, [*head, "users", "pre-trainings", "verdict"], lines)
 
 
 def winners(run: Run) -> list[tuple[str, str, str, str, str]]:

@@ -54,7 +54,7 @@ def _table(run: Run, colour: Mapping[str, str], unit: str) -> Table:
     caption = (
         f"{base(run.results, unit)}; split: {protocol['split']}; cohort: {protocol['cohort']}. Precision, recall and F1 are "
         f"means over the classes of the test users.{rarer} Mean over replicates, with the "
-        f"{protocol['confidence'] * 100:g} % interval over users and replicates below it; the best of a column is bold."
+        f"{protocol['confidence'] * 100:g} % interval by user below it; the best of a column is bold."
     )
     return Table(caption, ["row", *(title(name) for name in metrics(run.results, unit))], lines)
 

@@ -28,9 +28,9 @@ def _group(run: Run, colour: Colours, metric: str) -> Group | None:
     panels = [_panel(run, colour, [c for c in found if c["unit"] == unit], rows, metric, limits) for unit in units]
     caption = (
         f"Test {title(metric)} of {words.listed(rows)} minus that of each baseline, with "
-        f"{run.results['protocol']['confidence'] * 100:g} % intervals over {run.drawn} and replicates. Right of zero is better. "
-        "A filled dot stands after correction for the number of comparisons, a hollow one does not."
-        f"{_left_out(run, every)}"
+        f"{run.results['protocol']['confidence'] * 100:g} % intervals by user. Right of zero is better. A filled dot "
+        "stands after correction for the number of comparisons, a hollow one does not. "
+        f"{words.spread(run.results)}{_left_out(run, every)}"
     )
     return Group(caption, panels, [(r, colour[r]) for r in rows], title(metric))
 

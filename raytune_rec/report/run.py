@@ -103,15 +103,6 @@ class Run:
         return "domain" if self.averaged or not (self.lists or self.classes) else "task"
 
     @property
-    def drawn(self) -> str:
-        """What intervals resample beside replicates."""
-        if self.classes:
-            return "test users"
-        if not self.lists:
-            return "test rows"
-        return "test users" if all(u.get("users") for u in self.results["units"].values()) else "test lists"
-
-    @property
     def folds(self) -> Mapping[str, Sequence[str]]:
         """Unit -> the tuning units that it pools, for units that pool any."""
         return self.results.get("tables", {})
@@ -215,7 +206,8 @@ def read(folder: Path) -> Run:
     results = read_json(folder / "results.json")
     found = results.get("format") if isinstance(results, dict) else None
     if found != FORMAT:
-        raise ArtifactError(f"{folder / 'results.json'}: format {found!r}; this version reads {FORMAT}. Run `evaluate` again.")
+        where = folder / "results.json"
+        raise ArtifactError(f"{where}: format {found!r}; this version reads {FORMAT}. Run the job again in another --out folder.")
     try:
         job = (folder / "job.toml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

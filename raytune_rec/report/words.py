@@ -84,9 +84,44 @@ def pooled(run: Run, before: str = "", after: str = "") -> str:
     return f"{before}{listed(said)}{after}" if said else ""
 
 
+def spread(results: Mapping[str, Any]) -> str:
+    """What every interval holds, and what it leaves out."""
+    everywhere = ", each with all their rows in every one of the units" if len(results["units"]) > 1 else ""
+    resampled = f"by user (users are drawn {results['protocol']['bootstrap']:,} times{everywhere})"
+    return f"Every interval and p-value is {resampled}, with the variance between trainings added. {under(results)}".rstrip()
+
+
+def under(results: Mapping[str, Any]) -> str:
+    """How many pre-trainings stand under the rows; empty where all start from scratch."""
+    counts = {row: facts["pretrainings"] for row, facts in results["rows"].items() if facts["pretrainings"]}
+    single = [row for row, n in counts.items() if n == 1]
+    if not counts:
+        return ""
+    if not single:
+        return f"{min(counts.values())} pre-trainings or more stand under each row that starts from one; each counts the same."
+    rows = "every row that starts from one" if len(single) == len(counts) else listed(single)
+    return f"One pre-training stands under {rows}: its variance is in no interval."
+
+
+def averaged(results: Mapping[str, Any], metric: str, before: str = "") -> str:
+    """Which units the mean over units leaves out; empty where it takes all."""
+    counted = results.get("averaged", {}).get(metric)
+    if counted is None:
+        return ""
+    gone = listed([u for u in results["units"] if u not in counted])
+    over = listed(counted) or "nothing"
+    return f"{before}The mean is over {over}: there is no {title(metric)} in {gone}, whose test rows have one class."
+
+
+def not_compared(results: Mapping[str, Any], before: str = "") -> str:
+    """Comparisons that could not be made; empty where all were."""
+    said = [f"{c['row']} with {c['baseline']} {place(c['unit'])} ({c['why']})" for c in results.get("not_compared", ())]
+    return f"{before}Not compared: {'; '.join(said)}." if said else ""
+
+
 def outcome(comparison: Mapping[str, Any], confidence: float) -> Outcome:
-    """`ahead`: the interval is above zero and so it stays after correction; `leaning`: above zero before correction only;
-    `behind`: below zero after correction; `open`: none of these."""
+    """`ahead`: the interval by user is above zero and so it stays after correction; `leaning`: above zero before correction only;
+    `behind`: below zero after correction; `trailing`: below zero before it only; `open`: none of these."""
     low, high, p = comparison["low"], comparison["high"], comparison["p_holm"]
     if low is None or high is None or p is None:
         return "open"
@@ -237,9 +272,9 @@ def _how_sure(run: Run) -> str:
     trained = f"{replicates} replicates of each trained row" if replicates != 1 else "One run of each row"
     what = "users" if run.classes else "lists" if run.lists else "rows"
     return (
-        f"{trained}; test {what}: {rows}. Differences are paired on the same {what}, intervals cover both "
-        f"{run.drawn.removeprefix('test ')} and replicates, and p-values are corrected for all {len(run.results['comparisons'])} "
-        f"comparisons (Holm). Validation chose every winner; the test {what} were used once."
+        f"{trained}; test {what}: {rows}, of {count(run.results['users'])} different users. Differences are paired on the same "
+        f"{what}. {spread(run.results)} P-values are corrected for all {len(run.results['comparisons'])} comparisons (Holm). "
+        f"Validation chose every winner; the test {what} were used once.{not_compared(run.results, ' ')}"
     )
 
 

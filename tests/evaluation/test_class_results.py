@@ -1,6 +1,7 @@
 """Predicted classes: metrics against an independent library, intervals against plain resampling, and the results."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 
 from raytune_rec.errors import UserError
 from raytune_rec.evaluation.inputs import ClassOutcomes, RowFacts
-from raytune_rec.evaluation.measure_classes import measure_classes, values
+from raytune_rec.evaluation.measure import Measured, measure
+from raytune_rec.evaluation.measure_classes import ClassMeter, values
 from raytune_rec.evaluation.results import summarise
+from raytune_rec.evaluation.users import Users
 
 SCORES = {"precision": precision_score, "recall": recall_score, "f1": f1_score}
 SKILL = {"light": (0.5, 5), "weak": (0.3, 5), "majority": (0.0, 1)}  # chance of being right beyond luck; replicates
@@ -43,21 +46,26 @@ def test_metrics_are_those_of_an_independent_library(row: str, classes: int) -> 
     assert ("rare.f1" in found) == (classes == 2)
 
 
+def _measured(own: ClassOutcomes, users: np.ndarray) -> Measured:
+    of = Users({"gender": users})
+    return measure({"gender": ClassMeter({"weak": own}, of.places["gender"])}, of, 600, [1])["gender"]["weak"]
+
+
 def test_resamples_are_measured_anew() -> None:
     """F1 is no mean over users: its spread is that of plain resampling."""
-    own, draw = outcome("weak", users=200), np.random.default_rng(3)
-    measured = measure_classes({"weak": own}, None, 600, [1])["weak"]
+    own, draw = replace(outcome("weak", users=200), predicted=outcome("weak", users=200).predicted[:1]), np.random.default_rng(3)
+    measured = _measured(own, np.arange(200))
     plain = []
     for _ in range(600):
         drawn = draw.integers(0, 200, 200)
         true, said = own.truth[drawn], own.predicted[0, drawn]
         plain.append(np.mean([2 * ((true == c) & (said == c)).sum() / ((true == c).sum() + (said == c).sum()) for c in (1, 2)]))
-    assert measured.changes["f1"][0].std() == pytest.approx(np.std(plain), rel=0.12)
+    assert measured.draws["f1"].std() == pytest.approx(np.std(plain), rel=0.12)
     p = measured.values["accuracy"][0]
-    assert measured.changes["accuracy"][0].std() == pytest.approx(np.sqrt(p * (1 - p) / 200), rel=0.1)
+    assert measured.draws["accuracy"].std() == pytest.approx(np.sqrt(p * (1 - p) / 200), rel=0.1)
     twice = ClassOutcomes("weak", "gender", np.repeat(own.predicted, 2, axis=1), np.repeat(own.truth, 2))
-    grouped = measure_classes({"weak": twice}, np.repeat(np.arange(200), 2), 600, [1])["weak"]
-    np.testing.assert_allclose(grouped.changes["f1"], measured.changes["f1"], atol=1e-12)
+    grouped = _measured(twice, np.repeat(np.arange(200), 2))
+    np.testing.assert_allclose(grouped.draws["f1"], measured.draws["f1"], atol=1e-12)
 
 
 def results(outcomes: list[ClassOutcomes], **further: Any) -> dict[str, Any]:

@@ -60,13 +60,13 @@ def results(outcomes: list[ListOutcomes]) -> dict:
 
 def test_it_is_plain_json_and_says_its_protocol(results: dict) -> None:
     assert json.loads(json.dumps(results, allow_nan=False)) == results
-    assert (results["format"], results["kind"]) == (1, "lists")
+    assert (results["format"], results["kind"]) == (2, "lists")
     assert results["units"] == {
         "few": {"n": 600, "users": 120, "candidates": [100, 100], "full_candidates": [1000, 1000]},
         "zero": {"n": 300, "users": 300, "candidates": [100, 100]},
     }
     protocol = results["protocol"]
-    assert protocol["interval"] == "bootstrap over users, and over replicates" and "random order of the tied" in protocol["ties"]
+    assert protocol["interval"].startswith("bootstrap over users") and "random order of the tied" in protocol["ties"]
     assert protocol["full"] == "all items" and protocol["rows"] == UNITS
 
 
@@ -103,8 +103,7 @@ def test_users_whose_lists_agree_widen_the_intervals(outcomes: list[ListOutcomes
         ListOutcomes(o.row, "few", Outcome(*(x[:1, USERS["few"]] for x in (o.sampled.better, o.sampled.ties)), np.full(600, 100)))
         for o in few
     ]
-    by_user, by_list = _summarise(copied, {"few": USERS["few"]}, 1000), _summarise(copied, {}, 1000)
-    assert by_list["protocol"]["interval"].startswith("bootstrap over lists")
+    by_user, by_list = (_summarise(copied, {"few": users}, 1000) for users in (USERS["few"], np.arange(600)))
     for a, b in zip(by_user["comparisons"], by_list["comparisons"], strict=True):
         assert a["difference"] == b["difference"]
         assert (a["high"] - a["low"]) / (b["high"] - b["low"]) == pytest.approx(np.sqrt(5), rel=0.15)
@@ -118,7 +117,8 @@ def test_two_metrics_are_compared_and_holm_counts_every_entry(results: dict) -> 
     for c in found:
         means = [results["rows"][r]["units"][c["unit"]][c["metric"]]["mean"] for r in (c["row"], c["baseline"])]
         assert c["difference"] == pytest.approx(means[0] - means[1]) and 0 < c["low"] < c["difference"] < c["high"]
-        assert c["by_user"] is None and c["p_delong"] is None and len(c["replicates"]) == 5
+        assert (c["n"], c["users"]) == (UNITS[c["unit"]], len(set(USERS[c["unit"]])))
+        assert (c["trainings"] is None) == (c["baseline"] == "popular")
     assert [c["p_holm"] for c in found] == pytest.approx(statistics.holm([c["p"] for c in found]))
 
 
@@ -186,8 +186,8 @@ def test_cohorts_are_measured_on_their_lists(outcomes: list[ListOutcomes]) -> No
 def test_rows_tested_on_different_lists_are_refused(outcomes: list[ListOutcomes]) -> None:
     cut = replace(outcomes[0], sampled=Outcome(*(x[..., :50] for x in vars(outcomes[0].sampled).values())), full=None)
     with pytest.raises(UserError, match=r"few: row 'weak' has 600 lists, others 50; test all rows on the same lists"):
-        _summarise([cut, *outcomes[1:]], {})
-    with pytest.raises(UserError, match=r"few: 600 lists and 3 user ids"):
+        _summarise([cut, *outcomes[1:]], {"few": np.arange(50), "zero": USERS["zero"]})
+    with pytest.raises(UserError, match=r"few: 600 lists and 3 user ids; give each one its user"):
         _summarise(outcomes, {"few": np.arange(3)})
 
 

@@ -1,6 +1,7 @@
 """The content of results.json from invented predictions whose order is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from raytune_rec.errors import UserError
 from raytune_rec.evaluation.cohorts import cold_warm, counts
-from raytune_rec.evaluation.inputs import Predictions, RowFacts
+from raytune_rec.evaluation.inputs import Predictions, Replicates, RowFacts
 from raytune_rec.evaluation.results import summarise
 
 UNITS = {"music": 900, "book": 600}
+RUN = {"protocol": {}, "bootstrap": 100}
 
 
 def _facts(row: str, trials: int = 8, tuned: int = 40) -> RowFacts:
@@ -62,16 +64,16 @@ def test_values_are_those_of_the_predictions(world: dict, results: dict) -> None
         for name in ("auc", "logloss"):
             assert found[name]["low"] < found[name]["mean"] < found[name]["high"]
         assert set(found) >= {"group_auc", "calibration_error", "valid", "trial", "options"}
-    assert results["units"]["music"] == {"n": 900, "positives": int(world["labels"]["music"].sum())}
+    assert results["units"]["music"] == {"n": 900, "positives": int(world["labels"]["music"].sum()), "users": 80}
 
 
-def test_interval_of_the_log_loss_has_the_width_of_its_standard_error(world: dict, results: dict) -> None:
+def test_interval_of_the_log_loss_has_the_width_of_its_standard_error_over_users(world: dict, results: dict) -> None:
     p = next(p for p in world["predictions"] if p.row == "flat" and p.unit == "music")
-    y = world["labels"]["music"]
+    y, users = world["labels"]["music"], world["groups"]["music"]
     loss = np.logaddexp(0, np.where(y > 0, -p.scores[0], p.scores[0]))
-    within = sum(loss[y == c].var() * (y == c).sum() for c in (0, 1)) / len(y)
+    error = np.sqrt((np.bincount(users, loss - loss.mean()) ** 2).sum()) / len(y)
     found = results["rows"]["flat"]["units"]["music"]["logloss"]
-    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * np.sqrt(within / len(y)), rel=0.15)
+    assert found["high"] - found["low"] == pytest.approx(2 * 1.99 * error, rel=0.15)
 
 
 def test_the_mean_over_units(results: dict) -> None:
@@ -92,12 +94,15 @@ def test_comparisons_find_the_better_row_and_nothing_where_there_is_nothing(worl
         assert c["difference"] == pytest.approx(values[0]["auc"]["mean"] - values[1]["auc"]["mean"])
         assert 0 < c["low"] < c["difference"] < c["high"]
         assert c["p"] <= c["p_holm"] < 1e-3
-        assert c["unit"] == "mean" or (len(c["replicates"]) == 5 and c["p_replicates"] < 1e-3)
-        assert c["by_user"]["low"] > 0
+        assert (c["trainings"] is None) == (c["baseline"] == "flat")  # one run of it, of five: they do not go together
+        assert (c["n"], c["users"], c["pretrainings"]) == (1500 if c["unit"] == "mean" else UNITS[c["unit"]], 80, None)
+        assert c["covers"] == "80 users" + (", drawn with all their rows in 2 units" * (c["unit"] == "mean")) + "; replicates"
     same = [Predictions("twin", p.unit, p.scores) for p in world["predictions"] if p.row == "good"]
     facts = [*world["facts"], RowFacts("twin", "prompt", "plate", "deepfm", "", True, 8, 40, 1000, 1.0)]
-    both = summarise(facts, world["predictions"] + same, world["labels"], {}, ["good"], ["twin"], {}, bootstrap=100)
-    assert all(c["difference"] == 0 and c["p_holm"] == 1 and c["by_user"] is None for c in both["comparisons"])
+    both = summarise(
+        **world | {"facts": facts, "predictions": world["predictions"] + same}, **RUN, compare=["good"], baselines=["twin"]
+    )
+    assert all(c["difference"] == 0 and c["p_holm"] == 1 for c in both["comparisons"])
 
 
 def test_two_rows_that_claim_and_are_baselines_are_compared_once(world: dict) -> None:
@@ -129,23 +134,56 @@ def test_lower_is_better_where_the_validation_metric_is_a_loss(world: dict) -> N
     assert found["winners"]["music"] == {"test": "good", "valid": "flat"}
 
 
-def test_a_missing_or_broken_prediction_is_absent_or_null(world: dict) -> None:
+def test_a_missing_or_broken_prediction_is_absent_or_null_and_named(world: dict) -> None:
     kept = [p for p in world["predictions"] if (p.row, p.unit) != ("weak", "book")]
-    broken = [Predictions(p.row, p.unit, p.scores * np.nan) if (p.row, p.unit) == ("flat", "music") else p for p in kept]
-    found = summarise(world["facts"], broken, world["labels"], {}, ["good"], ["weak", "flat"], {}, bootstrap=100)
+    broken = [replace(p, scores=p.scores * np.nan) if (p.row, p.unit) == ("flat", "music") else p for p in kept]
+    found = summarise(**world | {"predictions": broken}, **RUN, compare=["good"], baselines=["weak", "flat"])
     assert "book" not in found["rows"]["weak"]["units"] and "mean" not in found["rows"]["weak"]
     assert found["rows"]["flat"]["units"]["music"]["auc"]["mean"] is None
+    assert found["rows"]["flat"]["mean"]["auc"]["mean"] is None and found["rows"]["good"]["mean"]["auc"]["mean"] > 0.5
     assert [(c["baseline"], c["unit"]) for c in found["comparisons"]][:2] == [("weak", "music"), ("flat", "music")]
+    assert found["not_compared"] == [{"row": "good", "baseline": "weak", "unit": "book", "why": "weak has no result there"}]
     assert found["winners"]["mean"]["test"] == "good"
     json.dumps(found, allow_nan=False)
 
 
-def test_a_unit_of_a_single_class_has_no_auc_but_a_loss(world: dict) -> None:
+def test_a_unit_of_a_single_class_has_no_auc_but_a_loss_and_is_no_part_of_the_mean(world: dict) -> None:
     labels = {**world["labels"], "book": np.ones(UNITS["book"], dtype=np.float32)}
-    found = summarise(world["facts"], world["predictions"], labels, world["groups"], ["good"], ["weak"], {}, bootstrap=100)
-    book = found["rows"]["good"]["units"]["book"]
+    found = summarise(**world | {"labels": labels}, **RUN, compare=["good"], baselines=["weak"])
+    music, book = (found["rows"]["good"]["units"][u] for u in ("music", "book"))
     assert book["auc"]["mean"] is None and book["logloss"]["mean"] > 0
-    assert found["comparisons"][1]["p_holm"] is None
+    assert [c["p_holm"] is None for c in found["comparisons"]] == [False, True, False]
+    assert found["rows"]["good"]["mean"]["auc"]["mean"] == pytest.approx(music["auc"]["mean"])
+    assert found["rows"]["good"]["mean"]["logloss"]["mean"] == pytest.approx(
+        (music["logloss"]["mean"] + book["logloss"]["mean"]) / 2
+    )
+    assert found["averaged"] == {"auc": ["music"], "group_auc": ["music"]} and found["winners"]["mean"]["test"] == "good"
+
+
+def test_each_row_needs_its_user(world: dict) -> None:
+    few = {"music": world["groups"]["music"][:7]}
+    with pytest.raises(UserError) as refused:
+        summarise(**world | {"groups": few}, **RUN, compare=[], baselines=[])
+    text = "; give each one its user."
+    assert refused.value.problems == ("music: 900 rows and 7 user ids" + text, "book: 600 rows and 0 user ids" + text)
+
+
+def test_replicates_may_be_missing_and_every_pretraining_counts_the_same(world: dict) -> None:
+    def some(p: Predictions, kept: list[int]) -> Predictions:
+        return replace(p, scores=p.scores[kept], replicates=Replicates(tuple(k + 1 for k in kept), tuple(k % 3 for k in kept)))
+
+    changed = [
+        p if p.row == "flat" else some(p, [0, 1, 3, 4] if p.row == "good" else [0, 1, 2, 3, 4]) for p in world["predictions"]
+    ]
+    found = summarise(**world | {"predictions": changed}, **RUN, compare=["good"], baselines=["weak", "flat"])
+    good = found["rows"]["good"]["units"]["music"]
+    assert (good["numbers"], good["pretrainings"]) == ([1, 2, 4, 5], [0, 1, 0, 1])
+    r = good["auc"]["replicates"]
+    assert good["auc"]["mean"] == pytest.approx(((r[0] + r[2]) / 2 + (r[1] + r[3]) / 2) / 2)
+    assert [found["rows"][row]["pretrainings"] for row in ("good", "weak", "flat")] == [2, 3, 0]
+    assert {c["baseline"]: c["pretrainings"] for c in found["comparisons"]} == {"weak": 2, "flat": 2}
+    assert len(found["comparisons"][0]["trainings"]) == 2  # of the pre-trainings that both stand on
+    assert found["comparisons"][0]["covers"] == "80 users; 2 pre-trainings with their replicates"
 
 
 def test_cohorts_are_measured_on_their_rows(world: dict) -> None:
@@ -168,4 +206,4 @@ def test_id_0_is_never_seen_in_training() -> None:
 
 def test_a_domain_called_mean_is_refused(world: dict) -> None:
     with pytest.raises(UserError, match="'mean' stands for the mean over units"):
-        summarise([], [], {"mean": np.ones(3)}, {}, [], [], {})
+        summarise([], [Predictions("x", "mean", np.ones(3))], {"mean": np.ones(3)}, {"mean": np.arange(3)}, [], [], {})

@@ -1,147 +1,201 @@
-"""Intervals and tests against brute force, scipy and simulated truth."""
+"""Intervals and tests by user against plain resampling, an independent library and simulated truth."""
 
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from raytune_rec.evaluation import statistics
+from raytune_rec.evaluation.inputs import ListOutcomes, Outcome, Predictions, Replicates
+from raytune_rec.evaluation.measure import Measured, RowMeter, measure
+from raytune_rec.evaluation.measure_lists import ListMeter, values
+from raytune_rec.evaluation.statistics import Estimate, Interval
+from raytune_rec.evaluation.users import Users
+
+World = dict[str, dict[str, Predictions]]
 
 
-def _scores(seed: int, rows: int = 400, shift: float = 0.8, levels: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    g = np.random.default_rng(seed)
-    labels = (np.arange(rows) % 3 > 0).astype(np.float64)
-    base = g.normal(size=rows) + shift * labels
-    scores = np.stack([base, base + g.normal(size=rows)])
-    return (np.round(scores * levels) if levels else scores), labels
+def _measured(world: World, labels: dict, groups: dict, resamples: int = 200, seed: int = 0) -> dict[str, dict[str, Measured]]:
+    users = Users(groups)
+    meters = {u: RowMeter(rows, labels[u], users.places[u], users.size) for u, rows in world.items()}
+    return measure(meters, users, resamples, [seed])
 
 
-@pytest.mark.parametrize("levels", [0, 1])
-def test_delong_is_the_covariance_of_the_pair_kernel(levels: int) -> None:
-    scores, labels = _scores(0, rows=90, levels=levels)
-    areas, covariance = statistics.delong(scores, labels)
-    x, y = scores[:, labels > 0], scores[:, labels == 0]
-    kernel = (x[:, :, None] > y[:, None, :]) + 0.5 * (x[:, :, None] == y[:, None, :])
-    np.testing.assert_allclose(areas, [roc_auc_score(labels, s) for s in scores])
-    expected = np.cov(kernel.mean(2)) / x.shape[1] + np.cov(kernel.mean(1)) / y.shape[1]
-    np.testing.assert_allclose(covariance, expected, rtol=1e-10)
+def _gap(measured: dict[str, dict[str, Measured]], users: int = 0, confidence: float = 0.95) -> Interval:
+    """Of row a and row b, on average over units."""
+    a, b = (statistics.average([m[row].estimate("auc") for m in measured.values()], users or 10**6) for row in "ab")
+    return statistics.interval(statistics.difference(a, b), confidence)
 
 
-def test_delong_test_sees_a_difference_and_no_difference() -> None:
-    scores, labels = _scores(1, rows=2000)
-    assert statistics.delong_test(scores[0], scores[1], labels) < 1e-3
-    assert statistics.delong_test(scores[0], scores[0] * 3 + 1, labels) == 1.0
+def _luck(g: np.random.Generator, users: int, pretrainings: int = 0, spread: float = 0.0) -> tuple[World, dict, dict]:
+    """Two rows that are equally good on average over users and trainings, and differ from user to user and from training to
+    training; a user has 1 to some 20 rows."""
+    who = np.repeat(np.arange(users), np.minimum(g.geometric(0.2, users), 20))
+    y = (g.random(len(who)) < 0.5).astype(np.float64)
+    common, reps = 0.8 * y + g.normal(size=len(who)), max(2 * pretrainings, 1)
+    rows = {}
+    for row in "ab":
+        taste = 0.7 * g.normal(size=users)[who]
+        fortune = np.repeat(spread * g.normal(size=max(pretrainings, 1)), reps // max(pretrainings, 1))
+        fortune = fortune + 0.3 * spread * g.normal(size=reps)
+        stands = tuple(np.repeat(np.arange(pretrainings), 2).tolist()) if pretrainings else ()
+        scores = common + (taste + fortune[:, None]) * (2 * y - 1)
+        rows[row] = Predictions(row, "u", scores, Replicates(tuple(range(1, reps + 1)), stands))
+    return {"u": rows}, {"u": y}, {"u": who}
 
 
-def test_influences_of_a_class_sum_to_zero_and_predict_a_resampled_auc() -> None:
-    scores, labels = _scores(2, rows=3000)
-    areas, influence = statistics.placements(scores, labels)
-    for part in (labels > 0, labels == 0):
-        np.testing.assert_allclose(influence[:, part].sum(1), 0, atol=1e-12)
+def test_resampled_values_are_those_of_a_plain_loop_over_the_same_draws() -> None:
     g = np.random.default_rng(0)
-    weights = np.zeros(len(labels))
-    for part in (np.flatnonzero(labels), np.flatnonzero(labels == 0)):
-        weights += np.bincount(g.choice(part, len(part)), minlength=len(labels))
-    exact = [roc_auc_score(labels, s, sample_weight=weights) for s in scores]
-    np.testing.assert_allclose(areas + influence @ weights, exact, atol=5e-4)  # changes are near 1e-2
+    groups = {"x": np.array([5, 5, 9, 7, 7, 7, 2, 9]), "y": np.array([9, 1, 1, 5, 2])}
+    labels = {"x": np.array([1, 0, 0, 1, 1, 0, 1, 0.0]), "y": np.array([0, 1, 0, 1, 0.0])}
+    world = {u: {row: Predictions(row, u, np.round(g.normal(size=(2, len(y))), 1)) for row in "ab"} for u, y in labels.items()}
+    found, users = _measured(world, labels, groups, 40), Users(groups)
+    names = np.array([1, 2, 5, 7, 9])
+    times = np.concatenate([block for _, block in users.draws(40, [0])], axis=1)
+    assert (times.sum(0) == 5).all()
+    for s in range(40):
+        drawn = [name for name, count in zip(names, times[:, s], strict=True) for _ in range(int(count))]
+        for u, y in labels.items():
+            rows = [i for name in drawn for i in np.flatnonzero(groups[u] == name)]  # a user brings all rows of every unit
+            for row, p in world[u].items():
+                auc, loss = (found[u][row].draws[name][s] for name in ("auc", "logloss"))
+                if len(set(y[rows])) < 2:
+                    assert np.isnan(auc)
+                    continue
+                assert auc == pytest.approx(np.mean([roc_auc_score(y[rows], scores[rows]) for scores in p.scores]))
+                probabilities = 1 / (1 + np.exp(-p.scores[:, rows]))
+                assert loss == pytest.approx(np.mean([log_loss(y[rows], of) for of in probabilities]))
 
 
-def test_a_class_that_is_missing_leaves_nothing() -> None:
-    areas, influence = statistics.placements(np.ones((2, 5)), np.ones(5))
-    assert np.isnan(areas).all() and np.isnan(influence).all()
+def test_resampled_areas_are_weighted_ones() -> None:
+    g = np.random.default_rng(1)
+    y, who = (g.random(500) < 0.4).astype(float), g.integers(0, 60, 500)
+    scores = np.round(g.normal(size=(3, 500)) + y, 1)  # with ties
+    found = _measured(
+        {"u": {"a": Predictions("a", "u", scores[:1]), "b": Predictions("b", "u", scores[1:])}}, {"u": y}, {"u": who}, 5
+    )
+    times = np.concatenate([block for _, block in Users({"u": who}).draws(5, [0])], axis=1)
+    for s in range(5):
+        each = [roc_auc_score(y, row, sample_weight=times[who, s]) for row in scores]
+        got = [found["u"][row].draws["auc"][s] for row in "ab"]
+        assert got == pytest.approx([each[0], np.mean(each[1:])])
 
 
-def test_bootstrap_of_one_replicate_has_delongs_standard_error() -> None:
-    scores, labels = _scores(3, rows=1500)
-    _, covariance = statistics.delong(scores, labels)
-    error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    found = statistics.auc_difference(scores[:1], scores[1:], labels, resamples=4000)
-    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.06)
-    assert found.mean == pytest.approx(roc_auc_score(labels, scores[0]) - roc_auc_score(labels, scores[1]))
+def test_lists_are_resampled_by_user() -> None:
+    g = np.random.default_rng(2)
+    who, size = np.array([3, 3, 3, 8, 1, 1]), np.full(6, 20)
+    outcomes = ListOutcomes("a", "u", Outcome(g.integers(0, 15, (2, 6)), g.integers(0, 3, (2, 6)), size))
+    users = Users({"u": who})
+    found = measure({"u": ListMeter({"a": outcomes}, users.places["u"], users.size)}, users, 30, [4])["u"]["a"]
+    times = np.concatenate([block for _, block in users.draws(30, [4])], axis=1)
+    weight = times[np.searchsorted([1, 3, 8], who)]  # (6, 30)
+    each = values(outcomes)["ndcg@10"].mean(0)
+    np.testing.assert_allclose(found.draws["ndcg@10"], each @ weight / weight.sum(0))
 
 
-def test_bootstrap_against_resampling_with_new_rankings() -> None:
-    scores, labels = _scores(4, rows=300, levels=2)
-    g = np.random.default_rng(0)
-    brute = []
-    for _ in range(1500):
-        rows = np.concatenate([g.choice(part, len(part)) for part in (np.flatnonzero(labels), np.flatnonzero(labels == 0))])
-        brute.append(roc_auc_score(labels[rows], scores[0][rows]) - roc_auc_score(labels[rows], scores[1][rows]))
-    found = statistics.auc_difference(scores[:1], scores[1:], labels)
-    np.testing.assert_allclose([found.low, found.high], np.quantile(brute, [0.025, 0.975]), atol=0.006)
+def test_blocks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, labels, groups = _luck(np.random.default_rng(3), 30)
+    whole = _measured(world, labels, groups)["u"]["a"].draws["auc"]
+    monkeypatch.setattr("raytune_rec.evaluation.users._CELLS", 300)
+    np.testing.assert_array_equal(_measured(world, labels, groups)["u"]["a"].draws["auc"], whole)
+    assert (_measured(world, labels, groups, seed=1)["u"]["a"].draws["auc"] != whole).any()
 
 
-def test_interval_covers_the_truth_at_its_rate_with_rows_and_replicates_random() -> None:
-    # Replicates differ by their own shift and noise: the truth is the mean over rows and replicates.
-    def draw(g: np.random.Generator, rows: int, replicates: int) -> tuple[np.ndarray, np.ndarray]:
-        labels = (np.arange(rows) % 2).astype(np.float64)
-        skill = 0.8 + 0.15 * g.normal(size=(2, replicates, 1))
-        common = g.normal(size=rows)
-        return skill * labels + common + 0.3 * g.normal(size=(2, replicates, rows)), labels
-
-    g = np.random.default_rng(0)
-    covered = 0
-    for i in range(300):
-        (a, b), labels = draw(g, 300, 5)
-        found = statistics.auc_difference(a, b, labels, resamples=300, seed=i)
-        covered += found.low <= 0 <= found.high
-    assert 0.90 <= covered / 300 <= 0.99
+def _false_claims(cases: int, users: int, by_row: bool = False, **further: float) -> float:
+    """Share of cases in which rows that are equally good are told apart at 5 %."""
+    g, wrong = np.random.default_rng(1), 0
+    for i in range(cases):
+        world, labels, groups = _luck(g, users, **further)  # type: ignore[arg-type]
+        groups = {"u": np.arange(len(groups["u"]))} if by_row else groups
+        limits = _gap(_measured(world, labels, groups, 100, i), users)
+        assert (limits.p < 0.05) == (not limits.low <= 0 <= limits.high)  # interval and p-value never disagree
+        wrong += limits.p < 0.05
+    return wrong / cases
 
 
-def test_spread_of_replicates_widens_the_interval() -> None:
-    scores, labels = _scores(5, rows=1000)
-    g = np.random.default_rng(0)
-    equal = np.repeat(scores[:1], 5, axis=0)
-    spread = equal + 0.7 * labels * g.normal(size=(5, 1))
-    base = np.repeat(scores[1:], 5, axis=0)
-    narrow, wide = (statistics.auc_difference(a, base, labels) for a in (equal, spread))
-    assert wide.high - wide.low > 1.3 * (narrow.high - narrow.low)
+def test_equal_rows_are_told_apart_in_five_of_a_hundred_cases_by_user_and_in_many_more_by_row() -> None:
+    assert 0.02 <= _false_claims(200, 50) <= 0.09
+    assert _false_claims(60, 50, by_row=True) > 0.25
 
 
-def test_one_replicate_stands_for_five_equal_ones() -> None:
-    scores, labels = _scores(6)
-    tuned = scores[:1] + 0.1 * np.random.default_rng(0).normal(size=(5, len(labels)))
-    alone, repeated = scores[1:], np.repeat(scores[1:], 5, axis=0)
-    one, five = (statistics.auc_difference(tuned, b, labels) for b in (alone, repeated))
-    np.testing.assert_allclose([one.mean, one.low, one.high, one.p], [five.mean, five.low, five.high, five.p], rtol=1e-10)
+@pytest.mark.parametrize("spread", [0.1, 0.6])
+def test_pretrainings_are_part_of_the_variance(spread: float) -> None:
+    assert 0.01 <= _false_claims(150, 50, pretrainings=3, spread=spread) <= 0.1
 
 
-def test_unequal_numbers_of_replicates_are_resampled_apart() -> None:
-    scores, labels = _scores(7)
-    found = statistics.auc_difference(np.repeat(scores[:1], 3, 0), np.repeat(scores[1:], 2, 0), labels)
-    assert found.low < found.mean < found.high
+def test_one_pretraining_leaves_its_variance_out() -> None:
+    assert _false_claims(60, 50, pretrainings=1, spread=0.6) > 0.2  # why the page says so
 
 
-def test_dependent_rows_of_a_user_widen_the_interval_of_groups() -> None:
-    scores, labels = _scores(8, rows=300)
-    copies = 6  # each user repeats one row: 6 times fewer independent rows than there seem to be
-    a, b = (np.tile(s, copies)[None] for s in scores)
-    groups = np.tile(np.arange(len(labels)), copies)
-    rows = statistics.auc_difference(a, b, np.tile(labels, copies))
-    users = statistics.auc_difference(a, b, np.tile(labels, copies), groups)
-    assert (users.high - users.low) / (rows.high - rows.low) == pytest.approx(np.sqrt(copies), rel=0.15)
+def test_users_of_several_units_are_drawn_together() -> None:
+    g, width, truth = np.random.default_rng(0), [], []
+    for i in range(60):
+        taste = g.normal(size=(2, 60))  # a user likes a row in one domain as in another
+        world, labels, groups = {}, {}, {}
+        for u in "xyz":
+            who = np.repeat(np.arange(60), 6)
+            y = (np.arange(360) % 2).astype(np.float64)
+            scores = {row: 0.8 * y + g.normal(size=360) + 0.7 * taste[k][who] * (2 * y - 1) for k, row in enumerate("ab")}
+            world[u] = {row: Predictions(row, u, s) for row, s in scores.items()}
+            labels[u], groups[u] = y, who
+        apart = {u: who + 100 * k for k, (u, who) in enumerate(groups.items())}
+        limits = [_gap(_measured(world, labels, of, 100, i)) for of in (groups, apart)]
+        width.append([found.high - found.low for found in limits])
+        truth.append(limits[0].mean)
+    joint, alone = np.mean(width, axis=0)
+    assert joint == pytest.approx(2 * 1.96 * np.std(truth), rel=0.25)
+    assert joint > 1.4 * alone
 
 
-def test_the_seed_decides() -> None:
-    scores, labels = _scores(9)
-    first, again, other = (statistics.auc_difference(scores[:1], scores[1:], labels, seed=s) for s in (1, 1, 2))
-    assert first == again != other
+def _estimate(each: list[float], draws: np.ndarray, users: int = 1000, nested: bool = True) -> Estimate:
+    return Estimate(float(np.mean(each)), draws, users, (dict(enumerate(each)),), len(each) if nested else 0, nested)
 
 
-def test_replicate_tests_agree_with_scipy() -> None:
-    g = np.random.default_rng(0)
-    a, b = g.normal(size=8) + 0.5, g.normal(size=8)
-    assert statistics.paired_t(a, b) == pytest.approx(stats.ttest_rel(a, b).pvalue)
-    assert statistics.wilcoxon(a, b) == pytest.approx(stats.wilcoxon(a, b).pvalue)
+def test_the_parts_of_the_variance_in_closed_form() -> None:
+    draws = 0.5 + 0.03 * np.random.default_rng(0).normal(size=4000)
+    limits = statistics.interval(_estimate([0.4, 0.5, 0.6], draws))
+    users, trainings = draws.var(ddof=1) * 1000 / 999, 0.01 / 3
+    freedom = (users + trainings) ** 2 / (users**2 / 999 + trainings**2 / 2)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(users + trainings)
+    assert (limits.low, limits.high) == pytest.approx((0.5 - half, 0.5 + half))
+    assert limits.p == pytest.approx(2 * stats.t.sf(0.5 / np.sqrt(users + trainings), freedom))
+    alone = statistics.interval(_estimate([0.5], draws))
+    assert alone.high - alone.low == pytest.approx(2 * stats.t.ppf(0.975, 999) * np.sqrt(users))
+
+
+def test_pretrainings_go_together_by_number_and_others_do_not() -> None:
+    draws = np.random.default_rng(0).normal(size=500)
+    a, b = _estimate([0.1, 0.5, 0.9], draws), _estimate([0.0, 0.4, 0.8], 0.9 * draws)
+    assert statistics.difference(a, b).by_training == pytest.approx([0.1, 0.1, 0.1])
+    fewer = statistics.difference(a, _estimate([0.0, 0.4], draws))
+    assert fewer.by_training == pytest.approx([0.1, 0.1]) and fewer.pretrainings == 2
+    scratch = statistics.difference(a, _estimate([0.0, 0.4, 0.8], draws, nested=False))
+    assert scratch.by_training is None and len(scratch.trainings) == 2 and scratch.pretrainings == 3
+    runs = statistics.difference(_estimate([0.1, 0.2], draws, nested=False), _estimate([0.1], draws, nested=False))
+    assert runs.by_training is None and runs.pretrainings == 0
+
+
+def test_what_does_not_vary_and_what_is_not_defined_has_no_interval() -> None:
+    def limits(draws: np.ndarray, users: int = 9, mean: float = 0.5) -> Interval:
+        return statistics.interval(Estimate(mean, draws, users))
+
+    some = np.linspace(0, 1, 100)
+    assert limits(some).low < 0.5 and np.isnan(limits(some, users=1).p)
+    assert np.isnan(limits(np.full(100, 0.5)).p) and limits(np.zeros(100), mean=0.0).p == 1.0
+    rarely, often = (np.where(np.arange(100) < k, np.nan, some) for k in (5, 15))
+    assert limits(rarely).high > 0.5 and np.isnan(limits(often).high)
+
+
+def test_the_mean_over_units_is_over_those_with_a_value_on_a_resample() -> None:
+    x, y = Estimate(0.6, np.array([0.5, 0.7, np.nan]), 9), Estimate(0.8, np.array([0.9, np.nan, np.nan]), 9)
+    np.testing.assert_allclose(statistics.average([x, y], 12).draws, [0.7, 0.7, np.nan])
+
+
+def test_mean_interval_agrees_with_scipy() -> None:
+    a = np.random.default_rng(0).normal(size=8) + 0.5
     found = statistics.mean_interval(a)
     low, high = stats.t.interval(0.95, 7, a.mean(), stats.sem(a))
     np.testing.assert_allclose([found.mean, found.low, found.high], [a.mean(), low, high])
-
-
-def test_replicate_tests_of_equal_or_single_values() -> None:
-    assert statistics.paired_t([1, 2], [1, 2]) == statistics.wilcoxon([1, 2], [1, 2]) == 1.0
-    assert statistics.paired_t([2, 3], [1, 2]) == 0.0
-    assert np.isnan(statistics.paired_t([1], [2]))
     assert np.isnan(statistics.mean_interval([0.5]).low)
 
 

@@ -163,7 +163,8 @@ def test_what_only_rows_with_labels_have_is_left_out(page: str) -> None:
 def test_the_table_of_comparisons_names_the_metric(run: Run) -> None:
     table = cells.comparisons(run, panels.row_colours(run))
     assert table is not None and table.head[:5] == ["row", "baseline", "task", "metric", "difference"]
-    assert "by user" not in table.head and "test users and replicates" in table.caption
+    assert table.head[5:] == ["interval", "p", "p, Holm", "users", "pre-trainings", "verdict"] and "by user" in table.caption
+    assert "light with pretrained in zero (pretrained has no result there)" in table.caption
     found = [(line.name, *(c.text for c in line.cells[:3])) for line in table.lines]
     assert found[:3] == [
         ("light", "pretrained", "few", "AUC"),
@@ -176,7 +177,7 @@ def test_the_table_of_comparisons_names_the_metric(run: Run) -> None:
 def test_each_metric_has_its_charts_of_the_baselines_that_a_task_has(run: Run) -> None:
     groups = forest.differences(run, panels.row_colours(run))
     assert [g.name for g in groups] == ["AUC", "NDCG@10"] and [len(g.panels) for g in groups] == [2, 2]
-    assert "over test users and replicates" in groups[0].caption
+    assert "intervals by user" in groups[0].caption
     few, zero = map(str, groups[1].panels)
     assert "light minus pretrained" in few and "pretrained" not in zero and "difference in test NDCG@10" in zero
 
@@ -192,7 +193,7 @@ def test_the_verdict_speaks_of_both_metrics_and_of_each_task_by_itself(run: Run)
     for unit in ("few", "zero"):
         pattern = r"has AUC 0\.\d{4}, the strongest baseline \w+ 0\.\d{4}: .* has NDCG@10 0\.\d{4}, the strongest"
         assert re.search(pattern, points[f"In {unit}"])
-    assert "test lists: 300 in few and 240 in zero" in points["How sure"] and "users and replicates" in points["How sure"]
+    assert "test lists: 300 in few and 240 in zero" in points["How sure"] and "users are drawn" in points["How sure"]
     assert "over domains" not in " ".join(points.values())
 
 

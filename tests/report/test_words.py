@@ -2,22 +2,25 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from raytune_rec.report import words
+from raytune_rec.report import cells, words
 from raytune_rec.report.charts import binned, sensible
 from raytune_rec.report.importance import distributions, importance
 from raytune_rec.report.run import Run, Trial
 from raytune_rec.report.table import console
 
 
-def _row(value: float, backbone: str = "deepfm", strategy: str = "single", claims: bool = False) -> dict:
+def _row(
+    value: float, backbone: str = "deepfm", strategy: str = "single", claims: bool = False, pretrainings: int = 0
+) -> dict:
     measures = {"auc": {"mean": value, "low": value - 0.01, "high": value + 0.01, "replicates": [value] * 5}, "valid": value}
     return {
         "strategy": strategy, "prompt": "none", "backbone": backbone, "claims": claims, "baseline": not claims, "trials": 4,
-        "tuned_parameters": 10, "tuned_share": 0.1, "seconds": 8.0,
+        "tuned_parameters": 10, "tuned_share": 0.1, "seconds": 8.0, "pretrainings": pretrainings,
         "units": {"music": measures, "book": measures}, "mean": measures,
     }  # fmt: skip
 
@@ -35,14 +38,16 @@ def _comparison(baseline: str, unit: str, low: float, high: float, p: float) -> 
     }
 
 
-def _run(comparisons: list[dict], claims: bool = True) -> Run:
-    rows = {"new": _row(0.80, claims=claims), "other": _row(0.78), "lr": _row(0.79, backbone="linear")}
+def _run(comparisons: list[dict], claims: bool = True, pretrainings: int = 3, further: dict | None = None) -> Run:
+    rows = {"new": _row(0.80, claims=claims, pretrainings=pretrainings), "other": _row(0.78, pretrainings=3), "lr": _row(0.79, backbone="linear")}
     return Run(Path("x"), 'name = "x"', {
-        "protocol": {"confidence": 0.95, "rows": {"music": 7000, "book": 900}, "metric": "auc", "split": "test",
+        "protocol": {"confidence": 0.95, "bootstrap": 2000, "rows": {"music": 7000, "book": 900}, "metric": "auc", "split": "test",
                      "cohort": "all rows",
                      "candidates": "logged rows"},
         "units": {"music": {}, "book": {}}, "rows": rows, "comparisons": comparisons, "row_order": ["new", "other", "lr"],
+        "users": 1234,
         "winners": {u: {"test": "new"} for u in ("music", "book", "mean")},
+        **(further or {}),
     })  # fmt: skip
 
 
@@ -78,6 +83,23 @@ def test_points_name_the_strongest_baseline_its_interval_and_what_the_prompt_add
     assert "7\u202f000 in music and 900 in book" in points["How sure"]
 
 
+def test_it_says_what_intervals_hold_and_what_they_leave_out() -> None:
+    def sure(**further: Any) -> str:
+        return dict(words.verdict(_run(_all(AHEAD, AHEAD), **further)).points)["How sure"]
+
+    every = "by user (users are drawn 2,000 times, each with all their rows in every one of the units), with the variance between"
+    assert "of 1\u202f234 different users" in sure() and every in sure()
+    assert "3 pre-trainings or more stand under each row that starts from one" in sure()
+    assert "One pre-training stands under new: its variance is in no interval." in sure(pretrainings=1)
+    gone = {"not_compared": [{"row": "new", "baseline": "lr", "unit": "book", "why": "lr has no result there"}]}
+    assert sure(further=gone).endswith("Not compared: new with lr in book (lr has no result there).")
+    run = _run(_all(AHEAD, AHEAD), pretrainings=1, further={"averaged": {"auc": ["music"]}, **gone})
+    for text in (_printed(run), cells.main(run, dict.fromkeys(run.rows, "red")).caption):
+        assert "One pre-training stands under new" in " ".join(text.split())
+        assert "mean is over music: there is no AUC in book, whose test rows have one class" in " ".join(text.split())
+    assert "Not compared: new with lr in book" in " ".join(_printed(run).split())
+
+
 def test_a_loss_before_correction_is_told_as_such() -> None:
     points = dict(words.verdict(_run(_all((-0.006, -0.002, 0.2), OPEN))).points)
     assert points["In music"].endswith("a loss that does not stand after correction for 6 comparisons.")
@@ -99,12 +121,17 @@ def test_numbers_as_text() -> None:
     assert words.listed(["a"]) == "a" and words.listed(["a", "b", "c"]) == "a, b and c"
 
 
-def test_console_table() -> None:
+def _printed(run: Run) -> str:
     printer = Console(width=120, file=io.StringIO())
-    printer.print(console(_run(_all(AHEAD, AHEAD)).results))
+    printer.print(console(run.results))
     assert isinstance(printer.file, io.StringIO)
-    text = printer.file.getvalue()
+    return printer.file.getvalue()
+
+
+def test_console_table() -> None:
+    text = _printed(_run(_all(AHEAD, AHEAD)))
     assert "0.8000 ±0.0100" in text and text.index("new") < text.index("other") < text.index("lr") and "10 %" in text
+    assert "half of the 95 % interval, by user" in text
 
 
 def test_medians_of_neighbours() -> None:
