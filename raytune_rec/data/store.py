@@ -97,16 +97,10 @@ class Store:
             for name, units in own.tables().items()
         }
 
-    def test_users(self) -> dict[str, dict[str, np.ndarray]]:
-        """Of each row of `tests`, the row of the table of users: it tells those apart, too, whom training does not know."""
-        if self.histories:
-            return {name: {u: t.columns["owner"] for u, t in units.items()} for name, units in self.tests().items()}
-        test = SPLITS.index("test")
-        found = {}
-        for unit in self.schema.units:
-            rows = pq.read_table(self._file(unit), columns=["user", "split"], partitioning=None)
-            found[unit] = {unit: rows.filter(pc.equal(rows["split"], test))["user"].to_numpy()}
-        return found
+    def users_of(self, domain: str, split: Split) -> np.ndarray:
+        """(N,) whose the interactions of a split are, as rows of the table of users; those whom training does not know differ too."""
+        rows = pq.read_table(self._file(domain), columns=["user", "split"], partitioning=None)
+        return np.asarray(rows.filter(pc.equal(rows["split"], SPLITS.index(split)))["user"])
 
     def _with_profile(self, columns: Columns) -> Table:
         """Columns of histories, with the features of their users."""

@@ -33,7 +33,7 @@ from raytune_rec.stages.outcomes import (
 )
 from raytune_rec.training.settings import row_of
 
-FORMAT = 1
+FORMAT = 2
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -50,7 +50,6 @@ def run(context: Context) -> dict[str, Any]:
         context.say(f"not evaluated, for want of test rows: {', '.join(empty)}")
     tests = {name: units for name, units in tests.items() if units}
     lists = bool(context.store.schema.length)
-    owner = "owner" if lists else "user"
     found, of_artifact = _measured(context, tests)
     facts = [_facts(context, row, list(dict.fromkeys(u for units in tests.values() for u in units))) for row in job.rows]
     rows = {} if lists else {name: next(iter(units.values())) for name, units in tests.items()}
@@ -58,7 +57,7 @@ def run(context: Context) -> dict[str, Any]:
         facts,
         found,
         {name: t.label for name, t in rows.items()},
-        {name: np.concatenate([t.columns[owner] for t in units.values()]) for name, units in tests.items()},
+        {name: _users(context, units) for name, units in tests.items()},
         job.evaluate.compare,
         [name for name, row in job.rows.items() if row.baseline],
         _protocol(context),
@@ -76,6 +75,12 @@ def run(context: Context) -> dict[str, Any]:
         if test := of_artifact(own) if of_artifact else _row_values(results, own):
             prompt_artifact.with_test(folder, test)
     return {}
+
+
+def _users(context: Context, units: Mapping[str, Table]) -> np.ndarray:
+    """(N,) who the test rows of a table are of, equal numbers in every table; users whom training does not know are several."""
+    lists = context.store.schema.length
+    return np.concatenate([t.columns["owner"] if lists else context.store.users_of(u, "test") for u, t in units.items()])
 
 
 def _measured(context: Context, tests: Tests) -> tuple[Sequence[Any], Callable[[PromptFacts], dict[str, Any]] | None]:

@@ -164,3 +164,16 @@ def test_summary_tells_what_was_found(make) -> None:
     assert list(summary["domains"]) == ["a", "b"]
     assert summary["domains"]["a"]["rows"] == 3000 == sum(summary["domains"]["a"][s]["rows"] for s in ("train", "valid", "test"))
     assert summary["vocabulary"]["user"] == store.schema.field("user").size - 1
+
+
+def test_users_whom_training_does_not_know_are_told_apart(make) -> None:
+    """Their id is 0, and resampling them as one user would make one of many."""
+    sparse = {"interactions": {"a": 400, "b": 300}, "users": 300, "items": 20}
+    store = make("synthetic", sparse, split={"valid": 0.3, "test": 0.4})
+    users, unknown = {}, 0
+    for unit in "ab":
+        table, users[unit] = store.load(unit, "test"), store.users_of(unit, "test")
+        known = table.columns["user"] > 0
+        np.testing.assert_array_equal(users[unit][known], table.columns["user"][known])
+        unknown += len(np.unique(users[unit][~known]))
+    assert unknown > 10 and len(np.intersect1d(users["a"], users["b"])) > 10  # a user of both domains is one

@@ -175,7 +175,7 @@ def test_a_folder_without_results_is_refused(folder: Path) -> None:
 
 def test_results_of_another_format_are_refused(folder: Path) -> None:
     (folder / "results.json").write_text('{"format": 99}')
-    with pytest.raises(ArtifactError, match="format 99; this version reads 2. Run the job again in another --out folder"):
+    with pytest.raises(ArtifactError, match=r"format 99; this version reads 2\. Run the job again in another --out folder"):
         build(folder)
 
 

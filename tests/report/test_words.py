@@ -39,9 +39,11 @@ def _comparison(baseline: str, unit: str, low: float, high: float, p: float) -> 
 
 
 def _run(comparisons: list[dict], claims: bool = True, pretrainings: int = 3, further: dict | None = None) -> Run:
-    rows = {"new": _row(0.80, claims=claims, pretrainings=pretrainings), "other": _row(0.78, pretrainings=3), "lr": _row(0.79, backbone="linear")}
+    rows = {"new": _row(0.80, claims=claims, pretrainings=pretrainings), "other": _row(0.78, pretrainings=3)}
+    rows["lr"] = _row(0.79, backbone="linear")
     return Run(Path("x"), 'name = "x"', {
-        "protocol": {"confidence": 0.95, "bootstrap": 2000, "rows": {"music": 7000, "book": 900}, "metric": "auc", "split": "test",
+        "protocol": {"confidence": 0.95, "bootstrap": 2000,
+                     "rows": {"music": 7000, "book": 900}, "metric": "auc", "split": "test",
                      "cohort": "all rows",
                      "candidates": "logged rows"},
         "units": {"music": {}, "book": {}}, "rows": rows, "comparisons": comparisons, "row_order": ["new", "other", "lr"],
