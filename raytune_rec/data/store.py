@@ -98,7 +98,7 @@ class Store:
         }
 
     def users_of(self, domain: str, split: Split) -> np.ndarray:
-        """(N,) whose the interactions of a split are, as rows of the table of users; those whom training does not know differ too."""
+        """(N,) whose interactions they are, as rows of the table of users: those whom training does not know differ too."""
         rows = pq.read_table(self._file(domain), columns=["user", "split"], partitioning=None)
         return np.asarray(rows.filter(pc.equal(rows["split"], SPLITS.index(split)))["user"])
 
