@@ -6,6 +6,7 @@ that need them, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -165,6 +166,7 @@ def _pipeline(job: str, settings: list[str] | None, out: Path | None, only: str 
     checked = read_job(job, settings or ())
     folder = (out or Path("runs") / checked.name).absolute()
     _writable(folder)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it keeps no cache where there is no home is no news
     from raytune_rec.pipeline import run as run_job
 
     run_job(checked, folder, only=only)

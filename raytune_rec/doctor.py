@@ -13,38 +13,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from rich.markup import escape
 
+from raytune_rec import ray_start
 from raytune_rec.artifacts.versions import versions
+from raytune_rec.finding import Finding
 from raytune_rec.machine import cpus, memory_mib
 from raytune_rec.show import console
 
-State = Literal["ok", "note", "wrong"]
 _START = """
 import ray
-ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+from raytune_rec.tuning.cluster import connect
+connect(1)
 ray.get(ray.put(1))
 ray.shutdown()
 """
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the examination.
-
-    Args:
-        what: was looked at.
-        state: `wrong` makes the command fail.
-        text: what was found, with the remedy where there is one.
-    """
-
-    what: str
-    state: State
-    text: str
 
 
 def examine(out: Path, start_ray: bool) -> bool:
@@ -71,8 +56,9 @@ def findings(out: Path, start_ray: bool) -> Iterator[Finding]:
     yield _gpus()
     yield _dashboard()
     yield _storage(out)
-    yield tokens(os.environ, Path.home())
-    if start_ray:
+    needs = ray_start.findings(os.environ)
+    yield from needs
+    if start_ray and all(finding.state != "wrong" for finding in needs):
         yield _ray()
 
 
@@ -113,30 +99,9 @@ def _storage(out: Path) -> Finding:
     return Finding("storage", "ok" if free >= 2 else "note", f"{place}: writable, {free:.1f} GiB free")
 
 
-def tokens(environment: Mapping[str, str], home: Path) -> Finding:
-    """How Ray will ask for a token on this machine.
-
-    Args:
-        environment: of the process.
-        home: where Ray keeps its token file.
-    """
-    mode = environment.get("RAY_AUTH_MODE", "")
-    path = Path(environment.get("RAY_AUTH_TOKEN_PATH") or home / ".ray" / "auth_token")
-    has_token = bool(environment.get("RAY_AUTH_TOKEN")) or path.is_file()
-    if mode == "disabled":
-        return Finding("tokens", "note", "RAY_AUTH_MODE=disabled: who reaches a Ray of yours may run code on it. For tests only.")
-    if mode == "token" and not has_token:
-        return Finding("tokens", "note", f"RAY_AUTH_MODE=token, no token at {path}; make one: ray get-auth-token --generate.")
-    if mode == "token":
-        return Finding("tokens", "ok", "RAY_AUTH_MODE=token, and there is a token")
-    if has_token:
-        return Finding("tokens", "note", f"a token ({path}) but RAY_AUTH_MODE is not set; set it to token before ray job submit.")
-    return Finding("tokens", "ok", "RAY_AUTH_MODE is not set: a local Ray makes its own token")
-
-
 def _ray() -> Finding:
     # A token for this start alone: left to itself Ray would write one into the home folder, and an examination changes nothing.
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    own = {"RAY_ADDRESS": "local", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         done = subprocess.run(
             [sys.executable, "-c", _START], env={**os.environ, **own}, capture_output=True, text=True, timeout=180, check=False

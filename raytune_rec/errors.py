@@ -33,5 +33,9 @@ class ArtifactError(UserError):
     """An artifact or a run folder is damaged, foreign or made for something else."""
 
 
+class MachineError(UserError):
+    """This machine, or a setting of its environment, lacks what a run needs."""
+
+
 class RunFailed(RuntimeError):
     """Work that was asked for correctly could not be finished. The command line ends with exit code 1."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 import tomli_w
 from rich.console import Console
 
-from raytune_rec.artifacts.files import read_json, write_text
+from raytune_rec import ray_start
+from raytune_rec.artifacts.files import MARKER, read_json, write_text
 from raytune_rec.artifacts.lock import held
 from raytune_rec.artifacts.stage import Stage
 from raytune_rec.config import Job
@@ -56,6 +58,7 @@ def run(job: Job, out: Path, only: str | None = None, say: Callable[[str], None]
     console = Console(highlight=False, soft_wrap=True)
     console = console if console.is_terminal else Console(highlight=False, width=max(console.width, _WIDTH))
     context = Context(job, out, say or console.print, {})
+    _ask_ray(context, only)
     with held(out):
         for name, module in STAGES.items():
             _stage(context, name, module)
@@ -95,6 +98,16 @@ def _stage(context: Context, name: str, module: ModuleType) -> None:
     facts = module.run(context)
     marker.finish(facts)
     context.say(f"{name}: done in {time.perf_counter() - started:.1f} s")
+
+
+def _ask_ray(context: Context, only: str | None) -> None:
+    """What the stages that are left need of Ray is asked before anything is done; a process that has one goes on with it."""
+    last = only or list(STAGES)[-1]
+    names = list(STAGES)[: list(STAGES).index(last) + 1]
+    left = [STAGES[name] for name in names if not (_folder(context, name) / MARKER).exists()]
+    ray = sys.modules.get("ray")  # loading it takes seconds
+    if any(stage.uses_ray(context.job) for stage in left if hasattr(stage, "uses_ray")) and not (ray and ray.is_initialized()):
+        ray_start.check(os.environ)
 
 
 def _marker(context: Context, name: str, module: ModuleType, inputs: Mapping[str, Any]) -> Stage:

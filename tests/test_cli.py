@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.core import TyperOption
 
-from raytune_rec import __version__, cli, components, doctor
+from raytune_rec import __version__, cli, components, doctor, ray_start
 from raytune_rec.errors import DataError, RunFailed
 from raytune_rec.strategies.aliases import ALIASES
 
@@ -188,7 +188,7 @@ def test_doctor_knows_both_token_modes(tmp_path: Path, environment: dict[str, st
     if token:
         (tmp_path / ".ray").mkdir()
         (tmp_path / ".ray" / "auth_token").write_text("secret")
-    found = doctor.tokens(environment, tmp_path)
+    found = ray_start.tokens({"HOME": str(tmp_path), **environment})
     assert text in found.text and "secret" not in found.text
 
 

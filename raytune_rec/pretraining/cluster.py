@@ -25,7 +25,7 @@ import ray
 import ray.train
 import torch
 import torch.distributed as distributed
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 from torch import Tensor
 
 from raytune_rec.artifacts.files import write_json
@@ -35,6 +35,7 @@ from raytune_rec.pretraining import checkpoint
 from raytune_rec.pretraining.blocks import Blocks, fit, options, row_groups, stream
 from raytune_rec.pretraining.export import Facts, export, summary
 from raytune_rec.pretraining.follow import Tell, following
+from raytune_rec.pretraining.meeting import interfaces, meeting
 from raytune_rec.pretraining.plan import Plan, streamed
 from raytune_rec.training.feed import StreamFeed
 from raytune_rec.training.loop import Trainer
@@ -82,7 +83,7 @@ def train(plan: Plan, store: Store, tell: Tell, watch: Watch | None = None) -> F
     trainer = TorchTrainer(
         _work,  # type: ignore[arg-type]
         train_loop_config={"work": Work(plan, len(groups), keep, progress, watch)},
-        torch_config=TorchConfig(backend="nccl" if plan.job.pretrain.gpu else "gloo"),
+        torch_config=meeting(plan.job.pretrain.workers, plan.job.pretrain.gpu),
         scaling_config=_scaling(plan),
         run_config=_run_config(plan, name, folder),
         datasets={_ROWS: stream(groups, 1 if keep else plan.settings.training.epochs)},
@@ -119,7 +120,7 @@ def _run_config(plan: Plan, name: str, folder: Path) -> ray.train.RunConfig:
         storage_path=str(folder),
         failure_config=ray.train.FailureConfig(max_failures=plan.job.pretrain.max_failures),
         checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-        worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(plan.job.tune.threads)}},
+        worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(plan.job.tune.threads), **interfaces()}},
         logging_config=ray.train.LoggingConfig(log_level="ERROR"),
     )
 

@@ -38,6 +38,11 @@ from raytune_rec.tuning.records import Winner, winners
 FORMAT = 2
 
 
+def uses_ray(job: Job) -> bool:
+    """Packs train on Ray."""
+    return True
+
+
 def inputs(context: Context) -> dict[str, Any]:
     job = context.job
     chosen = {f"{row}/{unit}": w.trial for (row, unit), w in _winners(context).items()}

@@ -9,6 +9,7 @@ from typing import Any
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.files import MARKER, read_json, write_json
 from raytune_rec.artifacts.fingerprint import fingerprint
+from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
 from raytune_rec.names import path_name
 from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
@@ -26,6 +27,11 @@ from raytune_rec.tuning.studies import Studies
 from raytune_rec.tuning.width import measurer
 
 FORMAT = 3
+
+
+def uses_ray(job: Job) -> bool:
+    """Whether something is searched, or trained by workers."""
+    return bool(job.pretrain.trials or job.pretrain.workers) and any(not v.from_path for v in job.pretrain.variants.values())
 
 
 def inputs(context: Context) -> dict[str, Any]:

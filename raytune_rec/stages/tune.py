@@ -6,6 +6,7 @@ from typing import Any
 
 from raytune_rec.artifacts.files import write_json
 from raytune_rec.artifacts.fingerprint import fingerprint
+from raytune_rec.config import Job
 from raytune_rec.errors import RunFailed
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.steps import steps
@@ -21,6 +22,11 @@ from raytune_rec.tuning.width import measurer
 FORMAT = 3
 FREE = ("tune.trials",)
 SCHEDULING = {"concurrent", "cpus", "gpus", "max_failures", "memory_mib", "reuse_actors"}
+
+
+def uses_ray(job: Job) -> bool:
+    """Packs train on Ray."""
+    return True
 
 
 def inputs(context: Context) -> dict[str, Any]:

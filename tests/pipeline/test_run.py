@@ -95,6 +95,13 @@ def test_the_second_run_changes_nothing(done: Path) -> None:
     assert contents(done) == before
 
 
+def test_a_finished_run_needs_no_ray(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", "http://nobody")
+    pipeline.run(job(), done)
+    pipeline.run(job(), done, only="report")
+
+
 def test_a_changed_option_is_refused_with_the_difference(done: Path) -> None:
     before = contents(done)
     with pytest.raises(UserError, match=r"training\.patience was 2 .* is 1 now"):

@@ -2,35 +2,95 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
+from raytune_rec import ray_address, ray_start
 from raytune_rec.artifacts import backbone
 from raytune_rec.data.store import Store
 from raytune_rec.errors import RunFailed
 from raytune_rec.pretraining.plan import Plan
 from raytune_rec.pretraining.train import pretrain
 from raytune_rec.training.loop import Trainer
+from raytune_rec.tuning.cluster import connect
 from tests.pretraining.conftest import job
 
 ray = pytest.importorskip("ray")
 cluster = pytest.importorskip("raytune_rec.pretraining.cluster")
 
 ROWS = 3176
+LINUX = sys.platform.startswith("linux")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def two_cpus() -> Iterator[None]:
-    before = os.environ.get("RAY_AUTH_MODE")
-    os.environ["RAY_AUTH_MODE"] = "disabled"
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", object_store_memory=200 * 2**20)
-    yield
-    ray.shutdown()
-    os.environ.pop("RAY_AUTH_MODE") if before is None else os.environ.update(RAY_AUTH_MODE=before)
+def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The Ray that a run starts, tokens on and with no home to write to; the token's file."""
+    path = tmp_path_factory.mktemp("auth") / "new" / "token"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ADDRESS"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", "/proc/nohome")
+        patch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
+        patch.setattr("raytune_rec.tuning.cluster.cpus", lambda: 2)
+        before = os.umask(0o777)
+        try:
+            ray_start.provide_token(os.environ)
+        finally:
+            os.umask(before)
+        connect(1)
+        yield path
+        ray.shutdown()
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # Ray has set it
+    ray._raylet.Config.initialize("")  # what it has kept of the environment
+
+
+class Listening:
+    """Writes down, while it trains, where every process of this test's Ray listens."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.root = folder, os.getpid()
+
+    def __call__(self, trainer: Trainer) -> None:
+        if LINUX:
+            (self.folder / f"{os.getpid()}.json").write_text(json.dumps(listeners(self.root)))
+
+
+def listeners(root: int) -> dict[str, str]:
+    """Local address in hexadecimal digits, as /proc has it -> the process of `root` and its descendants that listens there."""
+    sockets = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == "0A":
+                sockets[f"socket:[{columns[9]}]"] = columns[1]
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    ours = {root}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    heard = {}
+    for pid in ours:
+        with suppress(OSError):
+            for handle in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    if (address := sockets.get(os.readlink(handle))) is not None:
+                        heard[address] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()[:80]
+    return heard
+
+
+def beyond(heard: dict[str, str]) -> dict[str, str]:
+    """Those that another machine could reach."""
+    near = ("0100007F:", "0000000000000000FFFF00000100007F:", "00000000000000000000000001000000:")
+    return {address: process for address, process in heard.items() if not address.startswith(near)}
 
 
 class KillOnce:
@@ -64,15 +124,41 @@ def test_a_killed_worker_changes_nothing(store: Store, plan: Callable[..., Plan]
     assert not list((tmp_path / "train").iterdir()), "what a pre-training goes on from is removed when it is done"
 
 
+def test_the_token_is_its_owners_alone(token: Path) -> None:
+    assert len(token.read_text()) == 64 and token.stat().st_mode & 0o777 == 0o600
+    ray_start.provide_token(environment := {"RAY_AUTH_TOKEN_PATH": str(token)})
+    assert environment["RAY_AUTH_TOKEN_PATH"] == str(token) and list(token.parent.iterdir()) == [token]
+
+
+def test_a_cluster_is_asked_with_the_token(token: Path) -> None:
+    """A cluster whose token this process lacks is told as that; the remedies lead in."""
+    given = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    given.pop("RAY_AUTH_TOKEN_PATH")
+    given["RAY_AUTH_MODE"] = "disabled"
+    without = ray_address.look(given)
+    assert without.state == "wrong" and "asks for a token" in without.text and "unset RAY_ADDRESS" in without.text
+    wrong = ray_address.look({**given, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "another"})
+    assert wrong.state == "wrong" and "asks for a token" in wrong.text
+    mended = {**given, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    assert "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH" in without.text
+    assert [f.state for f in ray_start.findings(mended)] == ["ok", "ok"]
+
+
 def test_two_workers_agree_with_one(store: Store, plan: Callable[..., Plan], tmp_path: Path) -> None:
     """A last batch of one row leaves the second worker idle. Without batch norm only rounding differs (and PLATE's temperature of
     1e-5 would make much of it)."""
     size = next(s for s in range(100, 200) if ROWS % s == 1)
     deepfm = {"name": "deepfm", "options": {"width": 4, "hidden": [8, 6], "dropout": 0.3}}
     here = pretrain(job(0, size, backbone=deepfm), "plain", {}, 0, store.path, tmp_path / "here", tmp_path)
-    there = cluster.train(plan(job(2, size, backbone=deepfm), "plain"), store, lambda facts: None)
+    (tmp_path / "heard").mkdir()
+    there = cluster.train(plan(job(2, size, backbone=deepfm), "plain"), store, lambda facts: None, Listening(tmp_path / "heard"))
     assert there["losses"] == pytest.approx(here["losses"], abs=1e-4)
     assert there["curve"] == pytest.approx(here["curve"], abs=1e-3)
+    if LINUX:  # no other system tells who listens where
+        heard = [json.loads(path.read_text()) for path in (tmp_path / "heard").glob("*.json")]
+        for name in ("gcs_server", "raylet", "RayTrainWorker", "Agent"):
+            assert any(name in process for process in heard[-1].values()), heard
+        assert [beyond(each) for each in heard] == [{}, {}], "nothing listens beyond this machine"
 
 
 def test_too_many_failures_end_the_run(store: Store, plan: Callable[..., Plan]) -> None:
