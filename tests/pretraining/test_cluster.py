@@ -132,14 +132,14 @@ def test_the_token_is_its_owners_alone(token: Path) -> None:
 
 def test_a_cluster_is_asked_with_the_token(token: Path) -> None:
     """A cluster whose token this process lacks is told as that; the remedies lead in."""
-    given = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    given = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
     given.pop("RAY_AUTH_TOKEN_PATH")
     given["RAY_AUTH_MODE"] = "disabled"
     without = ray_address.look(given)
     assert without.state == "wrong" and "asks for a token" in without.text and "unset RAY_ADDRESS" in without.text
     wrong = ray_address.look({**given, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "another"})
     assert wrong.state == "wrong" and "asks for a token" in wrong.text
-    mended = {**given, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    mended = {**given, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     assert "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH" in without.text
     assert [f.state for f in ray_start.findings(mended)] == ["ok", "ok"]
 
