@@ -131,8 +131,8 @@ def _budget(job: Job, name: str, space: Space) -> tuple[int, int, int]:
     tune = for_recipes(job).tune if pretraining else job.tune
     if not (space.dimensions and tune.trials):
         return (0 if pretraining else 1), 0, 1
-    pace = Pace.of(tune)
-    return tune.trials, pace.modelled(tune.sampler, tune.trials, len(space.first)), min(tune.trials, pace.round, tune.pack)
+    pace, trials = Pace.of(tune), space.different(tune.trials)
+    return trials, pace.modelled(tune.sampler, trials, len(space.first)), min(trials, pace.round, tune.pack)
 
 
 def _hardly_modelled(job: Job, names: Sequence[str], schema: DataSchema) -> list[str]:
@@ -141,8 +141,11 @@ def _hardly_modelled(job: Job, names: Sequence[str], schema: DataSchema) -> list
     for name in names:
         space = row_space(job, row_of(job, name), schema, None)
         trials, modelled, _ = _budget(job, name, space)
-        if job.tune.sampler in MODELS and space.dimensions and 2 * modelled < trials:
-            option = "pretrain.trials" if name.startswith(PRETRAIN) else "tune.trials"
+        option, wanted = (
+            ("pretrain.trials", job.pretrain.trials) if name.startswith(PRETRAIN) else ("tune.trials", job.tune.trials)
+        )
+        whole = space.different(wanted + 1) <= wanted  # every point is tried: there is nothing to model
+        if job.tune.sampler in MODELS and space.dimensions and not whole and 2 * modelled < trials:
             said.setdefault((trials, modelled, option), []).append(name)
     remedy = "the others are first points or drawn before the sampler has learnt; raise"
     return [
@@ -207,9 +210,8 @@ def _mib(parts: Parts, row: Row) -> float:
 
 
 def _sentence(job: Job, schema: DataSchema) -> str:
-    searched = sum(1 for name in job.rows if row_space(job, row_of(job, name), schema, None).dimensions)
-    fixed = len(job.rows) - searched
-    trials = (searched * job.tune.trials + fixed) * len(schema.units)
+    budgets = [_budget(job, name, row_space(job, row_of(job, name), schema, None))[0] for name in job.rows]
+    trials = sum(budgets) * len(schema.units)
     units = counted(len(schema.units), "group" if schema.cohorts else "domain") + " of cold users" * bool(schema.cohorts)
     stop = job.tune.stop
     climbs = [rungs for rungs, _ in ladders(stop, job.training.epochs) if rungs]

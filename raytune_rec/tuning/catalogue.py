@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from raytune_rec import shipped
 from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.schema import Scalar
-from raytune_rec.tuning.space import Dimension, Point, Space, ordered
+from raytune_rec.tuning.space import Dimension, Point, Space, finite, ordered
 
 _SETTINGS = {"type", "low", "high", "log", "step", "choices", "when", "optional"}
 
@@ -127,8 +126,8 @@ def _choice_mistakes(table: Mapping[str, Any]) -> Iterator[str]:
     choices = table.get("choices")
     if not isinstance(choices, list) or not choices:
         yield f"choices must list at least one value (given: {choices!r})."
-    elif any(not isinstance(c, bool | int | float | str) for c in choices) or len({(type(c), c) for c in choices}) < len(choices):
-        yield f"choices must be plain values, each once (given: {choices!r})."
+    elif any(not isinstance(c, bool | str) and not finite(c) for c in choices) or len(set(choices)) < len(choices):
+        yield f"choices must be plain values, each once; 1, 1.0 and true are equal (given: {choices!r})."
 
 
 def _range_mistakes(table: Mapping[str, Any], kind: str) -> Iterator[str]:
@@ -141,16 +140,19 @@ def _range_mistakes(table: Mapping[str, Any], kind: str) -> Iterator[str]:
         yield f"low must not be above high (given: low = {low}, high = {high})."
     if log and low <= 0:  # type: ignore[operator]
         yield f"a logarithmic range starts above 0 (given: low = {low})."
-    if step is not None and (not _number(step, kind) or step <= 0):
+    if step is None:
+        return
+    if not _number(step, kind) or step <= 0:
         yield f"step must be a {'whole ' if kind == 'int' else ''}number above 0 (given: {step!r})."
-    if step is not None and log:
+    elif low < high and not (d := Dimension("", kind, low, high, step=step)).contains(high):  # type: ignore[arg-type,operator]
+        below, above = d.nearest(high)  # type: ignore[arg-type]
+        yield f"steps of {step} from low = {low} do not reach high = {high}; the nearest are {below} and {above}."
+    if log:
         yield "a logarithmic range has no step; leave out one of the two."
 
 
 def _number(value: Any, kind: str) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return False
-    return kind == "float" or value == int(value)
+    return finite(value) and (kind == "float" or value == int(value))
 
 
 def _dimension(key: str, table: Mapping[str, Any]) -> Dimension:
@@ -188,6 +190,14 @@ def _point(name: str, table: Mapping[str, Any], dimensions: Mapping[str, Dimensi
             if not d.contains(value):
                 outside = True
                 if not allowed:
-                    rule = f"{value!r} lies outside {d.low!r}..{d.high!r}"
+                    rule = _beside(d, value)
                     problems.append(f"{where}: {rule}; mend it, or set outside = true to try it all the same.")
     return Point(values, outside)
+
+
+def _beside(d: Dimension, value: Any) -> str:
+    """Why a value that fits is none of a range."""
+    if not d.low <= value <= d.high:
+        return f"{value!r} lies outside {d.low!r}..{d.high!r}"
+    below, above = d.nearest(value)
+    return f"{value!r} lies between the steps {below!r} and {above!r}"

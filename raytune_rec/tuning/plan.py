@@ -19,7 +19,8 @@ from raytune_rec.training.settings import PRETRAIN, is_option, learned, padding,
 from raytune_rec.tuning import warmstart
 from raytune_rec.tuning.catalogue import compose
 from raytune_rec.tuning.packing import Sizes
-from raytune_rec.tuning.space import Point, Space, restrict
+from raytune_rec.tuning.restrict import restrict
+from raytune_rec.tuning.space import Point, Space
 from raytune_rec.tuning.studies import Search
 
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import product
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from raytune_rec.errors import JobError
 from raytune_rec.schema import Scalar
-
-GROUPS = frozenset({"embedding", "linear", "interaction", "output", "encoder", "prompt", "profile"})
-"""Parameter groups of the components that are shipped."""
-
-RATES = ("training.lr.", "training.weight_decay.")
-"""Options that exist once per parameter group; `default` serves the groups that are not named."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +46,51 @@ class Dimension:
             return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
-    def contains(self, value: Scalar) -> bool:
+    @property
+    def size(self) -> int | None:
+        """How many values it has; None where they cannot be counted."""
         if self.kind == "choice":
-            return value in self.choices
-        return self.fits(value) and self.low <= float(value) <= self.high
+            return len(self.choices)
+        if self.low == self.high:
+            return 1
+        if self.kind == "float" and self.step is None:
+            return None
+        return int(self._steps(self.high)) + 1
+
+    def at(self, place: int) -> Scalar:
+        """The value at a place from 0, without the dust of adding floats: 0.3, not 0.1 + 0.1 + 0.1."""
+        if self.kind == "choice":
+            return self.choices[place]
+        exact = _exact(self.low) + place * _exact(self.step or 1)
+        return int(exact) if self.kind == "int" else float(exact)
+
+    def place(self, value: Scalar) -> int:
+        """Of the value that is nearest."""
+        if self.kind == "choice":
+            return next(i for i, choice in enumerate(self.choices) if same(choice, value))
+        most = int(self._steps(self.high))
+        return min(max(round(self._steps(float(value))), 0), most)
+
+    def contains(self, value: Scalar) -> bool:
+        """Whether it is a value of the range: between its ends, and on a step."""
+        if self.kind == "choice":
+            return self.fits(value)
+        if not self.fits(value) or not self.low <= value <= self.high:  # type: ignore[operator]
+            return False
+        return self.size is None or bool(self.at(self.place(value)) == value)
+
+    def nearest(self, value: Scalar) -> tuple[Scalar, ...]:
+        """The values on both sides of one that lies between two steps."""
+        below = math.floor(self._steps(float(value)))
+        return self.at(below), self.at(below + 1)
 
     def fits(self, value: Scalar) -> bool:
         """Whether the value has the right type, in or out of the range."""
         if self.kind == "choice":
-            return value in self.choices
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return among(value, self.choices)
+        if not finite(value):
             return False
-        return (self.kind == "float" or value == int(value)) and (not self.log or value > 0)
+        return (self.kind == "float" or value == int(value)) and (not self.log or value > 0)  # type: ignore[operator]
 
     def cast(self, value: Scalar) -> Scalar:
         """A value that fits, in the type that the search gives."""
@@ -76,16 +102,16 @@ class Dimension:
         """All values where they are few, else `points` of them, evenly spaced on the dimension's scale."""
         if self.kind == "choice":
             return self.choices
-        step = self.step or (1 if self.kind == "int" else None)
-        if step and (count := math.floor((self.high - self.low) / step + 1e-9) + 1) <= points:
-            return tuple(self.cast(self.low + i * step) for i in range(count))
+        if self.size is not None and self.size <= points:
+            return tuple(self.at(i) for i in range(self.size))
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         inner = [low + i / (points - 1) * (high - low) for i in range(1, points - 1)]
         values = [self.low, *(math.exp(v) if self.log else v for v in inner), self.high]
-        if step:
-            values = [self.low + round((v - self.low) / step) * step for v in values]
-            values = [v if v <= self.high else v - step for v in values]
-        return tuple(dict.fromkeys(self.cast(v) for v in values))
+        return tuple(dict.fromkeys(self.cast(v) if self.size is None else self.at(self.place(v)) for v in values))
+
+    def _steps(self, value: float) -> Fraction:
+        """How many steps a number lies above the range's lower end."""
+        return (_exact(value) - _exact(self.low)) / _exact(self.step or 1)
 
 
 @dataclass(frozen=True)
@@ -132,21 +158,74 @@ class Space:
                 chosen[d.key] = trial.suggest_float(d.key, d.low, d.high, log=d.log, step=d.step)
         return chosen
 
+    def different(self, most: int) -> int:
+        """How many different configurations there are, first points outside the ranges too, counted up to `most`."""
+        return min(most, self.left({}, 0, most, {}) + sum(point.outside for point in self.first))
+
+    def left(self, chosen: Mapping[str, Scalar], start: int, most: int, fixed: Mapping[str, Scalar]) -> int:
+        """How many configurations go on from the options chosen before the dimension at `start`, counted up to `most`.
+
+        Args:
+            fixed: options that have one value, in or out of their range.
+        """
+        i = self._next(start, chosen)
+        if i == len(self.dimensions) or most < 1:
+            return min(1, most)
+        d, total = self.dimensions[i], 0
+        if d.key in fixed:
+            return self.left({**chosen, d.key: fixed[d.key]}, i + 1, most, fixed)
+        if d.size is None:
+            return most
+        for place in range(d.size):
+            total += self.left({**chosen, d.key: d.at(place)}, i + 1, most - total, fixed)
+            if total >= most:
+                break
+        return total
+
     def grid(self, points: int = 5) -> Iterator[dict[str, Scalar]]:
         """Every combination of `Dimension.grid`; combinations that differ only where a condition does not hold come once."""
-        seen = set()
-        for values in product(*(d.grid(points) for d in self.dimensions)):
-            chosen: dict[str, Scalar] = {}
-            for d, value in zip(self.dimensions, values, strict=True):
-                if holds(d, chosen):
-                    chosen[d.key] = value
-            if (found := tuple(chosen.items())) not in seen:
-                seen.add(found)
-                yield chosen
+        return self._grid(0, {}, points)
+
+    def _grid(self, start: int, chosen: dict[str, Scalar], points: int) -> Iterator[dict[str, Scalar]]:
+        i = self._next(start, chosen)
+        if i == len(self.dimensions):
+            yield chosen
+            return
+        for value in self.dimensions[i].grid(points):
+            yield from self._grid(i + 1, {**chosen, self.dimensions[i].key: value}, points)
+
+    def _next(self, start: int, chosen: Mapping[str, Scalar]) -> int:
+        """The place, from `start` on, of the first dimension that is searched beside these options; behind the last: none."""
+        places = range(start, len(self.dimensions))
+        return next((i for i in places if holds(self.dimensions[i], chosen)), len(self.dimensions))
+
+
+def same(a: Scalar, b: Scalar) -> bool:
+    """1 and 1.0 are one value; 1 and true are two."""
+    return a == b and isinstance(a, bool) == isinstance(b, bool)
+
+
+def among(value: Scalar, values: Collection[Scalar]) -> bool:
+    return any(same(value, other) for other in values)
+
+
+def finite(value: object) -> bool:
+    """Whether it is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+
+
+def _exact(value: float) -> Fraction:
+    """The number as it is written in decimals."""
+    return Fraction(value) if isinstance(value, int) else Fraction(repr(float(value)))
 
 
 def holds(dimension: Dimension, chosen: Mapping[str, Scalar]) -> bool:
-    return all(key in chosen and chosen[key] in allowed for key, allowed in dimension.when)
+    return all(key in chosen and among(chosen[key], allowed) for key, allowed in dimension.when)
 
 
 def ordered(dimensions: Collection[Dimension]) -> tuple[Dimension, ...]:
@@ -161,100 +240,3 @@ def ordered(dimensions: Collection[Dimension]) -> tuple[Dimension, ...]:
         left.remove(free)
         done.append(free)
     return tuple(done)
-
-
-def restrict(
-    space: Space,
-    *,
-    groups: Collection[str],
-    prompt: bool,
-    fixed: Mapping[str, Scalar] | None = None,
-    base: Mapping[str, Scalar] | None = None,
-    known: Callable[[str], bool] = lambda key: True,
-    declared: Collection[str] = GROUPS,
-    where: str = "space",
-) -> Space:
-    """What of a space one row searches.
-
-    Args:
-        space: as composed.
-        groups: parameter groups that the row trains, `all` resolved; `prompt` among them if it trains its prompt.
-        prompt: the row trains its prompt; otherwise `prompt.*` is left out.
-        fixed: options that the row sets itself: they are not searched.
-        base: the row's other effective options, which only conditions look at.
-        known: whether the row's components have the option of that key.
-        declared: every parameter group that exists; a rate for another one is a typing error.
-        where: the row, for messages.
-
-    Raises:
-        JobError: all options that do not exist, and all conditions on something that is neither searched nor set.
-    """
-    fixed, base = fixed or {}, base or {}
-    known_groups = {*declared, *groups, "default"}
-    missing = "there is no parameter group {!r}; there are " + ", ".join(sorted(known_groups - {"default"}))
-    problems = [
-        f"{where}: {key}: {missing.format(group)}."
-        for key in fixed
-        if (group := _group(key)) is not None and group not in known_groups
-    ]
-    kept: list[Dimension] = []
-    for d in space.dimensions:
-        if d.key in fixed or (d.key.startswith("prompt.") and not prompt):
-            continue
-        if (group := _group(d.key)) is not None:
-            if group not in known_groups:
-                problems.append(f"{where}: {d.key}: {missing.format(group)}.")
-            elif group in groups or group == "default":
-                kept.append(d)
-        elif known(d.key):
-            kept.append(d)
-        elif not d.optional:
-            problems.append(f"{where}: {d.key}: its components have no such option; leave it out, or mark it optional = true.")
-    kept = [d for d in kept if _serves(d.key, kept, groups, fixed)]
-    settled = _settle(kept, {**base, **fixed}, where, problems)
-    if problems:
-        raise JobError(problems)
-    return Space(settled, _points(space.first, settled))
-
-
-def _group(key: str) -> str | None:
-    return next((key.removeprefix(rate) for rate in RATES if key.startswith(rate)), None)
-
-
-def _serves(key: str, kept: list[Dimension], groups: Collection[str], fixed: Mapping[str, Scalar]) -> bool:
-    """A default rate is searched only if some trained group has no rate of its own."""
-    if _group(key) != "default":
-        return True
-    named = {d.key for d in kept} | set(fixed)
-    return any(key.removesuffix("default") + group not in named for group in groups)
-
-
-def _settle(kept: list[Dimension], options: Mapping[str, Scalar], where: str, problems: list[str]) -> tuple[Dimension, ...]:
-    """Decide the conditions on options that are set, until nothing changes."""
-    while True:
-        searched = {d.key for d in kept}
-        now: list[Dimension] = []
-        for d in kept:
-            if any(key not in searched and key in options and options[key] not in allowed for key, allowed in d.when):
-                continue
-            now.append(replace(d, when=tuple((key, allowed) for key, allowed in d.when if key in searched or key not in options)))
-        if [d.key for d in now] == [d.key for d in kept]:
-            break
-        kept = now
-    for d in now:
-        missing = [key for key, _ in d.when if key not in searched]
-        problems += [
-            f"{where}: {d.key}: its condition names {key!r}, which is neither searched nor set; set it." for key in missing
-        ]
-    return ordered(now)
-
-
-def _points(points: tuple[Point, ...], dimensions: tuple[Dimension, ...]) -> tuple[Point, ...]:
-    """The parts of the points that are still searched, each once."""
-    by_key = {d.key: d for d in dimensions}
-    found: list[Point] = []
-    for point in points:
-        values = {key: value for key, value in point.values.items() if key in by_key}
-        if values and all(values != p.values for p in found):
-            found.append(Point(values, any(not by_key[key].contains(value) for key, value in values.items())))
-    return tuple(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from raytune_rec.tuning.pace import Pace
 from raytune_rec.tuning.packing import Structure
 from raytune_rec.tuning.records import RESULT, SEARCH, attributes, winner_of
 from raytune_rec.tuning.sampling import OUTSIDE, SPENT, Window, grid_order, sampler
-from raytune_rec.tuning.space import Space
+from raytune_rec.tuning.space import Point, Space
+from raytune_rec.tuning.unasked import Left, Unasked
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 PACE = "pace"
 """User attribute of a study."""
@@ -124,12 +125,12 @@ class Study:
     @property
     def budget(self) -> int:
         """Trials of this study: those of the job, or fewer where there are no more different ones."""
-        if not self.search.space.dimensions:
-            return 1
-        wanted = self._job.tune.trials
+        space = self.search.space
+        wanted = space.different(self._job.tune.trials)
         if self._job.tune.sampler != "grid":
             return wanted
-        return min(wanted, len(self.search.space.first) + len(self._grid_points()))
+        points = self._grid_points()
+        return min(wanted, len(points) + sum(dict(point.values) not in points for point in space.first))
 
     @property
     def higher(self) -> bool:
@@ -164,11 +165,14 @@ class Study:
         self.attributes[key] = value
 
     def ask(self, count: int) -> list[Lane]:
-        """The next configurations."""
+        """The next configurations; fewer where no other is left."""
         start, told = self.asked(), self.finished()
+        asked = [dict(trial.params) for trial in self._trials()]
         for number in range(start, start + count):
-            self._draw(number, told)
-        return list(self.lanes(range(start, start + count)).values())
+            if (point := self._point(number, asked)) is None:
+                break
+            asked.append(self._draw(number, told, point, Left(self.search.space, asked, point.values)))
+        return list(self.lanes(range(start, len(asked))).values())
 
     def tell(self, results: Sequence[LaneResult]) -> None:
         """Record results, once: a trial that is finished stays as it is."""
@@ -177,20 +181,26 @@ class Study:
             if not trials[result.trial].state.is_finished():
                 self._tell(trials[result.trial], result)
 
-    def _draw(self, number: int, told: int) -> None:
-        """Write one configuration: a first point, a point of the grid, or what the sampler proposes."""
+    def _point(self, number: int, asked: Sequence[Mapping[str, Scalar]]) -> Point | None:
+        """What is set of the next configuration: a first point, one of the grid, or nothing. None: no other is left."""
+        space = self.search.space
+        points = list(space.first[number : number + 1])
+        if self._job.tune.sampler == "grid":
+            points += [Point(point) for point in self._grid_points() if point not in asked][:1]
+        return next((point for point in [*points, Point({})] if Left(space, asked, point.values).after({})), None)
+
+    def _draw(self, number: int, told: int, point: Point, left: Left) -> dict[str, Scalar]:
+        """Write one configuration: what is set of it, and what the sampler proposes for the rest."""
         space, tune = self.search.space, self._job.tune
-        if number < len(space.first):
-            point = space.first[number]
+        if point.values:
             self._study.enqueue_trial(dict(point.values), user_attrs={OUTSIDE: True} if point.outside else None)
-        elif tune.sampler == "grid" and space.dimensions:
-            self._study.enqueue_trial(self._grid_points()[number - len(space.first)])
-        self._study.sampler = sampler(tune.sampler, self._job.seed, self.name, number, space, self.pace, told)
+        proposes = sampler(tune.sampler, self._job.seed, self.name, number, space, self.pace, told)
+        self._study.sampler = Unasked(proposes, left)
         with warnings.catch_warnings(), self._storage.window(tune.sampler):
             warnings.simplefilter("ignore", UserWarning)  # a first point outside its range is meant
             trial = self._study.ask()
             assert trial.number == number, "someone else asked this study"
-            space.ask(trial)
+            return space.ask(trial)
 
     def _tell(self, trial: FrozenTrial, result: LaneResult) -> None:
         number, status = trial.number, result.status

@@ -1,5 +1,6 @@
 """Search spaces: what is shipped can be composed, mistakes come all at once, and a row searches what it has."""
 
+import re
 from typing import Any
 
 import optuna
@@ -8,7 +9,8 @@ import pytest
 from raytune_rec import config
 from raytune_rec.errors import JobError
 from raytune_rec.tuning.catalogue import available, compose
-from raytune_rec.tuning.space import Dimension, Space, restrict
+from raytune_rec.tuning.restrict import restrict
+from raytune_rec.tuning.space import Dimension, Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -148,6 +150,78 @@ def test_options_that_do_not_exist_are_named_together() -> None:
     assert "row plate: training.lr.linaer: there is no parameter group 'linaer'" in text
     assert "row plate: backbone.droput: its components have no such option" in text
     assert "row plate: prompt.x: its condition names 'prompt.y', which is neither searched nor set" in text
+
+
+def _range(key: str, **table: Any) -> list[str]:
+    """What is wrong with a space of one option, and with first points of these values."""
+    first = [{key: value} for value in table.pop("first", ())]
+    with pytest.raises(JobError) as caught:
+        compose(["x"], _job(x={"space": {key: table}, "first": first}))
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("table", "rule"),
+    [
+        ({"type": "float", "low": 0.0, "high": 0.35, "step": 0.1}, r"steps of 0.1 from low = 0.0 .* high = 0.35; .* 0.3 and 0.4"),
+        ({"type": "float", "low": -1, "high": 1, "step": 0.3}, r"high = 1; the nearest are 0.8 and 1.1"),
+        ({"type": "float", "low": 1e-5, "high": 1e-4, "step": 2e-5}, r"the nearest are 9e-05 and 0.00011"),
+        ({"type": "float", "low": 0, "high": 0.5, "step": 2}, r"the nearest are 0.0 and 2.0"),
+        ({"type": "int", "low": 1, "high": 10, "step": 4}, r"the nearest are 9 and 13"),
+        ({"type": "int", "low": -7, "high": 8, "step": 10}, r"the nearest are 3 and 13"),
+    ],
+)
+def test_a_high_that_the_step_does_not_reach_is_refused_with_the_nearest(table: dict[str, Any], rule: str) -> None:
+    (problem,) = _range("k", **table)
+    assert re.search(rule, problem)
+    for high in (float(x) for x in problem.removesuffix(".").split("nearest are ")[1].split(" and ")):  # the remedy
+        assert compose(["x"], _job(x={"space": {"k": {**table, "high": high}}})).dimensions[0].contains(high)
+
+
+def test_a_first_point_between_two_steps_is_refused_with_both() -> None:
+    fine = {"type": "float", "low": 0.0, "high": 0.3, "step": 0.1, "when": {"c": 1}}
+    table = {"k": fine, "n": {"type": "int", "low": -4, "high": 8, "step": 3}, "c": {"type": "choice", "choices": [1, 2]}}
+    space = {"space": table, "first": [{"k": 0.15, "n": 0}, {"k": 0.3, "n": -1}]}
+    with pytest.raises(JobError) as caught:
+        compose(["x"], _job(x=space))
+    k, n = caught.value.problems
+    assert "first point: k: 0.15 lies between the steps 0.1 and 0.2; mend it, or set outside = true" in k
+    assert "first point: n: 0 lies between the steps -1 and 2;" in n
+    space["first"][0]["outside"] = True  # the second remedy
+    assert compose(["x"], _job(x=space)).first[0].outside
+
+
+def test_ranges_hold_the_values_of_their_steps_and_no_others() -> None:
+    tenths = Dimension("x", "float", 0.0, 1.0, step=0.1)
+    assert [tenths.at(i) for i in range(11)] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert tenths.contains(0.3) and not tenths.contains(0.1 + 0.2) and not tenths.contains(0.15)
+    assert [Dimension("x", "int", 1, 9, step=4).contains(v) for v in (1, 6, 9, 10, 5.0, True)] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert Dimension("x", "float", 0.0, 0.3, step=0.1).grid(5) == (0.0, 0.1, 0.2, 0.3)
+    assert Dimension("x", "float", -0.3, 0.3, step=0.1).grid(5) == (-0.3, -0.1, 0.0, 0.1, 0.3)
+    assert Dimension("x", "choice", choices=(1, 2)).contains(1) and not Dimension("x", "choice", choices=(1, 2)).contains(True)
+    assert not Dimension("x", "float", 0.0, 1.0).contains(10**400) and not tenths.fits(10**400)
+
+
+def test_choices_that_are_equal_are_refused() -> None:
+    for choices in ([1, 1.0], [1, True], ["a", "a"], [float("nan")]):
+        assert (
+            "choices must be plain values, each once; 1, 1.0 and true are equal" in _range("k", type="choice", choices=choices)[0]
+        )
+
+
+def test_a_grid_of_many_conditional_options_ends_at_once() -> None:
+    switch = Dimension("on", "choice", choices=(False, True))
+    others = [Dimension(f"k{i}", "float", 0.0, 1.0, when=(("on", (True,)),)) for i in range(12)]
+    points = Space((switch, *others)).grid()
+    assert next(points) == {"on": False}
+    assert len(next(points)) == 13
 
 
 def test_a_grid_keeps_to_its_range() -> None:
