@@ -94,11 +94,16 @@ class Component(Section):
 class SplitOptions(Section):
     kind: Literal["hash", "leave_one_out", "time", "given", "cold_users"] = Field(
         "hash",
-        description="hash: by a hash of (seed, domain, user, item); time: quantiles of time per domain; given: the source says; "
+        description="hash: by a hash of (seed, domain, user, item); time: quantiles of time; given: the source says; "
         "cold_users: some users are kept out as cold ones, the last row of each other user validates",
     )
     valid: float = Field(0.1, ge=0, lt=1, description="share of rows (hash, time)")
     test: float = Field(0.1, ge=0, lt=1, description="share of rows (hash, time)")
+    cut: Literal["all", "each"] = Field(
+        "all",
+        description="all: every domain at the same times, so that none trains on what is later than the test rows of another; "
+        "each: every domain at quantiles of its own times (time)",
+    )
     cold: float = Field(0.2, gt=0, lt=1, description="share of users who are made cold, by a hash of (seed, user) (cold_users)")
     cold_below: int = Field(0, ge=0, description="users with fewer rows than this are the cold ones instead; 0: by share")
     seed: int = 0

@@ -74,6 +74,12 @@ def members(users: pa.Table, unit: str, split: Split, options: SequenceOptions) 
     return np.asarray(tuning & (valid if split == "valid" else ~valid))
 
 
+def unseen_classes(users: pa.Table, unit: str, options: SequenceOptions) -> dict[str, int]:
+    """Of the classes that the test users of a unit have (`test`) how many no user has on whom it is tuned (`unseen`)."""
+    own = {s: np.unique(users[CLASS].to_numpy()[members(users, unit, s, options)]) for s in ("train", "test")}
+    return {"test": len(own["test"]), "unseen": len(np.setdiff1d(own["test"], own["train"]))}
+
+
 def spans(users: pa.Table, unit: str, options: SequenceOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a unit of cold users trains on: (rows of the table of histories, first place, last place + 1), each (N,).
 

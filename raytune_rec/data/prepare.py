@@ -23,6 +23,7 @@ from raytune_rec.data.passes import Preparation
 from raytune_rec.data.sequences import write_sequences
 from raytune_rec.data.sources.base import ROW_COLUMNS, Source, SourceField
 from raytune_rec.data.spill import Spill
+from raytune_rec.data.summary import untested
 from raytune_rec.data.tables import Rejects, schema_values, write_json
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema
@@ -37,6 +38,8 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
     chosen = options.model_dump(exclude={"options", *([] if options.sequences else ["sequences"])})
     if options.sequences and not options.sequences.warm:
         chosen["sequences"].pop("warm")
+    if options.split.kind != "time":
+        chosen["split"].pop("cut")
     if options.split.kind != "cold_users":
         chosen["split"] = {k: v for k, v in chosen["split"].items() if not k.startswith("cold")}
     if options.sequences and not options.sequences.predict:
@@ -90,7 +93,11 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
         if options.sequences is not None:
             schema, told = write_sequences(out, schema, options, source.shared_items)
             for name, counts in told.items():
-                summary["domains"][name].update(counts)
+                part = "domains" if name in schema.domains else "units"
+                summary.setdefault(part, {}).setdefault(name, {}).update(counts)
+        for name in () if schema.cohorts else schema.domains:
+            if why := untested(summary["domains"][name], schema.rows[name, "test"], bool(schema.length)):
+                summary["domains"][name]["untested"] = why
         if check is not None:
             check(summary, schema)
         values = {**schema_values(schema), "shared_items": source.shared_items}

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import DataOptions, SequenceOptions
-from raytune_rec.data.cold_users import CLASS, cohorts, cuts, first_of, members, predicted, spans
+from raytune_rec.data.cold_users import CLASS, cohorts, cuts, first_of, members, predicted, spans, unseen_classes
 from raytune_rec.data.layout import domain_file
 from raytune_rec.data.order import in_time, times_of
 from raytune_rec.data.ranked import Ranked
@@ -45,8 +45,8 @@ def write_sequences(
         shared_items: whether domains share their items.
 
     Returns:
-        The schema, with the length of histories, the units of cold users, and rows counted as histories; and of each domain
-        what was left out and what is taken again, by the names of `summary.json`.
+        The schema, with the length of histories, the units of cold users, and rows counted as histories; and for `summary.json`
+        of each domain what was left out and what is taken again, of each unit that predicts an attribute its classes.
 
     Raises:
         DataError: the interactions have no time, or no history can train.
@@ -87,6 +87,8 @@ def write_sequences(
     ranked = Ranked(users, options, shared_items)
     for place, domain in enumerate(schema.domains, 1):
         told[domain]["repeats"] = ranked.repeats(place)
+    if options.predict:
+        told |= {unit: {"classes": unseen_classes(users, unit, options)} for unit in cohorts(options)}
     return _counted(schema, users, options, counts, ranked), told
 
 

@@ -4,11 +4,12 @@
 SplitMix64. It depends on nothing else, neither on other rows nor on their order, so a row keeps its place when data are added.
 Repeated interactions of one (domain, user, item) fall together: a repeated row never stands on both sides.
 `leave_one_out`: of each (domain, user) with three rows or more the last is tested and the one before validates (`order` says
-which is the last).
-`time`: by quantiles of the time of each domain; rows of one instant stay together, on the earlier side.
+which is the last). Users stop at times of their own: who trains on all of them has seen what others did later than a test row.
+`time`: by quantiles of time; rows of one instant stay together, on the earlier side. One cut for all domains, so that nothing
+trains on what is later than any test row; or each domain at its own quantiles (`cut = "each"`).
 `given`: the source says.
 `cold_users`: all rows of a cold user are kept out (as test rows); the last row of each other user validates. Cold are a share of
-the users, by a hash of (seed, user), or those with few rows.
+the users, by a hash of (seed, user), or those with few rows. As with `leave_one_out`, warm users train on later times too.
 
 A splitter sees all rows once, block by block (`observe`), and then answers for any rows (`assign`).
 """
@@ -101,7 +102,7 @@ def splitter(
         )
     if options.kind == "cold_users":
         return _ColdUsers(times, options, users)
-    return _LeaveOneOut(times) if options.kind == "leave_one_out" else _Time(times[0], options.valid, options.test)
+    return _LeaveOneOut(times) if options.kind == "leave_one_out" else _Time(times[0], options)
 
 
 class _Hash:
@@ -124,33 +125,37 @@ class _Given:
 
 
 class _Time:
-    """Keeps the times of every domain, 8 bytes a row, to cut at exact quantiles."""
+    """Keeps the times of all rows, 8 bytes each, to cut at exact quantiles."""
 
-    def __init__(self, column: str, valid: float, test: float) -> None:
-        self._column, self._shares = column, (1 - valid - test, 1 - test)
+    def __init__(self, column: str, options: SplitOptions) -> None:
+        self._column, self._shares = column, (1 - options.valid - options.test, 1 - options.test)
+        self._apart = options.cut == "each"
         self._times: dict[int, list[np.ndarray]] = {}
-        self._edges: dict[int, tuple[float, float]] = {}
+        self._edges: dict[int, np.ndarray] = {}
 
     def observe(self, rows: Rows) -> None:
-        for domain in np.unique(rows["domain"]):
-            self._times.setdefault(int(domain), []).append(rows[self._column][rows["domain"] == domain].astype(np.float64))
+        for group, here in self._groups(rows):
+            self._times.setdefault(group, []).append(rows[self._column][here])
 
     def assign(self, rows: Rows) -> np.ndarray:
         split = np.zeros(len(rows["domain"]), np.int8)
-        for domain in np.unique(rows["domain"]):
-            here = rows["domain"] == domain
-            first, second = self._cut(int(domain))
-            time = rows[self._column][here]
-            split[here] = np.where(time > second, TEST, np.where(time > first, VALID, TRAIN))
+        for group, here in self._groups(rows):
+            split[here] = np.searchsorted(self._cut(group), rows[self._column][here], side="left")
         return split
 
-    def _cut(self, domain: int) -> tuple[float, float]:
-        if domain not in self._edges:
-            times = np.concatenate(self._times.pop(domain))
+    def _groups(self, rows: Rows) -> list[tuple[int, np.ndarray]]:
+        """Rows that are cut at the same times: of a domain, or all of them."""
+        domain = rows["domain"] if self._apart else np.zeros_like(rows["domain"])
+        return [(int(group), domain == group) for group in np.unique(domain)]
+
+    def _cut(self, group: int) -> np.ndarray:
+        """The last times that train and that validate."""
+        if group not in self._edges:
+            times = np.concatenate(self._times.pop(group))
             at = [max(int(np.ceil(len(times) * share - 1e-9)) - 1, 0) for share in self._shares]
             times.partition(at)
-            self._edges[domain] = (float(times[at[0]]), float(times[at[1]]))
-        return self._edges[domain]
+            self._edges[group] = times[at]
+        return self._edges[group]
 
 
 class _LeaveOneOut:

@@ -70,3 +70,15 @@ class Summary:
             "items": int(self._found[i, "item"].sum()),
             **{str(s): counts for s, counts in splits.items()},
         }
+
+
+def untested(domain: Mapping[str, Any], rows: int, histories: bool) -> str:
+    """Why a domain will lack a value in the results, in words; empty where it has all.
+
+    Args:
+        domain: of the summary. rows: that are tested.
+    """
+    if not rows:
+        return "no test row" + (" that can be ranked" if domain["test"]["rows"] else "")
+    one = not histories and domain["test"]["positives"] in (0, rows)
+    return f"its {rows:,} test rows have one label, and AUC needs both" if one else ""

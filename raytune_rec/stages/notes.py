@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from raytune_rec.config import DataOptions, SplitOptions
 from raytune_rec.report.words import percent
 from raytune_rec.schema import SPLITS
 
 _Domains = Mapping[str, Mapping[str, Any]]
 
 
-def notes(summary: Mapping[str, Any], count_repeats: bool = False) -> list[str]:
+def notes(summary: Mapping[str, Any], data: DataOptions) -> list[str]:
     """Lines for the console.
 
     Args:
-        summary: of the store. count_repeats: `data.sequences.repeats` is "count".
+        summary: of the store. data: what it was made with.
     """
     domains: _Domains = summary["domains"]
-    return [*_tied(domains), *_repeats(domains, count_repeats), *_not_taken(summary), *_left_out(domains)]
+    count = data.sequences is not None and data.sequences.repeats == "count"
+    order = [*_tied(domains), *_later(len(domains), data.split)]
+    return [*order, *_repeats(domains, count), *_not_taken(summary), *_left_out(domains), *_untested(summary)]
 
 
 def _tied(domains: _Domains) -> Iterator[str]:
@@ -33,6 +36,18 @@ def _tied(domains: _Domains) -> Iterator[str]:
         f"equal times: {percent(tied['rows'] / every)} of the rows share their time with another row of their user ({shares}); "
         "which of them comes first is drawn by a hash of seed, user and item"
     )
+
+
+def _later(domains: int, split: SplitOptions) -> Iterator[str]:
+    """On training rows that are later than test rows."""
+    if split.kind in ("leave_one_out", "cold_users"):
+        whose = "each user's last row is held out" if split.kind == "leave_one_out" else "cold users are held out"
+        yield f"later times: {whose}, at no common time; what trains on all users sees what others did after a test row"
+    elif split.kind == "time" and split.cut == "each" and domains > 1:
+        yield (
+            "later times: each domain is cut at its own times; what trains on all domains sees rows of one that are later than "
+            "test rows of another (data.split.cut = 'all' cuts all at one time)"
+        )
 
 
 def _repeats(domains: _Domains, count: bool) -> Iterator[str]:
@@ -61,6 +76,19 @@ def _left_out(domains: _Domains) -> Iterator[str]:
             lost = [f"users without a {split} row for that: {n:,}" for split, n in gone.items() if n]
             said = f"{name}: interactions left out of histories, since training does not know their item: {count:,}"
             yield "; ".join([said, *lost])
+
+
+def _untested(summary: Mapping[str, Any]) -> Iterator[str]:
+    """On what the results will not have."""
+    for name, domain in summary["domains"].items():
+        if why := domain.get("untested"):
+            yield f"{name}: {why}; it has no value in the results, and the mean over domains leaves it out"
+    for unit, told in summary.get("units", {}).items():
+        classes = told["classes"]
+        if classes["unseen"]:
+            yield f"{unit}: of the {classes['test']} classes of its test users nobody has {classes['unseen']} on whom it is tuned"
+        if classes["test"] == 1:
+            yield f"{unit}: all its test users have one class, so that always saying it is right"
 
 
 def _total(domains: _Domains, name: str) -> dict[str, int]:

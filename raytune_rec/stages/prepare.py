@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raytune_rec.artifacts.files import read_json
+from raytune_rec.config import SplitOptions
 from raytune_rec.data import prepare as preparation
 from raytune_rec.data.histories import Histories
 from raytune_rec.data.lookup import Lookup
@@ -28,7 +29,7 @@ def run(context: Context) -> dict[str, Any]:
     metric, sequences = context.job.training.metric, context.job.data.sequences
 
     def check(summary: Mapping[str, Any], schema: DataSchema) -> None:
-        check_units(summary, metric)
+        check_units(summary, metric, context.job.data.split)
         check_cohorts(schema)
         if sequences is not None:
             check_ranked(summary, schema)
@@ -44,7 +45,7 @@ def run(context: Context) -> dict[str, Any]:
     for unit in schema.cohorts:
         own = ", ".join(f"{schema.rows[unit, split]:,} {split}" for split in SPLITS)
         context.say(f"{unit}: cold users, {own}")
-    for line in notes(summary, sequences is not None and sequences.repeats == "count"):
+    for line in notes(summary, context.job.data):
         context.say(line)
     rejected: dict[str, int] = summary["rejected_by_reason"]
     if rejected:
@@ -54,7 +55,7 @@ def run(context: Context) -> dict[str, Any]:
     return {"fingerprint": schema.fingerprint, "rows": rows, "rejected": rejected}
 
 
-def check_units(summary: Mapping[str, Any], metric: str) -> None:
+def check_units(summary: Mapping[str, Any], metric: str, split: SplitOptions | None = None) -> None:
     """Refuse data on which a domain can be neither trained nor validated, or nothing tested.
 
     Raises:
@@ -72,7 +73,9 @@ def check_units(summary: Mapping[str, Any], metric: str) -> None:
     if not any(domain["test"]["rows"] for domain in summary["domains"].values()):
         problems.append("no domain has a test row.")
     if problems:
-        raise DataError([*problems, "Change data.split, or leave these domains out."])
+        apart = split is not None and split.kind == "time" and split.cut == "all" and len(summary["domains"]) > 1
+        remedy = "Set data.split.cut = 'each', which cuts every domain at its own times, change" if apart else "Change"
+        raise DataError([*problems, f"{remedy} data.split, or leave these domains out."])
 
 
 def check_ranked(summary: Mapping[str, Any], schema: DataSchema) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from raytune_rec.config import DataOptions
 from raytune_rec.data.order import in_time
 from raytune_rec.data.store import Store
 from raytune_rec.schema import SPLITS
@@ -32,6 +33,10 @@ def one_time() -> list[str]:
         mine = sorted(range(ITEMS), key=lambda i: draw.random() ** (1 / weight[i]))[-TAKEN:]
         rows += [f"x,u{u},{i},1600000000" for i in mine]
     return rows
+
+
+def options(data: dict = LAST) -> DataOptions:
+    return DataOptions(source="tabular", **data)
 
 
 @pytest.fixture
@@ -91,7 +96,7 @@ def test_a_position_orders_what_the_time_does_not(store) -> None:
     for (_, user), mine in histories(own).items():
         asked = random.Random(int(user[1:])).sample(range(60), 9)
         assert [int(i) for i in mine] == [i for i in asked if str(i) in mine]
-    assert not any("equal times" in line for line in notes(json.loads((own.path / "summary.json").read_text())))
+    assert not any("equal times" in line for line in notes(json.loads((own.path / "summary.json").read_text()), options()))
 
 
 def test_the_share_of_tied_rows_is_told(store, make, write) -> None:
@@ -100,7 +105,7 @@ def test_the_share_of_tied_rows_is_told(store, make, write) -> None:
     own = store(rows)
     summary = json.loads((own.path / "summary.json").read_text())
     assert summary["domains"]["x"]["tied"] == {"rows": 80, "valid": 10, "test": 10}
-    (said,) = [line for line in notes(summary) if line.startswith("equal times")]
+    (said,) = [line for line in notes(summary, options()) if line.startswith("equal times")]
     assert "28.6 % of the rows" in said and "25 % of those of valid, 25 % of those of test" in said
     labelled = write("rows.csv", [f"{HEAD},label", *(f"{row},1" for row in rows)])
     alone = make("tabular", {"files": labelled, "columns": {**COLUMNS, "label": "label"}}, "rows", split=LAST["split"])

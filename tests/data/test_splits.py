@@ -83,15 +83,41 @@ def test_leave_one_out_takes_the_last_two(make, write) -> None:
         assert time["train"].max() <= time["valid"].min() <= time["test"].min()
 
 
-def test_time_split_cuts_each_domain_by_time(make, write) -> None:
-    log = write("log.csv", ["domain,user,item,label,time", *(f"x,u{t % 7},i{t % 5},1,{t}" for t in range(100)), "y,u1,i1,1,3"])
-    rows = stored(make("tabular", {**OPTIONS, "files": log}, split={"kind": "time", "valid": 0.1, "test": 0.2}))
-    x = rows[rows["domain"] == "x"]
-    assert [sorted(x.loc[x["split"] == s, "timestamp"] // 10**9) for s in range(3)] == [  # nanoseconds -> seconds
-        list(range(70)),
-        list(range(70, 80)),
-        list(range(80, 100)),
-    ]
+def two_eras(make, write, cut: str, valid: float = 0.1) -> pd.DataFrame:
+    """An old domain (times 0 to 99), a new one (60 to 159), and one with a row at each third time."""
+    lines = [f"old,u{t % 7},i{t % 5},1,{t}" for t in range(100)] + [f"new,u{t % 7},i{t % 5},1,{t + 60}" for t in range(100)]
+    lines += [f"sparse,u{t % 7},i{t % 5},1,{t}" for t in range(0, 160, 3)]
+    log = write(f"{cut}.csv", ["domain,user,item,label,time", *random.Random(2).sample(lines, len(lines))])
+    split = {"kind": "time", "valid": valid, "test": 0.2, "cut": cut}
+    return stored(make("tabular", {**OPTIONS, "files": log}, out=cut, split=split))
+
+
+def test_one_cut_in_time_serves_all_domains(make, write) -> None:
+    """Nothing of any domain trains that is later than a row that validates or tests in another one."""
+    rows = two_eras(make, write, "all")
+    train, valid, test = (rows.loc[rows["split"] == s, "timestamp"] for s in range(3))
+    assert train.max() < valid.min() and valid.max() < test.min()
+    assert len(train) / len(rows) == pytest.approx(0.7, abs=0.02) and len(test) / len(rows) == pytest.approx(0.2, abs=0.02)
+    assert set(rows.loc[rows["domain"] == "old", "split"]) == {0}, "it had ended by then"
+
+
+def test_each_domain_may_be_cut_at_its_own_times(make, write) -> None:
+    rows = two_eras(make, write, "each")
+    for domain, first in (("old", 0), ("new", 60)):
+        of = rows[rows["domain"] == domain].sort_values("timestamp")
+        assert of["split"].tolist() == [0] * 70 + [1] * 10 + [2] * 20 and of["timestamp"].nunique() == 100, first
+    train, test = (rows.loc[rows["split"] == s, "timestamp"] for s in (0, 2))
+    assert train.max() > test.min()
+
+
+def test_rows_of_one_instant_stand_on_one_side(make, write) -> None:
+    """Half of the log has the time at which it would be cut."""
+    lines = [f"{'xy'[t % 2]},u{t % 9},i{t % 8},1,{min(max(t, 40), 90)}" for t in range(120)]
+    log = write("log.csv", ["domain,user,item,label,time", *lines])
+    for cut in ("all", "each"):
+        rows = stored(make("tabular", {**OPTIONS, "files": log}, out=cut, split={"kind": "time", "test": 0.2, "cut": cut}))
+        groups = ["timestamp"] if cut == "all" else ["domain", "timestamp"]
+        assert (rows.groupby(groups)["split"].nunique() == 1).all()
 
 
 def test_ids_and_statistics_come_from_training_alone(make, write) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from raytune_rec.config import DataOptions
 from raytune_rec.data.prepare import trained
 from raytune_rec.data.store import Store
 from raytune_rec.errors import DataError
@@ -60,9 +61,9 @@ def test_rows_that_repeat_are_neither_tested_nor_validated_with(left_out: Store)
 
 
 def test_what_is_left_out_is_told(left_out: Store, counted: Store) -> None:
-    for store, told, count in ((left_out, "they are left out", False), (counted, "they count", True)):
+    for store, told, data in ((left_out, "they are left out", LAST), (counted, "they count", COUNT)):
         assert summary(store)["domains"]["shop"]["repeats"] == {"valid": 6, "valid_of": 30, "test": 10, "test_of": 30}
-        (said,) = [line for line in notes(summary(store), count) if line.startswith("repeats")]
+        (said,) = [line for line in notes(summary(store), DataOptions(source="tabular", **data)) if line.startswith("repeats")]
         assert "6 of 30 valid rows and 10 of 30 test rows repeat an item of their history" in said and told in said
 
 
