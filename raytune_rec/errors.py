@@ -39,3 +39,7 @@ class MachineError(UserError):
 
 class RunFailed(RuntimeError):
     """Work that was asked for correctly could not be finished. The command line ends with exit code 1."""
+
+
+class Diverged(RunFailed):
+    """A training whose loss or metric is not finite. The same training would end alike, so that others are gone on with."""

@@ -22,8 +22,9 @@ from raytune_rec.artifacts.files import MARKER, read_json, write_text
 from raytune_rec.artifacts.lock import held
 from raytune_rec.artifacts.stage import Stage
 from raytune_rec.config import Job
+from raytune_rec.errors import RunFailed
 from raytune_rec.report.table import console as results_table
-from raytune_rec.stages import evaluate, export, prepare, pretrain, report, tune
+from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
 
 STAGES: Mapping[str, ModuleType] = {
@@ -51,7 +52,7 @@ def run(job: Job, out: Path, only: str | None = None, say: Callable[[str], None]
 
     Raises:
         UserError: the job, its data or the folder is wrong, or another process works in it.
-        RunFailed: work could not be finished.
+        RunFailed: work could not be finished, or something of it failed and the rest is done.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(job.tune.threads))
     check(job)  # a mistake in a row must not wait for the end of the pre-training
@@ -66,9 +67,12 @@ def run(job: Job, out: Path, only: str | None = None, say: Callable[[str], None]
                 fingerprints = _marker(context, name, module, {}).facts()["backbones"]
                 context.backbones = {v: out / "backbones" / fp for v, fp in fingerprints.items()}
             if name == only:
-                return
-    console.print(results_table(read_json(out / "results.json")))
-    console.print(f"report: {(out / 'report' / 'index.html').as_uri()}")
+                break
+    if only is None:
+        console.print(results_table(read_json(out / "results.json")))
+        console.print(f"report: {(out / 'report' / 'index.html').as_uri()}")
+    if failed := failures.recorded(out):
+        raise RunFailed("\n".join(["Not everything that was asked for is there:", *map(str, failed)]))
 
 
 def write_job(job: Job, out: Path) -> None:

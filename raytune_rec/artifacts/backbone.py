@@ -125,7 +125,8 @@ def of_run(run: Path) -> dict[str, Path]:
     path = Path(run) / PRETRAINED
     if not path.exists():
         raise ArtifactError(f"{run}: no run with a finished backbone ({path.name} is missing); name a run folder.")
-    return {name: Path(run) / "backbones" / facts["fingerprint"] for name, facts in read_json(path).items()}
+    made = {name: facts["fingerprint"] for name, facts in read_json(path).items() if "fingerprint" in facts}  # others failed
+    return {name: Path(run) / "backbones" / fingerprint for name, fingerprint in made.items()}
 
 
 def find(path: Path, variant: str) -> Path:

@@ -9,6 +9,7 @@ table, `rows.<vocabulary>` (v,) int64 lists their global ids; the other rows are
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -140,6 +141,12 @@ def load(folder: Path, backbone_fingerprint: str | None) -> tuple[PromptFacts, d
     tensors = weights.read(folder / _WEIGHTS, facts.weights_sha256)
     weights.check(folder / _WEIGHTS, tensors, facts.parameters)
     return facts, tensors
+
+
+def remove(folder: Path) -> None:
+    """Delete a prompt that stands for nothing any more; what is no prompt stays."""
+    if (Path(folder) / "prompt.json").exists():
+        shutil.rmtree(folder)
 
 
 def with_test(folder: Path, test: Mapping[str, Any]) -> PromptFacts:

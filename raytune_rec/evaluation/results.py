@@ -23,6 +23,8 @@
                   f1) x (unit or "mean")
     not_compared  [{row, baseline, unit, why}]: comparisons for which a result is missing; absent where none is
     winners       {unit or "mean": {test: row, valid: row}}, test by auc, of classes by accuracy
+    missing       [{row, unit, reason, replicates}], absent where nothing is: what could not be trained. `row` may be
+                  `pretrain.<variant>`, an empty unit stands for all of them; `replicates` are those that a result lacks
     costs         {trials, seconds, rows: {row: {trials, seconds, seconds_per_trial}}}
 
 MEASURES, for a unit, hold `auc` and `logloss` {mean, low, high, sd, replicates: [...]}, `group_auc` and `calibration_error`

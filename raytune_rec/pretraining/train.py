@@ -10,7 +10,7 @@ import torch
 
 from raytune_rec.config import Job
 from raytune_rec.data.store import Store
-from raytune_rec.errors import RunFailed
+from raytune_rec.errors import Diverged
 from raytune_rec.pretraining.export import Facts, export, summary
 from raytune_rec.pretraining.follow import Tell, silent
 from raytune_rec.pretraining.plan import Plan
@@ -53,7 +53,8 @@ def pretrain(
 
     Raises:
         JobError, AssemblyError: the variant's options or components do not fit.
-        RunFailed: the training diverged, or workers failed too often.
+        Diverged: its loss or its metric was not finite.
+        RunFailed: workers failed too often.
     """
     lane = lane or Lane(0)
     lane = Lane(lane.trial, lane.replicate, dict(recipe), ALL_DOMAINS)
@@ -69,9 +70,9 @@ def pretrain(
     else:
         facts = _here(plan, store, tell)
     if facts["status"] != "complete":
-        raise RunFailed(
-            f"pre-training {variant!r} failed: {facts['error']}. Lower its learning rate (pretrain.training, lr.default ...), "
-            "or look for empty validation rows."
+        raise Diverged(
+            f"pre-training {variant!r} failed: {facts['error']}. Lower its learning rate (pretrain.training, lr.default ...) in "
+            "another --out folder, or look for empty validation rows."
         )
     return facts
 

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from raytune_rec.artifacts.files import write_text
-from raytune_rec.report import cells, classes, forest, front, panels, rankings, words
+from raytune_rec.report import cells, classes, forest, front, missing, panels, rankings, words
 from raytune_rec.report.run import read
 
 
@@ -40,6 +40,7 @@ def build(run: Path) -> Path:
         run=content,
         verdict=words.verdict(content),
         table=cells.main(content, colour),
+        missing=missing.lines(content.results),
         rankings=rankings.tables(content, colour) + classes.tables(content, colour),
         further=cells.further(content, colour),
         cohorts=cells.cohorts(content, colour),

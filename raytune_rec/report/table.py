@@ -12,7 +12,7 @@ from rich.text import Text
 
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.measure_lists import FULL
-from raytune_rec.report import classes, rankings
+from raytune_rec.report import classes, missing, rankings
 from raytune_rec.report.run import lead, title
 from raytune_rec.report.words import averaged, count, fixed, not_compared, percent, tied, under
 
@@ -30,7 +30,7 @@ def console(results: Mapping[str, Any]) -> Group:
             tables += [_ranking(results, unit, prefix) for unit in units if rankings.measured(results, unit, prefix)]
     if results.get("kind") == "classes":
         tables += [_classes(results, unit) for unit in units]
-    return Group(*tables)
+    return Group(*tables, *(Text(line) for line in missing.lines(results)))
 
 
 def _main(results: Mapping[str, Any], columns: Sequence[str]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.artifacts.prompt import PromptFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
+from raytune_rec.errors import RunFailed
 from raytune_rec.evaluation.cohorts import cold_warm, counts
 from raytune_rec.evaluation.inputs import RowFacts
 from raytune_rec.evaluation.results import summarise
 from raytune_rec.schema import Table
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import artifact_folders, winner_settings
+from raytune_rec.stages.failures import recorded, winner
 from raytune_rec.stages.outcomes import (
     Outcomes,
     Tests,
@@ -30,6 +33,7 @@ from raytune_rec.stages.outcomes import (
     pooled,
     pooled_classes,
     predictions,
+    replicates,
 )
 from raytune_rec.training.settings import row_of
 
@@ -51,6 +55,9 @@ def run(context: Context) -> dict[str, Any]:
     tests = {name: units for name, units in tests.items() if units}
     lists = bool(context.store.schema.length)
     found, of_artifact = _measured(context, tests)
+    tests = {name: units for name, units in tests.items() if any(p.unit == name for p in found)}
+    if not tests:
+        raise RunFailed("\n".join(["evaluate: no row has a result on any test:", *map(str, recorded(context.folder))]))
     facts = [_facts(context, row, list(dict.fromkeys(u for units in tests.values() for u in units))) for row in job.rows]
     rows = {} if lists else {name: next(iter(units.values())) for name, units in tests.items()}
     results = summarise(
@@ -69,10 +76,12 @@ def run(context: Context) -> dict[str, Any]:
         mean=not context.store.schema.cohorts,
         tables={name: list(units) for name, units in tests.items()},
     )
+    if failed := recorded(context.folder):
+        results["missing"] = [asdict(f) for f in failed]
     write_json(context.folder / "results.json", results)
     for folder in artifact_folders(context.folder):
         own = prompt_artifact.read(folder)
-        if test := of_artifact(own) if of_artifact else _row_values(results, own):
+        if test := of_artifact(own) if of_artifact else _row_values(context, results, own):
             prompt_artifact.with_test(folder, test)
     return {}
 
@@ -88,33 +97,38 @@ def _measured(context: Context, tests: Tests) -> tuple[Sequence[Any], Callable[[
     rows, schema = context.job.rows, context.store.schema
     if schema.predicts:
         said = {row: class_outcomes(context, row, tests) for row in rows}
-        return pooled_classes(said), lambda own: class_values(said[own.row], own.unit, own.replicate)
+        return pooled_classes(context, said, tests), lambda own: class_values(said[own.row], own.unit, _place(context, own))
     if schema.length:
         outcomes = {row: list_outcomes(context, row, tests) for row in rows}
-        return pooled(outcomes), lambda own: _list_values(context, outcomes, own)
+        return pooled(context, outcomes, tests), lambda own: _list_values(context, outcomes, own)
     return [p for row in rows for p in predictions(context, row, tests)], None
 
 
-def _row_values(results: Mapping[str, Any], own: PromptFacts) -> dict[str, Any]:
+def _place(context: Context, own: PromptFacts) -> int:
+    """Of the artifact's replicate among those of its winner."""
+    return replicates(context, own.row, own.unit).index(own.replicate)
+
+
+def _row_values(context: Context, results: Mapping[str, Any], own: PromptFacts) -> dict[str, Any]:
     """Metric -> what the artifact's replicate reached on its unit."""
     measures = results["rows"][own.row]["units"].get(own.unit, {})
     of_replicates = {name: v["replicates"] for name, v in measures.items() if isinstance(v, dict) and v.get("replicates")}
-    return {name: values[own.replicate - 1] for name, values in of_replicates.items() if len(values) >= own.replicate}
+    return {name: values[_place(context, own)] for name, values in of_replicates.items()}
 
 
 def _list_values(context: Context, outcomes: Mapping[str, Outcomes], own: PromptFacts) -> dict[str, Any]:
     """Likewise, on the unit's own lists (a part of the table's where that pools several), and what they were ranked among."""
-    found, told = list_values(context, outcomes[own.row], own.unit, own.replicate), _candidates(context)
+    found, told = list_values(context, outcomes[own.row], own.unit, _place(context, own)), _candidates(context)
     protocol = "; full: ".join(told[name] for name in ("candidates", "full") if name in told)
     return {**found, "protocol": protocol} if found else {}
 
 
 def _facts(context: Context, row: str, units: list[str]) -> RowFacts:
     found = row_of(context.job, row)
-    winners = {unit: read_json(context.winner_folder(row, unit) / "winner.json") for unit in units}
+    winners = {unit: w for unit in units if (w := winner(context, row, unit))}
     own = [t for t in read_json(context.folder / "trials.json") if t["row"] == row]
-    first = next(iter(winners.values()))
-    _, parts = winner_settings(context, row, first)
+    first = next(iter(winners.values()), None)
+    whole = winner_settings(context, row, first)[1].backbone.parameters() if first else ()
     return RowFacts(
         row=row,
         strategy=found.strategy.name,
@@ -123,8 +137,8 @@ def _facts(context: Context, row: str, units: list[str]) -> RowFacts:
         variant=found.variant,
         baseline=context.job.rows[row].baseline,
         trials=sum(w["trials"] for w in winners.values()),
-        tuned_parameters=round(np.mean([w["replicates"][0]["parameters"] for w in winners.values()])),
-        backbone_parameters=sum(math.prod(p.shape) for p in parts.backbone.parameters()),
+        tuned_parameters=round(np.mean([w["replicates"][0]["parameters"] for w in winners.values()] or [0])),
+        backbone_parameters=sum(math.prod(p.shape) for p in whole),
         seconds=sum(t["seconds"] for t in own),
         valid={unit: w["value"] for unit, w in winners.items()},
         options={unit: w["options"] for unit, w in winners.items()},

@@ -24,7 +24,9 @@ from raytune_rec.names import path_name
 from raytune_rec.schema import Lane, Pack
 from raytune_rec.scoring.scorer import parts_of
 from raytune_rec.scoring.tuned import cut, tables
+from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
+from raytune_rec.stages.failures import Failure
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import rows_of
 from raytune_rec.training.settings import Settings, row_of, settings
@@ -53,21 +55,32 @@ def run(context: Context) -> dict[str, Any]:
     job, best = context.job, _winners(context)
     row = exported_row(job, best)
     packs = {key: _pack(context, *key, winner) for key, winner in best.items()}
-    missing = {key: pack for key, pack in packs.items() if not _kept(context, *key, best[key])}
+    missing = {key: pack for key, pack in packs.items() if not _stored(context, *key, best[key])}
     engine.run(
         job, FixedPlanner(list(missing.values())), context.folder, context.store_path, context.backbones, keep_weights=True,
         connect=context.connect, title="winners", say=context.say,
     )  # fmt: skip
     for (name, unit), pack in missing.items():
         _keep(context, name, unit, pack, best[name, unit])
-    for unit in context.store.schema.units if row else ():
+    failed = [failure for key in best for failure in failures.of_winner(context, *key)]
+    if not any(failures.winner(context, *key) for key in best):
+        raise RunFailed("\n".join(map(str, [*failures.recorded(context.folder), *failed])))
+    units = context.store.schema.units if row else ()
+    exported = [unit for unit in units if failures.winner(context, row, unit)]
+    for unit in exported:
         _artifact(context, row, unit)
+    for unit in [u for u in units if u not in exported]:
+        place = f"artifacts/{path_name(unit)}"
+        prompt_artifact.remove(context.folder / place)
+        failed.append(Failure(row, unit, f"no artifact in {place}: {row}, the row that is exported, has no winner on {unit}."))
     for pack in packs.values():
         remove(context.folder, pack.name)
     merge(context.folder / "journal", context.folder / "journal" / "journal.log")
-    if row:
-        context.say(f"artifacts of row {row}: {', '.join(f'artifacts/{path_name(unit)}' for unit in context.store.schema.units)}")
-    return {"row": row}
+    if exported:
+        context.say(f"artifacts of row {row}: {', '.join(f'artifacts/{path_name(unit)}' for unit in exported)}")
+    for failure in failed:
+        context.say(str(failure))
+    return {"row": row, **failures.facts(failed)}
 
 
 def check_export(job: Job) -> None:
@@ -91,10 +104,10 @@ def exported_row(job: Job, best: Mapping[tuple[str, str], Winner]) -> str:
     if job.evaluate.export:
         check_export(job)
         return job.evaluate.export
-    rows = [name for name in job.rows if row_of(job, name).strategy.prompt == "on"]
+    rows = [name for name in job.rows if row_of(job, name).strategy.prompt == "on" and any(row == name for row, _ in best)]
     units = sorted({unit for _, unit in best})
     sign = -1 if METRICS[job.training.metric].higher else 1
-    values = np.array([[sign * best[row, unit].value for unit in units] for row in rows])
+    values = np.array([[sign * best[row, u].value if (row, u) in best else np.nan for u in units] for row in rows])  # NaN: last
     if not rows:
         return ""
     ranks = values.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
@@ -122,7 +135,7 @@ def _pack(context: Context, row: str, unit: str, winner: Winner) -> Pack:
     return Pack(pack_name(row, [unit], "winner"), row, lanes)
 
 
-def _kept(context: Context, row: str, unit: str, winner: Winner) -> bool:
+def _stored(context: Context, row: str, unit: str, winner: Winner) -> bool:
     """Whether an attempt that was interrupted later has stored this winner."""
     path = context.winner_folder(row, unit) / "winner.json"
     known = read_json(path) if path.exists() else {}
@@ -134,16 +147,16 @@ def _keep(context: Context, row: str, unit: str, pack: Pack, winner: Winner) -> 
     folder, work = context.winner_folder(row, unit), PackFolder.of(context.folder, context.job, pack)
     results = work.results()
     assert results is not None, f"{pack.name} has no result"
-    failed = [r for r in results if r.status == "failed"]
-    if failed:
-        raise RunFailed(f"row {row} on {unit}: replicate {failed[0].replicate} of the winner failed: {failed[0].error}.")
     facts = asdict(winner)
     _, parts = winner_settings(context, row, facts)
     vocabularies = tables(_declared(parts))
     data = rows_of(str(context.store_path), unit)
-    for i, result in enumerate(results):
+    trained = [(i, result) for i, result in enumerate(results) if result.status != "failed"]
+    for i, result in trained:
         weights.write(folder / f"replicate-{result.replicate}.safetensors", cut(work.weights(i), vocabularies, data))
-    write_json(folder / "winner.json", {"row": row, "unit": unit, **facts, "replicates": [asdict(r) for r in results]})
+    failed = [{"replicate": r.replicate, "error": r.error} for r in results if r.status == "failed"]
+    whole = {"row": row, "unit": unit, **facts, "replicates": [asdict(r) for _, r in trained]}
+    write_json(folder / "winner.json", {**whole, **({"failed": failed} if failed else {})})
 
 
 def _declared(parts: Parts) -> list[tuple[str, Any]]:

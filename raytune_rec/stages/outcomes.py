@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -11,12 +12,13 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.evaluation import measure_classes, measure_lists
-from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Predictions
+from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions
 from raytune_rec.schema import Table
 from raytune_rec.scoring.ranker import classify, joined, rank
 from raytune_rec.scoring.scorer import Scorer, scoring_model
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import winner_settings
+from raytune_rec.stages.failures import winner
 from raytune_rec.training.assemble import Model
 from raytune_rec.training.settings import row_of
 
@@ -24,12 +26,13 @@ Tests = Mapping[str, Mapping[str, Table]]
 """Name of a table of the results -> unit -> its test rows."""
 Outcomes = Mapping[str, Mapping[str, ListOutcomes]]
 """Likewise, of one row: where its positives stand, every replicate."""
+_O = TypeVar("_O", ListOutcomes, ClassOutcomes)
 
 
 def predictions(context: Context, row: str, tests: Tests) -> list[Predictions]:
     """Test logits of a row's winners, every replicate."""
     start, found = _start(context, row), []
-    for name, units in tests.items():
+    for name, units in _able(context, row, tests).items():
         ((unit, table),) = units.items()
         found.append(Predictions(row, name, np.stack([Scorer(m).logits(table) for m in _models(context, row, unit, start)])))
     return found
@@ -40,7 +43,7 @@ def list_outcomes(context: Context, row: str, tests: Tests) -> dict[str, dict[st
     start, sequences = _start(context, row), context.job.data.sequences
     assert sequences is not None
     found: dict[str, dict[str, ListOutcomes]] = {}
-    for name, units in tests.items():
+    for name, units in _able(context, row, tests).items():
         for unit, table in units.items():
             ranked = [rank(m, table, sequences.full) for m in _models(context, row, unit, start)]
             full = [outcome for _, outcome in ranked if outcome is not None]
@@ -49,13 +52,14 @@ def list_outcomes(context: Context, row: str, tests: Tests) -> dict[str, dict[st
     return found
 
 
-def pooled(outcomes: Mapping[str, Outcomes]) -> list[ListOutcomes]:
-    """Of each row and table, those of its units one after the other."""
+def pooled(context: Context, outcomes: Mapping[str, Outcomes], tests: Tests) -> list[ListOutcomes]:
+    """Of each row and table, those of its units one after the other; a table of which a unit is missing is left out."""
     found = []
     for row, tables in outcomes.items():
-        for name, units in tables.items():
-            full = [o.full for o in units.values() if o.full is not None]
-            sampled = joined([o.sampled for o in units.values()], axis=1)
+        for name, units in _whole(tables, tests).items():
+            places = _common(context, row, list(units))
+            full = [_of(o.full, places[u]) for u, o in units.items() if o.full is not None]
+            sampled = joined([_of(o.sampled, places[u]) for u, o in units.items()], axis=1)
             found.append(ListOutcomes(row, name, sampled, joined(full, axis=1) if full else None))
     return found
 
@@ -63,31 +67,49 @@ def pooled(outcomes: Mapping[str, Outcomes]) -> list[ListOutcomes]:
 def class_outcomes(context: Context, row: str, tests: Tests) -> dict[str, dict[str, ClassOutcomes]]:
     """What a row's winners predict of the test users."""
     start, found = _start(context, row), dict[str, dict[str, ClassOutcomes]]()
-    for name, units in tests.items():
+    for name, units in _able(context, row, tests).items():
         for unit, table in units.items():
             said = np.stack([classify(m, table) for m in _models(context, row, unit, start)])
             found.setdefault(name, {})[unit] = ClassOutcomes(row, unit, said, table.columns["positive"])
     return found
 
 
-def pooled_classes(outcomes: Mapping[str, Mapping[str, Mapping[str, ClassOutcomes]]]) -> list[ClassOutcomes]:
+def pooled_classes(
+    context: Context, outcomes: Mapping[str, Mapping[str, Mapping[str, ClassOutcomes]]], tests: Tests
+) -> list[ClassOutcomes]:
     """As `pooled`."""
     found = []
     for row, tables in outcomes.items():
-        for name, units in tables.items():
-            said = np.concatenate([o.predicted for o in units.values()], axis=1)
+        for name, units in _whole(tables, tests).items():
+            places = _common(context, row, list(units))
+            said = np.concatenate([o.predicted[places[u]] for u, o in units.items()], axis=1)
             found.append(ClassOutcomes(row, name, said, np.concatenate([o.truth for o in units.values()])))
     return found
 
 
-def class_values(outcomes: Mapping[str, Mapping[str, ClassOutcomes]], unit: str, replicate: int) -> dict[str, float]:
-    """Metric -> its value on a unit's own test users, for one replicate (from 1) of its winner."""
+def _whole(tables: Mapping[str, Mapping[str, _O]], tests: Tests) -> dict[str, Mapping[str, _O]]:
+    """The tables of a row all of whose units it has."""
+    return {name: units for name, units in tables.items() if units.keys() == tests[name].keys()}
+
+
+def _common(context: Context, row: str, units: Sequence[str]) -> dict[str, list[int]]:
+    """Unit -> places of the replicates that every one of some units has."""
+    numbers = {u: replicates(context, row, u) for u in units}
+    return {u: [i for i, n in enumerate(own) if all(n in other for other in numbers.values())] for u, own in numbers.items()}
+
+
+def _of(outcome: Outcome, places: list[int]) -> Outcome:
+    return Outcome(outcome.better[places], outcome.ties[places], outcome.candidates)
+
+
+def class_values(outcomes: Mapping[str, Mapping[str, ClassOutcomes]], unit: str, place: int) -> dict[str, float]:
+    """Metric -> its value on a unit's own test users, for one of its winner's replicates."""
     own = next((units[unit] for units in outcomes.values() if unit in units), None)
-    return {} if own is None else {name: float(v[replicate - 1]) for name, v in measure_classes.values(own).items()}
+    return {} if own is None else {name: float(v[place]) for name, v in measure_classes.values(own).items()}
 
 
-def list_values(context: Context, outcomes: Outcomes, unit: str, replicate: int) -> dict[str, float]:
-    """Metric -> its mean over a unit's own test lists, for one replicate (from 1) of its winner. A unit of two tables, which
+def list_values(context: Context, outcomes: Outcomes, unit: str, place: int) -> dict[str, float]:
+    """Metric -> its mean over a unit's own test lists, for one of its winner's replicates. A unit of two tables, which
     serves users with and without items, has the metrics of both: `few.auc`, `zero.auc`.
     """
     assert context.store.histories is not None
@@ -97,12 +119,25 @@ def list_values(context: Context, outcomes: Outcomes, unit: str, replicate: int)
         if unit in outcomes.get(name, {}):
             values = measure_lists.values(outcomes[name][unit])
             front = f"{kind}." if len(kinds) > 1 else ""
-            found |= {front + metric: float(v[replicate - 1].mean()) for metric, v in values.items()}
+            found |= {front + metric: float(v[place].mean()) for metric, v in values.items()}
     return found
+
+
+def replicates(context: Context, row: str, unit: str) -> list[int]:
+    """Numbers of a winner's replicates, in the order of the outcomes; none where there is no winner."""
+    return [r["replicate"] for r in (winner(context, row, unit) or {"replicates": ()})["replicates"]]
+
+
+def _able(context: Context, row: str, tests: Tests) -> Tests:
+    """The tests of the units on which a row has a winner."""
+    able = {name: {u: t for u, t in units.items() if winner(context, row, u)} for name, units in tests.items()}
+    return {name: units for name, units in able.items() if units}
 
 
 def _start(context: Context, row: str) -> Mapping[str, Tensor]:
     found = row_of(context.job, row)
+    if found.variant and found.variant not in context.backbones:  # its pre-training failed
+        return {}
     return backbone_artifact.load(context.backbones[found.variant], data=False)[1] if found.strategy.start == "backbone" else {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,20 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.files import MARKER, read_json, write_json
 from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.config import Job
-from raytune_rec.errors import ArtifactError
+from raytune_rec.errors import ArtifactError, Diverged
 from raytune_rec.names import path_name
 from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
 from raytune_rec.signals import ends_on_sigterm
+from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
+from raytune_rec.stages.failures import Failure
 from raytune_rec.stages.steps import steps
 from raytune_rec.training.settings import PRETRAIN, row_of, settings
 from raytune_rec.tuning import engine
 from raytune_rec.tuning.catalogue import compose
 from raytune_rec.tuning.plan import for_recipes, recipe_searches
 from raytune_rec.tuning.planner import SearchPlanner
-from raytune_rec.tuning.records import Winner, winners
+from raytune_rec.tuning.records import Winner, trials, winners
 from raytune_rec.tuning.resources import slots
 from raytune_rec.tuning.studies import Studies
 from raytune_rec.tuning.width import measurer
@@ -62,11 +65,14 @@ def run(context: Context) -> dict[str, Any]:
     trained = [PRETRAIN + name for name, variant in context.job.pretrain.variants.items() if not variant.from_path]
     for line in steps(context.job, context.store.schema, trained):
         context.say(line)
-    found = _recipes(context)
+    found, failed = _recipes(context)
     decides = fingerprint(inputs(context))
     facts: dict[str, Any] = _finished(context, decides)
     for name, variant in context.job.pretrain.variants.items():
         if name in facts:
+            continue
+        if name in failed:
+            _record(context, facts, name, failed[name])
             continue
         working = context.folder / "backbones" / f"_{path_name(name)}"
         if variant.from_path:
@@ -76,17 +82,38 @@ def run(context: Context) -> dict[str, Any]:
             recipe: dict[str, Scalar] = dict(winner.options) if winner else {}
             if context.job.pretrain.workers:
                 context.connect()
-            trials = winner.trials if winner else 0
+            tried = winner.trials if winner else 0
             lane = Lane(winner.trial if winner else 0, options=recipe)  # the start values of the trial that won
             epochs = settings(context.job, row_of(context.job, PRETRAIN + name), lane).training.epochs
             where, tell = (context.store_path, working, context.folder), saying(context.say, epochs)
-            with ends_on_sigterm():
-                facts[name] = pretrain(context.job, name, recipe, trials, *where, lane, tell)
+            try:
+                with ends_on_sigterm():
+                    facts[name] = pretrain(context.job, name, recipe, tried, *where, lane, tell)
+            except Diverged as error:
+                failed[name] = Failure(PRETRAIN + name, "", str(error))
+                _record(context, facts, name, failed[name], recipe, tried)
+                continue
         _publish(context, working, facts[name])
         facts[name]["inputs"] = decides
         write_json(context.folder / backbone_artifact.PRETRAINED, facts)
-    backbones = {name: facts[name]["fingerprint"] for name in context.job.pretrain.variants}
-    return {"backbones": backbones}
+    backbones = {name: facts[name]["fingerprint"] for name in context.job.pretrain.variants if name not in failed}
+    return {"backbones": backbones, **failures.facts(failed.values())}
+
+
+def _record(
+    context: Context,
+    facts: dict[str, Any],
+    name: str,
+    failure: Failure,
+    recipe: Mapping[str, Scalar] | None = None,
+    trials: int = 0,
+) -> None:
+    """A pre-training that failed, beside those that did not."""
+    context.say(str(failure))
+    trials = trials or context.job.pretrain.trials
+    known = {"variant": name, "recipe": dict(recipe or {}), "trials": trials, "best": None, "best_epoch": 0, "losses": []}
+    facts[name] = {**known, "status": "failed", "error": failure.reason}
+    write_json(context.folder / backbone_artifact.PRETRAINED, facts)
 
 
 def _origin(context: Context, variant: str) -> str:
@@ -110,15 +137,18 @@ def _finished(context: Context, decides: str) -> dict[str, Any]:
     return {
         n: f
         for n, f in known.items()
-        if n in context.job.pretrain.variants and f.get("inputs") == decides and (folder / f["fingerprint"] / MARKER).exists()
+        if n in context.job.pretrain.variants
+        and f.get("inputs") == decides
+        and "fingerprint" in f
+        and (folder / f["fingerprint"] / MARKER).exists()
     }
 
 
-def _recipes(context: Context) -> dict[str, Winner]:
-    """The best recipe of each variant; empty where none is searched."""
+def _recipes(context: Context) -> tuple[dict[str, Winner], dict[str, Failure]]:
+    """The best recipe of each variant, and the variants none of whose recipes can be trained; empty where none is searched."""
     job = context.job
     if not job.pretrain.trials:
-        return {}
+        return {}, {}
     searching = for_recipes(job)
     studies = Studies(context.folder / "journal", searching)
     wanted = recipe_searches(searching, context.store.schema)
@@ -127,8 +157,11 @@ def _recipes(context: Context) -> dict[str, Winner]:
         searching, planner, context.folder, context.store_path, {},
         connect=context.connect, title="recipes", say=context.say,
     )  # fmt: skip
-    best = winners(context.folder / "journal")
-    return {v: best[PRETRAIN + v, ALL_DOMAINS] for v in job.pretrain.variants if (PRETRAIN + v, ALL_DOMAINS) in best}
+    best, every = winners(context.folder / "journal"), trials(context.folder / "journal")
+    names = [search.row.removeprefix(PRETRAIN) for search in wanted]
+    lost = [name for name in names if (PRETRAIN + name, ALL_DOMAINS) not in best]
+    failed = {name: failures.searched_in_vain(every, PRETRAIN + name, ALL_DOMAINS) for name in lost}
+    return {name: best[PRETRAIN + name, ALL_DOMAINS] for name in names if name not in failed}, failed
 
 
 def _publish(context: Context, working: Path, facts: dict[str, Any]) -> None:

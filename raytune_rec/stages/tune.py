@@ -9,6 +9,7 @@ from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.config import Job
 from raytune_rec.errors import RunFailed
 from raytune_rec.stages.context import Context
+from raytune_rec.stages.failures import facts, recorded, searched_in_vain, startable
 from raytune_rec.stages.steps import steps
 from raytune_rec.tuning import engine
 from raytune_rec.tuning.catalogue import compose
@@ -46,8 +47,9 @@ def inputs(context: Context) -> dict[str, Any]:
 
 def run(context: Context) -> dict[str, Any]:
     job, journal = context.job, context.folder / "journal"
-    wanted = searches(job, context.store.schema, context.backbones)
-    for line in steps(job, context.store.schema, job.rows):
+    able, failed = startable(job, context.backbones)
+    wanted = searches(able, context.store.schema, context.backbones)
+    for line in steps(job, context.store.schema, able.rows):
         context.say(line)
     measure = measurer(job, context.store_path, context.backbones)
     planner = SearchPlanner.of(Studies(journal, job), wanted, measure, slots(job))
@@ -57,10 +59,11 @@ def run(context: Context) -> dict[str, Any]:
     )  # fmt: skip
     every, best = trials(journal), winners(journal)
     write_json(context.folder / "trials.json", every)
-    lost = [f"{row} on {unit}" for row in job.rows for unit in context.store.schema.units if (row, unit) not in best]
-    if lost:
-        raise RunFailed(
-            f"every trial failed for {', '.join(lost)}; see trials.json for the reasons, and lower the learning rates."
-        )
+    lost = [(row, unit) for row in able.rows for unit in context.store.schema.units if (row, unit) not in best]
+    failed += [searched_in_vain(every, row, unit) for row, unit in lost]
+    for failure in failed:
+        context.say(str(failure))
+    if not any(row in job.rows for row, _ in best):
+        raise RunFailed("\n".join(map(str, [*recorded(context.folder), *failed])))
     chosen = {f"{row}/{unit}": [w.trial, w.value] for (row, unit), w in best.items() if row in job.rows}
-    return {"trials": sum(t["row"] in job.rows for t in every), "winners": chosen}
+    return {"trials": sum(t["row"] in job.rows for t in every), "winners": chosen, **facts(failed)}

@@ -1,0 +1,28 @@
+"""What a run could not do, in lines for the table and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from raytune_rec.evaluation.comparisons import MEAN
+
+
+def lines(results: Mapping[str, Any]) -> list[str]:
+    """One line for each row, unit or pre-training that is missing or lacks replicates."""
+    averaged = len(results["units"]) > 1 and MEAN in results["winners"]
+    told = []
+    for entry in results.get("missing", ()):
+        alone = (
+            " Without it the row has no mean over domains and is not compared there."
+            if averaged and _whole(entry, results)
+            else ""
+        )
+        told.append(entry["reason"] + alone)
+    return told
+
+
+def _whole(entry: Mapping[str, Any], results: Mapping[str, Any]) -> bool:
+    """Whether a row has no result at all on a unit."""
+    row = results["rows"].get(entry["row"])
+    return row is not None and bool(entry["unit"]) and entry["unit"] not in row["units"]

@@ -1,0 +1,158 @@
+"""What fails is recorded and told, and the rest is finished. Everything trains in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raytune_rec import pipeline
+from raytune_rec.artifacts.files import read_json
+from raytune_rec.artifacts.prompt import read as prompt_of
+from raytune_rec.config import parse
+from raytune_rec.errors import RunFailed
+from raytune_rec.scoring import load_prompt
+from raytune_rec.training.lanes import LaneRecord
+from tests.pipeline.here import without_ray
+
+HUGE = {"training.lr.default": {"type": "float", "low": 1e29, "high": 1e30, "log": True}}
+JOB: dict[str, Any] = {
+    "name": "fails",
+    "data": {"source": "synthetic", "options": {"interactions": {"feed": 500, "search": 400}, "users": 40, "items": 30}},
+    "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [8]}},
+    "training": {"batch_size": 128, "epochs": 2},
+    "pretrain": {"workers": 0, "variants": {"plain": {}, "plate": {"prompt": "plate"}}},
+    "prompts": {"plate": {"temperature": 1.0, "hidden_width": 4, "meta_prompts": 2}},
+    "tune": {"trials": 2},
+    "rows": {
+        "linear": {"strategy": "single", "backbone": "linear", "baseline": True},
+        "finetune": {"strategy": "finetune_all", "variant": "plain", "baseline": True},
+        "plate": {"strategy": "prompt", "prompt": "plate", "variant": "plate"},
+    },
+    "spaces": {"huge": {"space": HUGE}},
+    "evaluate": {"replicates": 3, "bootstrap": 100, "compare": ["plate"]},
+}
+Run = Callable[..., tuple[str, Path]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a job that fails in part: what it ends with, and the folder."""
+    without_ray(monkeypatch)
+
+    def go(only: str | None = "evaluate", **changes: Any) -> tuple[str, Path]:
+        with pytest.raises(RunFailed) as ended:
+            pipeline.run(parse(JOB | changes), tmp_path / "run", only=only, say=lambda line: None)
+        return str(ended.value), tmp_path / "run"
+
+    return go
+
+
+def diverging(patch: pytest.MonkeyPatch, wanted: Callable[[Any], bool], curve: int = 1) -> None:
+    """Lanes that fail after an epoch, as if their loss (or, at 0, the metric of their start values) were not finite."""
+    trained, observe = LaneRecord.trained, LaneRecord.observe
+
+    def losing(self: LaneRecord, loss: float) -> None:
+        trained(self, float("nan") if curve and wanted(self.lane) else loss)
+
+    def seeing(self: LaneRecord, value: float, measures: Any = None) -> bool:
+        return observe(self, float("nan") if not curve and wanted(self.lane) else value, measures)
+
+    patch.setattr(LaneRecord, "trained", losing)
+    patch.setattr(LaneRecord, "observe", seeing)
+
+
+def test_a_pretraining_none_of_whose_recipes_trains_is_missing_and_so_are_its_rows(run: Run) -> None:
+    pretrain = {"workers": 0, "trials": 2, "variants": {"plain": {"space": ["huge"]}, "plate": {"prompt": "plate"}}}
+    told, out = run(pretrain=pretrain)
+    assert "every trial failed for pretrain.plain (2 trials; the first: the training loss of epoch 1" in told
+    assert "finetune is not searched: the pre-training 'plain' that it starts from failed" in told
+    known = read_json(out / "pretrain.json")
+    assert known["plain"]["status"] == "failed" and known["plain"]["trials"] == 2 and "fingerprint" not in known["plain"]
+    results = read_json(out / "results.json")
+    assert results["rows"]["finetune"]["units"] == {} and set(results["rows"]["plate"]["units"]) == {"feed", "search"}
+    assert {c["baseline"] for c in results["comparisons"]} == {"linear"}
+    assert [m["row"] for m in results["missing"]] == ["pretrain.plain", "finetune"]
+    assert (out / "artifacts" / "feed" / "prompt.json").exists()
+    before = (out / "results.json").read_bytes()
+    assert run(pretrain=pretrain)[0] == told and (out / "results.json").read_bytes() == before
+    assert run(pretrain=pretrain, only=None)[0] == told
+    assert "every trial failed for pretrain.plain" in (out / "report" / "index.html").read_text()
+
+
+def test_nothing_can_be_done_without_a_backbone_that_all_rows_need(run: Run) -> None:
+    told, out = run(
+        only=None,
+        pretrain={"workers": 0, "trials": 2, "variants": {"plain": {"space": ["huge"]}}},
+        rows={"finetune": JOB["rows"]["finetune"]},
+        evaluate={"compare": []},
+    )
+    assert "pretrain.plain" in told and "finetune" in told and not (out / "results.json").exists()
+
+
+def test_a_pretraining_that_diverges_after_its_search_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverging(monkeypatch, lambda lane: lane.unit == "all")
+    told, out = run(pretrain={"workers": 0, "variants": {"plain": {}}}, rows={n: JOB["rows"][n] for n in ("linear", "finetune")},
+                    evaluate={"replicates": 1, "bootstrap": 100})  # fmt: skip
+    assert "pre-training 'plain' failed: the training loss of epoch 1 is nan" in told and "another --out folder" in told
+    assert set(read_json(out / "results.json")["rows"]["linear"]["units"]) == {"feed", "search"}
+
+
+def test_a_replicate_that_diverges_is_told_and_the_others_are_evaluated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverging(monkeypatch, lambda lane: lane.replicate == 1 and lane.unit == "feed")
+    told, out = run()
+    assert "plate on feed: 2 of 3 replicates; replicate 1 failed: the training loss of epoch 1 is nan" in told
+    results = read_json(out / "results.json")
+    plate = results["rows"]["plate"]
+    assert len(plate["units"]["feed"]["auc"]["replicates"]) == 2 and len(plate["units"]["search"]["auc"]["replicates"]) == 3
+    facts = prompt_of(out / "artifacts" / "feed")
+    assert facts.replicate in (2, 3) and facts.test["auc"] == plate["units"]["feed"]["auc"]["replicates"][facts.replicate - 2]
+    winner = read_json(out / "winners" / "plate" / "feed" / "winner.json")
+    assert [r["replicate"] for r in winner["replicates"]] == [2, 3] and winner["failed"][0]["replicate"] == 1
+    load_prompt(out / "artifacts" / "feed", out / "backbones" / facts.backbone_fingerprint)
+
+
+KEY = "training.weight_decay.prompt"
+OF_PLATE: dict[str, Any] = {
+    "rows": {"linear": JOB["rows"]["linear"], "plate": {**JOB["rows"]["plate"], "space": ["own"]}},
+    "spaces": {"own": {"space": {KEY: {"type": "float", "low": 0.001, "high": 0.01}}}},
+}
+"""A job of two rows, in which a lane tells by its options whose it is."""
+
+
+@pytest.mark.parametrize("curve", [0, 1])
+def test_a_row_whose_trials_all_fail_on_a_domain_is_missing_there(
+    run: Run, monkeypatch: pytest.MonkeyPatch, curve: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    diverging(monkeypatch, lambda lane: lane.unit == "feed" and lane.trial < 2 and KEY in lane.options, curve)
+    told, out = run(only=None if curve else "evaluate", **OF_PLATE)
+    assert "every trial failed for plate on feed (2 trials; the first: the" in told and "Raise tune.trials" in told
+    assert "no artifact in artifacts/feed" in told
+    results = read_json(out / "results.json")
+    assert set(results["rows"]["plate"]["units"]) == {"search"} and "mean" not in results["rows"]["plate"]
+    assert {c["unit"] for c in results["comparisons"]} == {"search"}
+    assert not (out / "artifacts" / "feed").exists() and (out / "artifacts" / "search").exists()
+    if curve:
+        assert "every trial failed for plate on feed" in " ".join(capsys.readouterr().out.split())
+    more = parse(JOB | OF_PLATE | {"tune": {"trials": 3}})  # the remedy
+    pipeline.run(more, out, only="evaluate", say=lambda line: None)
+    results = read_json(out / "results.json")
+    assert set(results["rows"]["plate"]["units"]) == {"feed", "search"} and "missing" not in results
+    assert (out / "artifacts" / "feed" / "prompt.json").exists()
+
+
+def test_a_winner_none_of_whose_replicates_trains_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverging(monkeypatch, lambda lane: lane.replicate > 0 and lane.unit == "feed" and KEY in lane.options)
+    told, out = run(**OF_PLATE)
+    assert "plate on feed: no replicate of its winner could be trained; replicate 1 failed" in told
+    assert set(read_json(out / "results.json")["rows"]["plate"]["units"]) == {"search"}
+    assert not (out / "artifacts" / "feed").exists() and (out / "artifacts" / "search" / "prompt.json").exists()
+
+
+def test_a_domain_on_which_no_row_could_be_trained_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverging(monkeypatch, lambda lane: lane.unit == "feed")
+    told, out = run(**OF_PLATE)
+    assert "every trial failed for linear on feed" in told and "plate on feed" in told
+    assert set(read_json(out / "results.json")["units"]) == {"search"}
