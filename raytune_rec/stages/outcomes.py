@@ -12,7 +12,7 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.evaluation import measure_classes, measure_lists
-from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions
+from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions, Replicates
 from raytune_rec.schema import Table
 from raytune_rec.scoring.ranker import classify, joined, rank
 from raytune_rec.scoring.scorer import Scorer, scoring_model
@@ -34,7 +34,8 @@ def predictions(context: Context, row: str, tests: Tests) -> list[Predictions]:
     start, found = _start(context, row), []
     for name, units in _able(context, row, tests).items():
         ((unit, table),) = units.items()
-        found.append(Predictions(row, name, np.stack([Scorer(m).logits(table) for m in _models(context, row, unit, start)])))
+        scores = np.stack([Scorer(m).logits(table) for m in _models(context, row, unit, start)])
+        found.append(Predictions(row, name, scores, Replicates(tuple(replicates(context, row, unit)))))
     return found
 
 
@@ -60,7 +61,8 @@ def pooled(context: Context, outcomes: Mapping[str, Outcomes], tests: Tests) -> 
             places = _common(context, row, list(units))
             full = [_of(o.full, places[u]) for u, o in units.items() if o.full is not None]
             sampled = joined([_of(o.sampled, places[u]) for u, o in units.items()], axis=1)
-            found.append(ListOutcomes(row, name, sampled, joined(full, axis=1) if full else None))
+            numbers = _numbers(context, row, places)
+            found.append(ListOutcomes(row, name, sampled, joined(full, axis=1) if full else None, numbers))
     return found
 
 
@@ -83,7 +85,8 @@ def pooled_classes(
         for name, units in _whole(tables, tests).items():
             places = _common(context, row, list(units))
             said = np.concatenate([o.predicted[places[u]] for u, o in units.items()], axis=1)
-            found.append(ClassOutcomes(row, name, said, np.concatenate([o.truth for o in units.values()])))
+            truth = np.concatenate([o.truth for o in units.values()])
+            found.append(ClassOutcomes(row, name, said, truth, _numbers(context, row, places)))
     return found
 
 
@@ -96,6 +99,13 @@ def _common(context: Context, row: str, units: Sequence[str]) -> dict[str, list[
     """Unit -> places of the replicates that every one of some units has."""
     numbers = {u: replicates(context, row, u) for u in units}
     return {u: [i for i, n in enumerate(own) if all(n in other for other in numbers.values())] for u, own in numbers.items()}
+
+
+def _numbers(context: Context, row: str, places: Mapping[str, list[int]]) -> Replicates:
+    """Of the replicates that all units have."""
+    unit, common = next(iter(places.items()))
+    numbers = replicates(context, row, unit)
+    return Replicates(tuple(numbers[i] for i in common))
 
 
 def _of(outcome: Outcome, places: list[int]) -> Outcome:
