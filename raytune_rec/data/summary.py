@@ -81,4 +81,4 @@ def untested(domain: Mapping[str, Any], rows: int, histories: bool) -> str:
     if not rows:
         return "no test row" + (" that can be ranked" if domain["test"]["rows"] else "")
     one = not histories and domain["test"]["positives"] in (0, rows)
-    return f"its {rows:,} test rows have one label, and AUC needs both" if one else ""
+    return f"one label in all its test rows ({rows:,}), and AUC needs both" if one else ""

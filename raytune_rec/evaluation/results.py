@@ -14,6 +14,7 @@
     tables        {unit: [tuning unit, ...]}, where units pool several tuning units (folds); absent where none does
     averaged      {metric: [unit, ...]}: the units of the mean, of metrics that some unit has no value of (AUC of one class);
                   absent where every unit has all
+    untested      {unit: why}: units without a test row, or with a single class of them; absent where there are none
     rows          {row: {strategy, prompt, backbone, variant, baseline, claims, trials, tuned_parameters,
                          backbone_parameters, tuned_share, seconds, pretrainings, units: {unit: MEASURES}, mean: MEASURES}}
                   pretrainings: how many stand under the row, 0 where it starts from scratch

@@ -60,8 +60,9 @@ def main(run: Run, colour: Mapping[str, str]) -> Table:
         f"Test {title(run.lead)}{of} replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a "
         "column is bold. "
         f"Split: {protocol['split']}; cohort: {protocol['cohort']}; candidates: {protocol['candidates']}."
-        f"{words.pooled(run, ' ', '.')} {words.spread(run.results)}{words.averaged(run.results, run.lead, ' ')} Intervals of "
-        "levels hold the chance of the test users, whom all rows share; rows are judged by their paired differences below. "
+        f"{words.pooled(run, ' ', '.')} {words.spread(run.results)}{words.averaged(run.results, run.lead, ' ')}"
+        f"{words.untested(run.results, ' ')} Intervals of levels hold the chance of the test users, whom all rows "
+        "share; rows are judged by their paired differences below. "
         f"Tuned: parameters trained for one {run.unit_word}, and their share of the backbone."
         f"{''.join(words.tied(run.results, unit, ' ') for unit in run.units)}"
     )

@@ -14,7 +14,7 @@ from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.measure_lists import FULL
 from raytune_rec.report import classes, missing, rankings
 from raytune_rec.report.run import lead, title
-from raytune_rec.report.words import averaged, count, fixed, not_compared, percent, tied, under
+from raytune_rec.report.words import averaged, count, fixed, not_compared, percent, tied, under, untested
 
 
 def console(results: Mapping[str, Any]) -> Group:
@@ -88,5 +88,5 @@ def _caption(results: Mapping[str, Any]) -> str:
     p = results["protocol"]
     half = f"± half of the {p['confidence'] * 100:g} % interval, by user"
     said = [f"split {p['split']}, {p['cohort']}, candidates: {p['candidates']}; {half}", under(results)]
-    said += [averaged(results, lead(results)), not_compared(results)]
+    said += [averaged(results, lead(results)), untested(results), not_compared(results)]
     return ". ".join(s.rstrip(".") for s in said if s)

@@ -113,6 +113,17 @@ def averaged(results: Mapping[str, Any], metric: str, before: str = "") -> str:
     return f"{before}The mean is over {over}: there is no {title(metric)} in {gone}, whose test rows have one class."
 
 
+def untested(results: Mapping[str, Any], before: str = "") -> str:
+    """Which units have no result, and why; empty where all have one. Those that `averaged` names are not told again."""
+    told = results.get("averaged", {}).values()
+    gone = {u: why for u, why in results.get("untested", {}).items() if u not in results["units"] or not told}
+    if not gone:
+        return ""
+    left = len([u for u in results["units"] if u not in gone])
+    over = f", and the mean is over the other {left}" if left > 1 and MEAN in results["winners"] and not told else ""
+    return f"{before}No result in {listed([f'{unit} ({why})' for unit, why in gone.items()])}{over}."
+
+
 def not_compared(results: Mapping[str, Any], before: str = "") -> str:
     """Comparisons that could not be made; empty where all were."""
     said = [f"{c['row']} with {c['baseline']} {place(c['unit'])} ({c['why']})" for c in results.get("not_compared", ())]

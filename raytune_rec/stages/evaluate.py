@@ -78,6 +78,9 @@ def run(context: Context) -> dict[str, Any]:
     )
     if failed := recorded(context.folder):
         results["missing"] = [asdict(f) for f in failed]
+    domains = read_json(context.store_path / "summary.json")["domains"]
+    if untested := {name: told["untested"] for name, told in domains.items() if "untested" in told}:
+        results["untested"] = untested
     write_json(context.folder / "results.json", results)
     for folder in artifact_folders(context.folder):
         own = prompt_artifact.read(folder)

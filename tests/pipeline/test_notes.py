@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from rich.console import Console
 
 from raytune_rec.config import parse
 from raytune_rec.errors import DataError
-from raytune_rec.stages import prepare
+from raytune_rec.evaluation.inputs import Predictions, RowFacts
+from raytune_rec.report.table import console
+from raytune_rec.stages import evaluate, prepare
 from raytune_rec.stages.context import Context
 
 HEAD = "domain,user,item,label,timestamp,plan"
 TIME = {"kind": "time", "valid": 0.2, "test": 0.2}
+
+
+def context_of(folder: Path, lines: list[str], said: list[str], metric: str = "auc", **data: Any) -> Context:
+    """A run of two rows on a log."""
+    (folder / "log.csv").write_text("\n".join([HEAD, *lines]) + "\n")
+    columns = {name: name for name in ("domain", "user", "item", "label", "timestamp")}
+    options = {"files": str(folder / "log.csv"), "columns": columns, "features": {"plan": {"role": "user"}}}
+    job = {
+        "name": "x",
+        "data": {"source": "tabular", "options": options, **data},
+        "backbone": {"name": "deepfm"},
+        "training": {"metric": metric},
+        "rows": {"a": {"strategy": "single"}, "b": {"strategy": "single", "baseline": True}},
+        "evaluate": {"compare": ["a"], "bootstrap": 100},
+    }
+    return Context(parse(job), folder / f"run{len(list(folder.glob('run*')))}", said.append, {})
 
 
 @pytest.fixture
@@ -22,20 +43,10 @@ def prepared(tmp_path: Path):
     """prepared(lines, data) -> what was said, and the summary."""
 
     def made(lines: list[str], split: dict[str, Any], metric: str = "auc", **data: Any) -> tuple[list[str], dict[str, Any]]:
-        (tmp_path / "log.csv").write_text("\n".join([HEAD, *lines]) + "\n")
-        columns = {name: name for name in ("domain", "user", "item", "label", "timestamp")}
-        options = {"files": str(tmp_path / "log.csv"), "columns": columns, "features": {"plan": {"role": "user"}}}
-        job = {
-            "name": "x",
-            "data": {"source": "tabular", "options": options, "split": split, **data},
-            "backbone": {"name": "deepfm"},
-            "training": {"metric": metric},
-            "rows": {"a": {"strategy": "single"}},
-        }
         said: list[str] = []
-        out = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
-        prepare.run(Context(parse(job), out, said.append, {}))
-        return said, json.loads((out / "data/summary.json").read_text())
+        context = context_of(tmp_path, lines, said, metric, split=split, **data)
+        prepare.run(context)
+        return said, json.loads((context.store_path / "summary.json").read_text())
 
     return made
 
@@ -56,7 +67,37 @@ def test_a_domain_that_ended_before_the_test_is_named(prepared) -> None:
 def test_a_domain_with_one_class_of_test_rows_is_named(prepared) -> None:
     late = [f"sure,u{t % 6},i{t % 5},1,{t},p1" for t in range(80, 100)]
     said, _ = prepared([*domain("long", range(0, 100)), *domain("sure", range(0, 80)), *late], TIME)
-    assert any(line.startswith("sure: its 20 test rows have one label, and AUC needs both") for line in said)
+    assert any(line.startswith("sure: one label in all its test rows (20), and AUC needs both") for line in said)
+
+
+def test_the_results_name_what_has_none_and_average_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four domains one has no test row and one a single class; scores are drawn."""
+    late = [f"sure,u{t % 6},i{t % 5},1,{t},p1" for t in range(60, 100)]
+    lines = [*domain("long", range(0, 100)), *domain("sure", range(0, 60)), *late, *domain("also", range(0, 100, 2), 4)]
+    lines += [*domain("ended", range(0, 66)), *domain("ended", range(60, 70))]
+    context = context_of(tmp_path, lines, [], split={**TIME, "valid": 0.3})
+
+    def measured(context: Context, tests: Any) -> tuple[list[Predictions], None]:
+        draw = np.random.default_rng(1)
+        return [Predictions(r, u, draw.normal(size=(2, len(t[u])))) for u, t in tests.items() for r in ("a", "b")], None
+
+    def facts(context: Context, row: str, units: list[str]) -> RowFacts:
+        return RowFacts(row, "single", "none", "deepfm", "", row == "b", 1, 1, 1, 1.0, valid=dict.fromkeys(units, 0.5))
+
+    monkeypatch.setattr(evaluate, "_measured", measured)
+    monkeypatch.setattr(evaluate, "_facts", facts)
+    prepare.run(context)
+    evaluate.run(context)
+    results = json.loads((context.folder / "results.json").read_text())
+    assert results["untested"].keys() == {"ended", "sure"} and results["untested"]["ended"] == "no test row"
+    assert set(results["units"]) == {"long", "also", "sure"} and results["averaged"]["auc"] == ["also", "long"]
+    for row in results["rows"].values():
+        auc = [row["units"][u]["auc"]["mean"] for u in ("also", "long", "sure")]
+        assert auc[2] is None and row["mean"]["auc"]["mean"] == pytest.approx(np.mean(auc[:2]))
+    printer = Console(width=110, file=io.StringIO())
+    printer.print(console(results))
+    shown = " ".join(printer.file.getvalue().split())
+    assert "there is no AUC in sure, whose test rows have one class. No result in ended (no test row)" in shown
 
 
 def test_a_domain_without_training_rows_is_refused_and_the_remedy_works(prepared) -> None:

@@ -14,9 +14,7 @@ from raytune_rec.report.run import Run, Trial
 from raytune_rec.report.table import console
 
 
-def _row(
-    value: float, backbone: str = "deepfm", strategy: str = "single", claims: bool = False, pretrainings: int = 0
-) -> dict:
+def _row(value: float, backbone: str = "deepfm", strategy: str = "single", claims: bool = False, pretrainings: int = 0) -> dict:
     measures = {"auc": {"mean": value, "low": value - 0.01, "high": value + 0.01, "replicates": [value] * 5}, "valid": value}
     return {
         "strategy": strategy, "prompt": "none", "backbone": backbone, "claims": claims, "baseline": not claims, "trials": 4,
@@ -134,6 +132,21 @@ def test_console_table() -> None:
     text = _printed(_run(_all(AHEAD, AHEAD)))
     assert "0.8000 ±0.0100" in text and text.index("new") < text.index("other") < text.index("lr") and "10 %" in text
     assert "half of the 95 % interval, by user" in text
+
+
+def test_units_without_a_result_are_named_with_the_reason() -> None:
+    """In the table and on the page; what the mean leaves out for want of a class is told once."""
+    gone = {"untested": {"film": "no test row"}}
+    run = _run(_all(AHEAD, AHEAD), further=gone)
+    said = "No result in film (no test row), and the mean is over the other 2."
+    assert said in cells.main(run, dict.fromkeys(run.rows, "")).caption
+    assert said.rstrip(".") in " ".join(_printed(run).split())
+    assert "No result" not in _printed(_run(_all(AHEAD, AHEAD)))
+    both = {"untested": {"film": "no test row", "book": "its 9 test rows have one label"}, "averaged": {"auc": ["music"]}}
+    assert words.untested(_run([], further=both).results) == "No result in film (no test row)."
+    del both["averaged"]
+    alone = words.untested(_run([], further=both).results)
+    assert alone == "No result in film (no test row) and book (its 9 test rows have one label)."
 
 
 def test_medians_of_neighbours() -> None:
