@@ -175,8 +175,8 @@ class DataOptions(Section):
     split: SplitOptions = SplitOptions()
     positive_above: float | None = Field(None, description="label = rating > this, where the source gives ratings and no label")
     max_rejected: float = Field(0.01, ge=0, le=1, description="share of unusable rows past which preparation fails")
-    buckets: int = Field(10, ge=2, description="quantile buckets of a numerical field, for discretisation")
-    block_rows: int = Field(65536, ge=1024, description="rows of a block: read, shuffled and delivered together")
+    buckets: int = Field(10, ge=2, le=10_000, description="quantile buckets of a numerical field, for discretisation")
+    block_rows: int = Field(65536, ge=1024, le=1 << 24, description="rows of a block: read, shuffled and delivered together")
     sequences: SequenceOptions | None = Field(None, description="rows are users with histories instead of interactions")
 
     @model_validator(mode="after")

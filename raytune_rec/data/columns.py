@@ -10,6 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raytune_rec.data.cells import LARGEST, id_text
+from raytune_rec.data.formats import plain_number
 from raytune_rec.errors import DataError
 from raytune_rec.schema import Field
 
@@ -56,9 +58,9 @@ def vectors(values: Any, field: Field) -> np.ndarray:
             continue
         try:
             own = np.asarray(row, np.float32)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             own = np.zeros(0, np.float32)
-        if own.shape != (field.length,) or not np.isfinite(own).all():
+        if own.shape != (field.length,) or not (np.abs(own) <= LARGEST).all():
             raise DataError(
                 f"column {field.name}: each row must be a list of {field.length} finite numbers, or None (row {place} is "
                 f"{str(row)[:60]!r})."
@@ -92,7 +94,9 @@ def text(values: Sequence[Any]) -> pa.Array:
         return values
     try:
         return pa.array(values, from_pandas=True)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OverflowError) as error:
+        if all(isinstance(value, int | float | np.number) for value in values):  # whole numbers of more than 64 bits
+            return pa.array([id_text(value) for value in values], pa.string())
         raise DataError(f"identifiers of a column must be of one kind ({error}); give all of them as text.") from None
 
 
@@ -115,7 +119,7 @@ def value_lists(values: Sequence[Any], field: Field) -> pa.ListArray:
         DataError: a row is no list.
     """
     found = row_lists(values, field.name, "raw values, or None", "for one row that has this value", "for one that has none")
-    return pa.array([[str(x) for x in row] for row in found], pa.list_(pa.string()))
+    return pa.array([[id_text(x) for x in row] for row in found], pa.list_(pa.string()))
 
 
 def row_lists(values: Sequence[Any], name: str, of: str, one: str, none: str) -> list[list[Any]]:
@@ -146,17 +150,26 @@ def numbers(values: Sequence[Any], field: Field) -> np.ndarray:
     Raises:
         DataError: one is no finite number.
     """
-    given = pd.Series(values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else list(values), dtype=object)
-    with np.errstate(over="ignore"):
-        found: np.ndarray = pd.to_numeric(given, errors="coerce").to_numpy(np.float64).astype(np.float32)
-    wrong = np.flatnonzero(~np.isfinite(found) & ~given.isna().to_numpy(bool))
+    given = values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else list(values)
+    read = np.array([_number(value) for value in given], np.float64)
+    missing = np.array([value is None or value is pd.NA or value != value for value in given], bool)
+    wrong = np.flatnonzero(~(np.abs(read) <= LARGEST) & ~missing)
     if len(wrong):
         row = given[wrong[0]]
         raise DataError(
             f"column {field.name}: each row must be a finite number, or None (row {wrong[0]} is {str(row)[:60]!r}, of type "
             f"{type(row).__name__}); give None where it is not known."
         )
-    return found
+    return read.astype(np.float32)
+
+
+def _number(value: Any) -> float:
+    """NaN for what is none."""
+    try:
+        number = plain_number(value) if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
+    return np.nan if number is None else number
 
 
 def find(index: pd.Index, values: pa.DictionaryArray) -> np.ndarray:

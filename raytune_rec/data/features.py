@@ -6,13 +6,14 @@ A feature of a user (item) weighs as often as the user (item) has training inter
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from raytune_rec.data.sources.base import SourceField
 from raytune_rec.data.validate import Checked
-from raytune_rec.data.vocabulary import Codes, Order
+from raytune_rec.data.vocabulary import Codes, Order, scramble
 from raytune_rec.errors import DataError
 from raytune_rec.schema import Field, Role
 
@@ -32,6 +33,7 @@ class Column:
             "vector": lambda: np.full((rows, field.length), np.nan, np.float32),
         }.get(field.kind, lambda: np.full(rows, -1, np.int32))()
         self._lists: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # rows, lengths, codes
+        self._sums = np.zeros(rows if field.kind == "multi" else 0, np.uint64)  # of the hashes of each list's values
 
     def put(self, rows: np.ndarray, take: np.ndarray, block: Checked) -> None:
         """Values of the block's rows `take` at the table's rows `rows`."""
@@ -47,6 +49,23 @@ class Column:
         else:
             lengths, codes = list_codes(block.lists[name].take(pa.array(take)), self._codes)
             self._lists.append((rows, lengths, codes))
+            self._sums[rows] = _sums(lengths, codes)
+
+    def differs(self, rows: np.ndarray, take: np.ndarray, block: Checked) -> np.ndarray:
+        """(n,) bool: the block's rows `take` have other values than those put at the table's rows `rows`."""
+        name, stored = self.field.name, self._values[rows]
+        if self.field.kind == "categorical":
+            return self._codes.find(block.text[name].take(pa.array(take))) != stored
+        if self.field.kind == "text":
+            texts = block.text[name].take(pa.array(take)).to_pylist()
+            return np.array([(t or "") != s for t, s in zip(texts, stored, strict=True)], bool)
+        if self.field.kind == "multi":
+            return _sums(*list_codes(block.lists[name].take(pa.array(take)), self._codes)) != self._sums[rows]
+        given = block.numbers[name][take].astype(np.float32)
+        if given.shape != stored.shape:
+            return np.ones(len(rows), bool)
+        same = (given == stored) | (np.isnan(given) & np.isnan(stored))
+        return ~same if same.ndim == 1 else ~same.all(1)
 
     def finish(self, weights: np.ndarray, buckets: int) -> tuple[pa.Array, Field | None, Order | None]:
         """(the encoded column, the field, its vocabulary). A text column is no field.
@@ -82,6 +101,7 @@ class Column:
             )
         if width:
             self._values[rows] = found
+            self.field = replace(self.field, length=width)
 
     def _order(self, counts: np.ndarray) -> Order:
         return Order(self._codes.raws(), counts)
@@ -107,6 +127,8 @@ class FeatureTable:
     def __init__(self, fields: Sequence[SourceField], keys: Codes, order: Order) -> None:
         self._keys, self._order = keys, order
         self._filled = np.zeros(len(order.raws) + 1, bool)
+        self._differing = np.zeros(len(order.raws) + 1, bool)
+        self.repeated = 0
         self.columns = [Column(field, len(self._filled)) for field in fields]
 
     def add(self, key: pa.DictionaryArray | pa.Array, block: Checked) -> None:
@@ -119,6 +141,28 @@ class FeatureTable:
         for column in self.columns:
             column.put(places[take], take, block)
         self._filled[places[take]] = True
+        again = np.setdiff1d(np.flatnonzero(places > 0), take)
+        self.repeated += len(again)
+        for column in self.columns if len(again) else ():
+            self._differing[places[again][column.differs(places[again], again, block)]] = True
+
+    @property
+    def rows(self) -> int:
+        """Users or items of the interactions."""
+        return len(self._filled) - 1
+
+    @property
+    def known(self) -> int:
+        """Those who have a row."""
+        return int(self._filled.sum())
+
+    @property
+    def differing(self) -> int:
+        """Those whose later rows have other values than the first."""
+        return int(self._differing.sum())
+
+    def names(self, count: int) -> list[str]:
+        return self._order.raws[:count]
 
     def finish(self, buckets: int) -> tuple[pa.Table, list[Field], Mapping[str, Order]]:
         weights = np.concatenate([[0], self._order.counts]).astype(np.float64)
@@ -134,6 +178,13 @@ class FeatureTable:
             fields += [field] if field else []
             orders |= {name: order} if order else {}
         return pa.table(columns), fields, orders
+
+
+def _sums(lengths: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(N,) uint64, the same for lists of the same values."""
+    sums = np.zeros(len(lengths), np.uint64)
+    np.add.at(sums, np.repeat(np.arange(len(lengths)), lengths), scramble(codes.astype(np.uint64)))
+    return sums
 
 
 def list_codes(lists: pa.ListArray, codes: Codes) -> tuple[np.ndarray, np.ndarray]:

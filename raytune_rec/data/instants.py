@@ -120,11 +120,11 @@ class Instants:
     Args:
         unit: of plain numbers, one of `UNITS`; empty: by their size.
         iso: text is a date and a time instead of a number.
-        remedy: what the reader of an error may set, empty where the source has no such option.
+        settable: a job can say the unit.
     """
 
-    def __init__(self, unit: str = "", iso: bool = False, remedy: str = "") -> None:
-        self._given, self._iso, self._remedy = unit, iso, remedy
+    def __init__(self, unit: str = "", iso: bool = False, settable: bool = True) -> None:
+        self._given, self._iso, self._settable = unit, iso, settable
         self._unit = unit
         self._clear: dict[str, dict[str, tuple[int, str]]] = {}  # file -> unit -> how many rows, the first of them
         self._unclear: tuple[str, str] | None = None  # read as seconds before any number told the unit: its file, its value
@@ -160,25 +160,21 @@ class Instants:
         odd = f"timestamp is not in {UNITS[unit]}, as the others are"
         return values, [(~finite, "timestamp is not a finite number, such as seconds since 1970"), (foreign, odd), *problems]
 
-    def check(self) -> None:
-        """To be asked when all files are read.
-
-        Raises:
-            DataError: files whose plain numbers are of different units.
-        """
+    def problems(self) -> list[str]:
+        """Files whose plain numbers are of different units. To be asked when all files are read."""
         units = {file: max(seen, key=lambda unit: seen[unit][0]) for file, seen in self._clear.items()}
         shown = [unit for unit in UNITS if unit in units.values()]
         if self._given or (len(shown) < 2 and not self._misread):
-            return
+            return []
         said = [(UNITS[u], next(f for f in units if units[f] == u)) for u in shown]
         told = [f"in {word} in {file} ({self._clear[file][units[file]][1]})" for word, file in said]
         if self._misread:
             assert self._unclear is not None
             told.append(f"of no clear unit in {self._unclear[0]} ({self._unclear[1]})")
-        raise DataError(
+        return [
             f"timestamp: plain numbers must be of one unit in all files, and they are {', '.join(told)}; write them alike"
-            f"{self._remedy and ', or ' + self._remedy}."
-        )
+            f"{', or set data.options.time_unit' if self._settable else ''}."
+        ]
 
     @property
     def _misread(self) -> bool:

@@ -6,7 +6,7 @@ is decided, what the training split holds is counted, ids are given. 3: over the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import DataOptions
+from raytune_rec.data.attributes import attributes_of
 from raytune_rec.data.features import FeatureTable, id_lists, list_codes, numerical_field
 from raytune_rec.data.instants import Instants
 from raytune_rec.data.layout import domain_folder, item_keys, vocabulary_file
-from raytune_rec.data.sources.base import RawBlock, Source, SourceField
+from raytune_rec.data.sources.base import Source, SourceField
 from raytune_rec.data.spill import Spill
 from raytune_rec.data.splits import TRAIN, Splitter, row_hash, splitter
 from raytune_rec.data.summary import Summary
 from raytune_rec.data.tables import Rejects, RowGroups
-from raytune_rec.data.validate import Checked, check_features, check_interactions
+from raytune_rec.data.validate import Checked, check_interactions
 from raytune_rec.data.vocabulary import Codes, Order
 from raytune_rec.errors import DataError
 from raytune_rec.schema import DataSchema, Field, FieldKind
@@ -70,7 +71,11 @@ class Preparation:
         self._spill, self._rejects = spill, rejects
         self._fields = source.fields()
         self._context = [f for f in self._fields if f.role == "context"]
-        self._summary, self._instants = Summary(), Instants(source.time_unit)
+        self._formats = source.formats or {}
+        iso = self._formats.get("timestamp") == "iso"
+        self._summary, self._instants = Summary(), Instants(source.time_unit, iso, source.formats is not None)
+        self._log: set[str] = set()
+        self._attributes = attributes_of(source, rejects, options.max_rejected, self._log)
 
     def run(self) -> tuple[DataSchema, dict[str, Any]]:
         """The schema and the summary of the store that is written."""
@@ -87,6 +92,7 @@ class Preparation:
         ]
         schema = DataSchema((*identifiers, *fields), placed.domains, self._mark, self._summary.rows(placed.domains))
         sizes = {f.name: f.size - 1 for f in schema.fields if f.has_ids}
+        self._summary.time_unit = self._instants.unit
         return schema, self._summary.values(placed.domains, sizes, self._rejects.reasons)
 
     # first pass
@@ -97,9 +103,16 @@ class Preparation:
         histories = self._options.sequences is not None
         for block in self._source.read():
             checked = check_interactions(
-                block, self._context, self._source.rating_range, self._options.positive_above, self._instants, histories
+                block,
+                self._context,
+                self._source.rating_range,
+                self._options.positive_above,
+                self._instants,
+                self._formats,
+                histories,
             )
-            self._rejects.add(checked.rejects)
+            self._rejects.add(checked.rejects, checked.faults)
+            self._log.add(block.file)
             read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
             columns = ("label", *(c for c in _TYPES if c in checked.numbers))
             if splits is None:
@@ -116,8 +129,7 @@ class Preparation:
             self._spill.add(rows)
             start += len(rows["hash"])
         self._spill.close()
-        self._instants.check()
-        self._rejects.judge("rows of interactions", read, refused, self._options.max_rejected)
+        self._judge(read, refused)
         if splits is None or not start:
             if self._summary.not_taken:
                 raise DataError(
@@ -127,6 +139,14 @@ class Preparation:
             raise DataError("the source has no usable row of interactions; check its files and columns.")
         self._summary.read, self._summary.refused = read, refused
         return coded, splits
+
+    def _judge(self, read: int, refused: int) -> None:
+        """Raises DataError for all that is wrong in all files, those of users and items included."""
+        limit, settable = self._options.max_rejected, self._source.formats is not None
+        problems = self._instants.problems()
+        problems += self._rejects.judge("rows of interactions", read, refused, limit, settable)
+        if problems:
+            raise DataError([*problems, *(problem for each in self._attributes for problem in each.read())])
 
     def _splitter(self, coded: _Coded, columns: set[str]) -> Splitter:
         histories = self._options.sequences is not None
@@ -194,42 +214,21 @@ class Preparation:
     # users and items
 
     def _features(self, coded: _Coded, placed: _Placed) -> tuple[list[Field], dict[str, Order]]:
-        users = FeatureTable([f for f in self._fields if f.role == "user"], coded.user, placed.user)
-        items = FeatureTable([f for f in self._fields if f.role == "item"], coded.item, placed.item)
-        shared = self._source.shared_items
-        self._collect(users, self._source.users, ["user"], lambda c: c.text["user"], "rows of users")
-        keys = ["item"] if shared else ["domain", "item"]
-
-        def key(checked: Checked) -> pa.Array:
-            return item_keys(checked.text.get("domain"), checked.text["item"], shared)
-
-        self._collect(items, self._source.items, keys, key, "rows of items")
+        keys, places = (coded.user, coded.item), (placed.user, placed.item)
+        tables = [FeatureTable(a.fields, k, p) for a, k, p in zip(self._attributes, keys, places, strict=True)]
+        problems = [problem for a, table in zip(self._attributes, tables, strict=True) for problem in a.read(table)]
+        if problems:
+            raise DataError(problems)
+        named = list(zip(("users", "items"), self._attributes, tables, strict=True))
+        self._summary.features = {name: a.counts(table) for name, a, table in named if a.fields}
         fields: list[Field] = []
         orders: dict[str, Order] = {}
-        for name, table in (("users", users), ("items", items)):
+        for name, _, table in named:
             written, found, vocabulary = table.finish(self._options.buckets)
             pq.write_table(written, self._out / f"{name}.parquet", compression="zstd")
             fields += found
             orders |= vocabulary
         return fields, orders
-
-    def _collect(
-        self,
-        table: FeatureTable,
-        blocks: Callable[[], Iterator[RawBlock]],
-        keys: list[str],
-        key: Callable[[Checked], pa.Array],
-        what: str,
-    ) -> None:
-        if not table.columns:
-            return
-        read = refused = 0
-        for block in blocks():
-            checked = check_features(block, keys, [c.field for c in table.columns])
-            self._rejects.add(checked.rejects)
-            read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
-            table.add(key(checked), checked)
-        self._rejects.judge(what, read, refused, self._options.max_rejected)
 
     # third pass
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ class Summary:
     def __init__(self) -> None:
         self.read = self.refused = self.duplicates = 0
         self.not_taken: int | None = None  # rows of label 0 that histories leave out
+        self.time_unit = ""  # of plain numbers
+        self.features: dict[str, dict[str, Any]] = {}  # of users and items: how many have a row, and what of it is told
         self._rows: dict[int, np.ndarray] = {}  # domain -> (splits, 2): rows, positives
         self._found: dict[tuple[int, str], np.ndarray] = {}  # (domain, user or item) -> which codes occur
 
@@ -56,6 +59,9 @@ class Summary:
             "interactions": own if self.not_taken is None else {**own, "not_taken": self.not_taken},
             "rejected_by_reason": dict(reasons),
             "vocabulary": dict(vocabulary),
+            **({"time_unit": self.time_unit} if self.time_unit else {}),
+            "features": self.features,
+            "alike_domains": alike(domains),
             "domains": {name: self._domain(i) for i, name in enumerate(domains)},
         }
 
@@ -82,3 +88,12 @@ def untested(domain: Mapping[str, Any], rows: int, histories: bool) -> str:
         return "no test row" + (" that can be ranked" if domain["test"]["rows"] else "")
     one = not histories and domain["test"]["positives"] in (0, rows)
     return f"one label in all its test rows ({rows:,}), and AUC needs both" if one else ""
+
+
+def alike(names: Sequence[str]) -> list[list[str]]:
+    """Names that are told apart by case, blanks or the form of a letter alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        folded = "".join(unicodedata.normalize("NFKC", name).casefold().split())
+        groups.setdefault(folded, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]

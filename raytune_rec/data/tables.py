@@ -12,12 +12,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.data.sources.base import Reject
-from raytune_rec.errors import DataError
+from raytune_rec.data.formats import suggested
+from raytune_rec.data.sources.base import Fault, Reject
 from raytune_rec.schema import SPLITS, DataSchema, Field
 
 REJECTED = pa.schema([("file", pa.string()), ("line", pa.int64()), ("value", pa.string()), ("reason", pa.string())])
-_NAMED = 5
+_REMEDIES = {
+    "a quote is not closed": "; write cells without line breaks, or set data.options.quote = '' where quotes are letters",
+    "not utf-8": "; set data.options.encoding to the file's, such as 'latin-1'",
+    "past the year 2262": "; set data.options.time_unit, or map what is only an order as position",
+}
 _OF_VECTORS = ("means", "stds")
 _TUPLES = ("edges", *_OF_VECTORS)
 
@@ -71,7 +75,7 @@ class Rejects:
     def __init__(self, path: Path) -> None:
         self._writer = pq.ParquetWriter(path, REJECTED)
         self._path = path
-        self._first: list[Reject] = []
+        self._faults: dict[tuple[str, str], Fault] = {}
         self.reasons: Counter[str] = Counter()
 
     def __enter__(self) -> Rejects:
@@ -80,24 +84,48 @@ class Rejects:
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
-    def add(self, rejects: Sequence[Reject]) -> None:
+    def add(self, rejects: Sequence[Reject], faults: Mapping[tuple[str, str], Fault]) -> None:
+        for key, fault in faults.items():
+            if key in self._faults:
+                self._faults[key].count += fault.count
+            else:
+                self._faults[key] = fault
         if rejects:
             columns = {name: [getattr(r, name) for r in rejects] for name in REJECTED.names}
             self._writer.write_table(pa.table(columns, REJECTED))
             self.reasons.update(r.reason for r in rejects)
-            self._first += rejects[: _NAMED - len(self._first)]
 
-    def judge(self, what: str, read: int, refused: int, limit: float) -> None:
-        """Raises DataError where more than the allowed share of rows was refused."""
-        if refused > limit * read:
-            named = [f"  {r.file}, line {r.line}: {r.reason} (value: {r.value!r})" for r in self._first]
-            raise DataError(
-                [
-                    f"{refused} of {read} {what} cannot be used, more than data.max_rejected = {limit:g} allows. "
-                    f"All are in {self._path}; mend them, or raise data.max_rejected. The first:",
-                    *named,
-                ]
-            )
+    def judge(self, what: str, read: int, refused: int, limit: float, formats: bool) -> list[str]:
+        """What to say where more than the allowed share of rows was refused since the last time, rule by rule; else nothing.
+
+        Args:
+            formats: a job can say how text is written.
+        """
+        faults, self._faults = self._faults, {}
+        if refused <= limit * read:
+            return []
+        named = [_told(fault, formats) for fault in sorted(faults.values(), key=lambda fault: -fault.count)]
+        return [
+            f"{refused} of {read} {what} cannot be used, more than data.max_rejected = {limit:g} allows. "
+            f"All are in {self._path}; mend them, or raise data.max_rejected. What is wrong:",
+            *named,
+        ]
+
+
+def _told(fault: Fault, formats: bool) -> str:
+    first = fault.first
+    rows = f"; {fault.count:,} rows in all" if fault.count > 1 else ""
+    return f"  {first.file}, line {first.line}: {first.reason} (value: {first.value!r}){rows}{_remedy(first) if formats else ''}"
+
+
+def _remedy(reject: Reject) -> str:
+    """What a job may set so that such rows can be read."""
+    for words, remedy in _REMEDIES.items():
+        if words in reject.reason:
+            return remedy
+    form = suggested(reject.value) if "is not a finite number" in reject.reason else ""
+    fits = form and (form == "iso") >= (reject.column == "timestamp") and (form, reject.column) != ("iso", "label")
+    return f'; set data.options.formats.{reject.column} = "{form}"' if fits else ""
 
 
 def schema_values(schema: DataSchema) -> dict[str, Any]:

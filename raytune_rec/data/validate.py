@@ -3,20 +3,24 @@ reason."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raytune_rec.data.instants import Instants, positions
-from raytune_rec.data.reading import shown
-from raytune_rec.data.sources.base import RawBlock, Reject, SourceField
+from raytune_rec.data.cells import LARGEST, encoded, flat_lists, numbers, plain
+from raytune_rec.data.delimited import shown
+from raytune_rec.data.instants import Instants, Problems, positions
+from raytune_rec.data.sources.base import Fault, RawBlock, Reject, SourceField
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS
 
+T = TypeVar("T")
+Formats = Mapping[str, str]
+_NO_TEXT = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), pa.array([""]))
 _NO_DOMAINS = {"all", "mean", ".", ".."}
 
 
@@ -30,12 +34,14 @@ class Checked:
             1970) and position, which are never empty.
         lists: column -> list<string> array.
         rejects: the other rows, in the order of their lines.
+        faults: (column, rule) -> the rows that break it, whatever else they break.
     """
 
     text: dict[str, pa.DictionaryArray]
     numbers: dict[str, np.ndarray]
     lists: dict[str, pa.ListArray]
     rejects: tuple[Reject, ...]
+    faults: dict[tuple[str, str], Fault]
 
     def kept(self, good: np.ndarray) -> Checked:
         """The rows that an (N,) mask names."""
@@ -48,30 +54,124 @@ class Checked:
             {k: v[good] for k, v in self.numbers.items()},
             {k: v.filter(mask) for k, v in self.lists.items()},
             self.rejects,
+            self.faults,
         )
 
 
 class _Verdict:
-    """Which rows stand, and why the others do not. The first rule that a row breaks is the one reported."""
+    """Which rows stand, and why the others do not. The first rule that a row breaks is the one reported.
 
-    def __init__(self, block: RawBlock) -> None:
-        self._block, self.file = block, block.file
+    Args:
+        formats: column -> how text writes its numbers.
+    """
+
+    def __init__(self, block: RawBlock, formats: Formats) -> None:
+        self._block, self.file, self._formats = block, block.file, formats
         self.good = np.ones(len(block.table), bool)
         self.rejects = list(block.rejects)
+        self.faults = {(r.column, r.reason): Fault(0, r) for r in reversed(block.rejects)}
+        for r in block.rejects:
+            self.faults[r.column, r.reason].count += 1
+        self._hit: dict[str, np.ndarray] = {}
+        self._problems: list[str] = []
 
     def refuse(self, wrong: np.ndarray, column: str, reason: str) -> None:
-        at = np.flatnonzero(wrong & self.good)
-        if not len(at):
+        before = self._hit.setdefault(column, np.zeros(len(wrong), bool))
+        broken = np.flatnonzero(wrong & ~before)
+        if not len(broken):
             return
+        self.faults[column, reason] = Fault(len(broken), self._named(broken[:1], column, reason)[0])
+        self._hit[column] = before | wrong
+        at = np.flatnonzero(wrong & self.good)
         self.good[at] = False
-        cells = self._block.table.column(column).take(pa.array(at))
-        lines = self._block.lines[at].tolist()
-        self.rejects += [Reject(self._block.file, line, _shown(cell), reason) for line, cell in zip(lines, cells, strict=True)]
+        self.rejects += self._named(at, column, reason)
+
+    def text(self, name: str, clean: bool = True) -> pa.DictionaryArray:
+        """A column as text, null where the cell is empty."""
+        return self._read(name, lambda column: encoded(column, clean), _NO_TEXT.take)
+
+    def keys(self, name: str) -> pa.DictionaryArray:
+        """An identifier: text that is not empty."""
+        values = self.text(name)
+        self.refuse(values.is_null().to_numpy(zero_copy_only=False), name, f"{name} is empty")
+        return values
+
+    def number(self, name: str) -> np.ndarray:
+        """(N,) float64; NaN only where the cell is empty, everything else that is no number of a float32's range is refused."""
+        values, empty = self._read(name, lambda c: numbers(c, self._formats.get(name, "")), lambda n: (np.zeros(len(n)), n > 0))
+        self._finite(~empty & np.isnan(values), np.abs(values) > LARGEST, name)
+        return values
+
+    def whole(self, name: str, instants: Instants) -> np.ndarray:
+        """(N,) int64 nanoseconds since 1970 of times, or whole numbers of positions."""
+
+        def read(column: pa.ChunkedArray) -> tuple[np.ndarray, Problems]:
+            cells = plain(column)
+            if pa.types.is_string(cells.type):
+                blank = pc.equal(pc.utf8_trim_whitespace(cells), "")
+                cells = pc.if_else(blank, pa.scalar(None, pa.string()), cells)
+            values, problems = instants.read(cells, self.file) if name == "timestamp" else positions(cells)
+            return values, [(cells.is_null().to_numpy(zero_copy_only=False), f"{name} is empty"), *problems]
+
+        values, problems = self._read(name, read, lambda n: (n, []))
+        for wrong, reason in problems:
+            self.refuse(wrong, name, reason)
+        return values
+
+    def lists(self, name: str) -> pa.ListArray:
+        """list<string>; null and empty values are kept as null."""
+
+        def read(column: pa.ChunkedArray) -> pa.ListArray:
+            flat, lengths, empty = flat_lists(column)
+            offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+            return pa.ListArray.from_arrays(offsets, encoded(flat).dictionary_decode(), mask=pa.array(empty))
+
+        return self._read(name, read, lambda n: pa.nulls(len(n), pa.list_(pa.string())))
+
+    def vectors(self, field: SourceField) -> np.ndarray:
+        """(N, W) float64; NaN where the cell is empty. A list of another length, or with what is no finite number, is refused."""
+
+        def read(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            flat, lengths, empty = flat_lists(column)
+            return numbers(flat)[0], lengths, empty
+
+        name = field.name
+        flat, lengths, empty = self._read(name, read, lambda n: (np.zeros(0), n, n == 0))
+        width = field.length or int(np.bincount(lengths[~empty], minlength=1).argmax())
+        self.refuse(~empty & (lengths != width), name, f"{name} has not {width} numbers, as most have")
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        wrong, large = (np.bincount(owner, mask, minlength=len(lengths)) > 0 for mask in (np.isnan(flat), np.abs(flat) > LARGEST))
+        self.refuse(wrong, name, f"{name} is not finite numbers alone")
+        self.refuse(large, name, f"{name} is beyond {LARGEST:g}")
+        values = np.full((len(lengths), width), np.nan)
+        fits = ~empty & (lengths == width)
+        values[fits] = flat[fits[owner]].reshape(-1, width)
+        return values
 
     def done(
         self, text: dict[str, pa.DictionaryArray], numbers: dict[str, np.ndarray], lists: dict[str, pa.ListArray]
     ) -> Checked:
-        return Checked(text, numbers, lists, tuple(sorted(self.rejects, key=lambda r: r.line))).kept(self.good)
+        """Raises DataError for every column of a type that cannot be read."""
+        if self._problems:
+            raise DataError(self._problems)
+        rejects = tuple(sorted(self.rejects, key=lambda r: r.line))
+        return Checked(text, numbers, lists, rejects, self.faults).kept(self.good)
+
+    def _finite(self, wrong: np.ndarray, large: np.ndarray, name: str) -> None:
+        self.refuse(wrong, name, f"{name} is not a finite number")
+        self.refuse(large, name, f"{name} is beyond {LARGEST:g}")
+
+    def _read(self, name: str, how: Callable[[pa.ChunkedArray], T], otherwise: Callable[[np.ndarray], T]) -> T:
+        try:
+            return how(self._block.table.column(name))
+        except DataError as error:
+            self._problems += [f"{self.file}, column {name}: {problem}" for problem in error.problems]
+            return otherwise(np.zeros(len(self.good), np.int64))
+
+    def _named(self, at: np.ndarray, column: str, reason: str) -> list[Reject]:
+        cells = self._block.table.column(column).take(pa.array(at))
+        lines = self._block.lines[at].tolist()
+        return [Reject(self.file, line, _shown(cell), reason, column) for line, cell in zip(lines, cells, strict=True)]
 
 
 def _shown(cell: pa.Scalar) -> str:
@@ -88,104 +188,62 @@ def check_interactions(
     rating_range: tuple[float, float] | None,
     positive_above: float | None,
     instants: Instants,
+    formats: Formats,
     histories: bool = False,
 ) -> Checked:
     """A block of interactions; `numbers["label"]` is always there, from the rating where the source gives no label.
 
     Args:
         instants: read the times; they learn of all files what unit plain numbers have.
+        formats: column -> how text writes its numbers.
         histories: rows become histories: where the source gives neither label nor rating, each of them counts as taken.
 
     Raises:
-        DataError: the block lacks a column without which no row can be used.
+        DataError: the block lacks a column without which no row can be used, or has one of a type that cannot be read.
     """
-    table, verdict = block.table, _Verdict(block)
-    names = set(table.column_names)
+    verdict, names = _Verdict(block, formats), set(block.table.column_names)
     _require(names, ["domain", "user", "item", *(f.name for f in fields)], block.file)
     unlabelled = histories and not names & {"label", "rating"}
     if "label" not in names and ("rating" not in names or positive_above is None) and not unlabelled:
         raise DataError(f"{block.file}: no label; map a label, or a rating and set data.positive_above.")
-    text = {name: _keys(table.column(name), name, verdict) for name in ("domain", "user", "item")}
+    text = {name: verdict.keys(name) for name in ("domain", "user", "item")}
     _check_domain(text["domain"], verdict)
-    told = [name for name in ("label", "rating") if name in names]
-    numbers = {name: _number(table.column(name), name, verdict) for name in told}
+    numbers = {name: verdict.number(name) for name in ("label", "rating") if name in names}
     if "rating" in numbers and rating_range is not None:
         low, high = rating_range
         verdict.refuse((numbers["rating"] < low) | (numbers["rating"] > high), "rating", f"rating outside {low:g} to {high:g}")
     if "label" in numbers:
         verdict.refuse(~np.isin(numbers["label"], (0.0, 1.0)), "label", "label is neither 0 nor 1")
     elif unlabelled:
-        numbers["label"] = np.ones(len(table))
+        numbers["label"] = np.ones(len(verdict.good))
     else:
         verdict.refuse(np.isnan(numbers["rating"]), "rating", "rating is empty")
         numbers["label"] = (numbers["rating"] > (positive_above or 0.0)).astype(np.float64)
-    for name in ("timestamp", "position"):
-        if name in names:
-            numbers[name] = _whole(table.column(name), name, instants, verdict)
+    numbers |= {name: verdict.whole(name, instants) for name in ("timestamp", "position") if name in names}
     if "split" in names:
-        numbers["split"] = _split(table.column("split"), verdict)
-    lists = _features(table, fields, text, numbers, verdict)
+        numbers["split"] = _split(verdict)
+    lists = _features(fields, text, numbers, verdict)
     return verdict.done(text, numbers, lists)
 
 
-def check_features(block: RawBlock, keys: Sequence[str], fields: Sequence[SourceField]) -> Checked:
+def check_features(block: RawBlock, keys: Sequence[str], fields: Sequence[SourceField], formats: Formats) -> Checked:
     """A block of users or items.
 
     Raises:
-        DataError: a declared column is missing.
+        DataError: a declared column is missing, or of a type that cannot be read.
     """
-    verdict = _Verdict(block)
+    verdict = _Verdict(block, formats)
     _require(set(block.table.column_names), [*keys, *(f.name for f in fields)], block.file)
-    text = {name: _keys(block.table.column(name), name, verdict) for name in keys}
+    text = {name: verdict.keys(name) for name in keys}
     numbers: dict[str, np.ndarray] = {}
-    lists = _features(block.table, fields, text, numbers, verdict)
+    lists = _features(fields, text, numbers, verdict)
     return verdict.done(text, numbers, lists)
-
-
-def encoded(column: pa.ChunkedArray | pa.Array) -> pa.DictionaryArray:
-    """A column as dictionary-encoded text: what is asked of each value is asked once per distinct value."""
-    column = _plain_array(column)
-    if not pa.types.is_floating(column.type) and not pa.types.is_boolean(column.type):
-        return pc.dictionary_encode(_cast(column, pa.string()))
-    codes = pc.dictionary_encode(column)
-    values = pa.array([_id_text(v) for v in codes.dictionary.to_pylist()], pa.string())
-    return pc.dictionary_encode(values.take(codes.indices))
-
-
-def _id_text(value: float | bool) -> str | None:
-    """An identifier that pandas has turned into a float because some cells are empty is still a whole number."""
-    if value != value:
-        return None
-    return str(int(value)) if float(value).is_integer() else repr(value)
-
-
-def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    try:
-        return column.cast(kind)
-    except pa.ArrowException:
-        raise DataError(
-            f"a column of type {column.type} cannot be read as {kind}; map another column, or change its kind."
-        ) from None
-
-
-def _plain_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _require(present: set[str], wanted: list[str], file: str) -> None:
     missing = [name for name in wanted if name not in present]
     if missing:
         raise DataError(f"{file}: there is no column {', '.join(missing)}; there are {', '.join(sorted(present))}.")
-
-
-def _keys(column: pa.ChunkedArray, name: str, verdict: _Verdict) -> pa.DictionaryArray:
-    """An identifier: text that is not empty."""
-    values = encoded(column)
-    blank = np.array([not v.strip() for v in values.dictionary.to_pylist()] + [True], bool)
-    verdict.refuse(blank[pc.fill_null(values.indices, -1).to_numpy(zero_copy_only=False)], name, f"{name} is empty")
-    return values
 
 
 def _check_domain(domains: pa.DictionaryArray, verdict: _Verdict) -> None:
@@ -195,55 +253,8 @@ def _check_domain(domains: pa.DictionaryArray, verdict: _Verdict) -> None:
     verdict.refuse(wrong[pc.fill_null(domains.indices, -1).to_numpy(zero_copy_only=False)], "domain", "not a name for a domain")
 
 
-def _number(column: pa.ChunkedArray, name: str, verdict: _Verdict) -> np.ndarray:
-    """(N,) float64; NaN only where the cell is empty, everything else that is no finite number is refused."""
-    column = _plain_array(column)
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        column = pc.divide(column.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64()), 1e6)  # seconds since 1970
-    try:
-        values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    except pa.ArrowException:
-        values = pd.to_numeric(pd.Series(_cast(column, pa.string()).to_pylist(), dtype=object), errors="coerce").to_numpy(
-            np.float64
-        )
-    present = column.is_valid().to_numpy(zero_copy_only=False)
-    verdict.refuse(present & ~np.isfinite(values), name, f"{name} is not a finite number")
-    return np.where(present, values, np.nan)
-
-
-def _whole(column: pa.ChunkedArray, name: str, instants: Instants, verdict: _Verdict) -> np.ndarray:
-    """(N,) int64 nanoseconds since 1970 of times, or whole numbers of positions."""
-    column = _plain_array(column)
-    values, problems = instants.read(column, verdict.file) if name == "timestamp" else positions(column)
-    empty = column.is_null().to_numpy(zero_copy_only=False)
-    for wrong, reason in [(empty, f"{name} is empty"), *problems]:
-        verdict.refuse(wrong, name, reason)
-    return values
-
-
-def _vector(column: pa.ChunkedArray, field: SourceField, verdict: _Verdict) -> np.ndarray:
-    """(N, W) float64; NaN where the cell is empty. A list of another length, or with what is no finite number, is refused."""
-    try:
-        lists = _plain_array(column).cast(pa.list_(pa.float64()))
-        flat = lists.flatten().to_numpy(zero_copy_only=False)
-    except pa.ArrowException:
-        lists = _cast(_plain_array(column), pa.list_(pa.string()))
-        flat = pd.to_numeric(pd.Series(lists.flatten().to_pylist(), dtype=object), errors="coerce").to_numpy(np.float64)
-    present = lists.is_valid().to_numpy(zero_copy_only=False)
-    lengths = np.where(present, np.diff(lists.offsets.to_numpy()), 0)
-    width = field.length or int(np.bincount(lengths[present], minlength=1).argmax())
-    verdict.refuse(present & (lengths != width), field.name, f"{field.name} has not {width} numbers, as most have")
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    wrong = np.bincount(owner, ~np.isfinite(flat), minlength=len(lengths)) > 0
-    verdict.refuse(wrong, field.name, f"{field.name} is not finite numbers alone")
-    found = np.full((len(lengths), width), np.nan)
-    fits = present & (lengths == width)
-    found[fits] = flat[fits[owner]].reshape(-1, width)
-    return found
-
-
-def _split(column: pa.ChunkedArray, verdict: _Verdict) -> np.ndarray:
-    values = encoded(column)
+def _split(verdict: _Verdict) -> np.ndarray:
+    values = verdict.text("split")
     places = [SPLITS.index(v) if v in SPLITS else -1 for v in values.dictionary.to_pylist()]
     split = np.array([*places, -1], np.float64)[pc.fill_null(values.indices, -1).to_numpy(zero_copy_only=False)]
     verdict.refuse(split < 0, "split", "split is none of train, valid, test")
@@ -251,22 +262,17 @@ def _split(column: pa.ChunkedArray, verdict: _Verdict) -> np.ndarray:
 
 
 def _features(
-    table: pa.Table,
-    fields: Sequence[SourceField],
-    text: dict[str, pa.DictionaryArray],
-    numbers: dict[str, np.ndarray],
-    verdict: _Verdict,
+    fields: Sequence[SourceField], text: dict[str, pa.DictionaryArray], numbers: dict[str, np.ndarray], verdict: _Verdict
 ) -> dict[str, pa.ListArray]:
     """Fills `text` and `numbers` with the features of these kinds and returns the lists."""
     lists: dict[str, pa.ListArray] = {}
     for field in fields:
-        column = table.column(field.name)
         if field.kind == "numerical":
-            numbers[field.name] = _number(column, field.name, verdict)
+            numbers[field.name] = verdict.number(field.name)
         elif field.kind == "vector":
-            numbers[field.name] = _vector(column, field, verdict)
+            numbers[field.name] = verdict.vectors(field)
         elif field.kind == "multi":
-            lists[field.name] = _cast(column.combine_chunks(), pa.list_(pa.string()))
+            lists[field.name] = verdict.lists(field.name)
         else:
-            text[field.name] = encoded(column)
+            text[field.name] = verdict.text(field.name, clean=field.kind != "text")
     return lists

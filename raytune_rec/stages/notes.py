@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raytune_rec.config import DataOptions, SplitOptions
+from raytune_rec.data.instants import UNITS
 from raytune_rec.report.words import percent
 from raytune_rec.schema import SPLITS
 
@@ -20,8 +21,29 @@ def notes(summary: Mapping[str, Any], data: DataOptions) -> list[str]:
     """
     domains: _Domains = summary["domains"]
     count = data.sequences is not None and data.sequences.repeats == "count"
-    order = [*_tied(domains), *_later(len(domains), data.split)]
+    order = [*_read(summary), *_features(summary), *_tied(domains), *_later(len(domains), data.split)]
     return [*order, *_repeats(domains, count), *_not_taken(summary), *_left_out(domains), *_untested(summary)]
+
+
+def _read(summary: Mapping[str, Any]) -> Iterator[str]:
+    """On what the rows were taken for."""
+    if unit := summary.get("time_unit"):
+        yield f"times that are plain numbers were read as {UNITS[unit]} since 1970"
+    for names in summary.get("alike_domains", ()):
+        yield f"domains that differ in case or blanks alone are kept apart: {', '.join(map(repr, names))}"
+    if count := summary["interactions"]["duplicates"]:
+        yield f"rows that repeat a domain, user and item of another row: {count:,}"
+
+
+def _features(summary: Mapping[str, Any]) -> Iterator[str]:
+    """On who has features, and who has two of them."""
+    for name, counts in summary.get("features", {}).items():
+        if counts["files"]:
+            yield f"{counts['with_row']:,} of {counts['all']:,} {name} have a row in {', '.join(counts['files'])}"
+            if repeated := counts["repeated_rows"]:
+                yield f"rows of {name} that come after another of the same: {repeated:,}; the first one counts"
+        if differing := counts["other_values"]:
+            yield f"{name} whose later rows have other values than the first, which counts: {differing:,}"
 
 
 def _tied(domains: _Domains) -> Iterator[str]:

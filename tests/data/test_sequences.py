@@ -415,7 +415,7 @@ def test_vectors_that_cannot_be_used_are_refused(with_vectors) -> None:
         with_vectors({"u0": [1.0]} | {u: v for u, v in good.items() if u != "u0"}, {**COLD, "max_rejected": 0}, "a")
     with pytest.raises(DataError, match="taste is not finite numbers alone"):
         with_vectors(good | {"u5": [1.0, float("inf")]}, {**COLD, "max_rejected": 0}, "b")
-    with pytest.raises(DataError, match="vectors 'taste': no user of the interactions has one"):
+    with pytest.raises(DataError, match="none of 60 users of the interactions has a row in"):
         with_vectors({"nobody": [1.0]}, COLD, "c")
     with pytest.raises(AssemblyError, match=r"embeds ids and numbers, and taste is a vector; leave it out of data.options"):
         FieldLayer(with_vectors(good, COLD, "d").schema, 4, "field", 0.1)

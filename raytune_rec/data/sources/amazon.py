@@ -19,7 +19,8 @@ import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
 from raytune_rec import components
-from raytune_rec.data.reading import Format, read_file, read_lines, shown
+from raytune_rec.data.delimited import Format, shown
+from raytune_rec.data.reading import read_file, read_lines
 from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
 from raytune_rec.errors import DataError
 
@@ -32,6 +33,7 @@ class Amazon:
 
     shared_items = False
     rating_range = None
+    formats = None
     time_unit = ""
 
     class Options(components.Options):
@@ -90,11 +92,11 @@ class Amazon:
         files, problems = [], []
         for domain in self._domains:
             folder = self._folder / domain
-            there = [folder / name for name in _NAMES if (folder / name).is_file()]
+            there = [folder / name for name in _NAMES if (folder / name).exists()]
             files += there[:1]
             if not there:
                 problems.append(f"{folder}: there is no {' or '.join(_NAMES)}; mend data.options.path or data.options.domains.")
-        if self._vectors and not self._vectors.is_file():
+        if self._vectors and not self._vectors.exists():
             problems.append(f"{self._vectors}: no such file; write it with `raytune-rec vectors`, or mend data.options.vectors.")
         if problems:
             raise DataError(problems)

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from raytune_rec.components import Options
+from raytune_rec.data.files import no_plain_file
 from raytune_rec.errors import DataError
 
 SourceKind = Literal["categorical", "numerical", "multi", "text", "vector"]
@@ -47,12 +48,21 @@ class SourceField:
 
 @dataclass(frozen=True)
 class Reject:
-    """A row that cannot be used: where it stands, the value that is wrong, and the rule it breaks."""
+    """A row that cannot be used: where it stands, the value that is wrong, the rule it breaks, and its column if it is one's."""
 
     file: str
     line: int
     value: str
     reason: str
+    column: str = ""
+
+
+@dataclass
+class Fault:
+    """How many rows break a rule, and the first of them."""
+
+    count: int
+    first: Reject
 
 
 @dataclass(frozen=True)
@@ -80,12 +90,14 @@ class Source(Protocol):
     Attributes:
         shared_items: an item id means the same item in every domain; otherwise the vocabulary's key is `<domain>/<item>`.
         rating_range: least and greatest allowed rating; None allows every finite one.
+        formats: column -> how text writes its numbers (`data/formats.py`); None: a job cannot say.
         time_unit: of times that are plain numbers (`s`, `ms`, `us` or `ns`); empty: told by their size.
     """
 
     Options: type[Options]
     shared_items: bool
     rating_range: tuple[float, float] | None
+    formats: Mapping[str, str] | None
     time_unit: str
 
     def __init__(self, options: Any) -> None: ...
@@ -128,14 +140,19 @@ def digest_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """Name, size and sha256 of files. The folder is left out, so that a data set may be moved.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: every file that cannot be read.
     """
-    found = []
+    digests, problems = [], []
     for path in paths:
+        if problem := no_plain_file(path):
+            problems.append(problem)
+            continue
         try:
             with open(path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found.append({"file": path.name, "bytes": path.stat().st_size, "sha256": digest})
+            digests.append({"file": path.name, "bytes": path.stat().st_size, "sha256": digest})
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); name a readable file under data.options.") from None
-    return found
+            problems.append(f"{path}: cannot be read ({error.strerror}); name a readable file under data.options.")
+    if problems:
+        raise DataError(problems)
+    return digests

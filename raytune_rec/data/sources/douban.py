@@ -16,7 +16,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from raytune_rec import components
-from raytune_rec.data.reading import Format, read_file
+from raytune_rec.data.delimited import Format
+from raytune_rec.data.reading import read_file
 from raytune_rec.data.sources.base import RawBlock, SourceField, constant, digest_files
 
 _POSITIVE_ABOVE = 3
@@ -33,6 +34,7 @@ class Douban:
 
     shared_items = False
     rating_range = (1.0, 5.0)
+    formats = None
     time_unit = ""
 
     class Options(components.Options):

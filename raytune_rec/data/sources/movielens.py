@@ -26,7 +26,8 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from raytune_rec import components
-from raytune_rec.data.reading import Format, read_file, shown
+from raytune_rec.data.delimited import Format, shown
+from raytune_rec.data.reading import read_file
 from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
 from raytune_rec.errors import DataError
 
@@ -58,6 +59,7 @@ class MovieLens:
 
     shared_items = True
     rating_range = (1.0, 5.0)
+    formats = None
     time_unit = ""
 
     class Options(components.Options):
@@ -120,7 +122,7 @@ class MovieLens:
         """The files of the edition, in the order of `_FILES`. Raises DataError that names all that are missing."""
         files, problems = [], []
         for names in _FILES[self._edition]:
-            there = [self._folder / name for name in names if (self._folder / name).is_file()]
+            there = [self._folder / name for name in names if (self._folder / name).exists()]
             files += there[:1]
             if not there:
                 problems.append(

@@ -67,6 +67,7 @@ class Synthetic:
 
     shared_items = True
     rating_range = None
+    formats = None
     time_unit = ""
 
     class Options(components.Options):

@@ -6,23 +6,25 @@ cut.
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from raytune_rec import components
-from raytune_rec.data.reading import Format, column_names, read_file, require
+from raytune_rec.data.cells import encoded
+from raytune_rec.data.delimited import Format
+from raytune_rec.data.files import named_files
+from raytune_rec.data.formats import FormatName
+from raytune_rec.data.reading import column_names, read_file, require
 from raytune_rec.data.sources.base import RawBlock, SourceField, SourceKind, SourceRole, constant, digest_files
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS
 
 _Paths = str | tuple[str, ...]
+_Key = Literal["user", "item"]
 _Mapped = Literal["domain", "user", "item", "label", "rating", "timestamp", "position", "split"]
 
 
@@ -36,6 +38,8 @@ class _Feature(components.Options):
 
 class _Side(components.Options):
     files: _Paths = Field(description="path, glob, or a list of these")
+    delimiter: str = Field("", max_length=1, description="between cells; empty: as of the interactions")
+    encoding: str = Field("", description="of text files; empty: as of the interactions")
     columns: dict[Literal["domain", "user", "item"], str] = Field(
         {}, description="key columns, where they are not named as in the log"
     )
@@ -65,6 +69,10 @@ class Tabular:
         delimiter: str = Field("", max_length=1, description="between cells; empty: a tab for .tsv, else a comma")
         header: tuple[str, ...] = Field((), description="column names of interaction files without a header line")
         encoding: str = Field("utf-8", description="of text files")
+        quote: str = Field('"', max_length=1, description="encloses cells that hold a delimiter; empty: quotes are letters")
+        formats: dict[str, FormatName] = Field(
+            {}, description="label, rating, timestamp or numerical feature -> how text writes it: bool, iso, decimal"
+        )
 
         @model_validator(mode="after")
         def _one_way_to_name_files(self) -> Tabular.Options:
@@ -73,6 +81,14 @@ class Tabular:
                 raise ValueError("give either files, or all of train, valid and test")
             if any(own) and "split" in self.columns:
                 raise ValueError("columns.split and the files train, valid and test are two splits; give one")
+            for name, form in self.formats.items():
+                kinds = [f for f in self.features if self.features[f].kind == "numerical"]
+                if name not in (there := [n for n in ("label", "rating", "timestamp") if n in self.columns] + kinds):
+                    raise ValueError(f"formats.{name}: no column of numbers is called so; there are {', '.join(there) or 'none'}")
+                if (name == "timestamp" and form != "iso") or (name in ("label", "rating") and form == "iso"):
+                    raise ValueError(f"formats.{name} = {form!r}: a timestamp is iso or a plain number, and iso is no {name}")
+            if self.delimiter and self.delimiter in (self.quote, "\n", "\r"):
+                raise ValueError(f"delimiter = {self.delimiter!r} is a quote or a line break; name what stands between cells")
             if ("domain" in self.columns) == bool(self.domain) and "columns" in self.model_fields_set:
                 raise ValueError("give either columns.domain or the constant domain")
             return self
@@ -81,12 +97,14 @@ class Tabular:
         self._options = options
         self.shared_items = options.shared_items
         self.rating_range = options.rating_range
+        self.formats: Mapping[str, str] = options.formats
         self.time_unit = options.time_unit
         columns = {"user": "user", "item": "item"} | {str(name): column for name, column in options.columns.items()}
         if options.domain:
             columns.pop("domain", None)
         self._columns = columns
-        self._format = Format(options.delimiter, options.header, options.encoding)
+        self._format = Format(options.delimiter, options.header, options.encoding, options.quote, "data.options")
+        self._separators = {name: f.separator for name, f in options.features.items() if f.kind in ("multi", "vector")}
 
     def fields(self) -> tuple[SourceField, ...]:
         return tuple(SourceField(name, f.kind, f.role, f.length) for name, f in self._options.features.items())
@@ -96,11 +114,11 @@ class Tabular:
 
     def read(self) -> Iterator[RawBlock]:
         wanted = {**self._columns, **self._feature_columns("context")}
-        log = self._log()
+        log = self._located()["log"]
         self._check(log, wanted)
         for split, path in log:
-            for block in read_file(path, wanted, self._format):
-                table = self._with_lists(block.table)
+            for block in self._rows(path, wanted, self._format):
+                table = block.table
                 if self._options.domain:
                     table = table.append_column("domain", constant(self._options.domain, len(table)))
                 if split:
@@ -108,88 +126,119 @@ class Tabular:
                 yield RawBlock(table, block.file, block.lines, block.rejects)
 
     def users(self) -> Iterator[RawBlock]:
-        return self._features("user", self._options.users)
+        return self._features("user")
 
     def items(self) -> Iterator[RawBlock]:
-        return self._features("item", self._options.items)
+        return self._features("item")
 
     def fingerprint_inputs(self) -> Mapping[str, Any]:
-        log = [split for split, _ in self._log()]
+        located = self._located()
         paths = {"files", "train", "valid", "test"}
-        own = self._options.model_dump(mode="json", exclude=paths | {"users", "items"})
+        given = self._options.model_dump(mode="json", exclude=paths | {"users", "items"})
         for name in ("users", "items"):
             side = getattr(self._options, name)
-            own[name] = {"columns": side.columns, "files": digest_files(_paths(side.files))} if side else None
-        return {"source": "tabular", **own, "split_of_file": log, "files": digest_files([path for _, path in self._log()])}
+            files = digest_files([path for _, path in located[name]])
+            given[name] = {**side.model_dump(mode="json", exclude={"files"}), "files": files} if side else None
+        digests = digest_files([path for _, path in located["log"]])
+        _check_copies(located["log"], [d["sha256"] for d in digests])
+        return {"source": "tabular", **given, "split_of_file": [split for split, _ in located["log"]], "files": digests}
 
-    def _log(self) -> list[tuple[str, Path]]:
-        """(split or nothing, path) of every file of interactions."""
-        if self._options.files:
-            return [("", path) for path in _paths(self._options.files)]
-        return [(split, path) for split in SPLITS for path in _paths(getattr(self._options, split))]
+    def _located(self) -> dict[str, list[tuple[str, Path]]]:
+        """(split or nothing, path) of the files of interactions (`log`), users and items. Raises DataError for all that are
+        missing or no files."""
+        located: dict[str, list[tuple[str, Path]]] = {"log": [], "users": [], "items": []}
+        problems: list[str] = []
+        for split in ("", *SPLITS):
+            files, wrong = named_files(getattr(self._options, split or "files"))
+            located["log"] += [(split, path) for path in files]
+            problems += wrong
+        for name in ("users", "items"):
+            if side := getattr(self._options, name):
+                files, wrong = named_files(side.files)
+                located[name] = [("", path) for path in files]
+                problems += wrong
+        if problems:
+            raise DataError(problems)
+        return located
 
     def _check(self, log: list[tuple[str, Path]], wanted: Mapping[str, str]) -> None:
         """Every file and every column, before the first row is read."""
+        needed: list[tuple[Path, Mapping[str, str], Format]] = [(path, wanted, self._format) for _, path in log]
+        roles: tuple[_Key, _Key] = ("user", "item")
+        for role in roles:
+            if not self._feature_columns(role):
+                continue
+            if side := self._side(role):
+                form, keyed = self._side_format(side), self._side_columns(role, side)
+                needed += [(path, keyed, form) for _, path in self._located()[f"{role}s"]]
+            else:
+                needed += [(path, self._feature_columns(role), self._format) for _, path in log]
         problems: list[str] = []
-        for _, path in log:
+        for path, columns, form in needed:
             try:
-                present = column_names(path, self._format)
+                present = column_names(path, form)
                 if present is not None:
-                    require(path, wanted, present)
+                    require(path, columns, present, form)
             except DataError as error:
                 problems += error.problems
         if problems:
-            raise DataError(problems)
+            raise DataError(dict.fromkeys(problems))
 
     def _feature_columns(self, role: SourceRole) -> dict[str, str]:
         return {name: f.column or name for name, f in self._options.features.items() if f.role == role}
 
-    def _features(self, role: Literal["user", "item"], side: _Side | None) -> Iterator[RawBlock]:
-        features = self._feature_columns(role)
+    def _side(self, role: _Key) -> _Side | None:
+        return self._options.users if role == "user" else self._options.items
+
+    def _keys(self, role: _Key) -> list[str]:
+        keys = [role] if role == "user" or self.shared_items else ["domain", role]
+        return [key for key in keys if key in self._columns]
+
+    def _side_columns(self, role: _Key, side: _Side) -> dict[str, str]:
+        keys = {key: side.columns.get(key, self._columns[key]) for key in self._keys(role)}  # type: ignore[call-overload]
+        return keys | self._feature_columns(role)
+
+    def _side_format(self, side: _Side) -> Format:
+        form, where = self._format, f"data.options.{'users' if side is self._options.users else 'items'}"
+        return Format(side.delimiter or form.delimiter, (), side.encoding or form.encoding, form.quote, where)
+
+    def _features(self, role: _Key) -> Iterator[RawBlock]:
+        features, side = self._feature_columns(role), self._side(role)
         if not features:
             return
-        keys = [role] if role == "user" or self.shared_items else ["domain", role]
-        keys = [key for key in keys if key in self._columns]
-        if side is None:  # columns of the interactions themselves, whose unreadable rows are reported where these are read
-            for _, path in self._log():
-                for block in read_file(path, {**{k: self._columns[k] for k in keys}, **features}, self._format):
-                    known = pc.is_valid(block.table[role])
+        if side is None:  # columns of the interactions themselves: what else is wrong with a row is told where these are read
+            columns = {key: self._columns[key] for key in self._keys(role)} | features
+            for _, path in self._located()["log"]:
+                for block in self._rows(path, columns, self._format):
+                    known = pc.is_valid(encoded(block.table[role]))
                     lines = block.lines[known.to_numpy(zero_copy_only=False)]
-                    yield self._with_key(RawBlock(block.table.filter(known), block.file, lines), role)
+                    rejects = tuple(reject for reject in block.rejects if reject.column in features)
+                    yield self._with_domain(RawBlock(block.table.filter(known), block.file, lines, rejects), role)
             return
-        names = {key: side.columns.get(key, self._columns[key]) for key in keys}  # type: ignore[call-overload]
-        form = Format(self._options.delimiter, (), self._options.encoding)
-        for path in _paths(side.files):
-            for block in read_file(path, {**names, **features}, form):
-                yield self._with_key(block, role)
+        for _, path in self._located()[f"{role}s"]:
+            for block in self._rows(path, self._side_columns(role, side), self._side_format(side)):
+                yield self._with_domain(block, role)
 
-    def _with_key(self, block: RawBlock, role: str) -> RawBlock:
-        table = self._with_lists(block.table)
-        if role == "item" and not self.shared_items and self._options.domain:
-            table = table.append_column("domain", constant(self._options.domain, len(table)))
+    def _rows(self, path: Path, columns: Mapping[str, str], form: Format) -> Iterator[RawBlock]:
+        separators = {name: separator for name, separator in self._separators.items() if name in columns}
+        return read_file(path, columns, form, separators)
+
+    def _with_domain(self, block: RawBlock, role: _Key) -> RawBlock:
+        if role == "user" or self.shared_items or not self._options.domain:
+            return block
+        table = block.table.append_column("domain", constant(self._options.domain, len(block.table)))
         return RawBlock(table, block.file, block.lines, block.rejects)
 
-    def _with_lists(self, table: pa.Table) -> pa.Table:
-        """Multi-valued cells and vectors as lists."""
-        for name, f in self._options.features.items():
-            if f.kind not in ("multi", "vector") or name not in table.column_names:
-                continue
-            column = table[name].combine_chunks()
-            if not pa.types.is_list(column.type) and not pa.types.is_large_list(column.type):
-                parts = pc.split_pattern(column.cast(pa.string()), f.separator)
-                flat = pc.utf8_trim_whitespace(parts.flatten())
-                flat = pc.if_else(pc.equal(flat, ""), pa.scalar(None, pa.string()), flat)
-                column = pa.ListArray.from_arrays(parts.offsets, flat, mask=parts.is_null())
-            table = table.set_column(table.column_names.index(name), name, column)
-        return table
 
-
-def _paths(given: _Paths) -> list[Path]:
-    """Raises DataError for a pattern that no file fits."""
-    found: list[Path] = []
-    for pattern in (given,) if isinstance(given, str) else given:
-        matches = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
-        if not matches:
-            raise DataError(f"{pattern}: no such file; mend the path under data.options.")
-        found += [Path(match) for match in matches]
-    return found
+def _check_copies(log: Sequence[tuple[str, Path]], digests: Sequence[str]) -> None:
+    """Raises DataError where files of two splits hold the same: what is tested would be trained on."""
+    places: dict[str, tuple[str, Path]] = {}
+    problems = []
+    for (split, path), digest in zip(log, digests, strict=True):
+        before = places.setdefault(digest, (split, path))
+        if before[0] != split:
+            problems.append(
+                f"{path}: given as {split}, and {before[1]}, the same file or a copy, as {before[0]}; name two files."
+            )
+    if problems:
+        raise DataError(problems)
