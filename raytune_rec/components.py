@@ -113,8 +113,14 @@ def sentence(where: str, error: Any, model: type[BaseModel] | None = None) -> st
     if error["type"] == "missing":
         return f"{place}this option is required and is not given."
     whole = error["type"] == "value_error" and isinstance(error["input"], Mapping | BaseModel)  # the rule tells what of it
-    given = "" if whole else f" (given: {error['input']!r})"
+    given = "" if whole else f" (given: {shown(error['input'])})"
     return f"{place}{error['msg'].removeprefix('Value error, ')}{given}."
+
+
+def shown(value: object) -> str:
+    """A value in a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:100]} ... {len(text)} characters"
 
 
 def _section(model: Any, path: Sequence[str | int]) -> type[BaseModel] | None:

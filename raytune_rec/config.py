@@ -25,11 +25,17 @@ from pydantic import (
     model_validator,
 )
 
-from raytune_rec.components import sentence
+from raytune_rec import toml
+from raytune_rec.components import sentence, shown
 from raytune_rec.errors import JobError
 from raytune_rec.schema import Scalar
 
-Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=0, le=3e38)]
+"""Up to what a float32 can hold."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Name = Annotated[str, Field(max_length=200)]
+_TIMES = 10**5
+"""Most epochs, trials and other things that are done one after the other: more is a slip of the pen."""
 RowMetric = Literal["auc", "logloss"]
 """Validation metrics of rows with a label each."""
 ListMetric = Literal["list_auc", "mrr", "hit@1", "hit@5", "hit@10", "hit@20", "hit@50", "ndcg@5", "ndcg@10", "ndcg@20", "ndcg@50"]
@@ -65,7 +71,7 @@ def _leaves(values: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, A
 
 
 def _task(name: str) -> str:
-    if not re.fullmatch(r"few|zero|joint|[1-9]\d*-shot", name):
+    if not re.fullmatch(r"few|zero|joint|[1-9]\d{0,4}-shot", name):
         raise ValueError("a task of cold users is few, zero, joint, or 1-shot, 2-shot and so on")
     return name
 
@@ -105,18 +111,22 @@ class SplitOptions(Section):
         "each: every domain at quantiles of its own times (time)",
     )
     cold: float = Field(0.2, gt=0, lt=1, description="share of users who are made cold, by a hash of (seed, user) (cold_users)")
-    cold_below: int = Field(0, ge=0, description="users with fewer rows than this are the cold ones instead; 0: by share")
-    seed: int = 0
+    cold_below: int = Field(
+        0, ge=0, le=10**9, description="users with fewer rows than this are the cold ones instead; 0: by share"
+    )
+    seed: Seed = 0
 
 
 class SequenceOptions(Section):
     """Rows that are users with their histories, and lists of candidates to rank."""
 
-    length: int = Field(50, ge=1, description="L, most items of a history")
+    length: int = Field(50, ge=1, le=10_000, description="L, most items of a history")
     windows: Literal["last", "all"] = Field(
         "last", description="of a training history of more than L + 1 items: its end alone (SASRec), or all windows of it"
     )
-    negatives: int = Field(99, ge=0, description="items drawn beside each positive, none of them the user's; 0: rank all items")
+    negatives: int = Field(
+        99, ge=0, le=100_000, description="items drawn beside each positive, none of them the user's; 0: rank all items"
+    )
     full: bool = Field(True, description="rank the test rows among all items too, those of the history left out")
     repeats: Literal["leave_out", "count"] = Field(
         "leave_out",
@@ -129,8 +139,8 @@ class SequenceOptions(Section):
         "after at most k items); each task and fold is a unit",
     )
     predict: str = Field("", description="attribute of cold users that is predicted instead of their next item")
-    events: int = Field(9, ge=1, description="first items of a cold user that are known")
-    folds: int = Field(5, ge=2, description="cold users are tested in so many parts, each by models tuned on the others")
+    events: int = Field(9, ge=1, le=10_000, description="first items of a cold user that are known")
+    folds: int = Field(5, ge=2, le=1000, description="cold users are tested in so many parts, each by models tuned on the others")
     valid: float = Field(0.125, gt=0, lt=1, description="share of a fold's tuning users that choose the best epoch")
     warm: bool = Field(False, description="units train on the warm users' windows too, cut to as many items as they know")
 
@@ -173,10 +183,12 @@ class DataOptions(Section):
     source: str = Field(description="component in data/sources")
     options: dict[str, Any] = {}
     split: SplitOptions = SplitOptions()
-    positive_above: float | None = Field(None, description="label = rating > this, where the source gives ratings and no label")
+    positive_above: float | None = Field(
+        None, ge=-1e30, le=1e30, description="label = rating > this, where the source gives ratings and no label"
+    )
     max_rejected: float = Field(0.01, ge=0, le=1, description="share of unusable rows past which preparation fails")
     buckets: int = Field(10, ge=2, le=10_000, description="quantile buckets of a numerical field, for discretisation")
-    block_rows: int = Field(65536, ge=1024, le=1 << 24, description="rows of a block: read, shuffled and delivered together")
+    block_rows: int = Field(65536, ge=1024, le=2**24, description="rows of a block: read, shuffled and delivered together")
     sequences: SequenceOptions | None = Field(None, description="rows are users with histories instead of interactions")
 
     @model_validator(mode="after")
@@ -197,17 +209,17 @@ class TrainingOptions(Section):
 
     objective: str = "bce"
     metric: Literal[RowMetric, ListMetric] = Field("auc", description="of validation; auc, logloss: of rows; others: of lists")
-    epochs: int = Field(20, ge=1)
-    patience: int = Field(3, ge=1, description="epochs without a better validation metric before a lane stops")
-    batch_size: int = Field(512, ge=1)
-    valid_batch_size: int = Field(16384, ge=1)
+    epochs: int = Field(20, ge=1, le=_TIMES)
+    patience: int = Field(3, ge=1, le=_TIMES, description="epochs without a better validation metric before a lane stops")
+    batch_size: int = Field(512, ge=1, le=2**24)
+    valid_batch_size: int = Field(16384, ge=1, le=2**24)
     lr: dict[str, Rate] = {"default": 1e-3}
     weight_decay: dict[str, Rate] = {"default": 1e-5}
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="of the learning rates, to 0 at the end")
-    warmup: float = Field(0.0, ge=0, description="epochs over which the learning rates grow from 0")
-    cache_mib: int = Field(512, ge=0, description="memory for what is computed once for all epochs")
+    warmup: float = Field(0.0, ge=0, le=_TIMES, description="epochs over which the learning rates grow from 0")
+    cache_mib: int = Field(512, ge=0, le=10**8, description="memory for what is computed once for all epochs")
 
     @field_validator("lr")
     @classmethod
@@ -251,12 +263,14 @@ class Variant(Section):
 
 class PretrainOptions(Section):
     variants: dict[str, Variant] = {}
-    trials: int = Field(0, ge=0, description="recipes tried on validation before the pre-training; 0: the job's own recipe")
-    workers: int = Field(1, ge=0, description="Ray Train workers; 0 runs in this process")
+    trials: int = Field(
+        0, ge=0, le=_TIMES, description="recipes tried on validation before the pre-training; 0: the job's own recipe"
+    )
+    workers: int = Field(1, ge=0, le=10_000, description="Ray Train workers; 0 runs in this process")
     gpu: bool = False
     mixed_precision: bool = Field(False, description="bf16 on GPU")
     training: Flat = Field({}, description="flat options over [training] for pre-training (epochs, batch_size ...)")
-    max_failures: int = Field(2, ge=0)
+    max_failures: int = Field(2, ge=0, le=1000)
 
 
 class StopOptions(Section):
@@ -265,31 +279,38 @@ class StopOptions(Section):
     rule: Literal["none", "halving", "hyperband", "median"] = Field(
         "none", description="halving: the best 1/factor go on at each rung; hyperband: several ladders of rungs side by side"
     )
-    min_epochs: int = Field(1, ge=1, description="epochs before the first rung; of the median rule: between two rungs")
-    factor: int = Field(3, ge=2, description="one in so many goes on, for so many times the epochs")
+    min_epochs: int = Field(1, ge=1, le=_TIMES, description="epochs before the first rung; of the median rule: between two rungs")
+    factor: int = Field(3, ge=2, le=1000, description="one in so many goes on, for so many times the epochs")
 
 
 class TuneOptions(Section):
-    trials: int = Field(64, ge=1, description="configurations of each row on each domain")
+    trials: int = Field(64, ge=1, le=_TIMES, description="configurations of each row on each domain")
     round: int = Field(
-        0, ge=0, description="configurations asked before any of them is told; 0: a quarter of the trials, as for recipes always"
+        0,
+        ge=0,
+        le=_TIMES,
+        description="configurations asked before any of them is told; 0: a quarter of the trials, as for recipes always",
     )
-    pack: int = Field(32, ge=1, description="most lanes of a pack; fewer where memory does not hold them; 1: one trial a process")
-    memory_mib: int = Field(0, ge=0, description="of a pack; 0: four fifths of the machine's, over the packs that run at a time")
-    share_rows: int = Field(5000, ge=0, description="domains of at most this many training rows share packs")
+    pack: int = Field(
+        32, ge=1, le=10_000, description="most lanes of a pack; fewer where memory does not hold them; 1: one trial a process"
+    )
+    memory_mib: int = Field(
+        0, ge=0, le=10**8, description="of a pack; 0: four fifths of the machine's, over the packs that run at a time"
+    )
+    share_rows: int = Field(5000, ge=0, le=10**9, description="domains of at most this many training rows share packs")
     sampler: Literal["tpe", "random", "grid", "gp", "qmc", "nsga2"] = "tpe"
     objectives: list[Literal[RowMetric, ListMetric, "parameters"]] = Field(
         [], description="further objectives beside training.metric, which still chooses the winner; parameters: as few as can be"
     )
     stop: StopOptions = StopOptions()
     warm_start: list[str] = Field([], description="folders of earlier runs whose best configurations are tried first")
-    warm_points: int = Field(4, ge=1, description="configurations taken from earlier runs, for each row and domain")
+    warm_points: int = Field(4, ge=1, le=1000, description="configurations taken from earlier runs, for each row and domain")
     reuse_actors: bool = Field(True, description="a process trains one pack after the other; false: a new process for each")
-    concurrent: int = Field(0, ge=0, description="packs at a time; 0: one per CPU or GPU of the cluster")
-    cpus: float = Field(1, gt=0, description="CPUs of a pack")
-    gpus: float = Field(0, ge=0, description="GPUs of a pack, a fraction shares one")
-    threads: int = Field(1, ge=1, description="torch threads of a pack")
-    max_failures: int = Field(2, ge=0)
+    concurrent: int = Field(0, ge=0, le=10_000, description="packs at a time; 0: one per CPU or GPU of the cluster")
+    cpus: float = Field(1, ge=0.01, le=10_000, description="CPUs of a pack")
+    gpus: float = Field(0, ge=0, le=1000, description="GPUs of a pack, a fraction shares one")
+    threads: int = Field(1, ge=1, le=1024, description="torch threads of a pack")
+    max_failures: int = Field(2, ge=0, le=1000)
 
 
 class RowOptions(Section):
@@ -305,21 +326,21 @@ class RowOptions(Section):
 
 
 class EvaluateOptions(Section):
-    replicates: int = Field(5, ge=1)
+    replicates: int = Field(5, ge=1, le=1000)
     export: str = Field(
         "", description="row whose winners become the artifacts; empty: the prompt row of best mean validation rank"
     )
     compare: list[str] = Field([], description="rows that claim something; each is tested against every baseline row")
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    bootstrap: int = Field(2000, ge=100)
+    bootstrap: int = Field(2000, ge=100, le=10**6)
 
 
 class Job(Section):
     """One job: what `raytune-rec run` does."""
 
     name: Annotated[str, AfterValidator(_job_name)]
-    title: str = ""
-    seed: int = Field(0, ge=0)
+    title: Name = ""
+    seed: Seed = 0
     components: list[str] = Field([], description="folders of the user's own components, relative to the job file")
     data: DataOptions
     backbone: Component
@@ -382,10 +403,16 @@ def parse(values: Mapping[str, Any], where: str = "job") -> Job:
     Raises:
         JobError: all mistakes at once.
     """
+    wrong = toml.problems(values)
+    problems = [f"{key}: {text}" for key, text in wrong.items()]
     try:
-        return Job.model_validate(values)
+        job = Job.model_validate(values)
     except ValidationError as error:
-        raise JobError([sentence("", e, Job) for e in error.errors()]) from None
+        others = [e for e in error.errors() if ".".join(map(str, e["loc"])) not in wrong]
+        raise JobError([*problems, *(sentence("", e, Job) for e in others)]) from None
+    if problems:
+        raise JobError(problems)
+    return job
 
 
 def read(path: Path, settings: Sequence[str] = ()) -> Job:
@@ -394,17 +421,12 @@ def read(path: Path, settings: Sequence[str] = ()) -> Job:
     Raises:
         JobError: the file is missing or no TOML, or the job is wrong.
     """
-    try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise JobError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise JobError(f"{path}: not TOML: {error}.") from None
+    values = toml.read(Path(path))
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise JobError(f"--set {setting!r}: write part.option=value.")
-        assign(values, _flat_key(values, _path(setting, key.strip())), _value(text.strip()))
+            raise JobError(f"--set {shown(setting)}: write part.option=value.")
+        assign(values, _flat_key(values, _path(setting, key.strip())), _value(setting, text.strip()))
     job = parse(values, str(path))
     base = Path(path).resolve().parent
     return job.model_copy(update={"components": [str(base / folder) for folder in job.components]})
@@ -423,13 +445,15 @@ def assign(values: dict[str, Any], key: str | Sequence[str], value: Any) -> None
 def _path(setting: str, key: str) -> list[str]:
     """The parts of a TOML key: `rows.plate.options."prompt.temperature"` has four."""
     try:
-        tree = tomllib.loads(f"{key} = 0")
+        tree: Any = tomllib.loads(f"{key} = 0")
     except tomllib.TOMLDecodeError as error:
-        raise JobError(f"--set {setting!r}: {key!r} is no TOML key ({error}); write part.option=value.") from None
+        raise JobError(f"--set {shown(setting)}: {shown(key)} is no TOML key ({error}); write part.option=value.") from None
     parts = []
     while isinstance(tree, dict):
         ((part, tree),) = tree.items()
         parts.append(part)
+    if len(parts) > toml.DEPTH:
+        raise JobError(f"--set {shown(setting)}: no option lies so deep; write part.option=value.")
     return parts
 
 
@@ -449,8 +473,9 @@ def _flat_key(values: dict[str, Any], path: list[str]) -> list[str]:
     return path
 
 
-def _value(text: str) -> Any:
+def _value(setting: str, text: str) -> Any:
+    """TOML, or the text itself where it is none."""
     try:
-        return tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
+        return toml.parse(f"x = {text}", f"--set {shown(setting)}")["x"]
+    except toml.NotToml:
         return text

@@ -17,7 +17,7 @@ _LAYERS: tuple[tuple[str, ...], ...] = (
     ("ray_address",),
     ("ray_start",),
     ("schema",),
-    ("tensors", "components"),
+    ("tensors", "components", "toml"),
     ("config",),
     ("data", "artifacts"),
     ("backbones",),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Annotated
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field
 from torch import Tensor
 
 from raytune_rec import components
@@ -30,11 +31,13 @@ class DeepFM:
     """
 
     class Options(components.Options):
-        width: int = structural(16, "D, embedding width (PLATE, Table 5: 16 for Douban)", ge=1)
-        hidden: tuple[PositiveInt, ...] = structural((16, 16), "widths of the deep part (PLATE, Table 5)", min_length=1)
+        width: int = structural(16, "D, embedding width (PLATE, Table 5: 16 for Douban)", ge=1, le=16384)
+        hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = structural(
+            (16, 16), "widths of the deep part (PLATE, Table 5)", min_length=1
+        )
         numbers: Treatment = structural("field", "numerical fields (PLATE, section 2.2.1): none, field or discretize")
         batch_norm: bool = structural(False, "batch norm before each activation of the deep part")
-        embedding_std: float = structural(0.01, "standard deviation of the embeddings' start values", gt=0)
+        embedding_std: float = structural(0.01, "standard deviation of the embeddings' start values", gt=0, le=100)
         dropout: float = numeric(0.2, "dropout rate of the deep part (PLATE, Table 5)", ge=0, lt=1)
 
     encoded_groups: frozenset[str] = frozenset({"embedding", "interaction"})

@@ -25,11 +25,11 @@ class SasRec:
     """
 
     class Options(components.Options):
-        width: int = structural(64, "D, embedding width", ge=1)
-        blocks: int = structural(2, "Transformer blocks (the paper: 2)", ge=1)
-        heads: int = structural(2, "attention heads; a divisor of the width (the paper: 1)", ge=1)
-        inner: int = structural(64, "width of the feed-forward net (the paper: D)", ge=1)
-        embedding_std: float = structural(0.02, "standard deviation of the embeddings' start values", gt=0)
+        width: int = structural(64, "D, embedding width", ge=1, le=16384)
+        blocks: int = structural(2, "Transformer blocks (the paper: 2)", ge=1, le=128)
+        heads: int = structural(2, "attention heads; a divisor of the width (the paper: 1)", ge=1, le=1024)
+        inner: int = structural(64, "width of the feed-forward net (the paper: D)", ge=1, le=65536)
+        embedding_std: float = structural(0.02, "standard deviation of the embeddings' start values", gt=0, le=100)
         dropout: float = numeric(0.2, "dropout rate (the paper: 0.2 for dense data)", ge=0, lt=1)
 
         _heads = head_widths()

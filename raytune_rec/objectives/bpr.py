@@ -21,7 +21,7 @@ class Bpr:
     """
 
     class Options(components.Options):
-        negatives: int = structural(1, "items drawn for each target (the paper: 1)", ge=1)
+        negatives: int = structural(1, "items drawn for each target (the paper: 1)", ge=1, le=10**6)
 
     reads = "state"
 

@@ -30,12 +30,14 @@ class Cl4rec:
 
     class Options(components.Options):
         next_item: Kind = structural("sampled", "loss of the next item: pairwise, pointwise, sampled or softmax")
-        negatives: int = structural(256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1)
+        negatives: int = structural(
+            256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1, le=10**6
+        )
         crop: float = numeric(0.6, "eta, share of the items that a crop keeps (the paper tries 0.1 to 0.9)", gt=0, le=1)
         mask: float = numeric(0.3, "gamma, share of the items that a mask hides (the paper tries 0.1 to 0.9)", ge=0, lt=1)
         reorder: float = numeric(0.5, "beta, share of the items that are shuffled (the paper tries 0.1 to 0.9)", ge=0, le=1)
-        temperature: float = numeric(0.5, "of the contrastive loss", gt=0)
-        weight: float = numeric(0.1, "lambda, weight of the contrastive loss (the paper: 0.1)", ge=0)
+        temperature: float = numeric(0.5, "of the contrastive loss", gt=0, le=1e6)
+        weight: float = numeric(0.1, "lambda, weight of the contrastive loss (the paper: 0.1)", ge=0, le=1e6)
 
     reads = "state"
 

@@ -27,7 +27,7 @@ class MaskedItem:
 
     class Options(components.Options):
         mask: float = numeric(0.2, "share of the history that is masked (BERT4Rec on MovieLens: 0.2)", ge=0, lt=1)
-        negatives: int = structural(0, "items drawn for a batch; 0: all items", ge=0)
+        negatives: int = structural(0, "items drawn for a batch; 0: all items", ge=0, le=10**6)
 
     reads = "cloze"
 

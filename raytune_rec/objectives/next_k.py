@@ -19,9 +19,11 @@ class NextK:
     """Mean loss of the k items that follow each place, all against the same representation."""
 
     class Options(components.Options):
-        k: int = structural(3, "items that follow", ge=1)
+        k: int = structural(3, "items that follow", ge=1, le=1000)
         next_item: Kind = structural("sampled", "loss of each: pairwise, pointwise, sampled or softmax")
-        negatives: int = structural(256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1)
+        negatives: int = structural(
+            256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1, le=10**6
+        )
 
     reads = "state"
 

@@ -32,7 +32,7 @@ class PermutedOrder:
 
     class Options(components.Options):
         tail: float = numeric(1 / 6, "share of the order that is predicted, 1 / K (XLNet: 1/6)", gt=0, le=1)
-        negatives: int = structural(0, "items drawn for a batch; 0: all items", ge=0)
+        negatives: int = structural(0, "items drawn for a batch; 0: all items", ge=0, le=10**6)
 
     reads = "cloze"
 

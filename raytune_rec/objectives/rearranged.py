@@ -31,9 +31,11 @@ class Rearranged:
 
     class Options(components.Options):
         next_item: Kind = structural("sampled", "loss of the next item: pairwise, pointwise, sampled or softmax")
-        negatives: int = structural(256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1)
+        negatives: int = structural(
+            256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1, le=10**6
+        )
         shuffled: float = numeric(0.5, "share of the items that are shuffled, a run of two or more", gt=0, le=1)
-        weight: float = numeric(0.1, "of the detection", ge=0)
+        weight: float = numeric(0.1, "of the detection", ge=0, le=1e6)
 
     reads = "state"
 

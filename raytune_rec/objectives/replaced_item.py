@@ -27,9 +27,11 @@ class ReplacedItem:
 
     class Options(components.Options):
         next_item: Kind = structural("sampled", "loss of the next item: pairwise, pointwise, sampled or softmax")
-        negatives: int = structural(256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1)
+        negatives: int = structural(
+            256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1, le=10**6
+        )
         replaced: float = numeric(0.2, "share of the history that is replaced", ge=0, lt=1)
-        weight: float = numeric(0.1, "of the detection", ge=0)
+        weight: float = numeric(0.1, "of the detection", ge=0, le=1e6)
 
     reads = "state"
 

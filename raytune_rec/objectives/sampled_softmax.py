@@ -20,7 +20,7 @@ class SampledSoftmax:
     """
 
     class Options(components.Options):
-        negatives: int = structural(256, "items drawn for a batch", ge=1)
+        negatives: int = structural(256, "items drawn for a batch", ge=1, le=10**6)
 
     reads = "state"
     classes = True

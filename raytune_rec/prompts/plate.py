@@ -38,9 +38,9 @@ class Plate:
         domain_prompt: bool = structural(True, "write the domain prompt (ablation of Figure 5)")
         user_prompt: bool = structural(True, "write the user prompt (ablation of Figure 5)")
         meta_prompts: int = padded(10, "R, meta-prompts of Fusion (Table 5: 10; studied 2..24)", ge=1, le=512)
-        temperature: float = numeric(1e-5, "of the softmax over meta-prompts (the paper's best: 1e-5)", gt=0)
-        hidden_width: int = padded(32, "H, width of the user network's layers (Table 5: 32)", ge=1)
-        hidden_layers: int = structural(2, "layers of the user network (Table 5: 2)", ge=1)
+        temperature: float = numeric(1e-5, "of the softmax over meta-prompts (the paper's best: 1e-5)", gt=0, le=1e6)
+        hidden_width: int = padded(32, "H, width of the user network's layers (Table 5: 32)", ge=1, le=16384)
+        hidden_layers: int = structural(2, "layers of the user network (Table 5: 2)", ge=1, le=64)
         elastic: bool = structural(False, "in training, use the first r of R meta-prompts, r drawn uniformly from 2..R each step")
 
         @model_validator(mode="after")

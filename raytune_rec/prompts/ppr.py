@@ -32,16 +32,16 @@ class Ppr:
 
     class Options(components.Options):
         prefix: bool = structural(True, "put the prompt tokens in front of the history (Eq. 3)")
-        tokens: int = padded(4, "n, prompt tokens", ge=1)
-        hidden_width: int = padded(32, "d', hidden width of the generator and of the profile learner", ge=1)
-        profile_width: int = structural(16, "width of each attribute's embedding", ge=1)
+        tokens: int = padded(4, "n, prompt tokens", ge=1, le=512)
+        hidden_width: int = padded(32, "d', hidden width of the generator and of the profile learner", ge=1, le=16384)
+        profile_width: int = structural(16, "width of each attribute's embedding", ge=1, le=4096)
         learner: bool = structural(True, "add the profile learner's u_a to the user representation (Eq. 4)")
         without: tuple[str, ...] = structural((), "attributes that are left out of the profile")
         views: Literal["both", "profile", "behaviour", "none"] = structural("both", "augmentations of the contrastive losses")
         profile_mask: float = numeric(0.2, "gamma_1, share of the elements of x_u that are masked", ge=0, lt=1)
         item_mask: float = numeric(0.2, "gamma_2, share of the items that are masked", ge=0, lt=1)
-        temperature: float = numeric(0.5, "tau of the contrastive losses", gt=0)
-        weight: float = numeric(0.1, "lambda, weight of the contrastive losses", ge=0)
+        temperature: float = numeric(0.5, "tau of the contrastive losses", gt=0, le=1e6)
+        weight: float = numeric(0.1, "lambda, weight of the contrastive losses", ge=0, le=1e6)
 
     def __init__(self, options: Options, schema: DataSchema, readings: Mapping[str, int], widths: Mapping[Site, int]) -> None:
         self.options = options

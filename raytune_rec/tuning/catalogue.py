@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raytune_rec import shipped
+from raytune_rec import shipped, toml
 from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.schema import Scalar
@@ -36,9 +35,11 @@ def compose(names: Sequence[str], job: Job | None = None) -> Space:
     """
     problems: list[str] = []
     dimensions: dict[str, Dimension] = {}
+    described: set[str] = set()
     points: list[list[tuple[str, Mapping[str, Any]]]] = []
     for name in names:
         tables = _read(name, job, problems)
+        described |= {key for key, _ in flatten(tables["space"])} if isinstance(tables.get("space"), dict) else set()
         dimensions |= {d.key: d for d in _dimensions(name, tables.get("space", {}), problems)}
         points.append([(name, point) for point in _list(name, tables.get("first", []), problems)])
         unknown = sorted(set(tables) - {"space", "first"})
@@ -46,7 +47,7 @@ def compose(names: Sequence[str], job: Job | None = None) -> Space:
     order = ordered(dimensions.values())
     circles = sorted(set(dimensions) - {d.key for d in order})
     problems += [f"search space: the condition of {key} leads back to itself; condition it on something else." for key in circles]
-    checked = [[_point(name, point, dimensions, problems) for name, point in own] for own in points]
+    checked = [[_point(name, point, dimensions, described, problems) for name, point in own] for own in points]
     if problems:
         raise JobError(problems)
     return Space(order, tuple(_joined([own for own in checked if own])))
@@ -67,10 +68,13 @@ def _read(name: str, job: Job | None, problems: list[str]) -> Mapping[str, Any]:
         problems.append(f"search space: there is no {name!r}; there are {', '.join(available(job)) or 'none'}.")
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        problems.append(f"{path}: cannot be read as TOML ({error}).")
+        tables = toml.read(path)
+    except JobError as error:
+        problems += error.problems
         return {}
+    wrong = toml.problems(tables)
+    problems += [f"{path}: {key}: {text}" for key, text in wrong.items()]
+    return {} if wrong else tables
 
 
 def _list(name: str, value: Any, problems: list[str]) -> list[Mapping[str, Any]]:
@@ -101,7 +105,11 @@ def _dimensions(name: str, table: Any, problems: list[str]) -> list[Dimension]:
         elif mistakes := list(_mistakes(value)):
             problems += [f"{where}: {mistake}" for mistake in mistakes]
         else:
-            found.append(_dimension(key, value))
+            found.append(d := _dimension(key, value))
+            if d.kind != "choice" and not d.contains(d.high):
+                below, above = d.nearest(d.high)
+                rule = f"steps of {d.step} from low = {d.low} do not reach high = {d.high}; the nearest are {below} and {above}"
+                problems.append(f"{where}: {rule}.")
     return found
 
 
@@ -140,14 +148,9 @@ def _range_mistakes(table: Mapping[str, Any], kind: str) -> Iterator[str]:
         yield f"low must not be above high (given: low = {low}, high = {high})."
     if log and low <= 0:  # type: ignore[operator]
         yield f"a logarithmic range starts above 0 (given: low = {low})."
-    if step is None:
-        return
-    if not _number(step, kind) or step <= 0:
+    if step is not None and (not _number(step, kind) or step <= 0):
         yield f"step must be a {'whole ' if kind == 'int' else ''}number above 0 (given: {step!r})."
-    elif low < high and not (d := Dimension("", kind, low, high, step=step)).contains(high):  # type: ignore[arg-type,operator]
-        below, above = d.nearest(high)  # type: ignore[arg-type]
-        yield f"steps of {step} from low = {low} do not reach high = {high}; the nearest are {below} and {above}."
-    if log:
+    if step is not None and log:
         yield "a logarithmic range has no step; leave out one of the two."
 
 
@@ -173,13 +176,17 @@ def _dimension(key: str, table: Mapping[str, Any]) -> Dimension:
     )
 
 
-def _point(name: str, table: Mapping[str, Any], dimensions: Mapping[str, Dimension], problems: list[str]) -> Point:
+def _point(
+    name: str, table: Mapping[str, Any], dimensions: Mapping[str, Dimension], described: Collection[str], problems: list[str]
+) -> Point:
     """A checked first point. Values outside their range need `outside = true`, so that a slip of the pen is found."""
     allowed = table.get("outside", False) is True
     values: dict[str, Scalar] = {}
     outside = False
     for key, value in flatten({k: v for k, v in table.items() if k != "outside"}):
         where = f"search space {name}: first point: {key}"
+        if key in described and key not in dimensions:
+            continue  # what is wrong with its range is told already
         if (d := dimensions.get(key)) is None:
             problems.append(f"{where}: it is not searched; searched are {', '.join(sorted(dimensions)) or 'none'}.")
         elif not d.fits(value):

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -71,16 +71,16 @@ class Synthetic:
     time_unit = ""
 
     class Options(components.Options):
-        interactions: dict[str, int] = Field(
+        interactions: dict[str, Annotated[int, Field(ge=0, le=10**8)]] = Field(
             {"feed": 22_000, "search": 11_000, "banner": 7_000},
             min_length=1,
             description="rows of each domain, in the order of their ids",
         )
-        users: int = Field(700, ge=10, description="users, in common")
-        items: int = Field(300, ge=10, description="items, in common")
-        seed: int = Field(0, ge=0, description="of the made-up world and its log")
-        strength: float = Field(1.0, ge=0, description="how far the domains differ; 0: not at all")
-        taste: float = Field(0.9, ge=0, description="how much the match of user and item matters")
+        users: int = Field(700, ge=10, le=10**7, description="users, in common")
+        items: int = Field(300, ge=10, le=10**7, description="items, in common")
+        seed: int = Field(0, ge=0, lt=2**63, description="of the made-up world and its log")
+        strength: float = Field(1.0, ge=0, le=1000, description="how far the domains differ; 0: not at all")
+        taste: float = Field(0.9, ge=0, le=1000, description="how much the match of user and item matters")
         cold: float = Field(0.05, ge=0, lt=1, description="share of users and of items that hardly occur")
 
     def __init__(self, options: Options) -> None:

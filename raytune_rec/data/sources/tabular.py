@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
@@ -23,6 +23,7 @@ from raytune_rec.data.sources.base import RawBlock, SourceField, SourceKind, Sou
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS
 
+_Rating = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Paths = str | tuple[str, ...]
 _Key = Literal["user", "item"]
 _Mapped = Literal["domain", "user", "item", "label", "rating", "timestamp", "position", "split"]
@@ -33,7 +34,9 @@ class _Feature(components.Options):
     kind: SourceKind = Field("categorical", description="text is kept, but is no field of a CTR model")
     column: str = Field("", description="its column in the file; empty: the feature's own name")
     separator: str = Field("|", min_length=1, description="between the values of a multi-valued cell or vector that is no list")
-    length: int = Field(0, ge=0, description="most values of a multi-valued cell that are kept, or numbers of a vector; 0: all")
+    length: int = Field(
+        0, ge=0, le=10_000, description="most values of a multi-valued cell that are kept, or numbers of a vector; 0: all"
+    )
 
 
 class _Side(components.Options):
@@ -62,7 +65,7 @@ class Tabular:
         users: _Side | None = Field(None, description="file of user features; without it they are columns of the interactions")
         items: _Side | None = Field(None, description="file of item features; without it they are columns of the interactions")
         shared_items: bool = Field(False, description="an item id means the same item in every domain")
-        rating_range: tuple[float, float] | None = Field(None, description="least and greatest allowed rating")
+        rating_range: tuple[_Rating, _Rating] | None = Field(None, description="least and greatest allowed rating")
         time_unit: Literal["", "s", "ms", "us", "ns"] = Field(
             "", description="of times that are plain numbers, since 1970; empty: told by their size, the same in all files"
         )
