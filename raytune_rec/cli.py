@@ -61,44 +61,49 @@ def _top(
 
 
 @app.command()
-def run(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """The whole pipeline. The same command again goes on after an interruption, and skips what is done."""
-    _pipeline(job, settings, out, None)
+def run(
+    job: JobArgument,
+    settings: SetOption = None,
+    out: OutOption = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read all that is done, large files too: is it whole?")] = False,
+) -> None:
+    """The whole pipeline. The same command again goes on after an interruption, and makes anew what is lost of what is done."""
+    _pipeline(job, settings, out, None, verify)
 
 
 @app.command()
 def prepare(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """Read the raw data and write the Parquet store."""
+    """Read the raw data and write the Parquet store; the first stage, and the one that makes the run folder."""
     _pipeline(job, settings, out, "prepare")
 
 
 @app.command()
 def pretrain(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """Train the shared backbones on all domains (Ray Train)."""
+    """Train the shared backbones on all domains (Ray Train), after `prepare`."""
     _pipeline(job, settings, out, "pretrain")
 
 
 @app.command()
 def tune(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """Search every row of the table on every domain (Ray Tune)."""
+    """Search every row of the table on every domain (Ray Tune), after `pretrain`."""
     _pipeline(job, settings, out, "tune")
 
 
 @app.command()
 def export(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """Train the winners again and write the artifacts."""
+    """Train the winners again and write the artifacts, after `tune`."""
     _pipeline(job, settings, out, "export")
 
 
 @app.command()
 def evaluate(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """Score the winners on the test split, once, and compare the rows."""
+    """Score the winners on the test split, once, and compare the rows, after `export`."""
     _pipeline(job, settings, out, "evaluate")
 
 
 @app.command()
 def report(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """Write the HTML report and the TensorBoard logs of a run."""
+    """Write the HTML report and the TensorBoard logs of a run, after `evaluate`."""
     _pipeline(job, settings, out, "report")
 
 
@@ -162,14 +167,15 @@ def read_job(job: str, settings: Sequence[str]) -> Job:
     return config.read(path, settings)
 
 
-def _pipeline(job: str, settings: list[str] | None, out: Path | None, only: str | None) -> None:
+def _pipeline(job: str, settings: list[str] | None, out: Path | None, only: str | None, verify: bool = False) -> None:
     checked = read_job(job, settings or ())
     folder = (out or Path("runs") / checked.name).absolute()
-    _writable(folder)
+    if only in (None, "prepare"):
+        _writable(folder)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it keeps no cache where there is no home is no news
     from raytune_rec.pipeline import run as run_job
 
-    run_job(checked, folder, only=only)
+    run_job(checked, folder, only=only, verify=verify)
 
 
 def _writable(folder: Path) -> None:

@@ -1,12 +1,12 @@
 """prepare -> pretrain -> tune -> export -> evaluate -> report.
 
-Every stage that is done is skipped, so that the same command resumes.
+Every stage that is done is skipped, so that the same command resumes. What a finished stage wrote is listed in its marker; what
+of it is lost is made anew, and what follows as far as that comes out otherwise.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,15 +17,17 @@ from typing import Any
 import tomli_w
 from rich.console import Console
 
-from raytune_rec import ray_start
+from raytune_rec import ray_start, written
+from raytune_rec.artifacts import backbone, claim
 from raytune_rec.artifacts.files import MARKER, read_json, write_text
 from raytune_rec.artifacts.lock import held
 from raytune_rec.artifacts.stage import Stage
 from raytune_rec.config import Job
-from raytune_rec.errors import RunFailed
+from raytune_rec.errors import ArtifactError, RunFailed
 from raytune_rec.report.table import console as results_table
 from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
+from raytune_rec.written import Files
 
 STAGES: Mapping[str, ModuleType] = {
     "prepare": prepare,
@@ -41,43 +43,75 @@ _WIDTH = 120
 """Columns of a log file, where there is no terminal: the table of a few domains fits."""
 
 
-def run(job: Job, out: Path, only: str | None = None, say: Callable[[str], None] | None = None) -> None:
+def run(
+    job: Job,
+    out: Path,
+    only: str | None = None,
+    say: Callable[[str], None] | None = None,
+    *,
+    until: str = "report",
+    verify: bool = False,
+) -> None:
     """Run a job, or go on with it.
 
     Args:
         job: what to do.
-        out: the run folder, absolute.
-        only: the last stage to run; those before it run if they are not done.
+        out: the run folder, absolute; a new or an empty one is made a run.
+        only: the one stage to run; those before it must be done.
         say: shows a line.
+        until: the last stage to run; those before it run if they are not done.
+        verify: read all that finished stages wrote; otherwise large files are known by their size.
 
     Raises:
-        UserError: the job, its data or the folder is wrong, or another process works in it.
+        UserError: the job, its data or the folder is wrong, what comes before a stage is missing, or another process works in it.
         RunFailed: work could not be finished, or something of it failed and the rest is done.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(job.tune.threads))
     check(job)  # a mistake in a row must not wait for the end of the pre-training
-    console = Console(highlight=False, soft_wrap=True)
-    console = console if console.is_terminal else Console(highlight=False, width=max(console.width, _WIDTH))
+    console = _console()
     context = Context(job, out, say or console.print, {})
-    _ask_ray(context, only)
+    names = list(STAGES)
+    claim.check(out)
+    if only not in (None, names[0]) and not claim.claimed(out):
+        raise ArtifactError(f"{out}: there is no run here, and {only} goes on with one; {_remedy(out)}")
+    _ask_ray(context, [only] if only else names[: names.index(until) + 1])
     with held(out):
+        claim.claim(out)
         for name, module in STAGES.items():
-            _stage(context, name, module)
+            _stage(context, name, module, verify, only if only in _after(name) else None)
             if name == "pretrain":
                 fingerprints = _marker(context, name, module, {}).facts()["backbones"]
-                context.backbones = {v: out / "backbones" / fp for v, fp in fingerprints.items()}
-            if name == only:
+                context.backbones = {v: backbone.of_fingerprint(out, fp) for v, fp in fingerprints.items()}
+            if name == (only or until):
                 break
-    if only is None:
+        if (text := _job_text(job)) != _read(out / "job.toml"):
+            write_text(out / "job.toml", text)
+    if only is None and until == "report":
         console.print(results_table(read_json(out / "results.json")))
         console.print(f"report: {(out / 'report' / 'index.html').as_uri()}")
     if failed := failures.recorded(out):
         raise RunFailed("\n".join(["Not everything that was asked for is there:", *map(str, failed)]))
 
 
-def write_job(job: Job, out: Path) -> None:
+
+def _console() -> Console:
+    """Standard output. Nothing in a line is markup: it holds paths and names."""
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, markup=False, emoji=False, width=max(console.width, _WIDTH))
+
+
+def _job_text(job: Job) -> str:
     """The job with every default filled in; the run can be repeated from it."""
-    write_text(out / "job.toml", tomli_w.dumps(_without_none(job.model_dump(mode="json", by_alias=True))))
+    return tomli_w.dumps(_without_none(job.model_dump(mode="json", by_alias=True)))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def check(job: Job) -> Any:
@@ -87,27 +121,82 @@ def check(job: Job) -> Any:
     return plan(job)
 
 
-def _stage(context: Context, name: str, module: ModuleType) -> None:
-    """Run one stage unless it is done. What follows a stage that runs is done anew."""
+def _stage(context: Context, name: str, module: ModuleType, verify: bool, following: str | None) -> None:
+    """Run one stage unless it is done. What follows a stage that comes out otherwise is done anew.
+
+    Args:
+        verify: read all that it wrote.
+        following: the stage that alone is to run after it.
+    """
     marker = _marker(context, name, module, module.inputs(context))
-    if marker.done():
+    done = marker.done()
+    lost = _lost(context, name, marker, verify) if done else []
+    if done and not lost:
         return
+    state = f"has lost {_named(lost)}" if lost else "is not finished"
+    if following:
+        why = f"{following} needs what {name} makes, and {name} {state} there"
+        raise ArtifactError(f"{context.folder}: {why}; {_remedy(context.folder)}")
+    before = marker.files() if lost else None
+    if lost:
+        context.say(f"{name}: lost or damaged, and made anew: {_named(lost)}")
+    else:  # before it begins, so that an interruption after it leaves nothing that was made of its earlier result
+        _forget_after(context, name)
+        marker.begin()
     started = time.perf_counter()
-    # before it begins, so that an interruption after it leaves nothing that was made of its earlier result
-    names = list(STAGES)
-    for later in names[names.index(name) + 1 :]:
-        shutil.rmtree(_folder(context, later), ignore_errors=True)
-    marker.begin()
-    write_job(context.job, context.folder)  # once nothing refuses the job any more
+    if lost:
+        marker.reopen()
+    write_text(context.folder / "job.toml", _job_text(context.job))  # once nothing refuses the job any more
     facts = module.run(context)
-    marker.finish(facts)
+    files = _files(context, module)
+    if before is not None and files != before:
+        _forget_after(context, name)
+    marker.finish(facts, files)
     context.say(f"{name}: done in {time.perf_counter() - started:.1f} s")
 
 
-def _ask_ray(context: Context, only: str | None) -> None:
+def _lost(context: Context, name: str, marker: Stage, verify: bool) -> list[str]:
+    """What a finished stage wrote and is not whole. Of what a later one rewrote, that one says what it was.
+
+    Raises:
+        ArtifactError: a segment of the journal: nothing makes it anew.
+    """
+    files = marker.files()
+    for later in (_marker(context, after, STAGES[after], {}) for after in _after(name)):
+        if (later.folder / MARKER).exists():
+            files |= {file: facts for file, facts in later.files().items() if file in files}
+    lost = written.lost(context.folder, files, verify)
+    if segments := [context.folder / file for file in lost if file.startswith("journal/0")]:
+        what = "this segment of the journal is missing or damaged"
+        raise ArtifactError(f"{path}: {what}; copy it anew, or start a new run." for path in segments)
+    return lost
+
+
+def _files(context: Context, module: ModuleType) -> Files:
+    return written.listing(context.folder, module.outputs(context), getattr(module, "REWRITTEN", ()))
+
+
+def _forget_after(context: Context, name: str) -> None:
+    for later in _after(name):
+        _marker(context, later, STAGES[later], {}).forget()
+
+
+def _after(name: str) -> list[str]:
+    names = list(STAGES)
+    return names[names.index(name) + 1 :]
+
+
+def _named(files: list[str]) -> str:
+    others = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return ", ".join(files[:3]) + others
+
+
+def _remedy(out: Path) -> str:
+    return f"run `raytune-rec run JOB --out {out}`."
+
+
+def _ask_ray(context: Context, names: list[str]) -> None:
     """What the stages that are left need of Ray is asked before anything is done; a process that has one goes on with it."""
-    last = only or list(STAGES)[-1]
-    names = list(STAGES)[: list(STAGES).index(last) + 1]
     left = [STAGES[name] for name in names if not (_folder(context, name) / MARKER).exists()]
     ray = sys.modules.get("ray")  # loading it takes seconds
     if any(stage.uses_ray(context.job) for stage in left if hasattr(stage, "uses_ray")) and not (ray and ray.is_initialized()):

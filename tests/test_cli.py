@@ -19,7 +19,7 @@ from raytune_rec.strategies.aliases import ALIASES
 _ROOT = Path(__file__).parents[1]
 _STAGE = ["--help", "--out", "--set", "JOB"]
 _WORDS = {
-    "run": _STAGE,
+    "run": [*_STAGE, "--verify"],
     "prepare": _STAGE,
     "pretrain": _STAGE,
     "tune": _STAGE,
@@ -47,7 +47,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """A pipeline that only writes down how it is called."""
     made: list[dict[str, Any]] = []
     pipeline = types.ModuleType("raytune_rec.pipeline")
-    pipeline.run = lambda job, out, until="report", only=None: made.append({"job": job, "out": out, "until": until, "only": only})  # type: ignore[attr-defined]
+    pipeline.run = lambda job, out, only, verify: made.append({"job": job, "out": out, "only": only, "verify": verify})  # type: ignore[attr-defined]
     pipeline.check = lambda job: f"plan of {job.name}"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "raytune_rec.pipeline", pipeline)
     monkeypatch.setattr(importlib.import_module("raytune_rec"), "pipeline", pipeline, raising=False)
@@ -79,7 +79,8 @@ def test_a_stage_runs_alone(calls: list[dict[str, Any]], job: Path, stage: str) 
 def test_run_takes_settings_and_a_folder(calls: list[dict[str, Any]], job: Path, tmp_path: Path) -> None:
     assert cli.main(["run", str(job), "--set", "tune.trials=3", "--set", "seed=7", "--out", str(tmp_path / "there")]) == 0
     assert calls[0]["job"].tune.trials == 3 and calls[0]["job"].seed == 7
-    assert calls[0]["out"] == tmp_path / "there" and calls[0]["only"] is None and calls[0]["until"] == "report"
+    assert calls[0]["out"] == tmp_path / "there" and calls[0]["only"] is None and not calls[0]["verify"]
+    assert cli.main(["run", str(job), "--verify"]) == 0 and calls[1]["verify"]
 
 
 def test_check_prints_the_plan(calls: list[dict[str, Any]], job: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -252,7 +252,7 @@ def test_all_that_is_wrong_is_told_at_once_before_anything_is_done(tmp_path: Pat
     assert len(told.value.problems) == 2 and list(tmp_path.iterdir()) == []
     wrong = [f.text for f in doctor.findings(tmp_path, start_ray=True) if f.state == "wrong"]
     assert tuple(wrong) == told.value.problems
-    pipeline.run(small(), tmp_path, only="pretrain")  # what needs no Ray is not refused for its sake
+    pipeline.run(small(), tmp_path, until="pretrain")  # what needs no Ray is not refused for its sake
     assert (tmp_path / "stages" / "pretrain" / "_complete.json").exists()
     with pytest.raises(MachineError):
         pipeline.run(small(), tmp_path, only="tune")

@@ -53,6 +53,7 @@ class Campaign:
     def undisturbed(self) -> Path:
         """The run that the others must equal. Up to its pre-training it is made in a folder that others begin with."""
         base, whole = self.out / "base", self.out / "A"
+        self._plain("prepare", base)
         self._plain("pretrain", base)
         shutil.copytree(base, whole)
         self._plain("run", whole)

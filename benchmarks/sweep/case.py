@@ -92,7 +92,7 @@ def prepare(case: Case) -> None:
 
     folder = Path(case.run)
     folder.mkdir(parents=True, exist_ok=True)
-    pipeline.run(job_of(case), folder, only="pretrain")
+    pipeline.run(job_of(case), folder, until="pretrain")
 
 
 def planner_of(case: Case, journal: Path) -> SearchPlanner:

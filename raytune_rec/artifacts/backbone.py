@@ -7,6 +7,7 @@ data/schema.json  data/vocabulary/<field>.parquet  data/users.parquet  data/item
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Mapping
 from functools import partial
@@ -18,11 +19,12 @@ from torch import Tensor
 
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.facts import close_folder, open_folder, read_facts
-from raytune_rec.artifacts.files import read_json, replace, write_json
+from raytune_rec.artifacts.files import MARKER, read_json, replace, write_json
 from raytune_rec.artifacts.fingerprint import file_sha256, fingerprint
 from raytune_rec.artifacts.weights import TensorFacts
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import Scalar
+from raytune_rec.written import remove_files
 
 FORMATS = (1,)
 DATA = "data"
@@ -126,7 +128,18 @@ def of_run(run: Path) -> dict[str, Path]:
     if not path.exists():
         raise ArtifactError(f"{run}: no run with a finished backbone ({path.name} is missing); name a run folder.")
     made = {name: facts["fingerprint"] for name, facts in read_json(path).items() if "fingerprint" in facts}  # others failed
-    return {name: Path(run) / "backbones" / fingerprint for name, fingerprint in made.items()}
+    return {name: of_fingerprint(run, fingerprint) for name, fingerprint in made.items()}
+
+
+def of_fingerprint(run: Path, fingerprint: str) -> Path:
+    """Where a run keeps a backbone.
+
+    Raises:
+        ArtifactError: a damaged file names what is no fingerprint.
+    """
+    if not isinstance(fingerprint, str) or not re.fullmatch(r"[0-9a-f]{16}", fingerprint):
+        raise ArtifactError(f"{run}: {fingerprint!r} is no fingerprint of a backbone; delete {run / PRETRAINED} and run again.")
+    return Path(run) / "backbones" / fingerprint
 
 
 def find(path: Path, variant: str) -> Path:
@@ -163,12 +176,22 @@ def load(folder: Path, *, data: bool = True) -> tuple[BackboneFacts, dict[str, T
     return facts, tensors
 
 
+def move(folder: Path, target: Path) -> None:
+    """Give a backbone another place; a damaged one there is replaced, file by file, marker last."""
+    if not target.exists():
+        folder.rename(target)
+        return
+    (target / MARKER).unlink(missing_ok=True)
+    for path in sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: (p.name == MARKER, p)):
+        replace(target / path.relative_to(folder), partial(shutil.copyfile, path))
+        path.unlink()
+    remove_files(folder)
+
+
 def _copy_data(store: Path, target: Path) -> dict[str, str]:
     """Copy what maps raw rows to ids: relative path -> sha256."""
     if not (store / "schema.json").exists():
         raise ArtifactError(f"{store}: no prepared data (schema.json is missing); run `raytune-rec prepare` first.")
-    if target.exists():
-        shutil.rmtree(target)
     vocabulary = sorted((store / "vocabulary").glob("*.parquet"))
     tables = [store / "schema.json", *vocabulary, store / "users.parquet", store / "items.parquet"]
     found = {}

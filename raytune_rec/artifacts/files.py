@@ -64,7 +64,7 @@ def read_json(path: Path) -> JSON:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); check the path, or run its stage again.") from None
     except ValueError as error:
         raise ArtifactError(
-            f"{path}: damaged, it is not JSON ({error}); delete its folder {path.parent} and run again, or copy it anew."
+            f"{path}: damaged, it is not JSON ({error}); delete this file and run again, or copy it anew."
         ) from None
 
 

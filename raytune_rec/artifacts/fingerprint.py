@@ -25,7 +25,12 @@ def fingerprint(value: Any) -> str:
     Raises:
         ArtifactError: a number is not finite (it equals nothing, not even itself), or a value has no canonical form.
     """
-    return hashlib.sha256(_dump(plain(value)).encode()).hexdigest()[:16]
+    return digest(plain(value))[:16]
+
+
+def digest(value: Any) -> str:
+    """64 hexadecimal digits of plain values."""
+    return hashlib.sha256(_dump(value).encode()).hexdigest()
 
 
 def plain(value: Any, where: str = "value") -> Any:

@@ -1,18 +1,19 @@
 """A stage's folder: what went in is written beside what came out, so that a stage is skipped, resumed or refused, never mixed.
 
-`_begun.json` stands in a folder while its stage works, `_complete.json` from its end on. Both hold the stage's inputs. Only a
-folder that carries one of them is ever emptied, so that a mistaken `--out` costs nobody a file.
+`_begun.json` stands in a folder while its stage works, `_complete.json` from its end on. Both hold the stage's inputs. Nothing
+else in the folder is ever removed, so that a mistaken `--out` costs nobody a file.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from raytune_rec.artifacts.files import JSON, MARKER, read_json, write_json
-from raytune_rec.artifacts.fingerprint import plain
+from raytune_rec.artifacts.fingerprint import digest, plain
 from raytune_rec.errors import ArtifactError
+from raytune_rec.written import Files
 
 BEGUN = "_begun.json"
 _ABSENT = object()
@@ -27,7 +28,7 @@ class Stage:
         inputs: everything that its results depend on: options, fingerprints of what it reads. Nested as you like.
         format: of the stage; raised only when results change.
         free: dotted keys of `inputs` that may be raised (never lowered) in the same folder, such as `tune.trials`.
-        resumes: the stage goes on from what an interrupted attempt left; otherwise leftovers are removed.
+        resumes: the stage goes on from what an interrupted attempt left, and so refuses other inputs; otherwise it begins anew.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Stage:
         return False
 
     def begin(self) -> None:
-        """Make the folder ready for work: empty, unless the stage resumes.
+        """Make the folder ready for work.
 
         Raises:
             ArtifactError: the folder holds files that no stage of ours has written, or the result of other inputs.
@@ -76,17 +77,31 @@ class Stage:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / BEGUN, self._facts())  # before anything is removed: an interruption here leaves a folder of ours
         (self.folder / MARKER).unlink(missing_ok=True)
-        if not self.resumes:
-            self._empty()
 
-    def finish(self, facts: Mapping[str, JSON] | None = None) -> None:
+    def finish(self, facts: Mapping[str, JSON] | None = None, files: Files | None = None) -> None:
         """Declare the result complete.
 
         Args:
             facts: what later stages and readers want to know of it.
+            files: what the stage wrote.
         """
-        write_json(self.folder / MARKER, {**self._facts(), "facts": plain(facts or {}, self.name)})
+        marker = {**self._facts(), "facts": plain(facts or {}, self.name), "files": files or {}}
+        write_json(self.folder / MARKER, {**marker, "sha256": digest(marker)})
         (self.folder / BEGUN).unlink(missing_ok=True)
+
+    def reopen(self) -> None:
+        """A finished stage works again, on what is lost of its result."""
+        write_json(self.folder / BEGUN, self._facts())
+        (self.folder / MARKER).unlink()
+
+    def forget(self) -> None:
+        """From now on the stage is neither done nor begun. What it wrote elsewhere stays."""
+        for name in (MARKER, BEGUN):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def files(self) -> Files:
+        """What the finished stage wrote."""
+        return files_of(self.folder)
 
     def facts(self) -> dict[str, JSON]:
         """What `finish` was given."""
@@ -96,19 +111,12 @@ class Stage:
     def _facts(self) -> dict[str, JSON]:
         return {"stage": self.name, "format": self.format, "inputs": self.inputs}
 
-    def _empty(self) -> None:
-        for path in self.folder.iterdir():
-            if path.name == BEGUN:
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-
     def _raised(self, marker: JSON, path: Path) -> bool:
         """Whether a free key was raised; any other difference is refused."""
         if not isinstance(marker, dict) or not isinstance(marker.get("inputs"), dict):
             raise ArtifactError(f"{path}: damaged, it lists no inputs; delete the folder {self.folder} and run again.")
+        if marker.get("sha256", "") != digest({k: v for k, v in marker.items() if k != "sha256"}) and "sha256" in marker:
+            raise ArtifactError(f"{path}: altered since it was written; delete the folder {self.folder} and run again.")
         problems, raised = [], False
         if marker.get("stage") != self.name:
             problems.append(f"{self.folder}: belongs to stage {marker.get('stage')!r}, not to {self.name!r}.")
@@ -125,6 +133,19 @@ class Stage:
         if problems:
             raise ArtifactError([*problems, "Use another --out folder, or go back to what it was made with."])
         return raised
+
+
+def files_of(folder: Path) -> Files:
+    """What the finished stage in a folder wrote, as its marker lists it.
+
+    Raises:
+        ArtifactError: there is no marker, or it lists no files.
+    """
+    marker: Any = read_json(folder / MARKER)
+    files = marker.get("files") if isinstance(marker, dict) else None
+    if not isinstance(files, dict) or not all(isinstance(f, dict) for f in files.values()):
+        raise ArtifactError(f"{folder / MARKER}: damaged, it lists no files; delete the folder {folder} and run again.")
+    return files
 
 
 def differences(old: JSON, new: JSON, key: str = "") -> Iterator[tuple[str, JSON, JSON]]:

@@ -279,7 +279,7 @@ class Preparation:
         return pa.table(columns)
 
     def _vocabulary(self, orders: Mapping[str, Order], domains: tuple[str, ...]) -> None:
-        (self._out / "vocabulary").mkdir()
+        (self._out / "vocabulary").mkdir(exist_ok=True)
         for name, order in orders.items():
             pq.write_table(order.table(), vocabulary_file(self._out, name), compression="zstd")
         ids = pa.array(range(1, len(domains) + 1), pa.int32())

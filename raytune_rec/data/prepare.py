@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +26,22 @@ from raytune_rec.data.summary import untested
 from raytune_rec.data.tables import Rejects, schema_values, write_json
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema
+from raytune_rec.written import listing, lost, remove_files
 
 STAGE = "prepare"
 FORMAT = 3
 """Raised only when the same input gives another store."""
+
+_PARTS = (
+    "_spill/*.arrow",
+    "interactions/*/part-*.parquet",
+    "train/part-*.parquet",
+    "vocabulary/*.parquet",
+    "sequences/**/*.parquet",
+)
+_FILES = ("users.parquet", "items.parquet", "rejected.parquet", "schema.json", "summary.json", "*.json.part")
+_WRITTEN = (*_PARTS, *_FILES)
+"""What a preparation writes: that alone is removed before another."""
 
 
 def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
@@ -105,10 +116,15 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
             values["sequences"] = {"options": options.sequences.model_dump(mode="json"), "seed": options.split.seed}
         write_json(out / "schema.json", values)
         write_json(out / "summary.json", summary)
-        write_json(out / MARKER, marker)
+        write_json(out / MARKER, {**marker, "files": listing(out, files(out))})
         (out / BEGUN).unlink()
     except OSError as error:
         raise DataError(f"{out}: the store cannot be written ({error}); make room or choose another folder.") from None
+
+
+def files(store: Path) -> list[Path]:
+    """What a preparation wrote."""
+    return [path for pattern in (*_WRITTEN, MARKER) for path in store.glob(pattern)]
 
 
 def _is_done(out: Path, marker: Mapping[str, Any]) -> bool:
@@ -118,10 +134,11 @@ def _is_done(out: Path, marker: Mapping[str, Any]) -> bool:
         found = json.loads((out / MARKER).read_text(encoding="utf-8"))
     except ValueError:
         raise DataError(f"{out / MARKER}: damaged; delete the folder {out} and prepare the data again.") from None
-    changes = [f"  {key}: {was} -> {now}" for key, was, now in _differences("", found, marker) if not key.startswith("facts")]
+    changed = [part for part in _differences("", found, marker) if not part[0].startswith(("facts", "files"))]
+    changes = [f"  {key}: {was} -> {now}" for key, was, now in changed]
     if changes:
         raise DataError([f"{out}: was prepared from something else; choose another folder, or undo the change:", *changes])
-    return True
+    return not lost(out, found.get("files", {}), every=True)
 
 
 def _differences(key: str, was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -133,16 +150,22 @@ def _differences(key: str, was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]
 
 
 def _begin(out: Path, marker: Mapping[str, Any]) -> None:
-    """An empty folder, or one that an interrupted preparation has left: only such a folder is ever cleared."""
-    if out.exists() and any(out.iterdir()) and not (out / BEGUN).exists():
+    """An empty folder, or one that a preparation has left, interrupted or damaged since: only such a folder is ever cleared."""
+    if out.exists() and any(out.iterdir()) and not _prepared(out):
         raise DataError(f"{out}: holds files that no preparation has written; empty the folder, or choose another.")
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / BEGUN, marker)
-    for path in out.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != BEGUN:
-            path.unlink()
+    (out / MARKER).unlink(missing_ok=True)
+    remove_files(out, *_WRITTEN)
+
+
+def _prepared(out: Path) -> bool:
+    if (out / BEGUN).exists() or (out / MARKER).exists():
+        return True
+    try:
+        return "fingerprint" in json.loads((out / "schema.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _check_fields(fields: tuple[SourceField, ...], histories: bool) -> None:

@@ -56,7 +56,7 @@ def write_sequences(
     if options.predict:
         predicted(schema.fields, options.predict)
     folder = store / FOLDER
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     hashed = {name: text_hash(pq.read_table(store / f"{name}.parquet")["raw"].to_pylist()) for name in ("users", "items")}
     seed = data.split.seed
     known, parts, told = schema.field("item").size, [], dict[str, dict[str, Any]]()

@@ -3,7 +3,6 @@ hash order."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from raytune_rec.data.vocabulary import scramble
+from raytune_rec.written import remove_files
 
 BUCKETS = 64
 
@@ -19,7 +19,7 @@ class Spill:
     """Temporary Arrow files, one per bucket. A context manager: leaving it deletes them.
 
     Args:
-        folder: does not exist yet.
+        folder: of these files alone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,12 +27,12 @@ class Spill:
         self._writers: list[pa.ipc.RecordBatchStreamWriter] = []
 
     def __enter__(self) -> Spill:
-        self._folder.mkdir(parents=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_files(self._folder, "*.arrow")
 
     def add(self, rows: dict[str, np.ndarray | pa.Array]) -> None:
         """Rows with a column `hash` (N,) uint64. All calls have the same columns."""

@@ -38,7 +38,7 @@ class RowGroups:
         self._held: list[pa.Table] = []
         self._count = self._written = 0
         self._writer: pq.ParquetWriter | None = None
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, table: pa.Table) -> None:
         self._held.append(table)

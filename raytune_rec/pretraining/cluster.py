@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -28,6 +27,7 @@ import torch.distributed as distributed
 from ray.train.torch import TorchTrainer
 from torch import Tensor
 
+from raytune_rec.artifacts.claim import begin_scratch, remove_scratch
 from raytune_rec.artifacts.files import write_json
 from raytune_rec.data.store import Store
 from raytune_rec.errors import DataError, RunFailed
@@ -80,6 +80,7 @@ def train(plan: Plan, store: Store, tell: Tell, watch: Watch | None = None) -> F
     if not groups:
         raise DataError(f"{store.path}: there is no training row to pre-train on; check data.split.")
     keep = fit(groups, plan.settings.training.cache_mib)
+    begin_scratch(folder / name)
     trainer = TorchTrainer(
         _work,  # type: ignore[arg-type]
         train_loop_config={"work": Work(plan, len(groups), keep, progress, watch)},
@@ -94,7 +95,7 @@ def train(plan: Plan, store: Store, tell: Tell, watch: Watch | None = None) -> F
             facts: Facts = trainer.fit().return_value  # type: ignore[attr-defined]
     except ray.train.TrainingFailedError as error:
         raise RunFailed(_reason(plan, error)) from error
-    shutil.rmtree(folder / name, ignore_errors=True)
+    remove_scratch(folder / name)
     progress.unlink(missing_ok=True)
     return facts
 

@@ -16,10 +16,14 @@ from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 from raytune_rec.names import path_name
 from raytune_rec.report.run import Trial, read_trials
 from raytune_rec.schema import Scalar
+from raytune_rec.written import remove_files
 
 BEST = 20
 """Trials of a unit that become runs."""
 FINAL = "final/validation"
+_OURS = ".raytune_rec"
+_FILES = f"**/events.out.tfevents.*{_OURS}"
+"""The end of the names of our files: others in this folder are not ours to remove."""
 
 
 def write(run: Path) -> None:
@@ -33,8 +37,7 @@ def write(run: Path) -> None:
     """
     trials = [t for t in read_trials(run) if t.complete]
     folder = Path(run) / "tensorboard"
-    for old in folder.rglob("events.out.tfevents.*"):
-        old.unlink()
+    remove_files(folder, _FILES)
     if not trials:
         return
     chosen = {unit: best([t for t in trials if t.unit == unit]) for unit in dict.fromkeys(t.unit for t in trials)}
@@ -43,6 +46,11 @@ def write(run: Path) -> None:
     for unit, shown in chosen.items():
         for place, t in enumerate(shown, start=1):
             _run(folder / path_name(unit) / f"{place:02d}-{path_name(t.row)}-{t.number}", t)
+
+
+def files(run: Path) -> list[Path]:
+    """What `write` has written into a run folder."""
+    return list((Path(run) / "tensorboard").glob(_FILES))
 
 
 def best(trials: Sequence[Trial], count: int = BEST) -> list[Trial]:
@@ -60,13 +68,13 @@ def _options(t: Trial) -> dict[str, Scalar]:
 def _experiment(folder: Path, options: Mapping[str, Scalar]) -> None:
     """One description of all columns at the root; a description in each run would show the options of one of them only."""
     experiment, _, _ = hparams(dict(options), {FINAL: 0.0})
-    writer = FileWriter(str(folder))
+    writer = FileWriter(str(folder), filename_suffix=_OURS)
     writer.add_summary(experiment)
     writer.close()
 
 
 def _run(folder: Path, t: Trial) -> None:
-    with SummaryWriter(str(folder)) as writer:
+    with SummaryWriter(str(folder), filename_suffix=_OURS) as writer:
         for epoch, value in enumerate(t.curve):
             if math.isfinite(value):
                 writer.add_scalar("validation", value, epoch)

@@ -13,6 +13,7 @@ import torch
 from raytune_rec import config
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.files import replace
+from raytune_rec.artifacts.stage import files_of
 from raytune_rec.components import component, options_of
 from raytune_rec.data.sequences import USERS
 from raytune_rec.data.store import Store
@@ -23,9 +24,12 @@ from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Step
 from raytune_rec.training.assemble import Model
 from raytune_rec.training.feed import device_table, take
+from raytune_rec.written import lost
 
 _USERS = 1024
 """Users of a pass."""
+_FROM = b"backbone"
+"""In the file: which backbone the vectors are of. No other file has it."""
 
 
 def write_vectors(run: Path, out: Path, variant: str = "") -> tuple[int, int]:
@@ -42,9 +46,22 @@ def write_vectors(run: Path, out: Path, variant: str = "") -> tuple[int, int]:
     Raises:
         ArtifactError: the run has no such pre-training, or its backbone knows no users.
     """
+    _check_out(Path(out))
     found = user_vectors(Path(run), variant)
     replace(Path(out), partial(pq.write_table, found, compression="zstd"))
     return len(found), len(found["vector"][0])
+
+
+def _check_out(out: Path) -> None:
+    """Raises ArtifactError where a file stands that `write_vectors` has not written."""
+    try:
+        ours = not out.exists() or _FROM in (pq.read_schema(out).metadata or {})
+    except (OSError, pa.ArrowException):
+        ours = False
+    if not ours:
+        raise ArtifactError(
+            f"--out {out}: is there, and `raytune-rec vectors` did not write it; name another file, or move it away."
+        )
 
 
 def user_vectors(run: Path, variant: str = "") -> pa.Table:
@@ -54,6 +71,8 @@ def user_vectors(run: Path, variant: str = "") -> pa.Table:
     several domains has the mean of theirs. In the order of the table of users.
     """
     folder = _backbone(run, variant)
+    if gone := lost(run, files_of(run / "stages" / "prepare")):
+        raise ArtifactError(f"{run}: {gone[0]} is lost or damaged; run `raytune-rec run JOB --out {run}` again.")
     store = Store.open(run / "data")
     if store.histories is None:
         raise ArtifactError(f"{run}: its rows are single interactions; vectors are of a run with data.sequences.")
@@ -72,7 +91,7 @@ def user_vectors(run: Path, variant: str = "") -> pa.Table:
     raws = pq.read_table(run / "data" / "users.parquet", columns=["raw"])["raw"].take(pa.array(owners))
     offsets = pa.array(np.arange(len(means) + 1, dtype=np.int32) * means.shape[1])
     lists = pa.ListArray.from_arrays(offsets, pa.array(means.reshape(-1)))
-    return pa.table({"user": raws, "vector": lists}).replace_schema_metadata({"backbone": folder.name})
+    return pa.table({"user": raws, "vector": lists}).replace_schema_metadata({_FROM: folder.name})
 
 
 def _backbone(run: Path, variant: str) -> Path:

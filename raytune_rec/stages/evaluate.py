@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from raytune_rec.evaluation.cohorts import cold_warm, counts
 from raytune_rec.evaluation.inputs import RowFacts
 from raytune_rec.evaluation.results import summarise
 from raytune_rec.schema import Table
+from raytune_rec.stages import export
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import artifact_folders, winner_settings
 from raytune_rec.stages.failures import recorded, winner
@@ -45,6 +47,11 @@ def inputs(context: Context) -> dict[str, Any]:
     baselines = [name for name, row in context.job.rows.items() if row.baseline]
     evaluate = context.job.evaluate.model_dump(mode="json")
     return {"evaluate": evaluate, "winners": winners, "baselines": baselines, "seed": context.job.seed}
+
+
+def outputs(context: Context) -> list[Path]:
+    told = [folder / name for folder in artifact_folders(context.folder) for name in export.REWRITTEN]
+    return [context.folder / "results.json", *told]
 
 
 def run(context: Context) -> dict[str, Any]:

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
-from raytune_rec.artifacts.files import read_json, write_json
+from raytune_rec.artifacts.files import MARKER, read_json, write_json
 from raytune_rec.artifacts.prompt import PromptFacts, StrategyFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.config import Job
 from raytune_rec.data.cold_users import about
 from raytune_rec.data.store import Store
-from raytune_rec.errors import JobError, RunFailed
+from raytune_rec.errors import ArtifactError, JobError, RunFailed
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.names import path_name
 from raytune_rec.schema import Lane, Pack
@@ -38,6 +39,8 @@ from raytune_rec.tuning.planner import FixedPlanner
 from raytune_rec.tuning.records import Winner, winners
 
 FORMAT = 2
+REWRITTEN = ("prompt.json", "README.md", MARKER)
+"""Files of an artifact that `evaluate` adds to."""
 
 
 def uses_ray(job: Job) -> bool:
@@ -49,6 +52,11 @@ def inputs(context: Context) -> dict[str, Any]:
     job = context.job
     chosen = {f"{row}/{unit}": w.trial for (row, unit), w in _winners(context).items()}
     return {"replicates": job.evaluate.replicates, "export": job.evaluate.export, "winners": chosen, "seed": job.seed}
+
+
+def outputs(context: Context) -> list[Path]:
+    own = [context.winner_folder(row, unit) for row, unit in _winners(context)]
+    return [*own, *artifact_folders(context.folder), context.folder / "journal" / "journal.log"]
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -138,8 +146,25 @@ def _pack(context: Context, row: str, unit: str, winner: Winner) -> Pack:
 def _stored(context: Context, row: str, unit: str, winner: Winner) -> bool:
     """Whether an attempt that was interrupted later has stored this winner."""
     path = context.winner_folder(row, unit) / "winner.json"
-    known = read_json(path) if path.exists() else {}
+    try:
+        known = read_json(path)
+        for replicate in known["replicates"]:
+            tuned(path.parent, replicate)
+    except (ArtifactError, KeyError, TypeError):
+        return False
     return {name: known.get(name) for name in asdict(winner)} == asdict(winner)
+
+
+def tuned(folder: Path, replicate: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What a replicate of a winner tuned.
+
+    Args:
+        folder: of the winner. replicate: its facts in `winner.json`.
+
+    Raises:
+        ArtifactError: it is missing or damaged.
+    """
+    return weights.read(folder / f"replicate-{replicate['replicate']}.safetensors", replicate["sha256"])
 
 
 def _keep(context: Context, row: str, unit: str, pack: Pack, winner: Winner) -> None:
@@ -152,10 +177,13 @@ def _keep(context: Context, row: str, unit: str, pack: Pack, winner: Winner) -> 
     vocabularies = tables(_declared(parts))
     data = rows_of(str(context.store_path), unit)
     trained = [(i, result) for i, result in enumerate(results) if result.status != "failed"]
+    replicates = []
     for i, result in trained:
-        weights.write(folder / f"replicate-{result.replicate}.safetensors", cut(work.weights(i), vocabularies, data))
+        own = cut(work.weights(i), vocabularies, data)
+        sha256 = weights.write(folder / f"replicate-{result.replicate}.safetensors", own)
+        replicates.append({**asdict(result), "sha256": sha256})
     failed = [{"replicate": r.replicate, "error": r.error} for r in results if r.status == "failed"]
-    whole = {"row": row, "unit": unit, **facts, "replicates": [asdict(r) for _, r in trained]}
+    whole = {"row": row, "unit": unit, **facts, "replicates": replicates}
     write_json(folder / "winner.json", {**whole, **({"failed": failed} if failed else {})})
 
 
@@ -170,7 +198,7 @@ def _artifact(context: Context, row: str, unit: str) -> None:
     facts = read_json(folder / "winner.json")
     metric = METRICS[context.job.training.metric]
     chosen = _best(facts["replicates"], metric.higher)
-    tensors = weights.read(folder / f"replicate-{chosen['replicate']}.safetensors")
+    tensors = tuned(folder, chosen)
     own, parts = winner_settings(context, row, facts)
     base = backbone_artifact.read(context.backbones[found.variant])
     tensors = _with_prompt(context, found.variant, parts, own, tensors)

@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.evaluation import measure_classes, measure_lists
 from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions, Replicates
@@ -17,7 +16,7 @@ from raytune_rec.schema import Table
 from raytune_rec.scoring.ranker import classify, joined, rank
 from raytune_rec.scoring.scorer import Scorer, scoring_model
 from raytune_rec.stages.context import Context
-from raytune_rec.stages.export import winner_settings
+from raytune_rec.stages.export import tuned, winner_settings
 from raytune_rec.stages.failures import winner
 from raytune_rec.training.assemble import Model
 from raytune_rec.training.settings import row_of
@@ -158,5 +157,4 @@ def _models(context: Context, row: str, unit: str, start: Mapping[str, Tensor]) 
     own, parts = winner_settings(context, row, facts)
     options = {"backbone": own.backbone, "prompt": own.prompt}
     for replicate in facts["replicates"]:
-        tuned = weights.read(folder / f"replicate-{replicate['replicate']}.safetensors")
-        yield scoring_model(parts, options, tuned, start)
+        yield scoring_model(parts, options, tuned(folder, replicate), start)

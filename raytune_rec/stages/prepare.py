@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from raytune_rec.artifacts.files import read_json
@@ -23,6 +24,10 @@ RESUMES = False
 
 def inputs(context: Context) -> dict[str, Any]:
     return preparation.stage_inputs(context.job.data, context.source)
+
+
+def outputs(context: Context) -> list[Path]:
+    return preparation.files(context.store_path)
 
 
 def run(context: Context) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.artifacts.files import MARKER, read_json, write_json
+from raytune_rec.artifacts.files import read_json, write_json
 from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, Diverged
@@ -52,6 +51,10 @@ def inputs(context: Context) -> dict[str, Any]:
     search = job.tune.model_dump(mode="json", include={"sampler", "pack", "stop"}) if job.pretrain.trials else {}
     known = {"data": context.store.schema.fingerprint, "threads": job.tune.threads, "own": context.own_code()}
     return {**chosen, "search": search, "spaces": spaces, **known}
+
+
+def outputs(context: Context) -> list[Path]:
+    return [context.folder / backbone_artifact.PRETRAINED, *backbone_artifact.of_run(context.folder).values()]
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -124,7 +127,7 @@ def _origin(context: Context, variant: str) -> str:
     try:
         return backbone_artifact.read(source_of(context.job, variant)).fingerprint
     except ArtifactError:
-        known = read_json(path).get(variant, {}) if path.exists() else {}
+        known = _known(path).get(variant, {})
         given = context.job.pretrain.variants[variant].from_path
         return str(known["origin"]) if known.get("given") == given and "origin" in known else given
 
@@ -132,16 +135,26 @@ def _origin(context: Context, variant: str) -> str:
 def _finished(context: Context, decides: str) -> dict[str, Any]:
     """Pre-trainings that an interrupted attempt with the same inputs has finished."""
     path = context.folder / backbone_artifact.PRETRAINED
-    known = read_json(path) if path.exists() else {}
-    folder = context.folder / "backbones"
-    return {
-        n: f
-        for n, f in known.items()
-        if n in context.job.pretrain.variants
-        and f.get("inputs") == decides
-        and "fingerprint" in f
-        and (folder / f["fingerprint"] / MARKER).exists()
-    }
+    known = _known(path)
+    ours = {n: f for n, f in known.items() if n in context.job.pretrain.variants and f.get("inputs") == decides}
+    return {n: f for n, f in ours.items() if _whole(context, f.get("fingerprint", ""))}
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """Variant -> its facts; none where the file is missing or damaged."""
+    try:
+        known = read_json(path)
+    except ArtifactError:
+        return {}
+    return {n: f for n, f in known.items() if isinstance(f, dict)} if isinstance(known, dict) else {}
+
+
+def _whole(context: Context, fingerprint: str) -> bool:
+    try:
+        backbone_artifact.load(backbone_artifact.of_fingerprint(context.folder, fingerprint))
+    except ArtifactError:
+        return False
+    return True
 
 
 def _recipes(context: Context) -> tuple[dict[str, Winner], dict[str, Failure]]:
@@ -169,9 +182,7 @@ def _publish(context: Context, working: Path, facts: dict[str, Any]) -> None:
     backbone = backbone_artifact.read(working)
     facts["fingerprint"] = backbone.fingerprint
     target = context.folder / "backbones" / backbone.fingerprint
-    if target.exists():
-        shutil.rmtree(target)
-    working.rename(target)
+    backbone_artifact.move(working, target)
     value = "" if backbone.value is None else f", validation {backbone.metric} {backbone.value:.4f}"
     context.say(
         f"backbone {backbone.variant or facts.get('variant')}: {backbone.fingerprint}{value}, {facts.get('seconds', 0):.0f} s"

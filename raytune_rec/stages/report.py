@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from raytune_rec.artifacts.fingerprint import file_sha256
@@ -13,6 +14,10 @@ FORMAT = 1
 
 def inputs(context: Context) -> dict[str, Any]:
     return {"results": file_sha256(context.folder / "results.json")}
+
+
+def outputs(context: Context) -> list[Path]:
+    return [context.folder / "report" / "index.html", *tensorboard.files(context.folder)]
 
 
 def run(context: Context) -> dict[str, Any]:

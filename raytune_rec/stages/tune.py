@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from raytune_rec.artifacts.files import write_json
@@ -43,6 +44,10 @@ def inputs(context: Context) -> dict[str, Any]:
     backbones = {name: path.name for name, path in context.backbones.items()}
     known = {"backbones": backbones, "data": context.store.schema.fingerprint, "own": context.own_code()}
     return {**chosen, "spaces": spaces, **known}
+
+
+def outputs(context: Context) -> list[Path]:
+    return [context.folder / "trials.json", *(context.folder / "journal").glob("0*.json")]
 
 
 def run(context: Context) -> dict[str, Any]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
+from raytune_rec.artifacts.claim import begin_scratch, remove_scratch
 from raytune_rec.tuning.desk import Desk
 from raytune_rec.tuning.progress import Reporter
 from raytune_rec.tuning.resources import slots
@@ -50,9 +51,9 @@ def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
     """
     options = work.job.tune
     folder = work.run_folder / "tune"
-    shutil.rmtree(folder, ignore_errors=True)  # attempts that were interrupted
-    folder.mkdir(parents=True)
+    _clear(folder)  # attempts that were interrupted
     name = f"{work.job.name}-{os.getpid()}-{os.urandom(4).hex()}"
+    begin_scratch(folder / name)
     trainable = type(f"{PackTrainable.__name__}_{name}", (PackTrainable,), {})  # Ray keeps trainables by name
     needs = {"cpu": options.cpus, **({"gpu": options.gpus} if options.gpus else {})}
     _warn(needs, ray.cluster_resources())
@@ -77,7 +78,15 @@ def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
             ),
         )
         tuner.fit()
-    shutil.rmtree(folder, ignore_errors=True)
+    _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what attempts have left, and nothing else."""
+    for attempt in folder.glob("*"):
+        remove_scratch(attempt)
+    with suppress(OSError):  # it is not there, or holds what is not ours
+        folder.rmdir()
 
 
 def _warn(needs: Mapping[str, float], cluster: Mapping[str, float]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import LaneResult, Pack
+from raytune_rec.written import remove_files
 
 FORMAT = 2
 """Raised when the results of a pack change."""
@@ -162,8 +162,9 @@ def folder_of(run_folder: Path, pack: str) -> Path:
 
 
 def remove(run_folder: Path, pack: str) -> None:
-    """Delete the folder of a pack that is needed no more."""
-    shutil.rmtree(folder_of(run_folder, pack), ignore_errors=True)
+    """Delete what a pack wrote that is needed no more."""
+    names = ("state-*.safetensors", "lane-*.safetensors", "state.json", "result.json", "error.json")
+    remove_files(folder_of(run_folder, pack), *names, *(f".{name}.*.tmp" for name in names))
 
 
 def _inside(name: str) -> str:

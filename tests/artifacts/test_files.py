@@ -47,7 +47,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 def test_damaged_json_is_named_with_a_remedy(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(damage)
-    with pytest.raises(ArtifactError, match=r"a\.json: damaged.*delete its folder"):
+    with pytest.raises(ArtifactError, match=r"a\.json: damaged.*delete this file and run again"):
         read_json(path)
 
 

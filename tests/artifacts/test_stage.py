@@ -62,12 +62,12 @@ def test_raised_work_begins_without_the_old_marker(tmp_path: Path, resumes: bool
     folder = _finished(tmp_path / "s")
     _stage(folder, resumes, trials=32).begin()
     assert not (folder / MARKER).exists()
-    assert (folder / "result").exists() == resumes
+    assert (folder / "result").exists()
     with pytest.raises(ArtifactError, match=r"seed was 0") if resumes else _nothing():
         Stage(folder, "tune", {**_INPUTS, "seed": 1}, 1, resumes=resumes, free=("tune.trials",)).done()
 
 
-def test_leftovers_of_an_interrupted_stage_are_removed(tmp_path: Path) -> None:
+def test_an_interrupted_stage_begins_anew_and_removes_nothing_that_it_did_not_write(tmp_path: Path) -> None:
     stage = _stage(tmp_path / "s")
     stage.begin()
     (stage.folder / "half").mkdir()
@@ -75,7 +75,9 @@ def test_leftovers_of_an_interrupted_stage_are_removed(tmp_path: Path) -> None:
     again = _stage(tmp_path / "s", pack=8)  # nothing was finished: other options are welcome
     assert not again.done()
     again.begin()
-    assert [p.name for p in again.folder.iterdir()] == ["_begun.json"]
+    assert sorted(p.name for p in again.folder.iterdir()) == ["_begun.json", "half"]
+    again.forget()
+    assert not again.done() and [p.name for p in again.folder.iterdir()] == ["half"]
 
 
 def test_an_interrupted_stage_that_resumes_keeps_its_files_and_refuses_other_options(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def job(folder: Path, domain: str, data: dict[str, Any], vectors: bool = False, 
 
 def pretrained(own: Job, out: Path) -> Path:
     out.mkdir()
-    pipeline.run(own, out, only="pretrain", say=lambda _: None)
+    pipeline.run(own, out, until="pretrain", say=lambda _: None)
     return out
 
 
@@ -143,7 +143,7 @@ def test_rows_of_the_target_learn_from_the_vectors(right: tuple[Job, Path]) -> N
 def test_what_stands_at_the_source_decides_and_not_where_it_stands(folder: Path, left: Path, tmp_path: Path) -> None:
     def taken_over(source: Path) -> tuple[dict[str, Any], list[str]]:
         said: list[str] = []
-        pipeline.run(job(folder, "Left", LEAVE, pretrain=taken(source)), tmp_path / "run", only="pretrain", say=said.append)
+        pipeline.run(job(folder, "Left", LEAVE, pretrain=taken(source)), tmp_path / "run", until="pretrain", say=said.append)
         return read_json(tmp_path / "run" / "pretrain.json")["own"], [line for line in said if line.startswith("backbone")]
 
     shutil.copytree(left, tmp_path / "source")

@@ -137,7 +137,7 @@ def test_a_row_whose_trials_all_fail_on_a_domain_is_missing_there(
     if curve:
         assert "every trial failed for plate on feed" in " ".join(capsys.readouterr().out.split())
     more = parse(JOB | OF_PLATE | {"tune": {"trials": 3}})  # the remedy
-    pipeline.run(more, out, only="evaluate", say=lambda line: None)
+    pipeline.run(more, out, until="evaluate", say=lambda line: None)
     results = read_json(out / "results.json")
     assert set(results["rows"]["plate"]["units"]) == {"feed", "search"} and "missing" not in results
     assert (out / "artifacts" / "feed" / "prompt.json").exists()

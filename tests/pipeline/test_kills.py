@@ -32,7 +32,7 @@ def base(tmp_path: Path) -> Path:
     """The job, prepared and pre-trained in this process."""
     folder = tmp_path / "base"
     folder.mkdir()
-    pipeline.run(config.read(job.write(job.tiny(), tmp_path / "job.toml")), folder, only="pretrain")
+    pipeline.run(config.read(job.write(job.tiny(), tmp_path / "job.toml")), folder, until="pretrain")
     return folder
 
 
@@ -81,6 +81,7 @@ def test_a_pretraining_that_is_told_to_end_says_so_and_goes_on(tmp_path: Path, t
     long = {"epochs": 12}
     job.write(job.tiny() | {"pretrain": {**job.tiny()["pretrain"], "workers": 1, "training": long}}, path)
     words = ["pretrain", str(path), "--out", str(run)]
+    assert cli.main(["prepare", *words[1:]]) == 0
     command = Command(words, log, temporary)
     try:
         while not list((run / "train").glob("*.json")) and command.code is None:
@@ -95,6 +96,7 @@ def test_a_pretraining_that_is_told_to_end_says_so_and_goes_on(tmp_path: Path, t
         command.kill()
         command.clear(0.0)
     job.write(job.tiny() | {"pretrain": {**job.tiny()["pretrain"], "training": long}}, path)
-    assert cli.main(["pretrain", str(path), "--out", str(tmp_path / "whole")]) == 0
+    for stage in ("prepare", "pretrain"):
+        assert cli.main([stage, str(path), "--out", str(tmp_path / "whole")]) == 0
     curves = [json.loads((folder / "pretrain.json").read_text())["plate"]["curve"] for folder in (run, tmp_path / "whole")]
     assert curves[0] == curves[1] and len(curves[0]) > 3

@@ -67,7 +67,7 @@ def test_readmes_method_runs_as_a_job_and_its_artifact_loads(tmp_path: Path, mon
     (tmp_path / "own.toml").write_text(write_readmes_files(tmp_path))
     without_ray(monkeypatch)
     out = tmp_path / "run"
-    pipeline.run(config.read(tmp_path / "own.toml"), out, only="evaluate", say=lambda line: None)
+    pipeline.run(config.read(tmp_path / "own.toml"), out, until="evaluate", say=lambda line: None)
     trials = read_json(out / "trials.json")
     assert len(trials) == 6 and all(t["state"] == "complete" and "prompt.scale" in t["options"] for t in trials)
     assert read_json(out / "results.json")["rows"]["nudge"]["mean"]["auc"]["mean"] > 0

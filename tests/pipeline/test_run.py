@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,8 +161,6 @@ def test_a_prompt_refuses_a_foreign_backbone(done: Path) -> None:
 
 
 def test_raising_the_trials_goes_on_where_the_search_was(done: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(done, tmp_path / "run")
     pipeline.run(job(tune={**SMALL["tune"], "trials": 6}), tmp_path / "run")
     before, after = (json.loads((out / "trials.json").read_text()) for out in (done, tmp_path / "run"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +26,9 @@ JOB: dict[str, Any] = {
 }
 
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "v1" / "backbone"
+
+
 def job(**changes: Any) -> Job:
     return parse(JOB | changes)
 
@@ -36,7 +40,8 @@ class _Chain:
         self.trials, self.ran, self.broken = 1, list[str](), ""
 
     def stages(self) -> dict[str, Any]:
-        return {n: SimpleNamespace(FORMAT=1, FREE=("trials",), inputs=self._inputs(n), run=self._run(n)) for n in "abc"}
+        own = {"FORMAT": 1, "FREE": ("trials",), "outputs": lambda _: []}
+        return {n: SimpleNamespace(**own, inputs=self._inputs(n), run=self._run(n)) for n in "abc"}
 
     def _inputs(self, name: str) -> Any:
         # of the later stages: something that the first one decides
@@ -59,14 +64,14 @@ def chain(monkeypatch: pytest.MonkeyPatch) -> _Chain:
     return made
 
 
-def _run(out: Path, only: str = "c") -> None:
-    pipeline.run(job(), out, only=only, say=lambda line: None)
+def _run(out: Path, until: str = "c") -> None:
+    pipeline.run(job(), out, until=until, say=lambda line: None)
 
 
 def test_raising_the_trials_by_one_stage_and_going_on_later(chain: _Chain, tmp_path: Path) -> None:
     _run(tmp_path)
     chain.trials, chain.ran = 2, []
-    _run(tmp_path, only="a")
+    _run(tmp_path, until="a")
     _run(tmp_path)
     assert chain.ran == ["a", "b", "c"]
     _run(tmp_path)
@@ -208,11 +213,17 @@ def test_histories_tell_what_they_leave_out_and_fewer_candidates_do_in_the_same_
 
 
 def test_a_pretraining_of_other_inputs_is_not_taken_for_finished(tmp_path: Path) -> None:
-    write_json(tmp_path / "backbones" / "f" / "_complete.json", {})
-    write_json(tmp_path / "pretrain.json", {"plain": {"fingerprint": "f", "inputs": "old"}})
+    fingerprint = "f" * 16
+    shutil.copytree(GOLDEN, tmp_path / "backbones" / fingerprint)
+    write_json(tmp_path / "pretrain.json", {"plain": {"fingerprint": fingerprint, "inputs": "old"}})
     context: Any = SimpleNamespace(folder=tmp_path, job=job())
     assert list(pretrain._finished(context, "old")) == ["plain"]
     assert pretrain._finished(context, "new") == {}
+    (tmp_path / "backbones" / fingerprint / "data" / "users.parquet").unlink()
+    assert pretrain._finished(context, "old") == {}, "a damaged one is not finished"
+    for text in ("[]", "{", '{"plain": 3}', '{"plain": {"inputs": "old", "fingerprint": "../x"}}'):
+        (tmp_path / "pretrain.json").write_text(text)
+        assert pretrain._finished(context, "old") == {}
 
 
 @pytest.mark.parametrize("name", shipped.names("jobs"))

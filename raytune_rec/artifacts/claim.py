@@ -1,0 +1,75 @@
+"""Whose a folder is. Nothing is written into a folder of the user's, and nothing is removed that a run did not write."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import raytune_rec
+from raytune_rec.artifacts.files import MARKER, read_json, write_json
+from raytune_rec.artifacts.lock import LOCK
+from raytune_rec.artifacts.stage import BEGUN
+from raytune_rec.errors import ArtifactError
+
+RUN = "run.json"
+"""Written first into a run folder: it says whose the folder is."""
+SCRATCH = "_scratch.json"
+"""Written first into a folder that is needed for a while only, and that Ray fills: what bears it may be removed."""
+
+
+def check(folder: Path) -> None:
+    """Refuse a folder that is neither a run, nor empty, nor yet to be made. Nothing is written.
+
+    Raises:
+        ArtifactError: it holds something else; what is named.
+    """
+    try:
+        held = sorted(path.name for path in folder.iterdir() if not _of_a_beginning(path))
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise ArtifactError(f"--out {folder}: is a file, or lies in one; name a folder.") from None
+    except OSError as error:
+        raise ArtifactError(f"--out {folder}: cannot be read ({error.strerror}); name another folder.") from None
+    if held and not claimed(folder):
+        others = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        raise ArtifactError(
+            f"--out {folder}: holds {held[0]!r}{others} and is no run of raytune-rec, so nothing is written there; "
+            "name a new or an empty folder."
+        )
+
+
+def claimed(folder: Path) -> bool:
+    """Whether a folder is a run: by its own word, or by the markers of its stages (0.1 wrote no other)."""
+    if _says(folder / RUN, "raytune_rec"):
+        return True
+    return any(_says(path, "stage") for name in (MARKER, BEGUN) for path in folder.glob(f"stages/*/{name}"))
+
+
+def claim(folder: Path) -> None:
+    """Make a checked folder a run."""
+    if not _says(folder / RUN, "raytune_rec"):
+        write_json(folder / RUN, {"raytune_rec": raytune_rec.__version__})
+
+
+def begin_scratch(folder: Path) -> None:
+    """Make a folder that `remove_scratch` may remove."""
+    write_json(folder / SCRATCH, {"raytune_rec": raytune_rec.__version__})
+
+
+def remove_scratch(folder: Path) -> None:
+    """Remove a folder that `begin_scratch` has made; any other stays, and what a link points to."""
+    if not folder.is_symlink() and _says(folder / SCRATCH, "raytune_rec"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_a_beginning(path: Path) -> bool:
+    """What an interruption before the claim leaves."""
+    return (path.name == LOCK and path.is_file() and not path.stat().st_size) or path.match(f".{RUN}.*.tmp")
+
+
+def _says(path: Path, key: str) -> bool:
+    try:
+        return key in read_json(path)
+    except (ArtifactError, TypeError):
+        return False
