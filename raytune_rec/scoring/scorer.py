@@ -18,6 +18,7 @@ from raytune_rec.components import Options, component, options_of
 from raytune_rec.data.store import Store
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.schema import DataSchema, Lane, Site, SiteShape, Strategy, Table
+from raytune_rec.scoring.rows import Answers, Rows, Scores, Unknown
 from raytune_rec.scoring.tuned import Weights, tables, whole
 from raytune_rec.tensors import Step
 from raytune_rec.training.assemble import Model, Parts, meet, stack
@@ -62,7 +63,7 @@ class Scorer:
         found = [logits for _, logits in self._passes(table, self.batch_size)]
         return torch.cat(found).numpy() if found else np.zeros(0, np.float32)
 
-    def score(self, rows: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    def score(self, rows: Mapping[str, Sequence[Any]], unknown: Unknown = "backbone") -> Scores:
         """(N,) probabilities of raw rows.
 
         Where rows are users with histories, the score of one item each: the sigmoid of its logit, of which only the order within
@@ -70,29 +71,34 @@ class Scorer:
 
         Args:
             rows: column -> values (a dictionary of lists, or a pandas frame): `user`, `item`, context features, and any user or
-                item features that stand in for the stored ones. `domain` may be left out. An id that training did not know is
-                unknown. Of users with histories: `history`, `item`, and the columns that `recommend` takes.
+                item features that stand in for the stored ones. `domain` may be left out. Of users with histories: `history`,
+                `item`, and the columns that `recommend` takes.
+            unknown: what becomes of rows with a user, an item or another value that training did not know. `backbone`: they are
+                answered by what the backbone makes of the rest of the row, and `unknown` of the answer marks them; `raise`:
+                they are refused.
 
         Raises:
-            DataError: a needed column is missing, one is unknown (a log's own, such as `label` and `timestamp`, may stay) or
-                holds what it should not, or columns differ in length.
+            DataError: rows of a domain that there is not or that the artifact does not serve; a needed column is missing, one is
+                unknown (a log's own, such as `label` and `timestamp`, may stay) or holds what it should not, or columns differ
+                in length.
         """
-        store, named, count = self._read(rows)
+        store, given = self._read(rows)
         self._ranks_items(store, "score")
-        if store.schema.length and "item" not in named:
+        if store.schema.length and "item" not in given.named:
             raise DataError(
-                f"rows to score: there is no column item; there are {', '.join(named) or 'none'}. Give one raw item id for each "
-                "row, or ask `recommend` for the best of all items."
+                f"rows to score: there is no column item; there are {', '.join(given.named) or 'none'}. Give one raw item id for "
+                "each row, or ask `recommend` for the best of all items."
             )
-        columns = store.encode(named)
-        logits = self.logits(Table(columns, np.zeros(count, np.float32)))
+        columns = store.encode(given.named)
+        marked = given.unknown(store, columns, unknown)
+        logits = self.logits(Table(columns, np.zeros(given.count, np.float32)))
         if store.schema.length:
             logits = np.where(columns["candidates"] > 0, logits.reshape(-1, 1), -np.inf)[:, 0]
-        return _sigmoid(logits)
+        return Scores.of(_sigmoid(logits), marked)
 
     def recommend(
-        self, rows: Mapping[str, Sequence[Any]], k: int = 10, seen: bool | None = None
-    ) -> list[list[tuple[str, float]]]:
+        self, rows: Mapping[str, Sequence[Any]], k: int = 10, seen: bool | None = None, unknown: Unknown = "backbone"
+    ) -> Answers:
         """The best of all items for users with histories.
 
         Args:
@@ -102,27 +108,33 @@ class Scorer:
                 user has besides, as in other domains that share their items; not recommended, nor read by the model.
             k: how many items each user gets; fewer where there are no more.
             seen: also what was taken. None: as the rows were tested (`data.sequences.repeats`), which is no by default.
+            unknown: as for `score`.
 
         Returns:
             For each row (raw item id, score) of its best items, best first. Scores are those of `score`; of equal ones the item
             that training met more often stands first. Where domains have items of their own, a row gets those of its domain.
 
         Raises:
-            DataError: k < 1, an artifact whose rows are single interactions, no `history`, or a history that is no list.
+            DataError: k < 1, an artifact whose rows are single interactions, no `history`, or a history that is no list;
+                otherwise as `score`.
         """
-        store, named, count = self._read({name: rows[name] for name in rows if name != "item"})
+        store, given = self._read(rows)
+        named, count = {name: values for name, values in given.named.items() if name != "item"}, given.count
         if not store.schema.length:
             raise DataError(
                 f"recommend: it ranks items for users with histories, and the artifact of {self.unit!r} scores single "
                 "interactions; give `score` the rows of user and item that you would compare."
             )
         self._ranks_items(store, "recommend")
-        if k < 1:
-            raise DataError(f"recommend: k must be 1 or more (given: {k}); it is how many items each user gets.")
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise DataError(
+                f"recommend: k must be a whole number, 1 or more (given: {k!r}); it is how many items each user gets."
+            )
         if seen is None:
             seen = store.histories is not None and store.histories.options.repeats == "count"
         besides = named.pop("taken", [[]] * count)
         columns, past, further = store.encode(named), store.raw.past(named), store.raw.past({**named, "history": besides})
+        marked = Rows(named, count).unknown(store, columns, unknown)
         names, domains = store.lookup.catalogue
         found: list[list[tuple[str, float]]] = []
         for index, logits in self._passes(Table(columns, np.zeros(count, np.float32)), _SCORES // len(names) + 1):
@@ -132,13 +144,14 @@ class Scorer:
                 scores[[0] if seen else [0, *past[row], *further[row]]] = -np.inf
                 best = top(scores, k)
                 found.append(list(zip(names[best].tolist(), _sigmoid(scores[best]).tolist(), strict=True)))
-        return found
+        return Answers(found, marked)
 
-    def predict(self, rows: Mapping[str, Sequence[Any]]) -> list[tuple[str, float]]:
+    def predict(self, rows: Mapping[str, Sequence[Any]], unknown: Unknown = "backbone") -> Answers:
         """The attribute that the artifact predicts, of users with histories.
 
         Args:
             rows: column -> values, as for `recommend`. The attribute itself plays no part, where it is given.
+            unknown: as for `score`.
 
         Returns:
             For each row (raw value, its probability), of equal ones the value that training met more often.
@@ -146,15 +159,18 @@ class Scorer:
         Raises:
             DataError: an artifact that predicts no attribute; otherwise as `recommend`.
         """
-        store, named, count = self._read({name: rows[name] for name in rows if name != "item"})
+        store, given = self._read(rows)
         if not store.schema.predicts:
             raise DataError(f"predict: the artifact of {self.unit!r} predicts no attribute of users; ask `score` or `recommend`.")
-        if not count:
-            return []
+        if not given.count:
+            return Answers([], {})
+        columns = store.encode({name: values for name, values in given.named.items() if name != "item"})
+        marked = given.unknown(store, columns, unknown)
         names = store.vocabulary(store.schema.predicts)["raw"].to_pylist()
-        logits = self.logits(Table(store.encode(named), np.zeros(count, np.float32)))
-        chances = torch.from_numpy(logits).double().reshape(count, -1)[:, 1:].softmax(1).numpy()  # id 0 is no class
-        return [(names[i], float(of[i])) for of, i in zip(chances, chances.argmax(1), strict=True)]
+        logits = self.logits(Table(columns, np.zeros(given.count, np.float32)))
+        chances = torch.from_numpy(logits).double().reshape(given.count, -1)[:, 1:].softmax(1).numpy()  # id 0 is no class
+        best = [(names[i], float(of[i])) for of, i in zip(chances, chances.argmax(1), strict=True)]
+        return Answers(best, marked)
 
     def _ranks_items(self, store: Store, asked: str) -> None:
         """Raises DataError where the model knows classes alone."""
@@ -172,17 +188,9 @@ class Scorer:
             batch = take(columns, label, index.unsqueeze(0))
             yield index, self.model.forward(batch, self.model.encode(batch), Step(False, last=True))["logit"][0]
 
-    def _read(self, rows: Mapping[str, Sequence[Any]]) -> tuple[Store, dict[str, list[Any]], int]:
-        """The store, columns of raw rows by name, with the unit as the domain where it is one, and how many rows there are."""
+    def _read(self, rows: Any) -> tuple[Store, Rows]:
         assert self.store is not None, "a scorer without a store scores prepared rows"
-        named = {str(name): list(rows[name]) for name in rows}
-        lengths = {name: len(values) for name, values in named.items()}
-        if len(set(lengths.values())) > 1:
-            raise DataError(f"rows to score: columns of unequal length ({lengths}); give one value for each row.")
-        count = max(lengths.values(), default=0)
-        if not self.store.schema.length or self.unit in self.store.schema.domains:
-            named.setdefault("domain", [self.unit] * count)
-        return self.store, named, count
+        return self.store, Rows.read(rows, self.store, self.unit)
 
 
 def top(scores: np.ndarray, k: int) -> np.ndarray:

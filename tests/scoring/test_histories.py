@@ -195,13 +195,15 @@ def test_each_domain_has_items_of_its_own(make: Callable[..., Store]) -> None:
     rows = {"history": [["i0", "i3"]] * 2, "domain": ["shop", "club"]}
     columns = own.encode(rows)
     assert columns["domain"].tolist() == [2, 1] and not set(columns["history"][0][:2]) & set(columns["history"][1][:2])
-    shop, other = scorer(own, "club").recommend(rows, k=30)
+    shop, other = scorer(own, "few.1").recommend(rows, k=30)
     assert len(shop) == 28 and {name for name, _ in other} == club - {"i0", "i3"}
     (alone,) = scorer(own, "club").recommend({"history": [["i0", "i3"]]}, k=30)
     assert [name for name, _ in alone] == [name for name, _ in other], "the unit's domain is the default"
     with pytest.raises(DataError, match="no column domain; name club or shop"):
         scorer(own).recommend({"history": [["i0"]]})
-    with pytest.raises(DataError, match=r"no domain 'pub', .* name club or shop"):
+    with pytest.raises(DataError, match=r"rows 0 name 'shop', and this artifact was tuned for 'club' and serves it alone"):
+        scorer(own, "club").recommend(rows)
+    with pytest.raises(DataError, match=r"name 'pub', and there is no such domain.* serves club, shop"):
         scorer(own).recommend({"history": [["i0"]], "domain": ["pub"]})
     assert domains_to_name(own, "few.1") == ("club", "shop") and domains_to_name(own, "club") == ()
 
@@ -235,7 +237,7 @@ def test_rows_that_cannot_be_served_are_refused(store: Store, rows: dict[str, An
 
 def test_what_cannot_be_asked_is_refused(store: Store, make: Callable[..., Store]) -> None:
     own = scorer(store)
-    with pytest.raises(DataError, match=r"k must be 1 or more \(given: 0\)"):
+    with pytest.raises(DataError, match=r"k must be a whole number, 1 or more \(given: 0\)"):
         own.recommend({"history": [["i1"]]}, k=0)
     with pytest.raises(DataError, match=r"no column item; there are history. .* or ask `recommend`"):
         own.score({"history": [["i1"]]})

@@ -1,0 +1,200 @@
+"""Raw rows as a caller gives them, checked before a model answers: one that guesses what was meant answers nonsense.
+
+Shapes: N rows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from raytune_rec.data.columns import Columns, row_lists, text
+from raytune_rec.data.store import Store
+from raytune_rec.data.validate import encoded
+from raytune_rec.errors import DataError
+
+Unknown = Literal["backbone", "raise"]
+_LISTS = ("history", "taken")
+"""Columns whose rows are lists of identifiers."""
+_MANY = (list, tuple, np.ndarray, pd.Series, Mapping, Set)
+
+
+class Scores(np.ndarray):
+    """Scores (N,), an array as any other.
+
+    Attributes:
+        unknown: column -> (N,) bool, the rows whose value training did not know, of columns that hold some. They are answered by
+            what the backbone makes of the rest of the row.
+    """
+
+    unknown: Mapping[str, np.ndarray] = {}
+
+    @classmethod
+    def of(cls, values: np.ndarray, unknown: Mapping[str, np.ndarray]) -> Scores:
+        made: Scores = values.view(cls)
+        made.unknown = unknown
+        return made
+
+
+class Answers(list[Any]):
+    """One answer for each row, a list as any other; `unknown` as of `Scores`."""
+
+    def __init__(self, answers: Iterable[Any], unknown: Mapping[str, np.ndarray]) -> None:
+        super().__init__(answers)
+        self.unknown = unknown
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Columns of raw rows.
+
+    Args:
+        named: column -> its values. count: N.
+    """
+
+    named: dict[str, list[Any]]
+    count: int
+
+    @classmethod
+    def read(cls, rows: Any, store: Store, unit: str) -> Rows:
+        """The columns of a dictionary or a frame, with the unit as the domain where it is one and none is given.
+
+        Raises:
+            DataError: everything that is wrong with their form, at once.
+        """
+        schema = store.schema
+        names = _names(rows)
+        lists = {*_LISTS, *(f.name for f in schema.fields if f.kind in ("multi", "vector"))}
+        problems = [p for name in names if (p := _misshapen(str(name), rows[name], str(name) in lists))]
+        if problems:
+            raise DataError(problems)
+        named = {str(name): list(_values(rows[name])) for name in names}
+        lengths = {name: len(values) for name, values in named.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"rows to score: columns of unequal length ({lengths}); give one value for each row.")
+        count = max(lengths.values(), default=0)
+        if not schema.length or unit in schema.domains:
+            named.setdefault("domain", [unit] * count)
+        if "domain" in named and count:
+            _check_domains(named["domain"], schema.domains, unit)
+        return cls(named, count)
+
+    def unknown(self, store: Store, columns: Columns, how: Unknown) -> dict[str, np.ndarray]:
+        """Column -> (N,) bool, where its value is none that training knew; columns that hold some alone.
+
+        Args:
+            columns: what the rows were encoded as. how: `raise` refuses them.
+
+        Raises:
+            DataError: there are some, and they are to be refused; or `how` is neither.
+        """
+        if how not in ("backbone", "raise"):
+            raise DataError(f"unknown must be 'backbone' or 'raise' (given: {how!r}).")
+        ids = {f.name: columns[f.name] for f in store.schema.fields if f.kind == "categorical" and f.name in columns}
+        if "candidates" in columns:
+            ids["item"] = columns["candidates"][:, 0]
+        required = {"user", "item"}
+        marked = {
+            name: (ids[name] == 0) & (np.full(self.count, name in required) | ~_missing(self.named[name]))
+            for name in ids
+            if name in self.named and name not in ("domain", store.schema.predicts)
+        }
+        if "history" in self.named:
+            given = row_lists(self.named["history"], "history", "", "", "")
+            real = np.array([sum(not m for m in _missing(row)) for row in given], np.int64)
+            marked["history"] = np.array([len(p) for p in store.raw.past(self.named)], np.int64) < real
+        found = {name: mask for name, mask in marked.items() if mask.any()}
+        if found and how == "raise":
+            raise DataError([_refused(name, mask, self.named[name]) for name, mask in found.items()])
+        return found
+
+
+def _names(rows: Any) -> list[Any]:
+    """Names of the columns, each once."""
+    if isinstance(rows, pa.Table):
+        names = rows.column_names
+    elif isinstance(rows, Mapping | pd.DataFrame):
+        names = list(rows)
+    else:
+        raise DataError(
+            f"rows to score: give a dictionary of columns, such as {{'user': ['u1'], 'item': ['i1']}}, or a pandas frame (given: "
+            f"{type(rows).__name__})."
+        )
+    words = [str(name) for name in names]
+    if doubled := sorted({name for name in words if words.count(name) > 1}):
+        raise DataError(f"rows to score: column {', '.join(doubled)} stands there twice; keep one of each.")
+    return names
+
+
+def _values(column: Any) -> Any:
+    return column.to_pylist() if isinstance(column, pa.Array | pa.ChunkedArray) else column
+
+
+def _misshapen(name: str, column: Any, lists: bool) -> str:
+    """What is wrong with the form of a column; empty where nothing is."""
+    one = "[['i1', 'i2']]" if lists else "['...']"
+    if isinstance(column, str | bytes | Mapping | Set) or not isinstance(column, Iterable) or getattr(column, "ndim", 1) == 0:
+        return f"column {name}: it must be a list with one value for each row ({_shown(column)}); write {one} for one row."
+    if lists:
+        return ""
+    wrong = next(((i, value) for i, value in enumerate(_values(column)) if isinstance(value, _MANY)), None)
+    if wrong is None:
+        return ""
+    return f"column {name}: each row must be one value (row {wrong[0]}: {_shown(wrong[1])}); write {one} for one row."
+
+
+def _shown(value: Any) -> str:
+    return f"given: {str(value)[:60]!r}, of type {type(value).__name__}"
+
+
+def _check_domains(given: Sequence[Any], domains: Sequence[str], unit: str) -> None:
+    """Refuse rows of a domain that there is not, or for which the model was not tuned.
+
+    Raises:
+        DataError: all such domains, each once.
+    """
+    served = [unit] if unit in domains else list(domains)
+    codes = encoded(text(given))
+    problems = []
+    for name in dict.fromkeys(codes.to_pylist()):
+        where = f"domain: rows {_first([i for i, own in enumerate(codes.to_pylist()) if own == name])}"
+        if name is None:
+            problems.append(f"{where} name none; name {' or '.join(served)}.")
+        elif name not in domains:
+            close = difflib.get_close_matches(name.casefold(), [d.casefold() for d in domains], 1)
+            meant = [d for d in domains if close and d.casefold() == close[0]]
+            problems.append(
+                f"{where} name {name!r}, and there is no such domain{f'; did you mean {meant[0]!r}?' if meant else '.'} "
+                f"This artifact serves {', '.join(served)}."
+            )
+        elif name not in served:
+            problems.append(
+                f"{where} name {name!r}, and this artifact was tuned for {unit!r} and serves it alone; score them with the "
+                f"artifact of {name!r}, or leave the column out to score them as rows of {unit!r}."
+            )
+    if problems:
+        raise DataError(problems)
+
+
+def _missing(values: Sequence[Any]) -> np.ndarray:
+    """(N,) bool: None, NaN and the like."""
+    return np.array([value is None or value is pd.NA or value is pd.NaT or value != value for value in values], np.bool_)
+
+
+def _refused(name: str, mask: np.ndarray, values: Sequence[Any]) -> str:
+    places = np.flatnonzero(mask).tolist()
+    shown = ", ".join(str(values[i])[:40] for i in places[:3])
+    what = "hold items that training did not know" if name == "history" else "hold what training did not know"
+    return (
+        f"column {name}: {len(places):,} of {len(values):,} rows {what} (rows {_first(places)}: {shown}); leave these rows "
+        "out, or ask with unknown='backbone', which answers them by what else is known and marks them."
+    )
+
+
+def _first(places: Sequence[int]) -> str:
+    return ", ".join(map(str, places[:3])) + (" ..." if len(places) > 3 else "")

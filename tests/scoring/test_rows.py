@@ -1,0 +1,122 @@
+"""What a model is asked: nothing is answered that was not asked, and what was not known is marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from raytune_rec import components
+from raytune_rec.data.store import Store
+from raytune_rec.errors import DataError
+from raytune_rec.scoring.scorer import Scorer, parts_of, scoring_model
+from raytune_rec.strategies.aliases import ALIASES
+from tests.scoring.conftest import drawn, log, scorer, split
+
+
+@pytest.fixture(scope="module")
+def single(make: Callable[..., Store]) -> Scorer:
+    """Single interactions of two domains; the model was tuned on one of them."""
+    store = make(log(("shop", "club")), split={"kind": "hash", "valid": 0.1, "test": 0.1})
+    values = {"backbone": ("backbones", "deepfm", {"width": 4, "hidden": [4]}), "prompt": ("prompts", "none", {})}
+    options: Any = {owner: components.options_of(*of) for owner, of in values.items()}  # type: ignore[arg-type]
+    parts = parts_of("deepfm", "none", ALIASES["single"], options, store.schema, None)
+    return Scorer(scoring_model(parts, options, *split(drawn(parts, options, 1))), store, "shop")
+
+
+ROWS = {"user": ["u1", "u2", "u3"], "item": ["i1", "i2", "i3"]}
+
+
+def test_any_form_of_columns_gives_the_same_scores(single: Scorer) -> None:
+    expected = single.score(ROWS)
+    assert isinstance(expected, np.ndarray) and expected.shape == (3,) and expected.unknown == {}
+    for rows in (
+        pd.DataFrame(ROWS, index=[7, 7, 9]),
+        {n: np.array(v) for n, v in ROWS.items()},
+        {n: pd.Series(v, index=[3, 1, 2]) for n, v in ROWS.items()},
+        pa.table(ROWS),
+        {**ROWS, "domain": ("shop",) * 3},
+    ):
+        assert single.score(rows).tolist() == expected.tolist()
+    assert single.score({"user": [], "item": []}).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            {**ROWS, "domain": ["shop", "shpo", "club"]},
+            r"rows 1 name 'shpo', and there is no such domain; did you mean 'shop'\? This",
+        ),
+        (
+            {**ROWS, "domain": ["club", "SHOP", None]},
+            r"rows 0 name 'club', and this artifact was tuned for 'shop' .* artifact of 'club'",
+        ),
+        ({**ROWS, "domain": ["shop", "shop", None]}, r"rows 2 name none; name shop"),
+        ({**ROWS, "user": "u1"}, r"column user: it must be a list .*\(given: 'u1', of type str\); write \['\.\.\.'\]"),
+        ({**ROWS, "item": {"i1": 1, "i2": 1, "i3": 1}}, r"column item: it must be a list .* of type dict"),
+        ({**ROWS, "item": {"i1", "i2", "i3"}}, r"column item: it must be a list .* of type set"),
+        ({**ROWS, "user": 5}, r"column user: it must be a list .*'5', of type int"),
+        ({**ROWS, "user": np.array("u1")}, r"column user: it must be a list .* of type ndarray"),
+        ({**ROWS, "item": [["i1"], "i2", "i3"]}, r"column item: each row must be one value \(row 0: given: .* of type list"),
+        ({**ROWS, "item": np.array([["i1"], ["i2"], ["i3"]])}, r"column item: each row must be one value"),
+        ({**ROWS, "colour": [{"c": 1}] * 3}, r"column colour: each row must be one value"),
+        ({"user": ["u1"], "item": ["i1", "i2"]}, "unequal length"),
+        ({"user": ["u1"]}, "no column item"),
+        ({}, "no column user, item"),
+        ({**ROWS, "usr": ["u1"] * 3}, "no column 'usr'"),
+        ([{"user": "u1", "item": "i1"}], r"give a dictionary of columns.* \(given: list\)"),
+        (None, r"given: NoneType"),
+        (pd.DataFrame([["u1", "u2", "i1"]], columns=["user", "user", "item"]), "column user stands there twice"),
+    ],
+)
+def test_what_is_no_column_of_rows_is_refused_in_words(single: Scorer, rows: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        single.score(rows)
+
+
+def test_a_domain_is_named_in_any_case_or_refused_all_at_once(single: Scorer) -> None:
+    with pytest.raises(DataError) as refused:
+        single.score({**ROWS, "domain": ["club", "Shop", "elsewhere"]})
+    assert len(refused.value.problems) == 3 and "did you mean 'shop'?" in refused.value.problems[1]
+
+
+def test_what_training_did_not_know_is_marked_or_refused(single: Scorer) -> None:
+    rows = {"user": ["u1", "who", None], "item": ["i1", "i2", "what"], "colour": ["c1", "c9", None]}
+    found = single.score(rows)
+    assert {n: m.tolist() for n, m in found.unknown.items()} == {
+        "user": [False, True, True],
+        "item": [False, False, True],
+        "colour": [False, True, False],
+    }
+    assert np.isfinite(found).all()
+    with pytest.raises(DataError) as refused:
+        single.score(rows, unknown="raise")
+    assert "column user: 2 of 3 rows hold what training did not know (rows 1, 2: who, None)" in refused.value.problems[0]
+    known = {n: v[:1] for n, v in rows.items()}  # the remedy
+    assert single.score(known, unknown="raise").tolist() == found[:1].tolist()
+    with pytest.raises(DataError, match="unknown must be 'backbone' or 'raise'"):
+        single.score(rows, unknown="ignore")  # type: ignore[arg-type]
+
+
+def test_histories_mark_what_they_hold_and_refuse_what_is_none(store: Store) -> None:
+    own = scorer(store, "joint.1")
+    rows = {"history": [["i1", "new"], [], ["i2", None]], "colour": ["c1", "none such", None]}
+    found = own.recommend(rows, k=2)
+    assert [len(row) for row in found] == [2, 2, 2]
+    assert {n: m.tolist() for n, m in found.unknown.items()} == {"colour": [False, True, False], "history": [True, False, False]}
+    marked = own.score({**rows, "item": ["i3", "newer", "i4"]}).unknown
+    assert marked["item"].tolist() == [False, True, False] and "history" in marked
+    for ask in (own.recommend, lambda r, **how: own.score({**r, "item": ["i1"] * 3}, **how)):
+        with pytest.raises(DataError, match=r"column history: 1 of 3 rows hold items that training did not know \(rows 0"):
+            ask(rows, unknown="raise")
+    for history in ("i1", ["i1", "i2"], {"i1": 1}, 7):
+        with pytest.raises(DataError, match="column history: "):
+            own.recommend({"history": history})
+    for k in (0, -1, 2.5, True, None):
+        with pytest.raises(DataError, match="k must be a whole number, 1 or more"):
+            own.recommend(rows, k=k)  # type: ignore[arg-type]
