@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from raytune_rec.data.cells import encoded
 from raytune_rec.data.columns import Columns, row_lists, text
 from raytune_rec.data.store import Store
-from raytune_rec.data.validate import encoded
 from raytune_rec.errors import DataError
 
 Unknown = Literal["backbone", "raise"]

@@ -39,7 +39,8 @@ def test_any_form_of_columns_gives_the_same_scores(single: Scorer) -> None:
         {n: np.array(v) for n, v in ROWS.items()},
         {n: pd.Series(v, index=[3, 1, 2]) for n, v in ROWS.items()},
         pa.table(ROWS),
-        {**ROWS, "domain": ("shop",) * 3},
+        {**ROWS, "domain": ("shop", " shop", "shop\t")},
+        {"user": [" u1", "u2 ", "\u200bu3"], "item": ["i1", " i2 ", "i3\ufeff"]},
     ):
         assert single.score(rows).tolist() == expected.tolist()
     assert single.score({"user": [], "item": []}).shape == (0,)
