@@ -44,6 +44,14 @@ _NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
 """Of rows and variants: they name folders, and `pretrain.<variant>` is the row of a variant's own search."""
 
 
+OF_HISTORIES = (
+    "histories (data.sequences) need, in the whole job: a training.metric of lists, such as 'ndcg@10'; in backbone, rows and "
+    "pre-trainings a backbone that reads them (sasrec, bert4rec, popularity), with options of its own; an objective that it is "
+    "trained on (softmax, the default there, or sampled_softmax; of bert4rec masked_item); no prompt but ppr; and the search "
+    "spaces sequence and, with the prompt, ppr and profile, instead of those of other components"
+)
+"""What a job of interactions has to change in all its parts to become one of histories."""
+
 _FLAT = (("rows", "", "options"), ("pretrain", "variants", "", "options"), ("pretrain", "training"))
 """Where flat options stand; an empty part is any name."""
 
@@ -207,7 +215,7 @@ class DataOptions(Section):
 class TrainingOptions(Section):
     """How lanes train. Learning rates and decays are per parameter group; `default` serves the groups not named."""
 
-    objective: str = "bce"
+    objective: str = Field("bce", description="component in objectives; of histories softmax, where the job names none")
     metric: Literal[RowMetric, ListMetric] = Field("auc", description="of validation; auc, logloss: of rows; others: of lists")
     epochs: int = Field(20, ge=1, le=_TIMES)
     patience: int = Field(3, ge=1, le=_TIMES, description="epochs without a better validation metric before a lane stops")
@@ -354,6 +362,14 @@ class Job(Section):
     spaces: dict[str, dict[str, Any]] = Field({}, description="search spaces written in the job itself")
     evaluate: EvaluateOptions = EvaluateOptions()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _histories_have_an_objective(cls, values: Any) -> Any:
+        data, training = (values.get(name, {}) for name in ("data", "training")) if isinstance(values, dict) else ({}, {})
+        if isinstance(data, dict) and isinstance(training, dict) and data.get("sequences") is not None:
+            return {**values, "training": {"objective": "softmax", **training}}
+        return values
+
     @model_validator(mode="after")
     def _rows_name_what_exists(self) -> Job:
         rule = "use letters, digits and _ + - . and blanks, a letter, digit or _ first, and not 'pretrain.' in front"
@@ -372,6 +388,7 @@ class Job(Section):
             rows, fits = ("histories with candidates", ListMetric) if self.data.sequences else ("single interactions", RowMetric)
             known = ", ".join(get_args(fits))
             problems.append(f"training.metric = {self.training.metric!r}, but the rows are {rows}; choose one of {known}")
+            problems += [OF_HISTORIES] if self.data.sequences else []
         kinds = f"training.metric = {self.training.metric!r}: one is of rows, the other of lists; name metrics of one kind"
         problems += [f"tune.objectives: {name!r}, but {kinds}" for name in self._other_kind(self.tune.objectives)]
         problems += [f"pretrain.training: metric = {n!r}, but {kinds}" for n in self._other_kind([self.pretrain_metric])]

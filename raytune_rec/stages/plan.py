@@ -10,9 +10,9 @@ from rich.console import Group
 from rich.table import Table
 
 from raytune_rec.components import component, options_of
-from raytune_rec.config import Job
+from raytune_rec.config import OF_HISTORIES, Job
 from raytune_rec.data.cold_users import cohorts, predicted
-from raytune_rec.errors import JobError, UserError
+from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.report.words import counted
 from raytune_rec.schema import DataSchema, Field, Lane, Row
 from raytune_rec.stages.export import check_export
@@ -52,18 +52,21 @@ def plan(job: Job) -> Group:
         title_justify="left",
     )
     problems: list[str] = []
+    misfit = False
     for name in names:
         try:
             table.add_row(*_line(job, name, schema))
         except UserError as error:
             problems += error.problems
+            misfit = misfit or isinstance(error, AssemblyError)
     problems += unknown_components(job) if problems else [*unknown_components(job), *unknown_groups(job, names, schema)]
     try:
         check_export(job)
     except UserError as error:
         problems += error.problems
     if problems:
-        raise UserError(dict.fromkeys(problems))
+        further = [f"{OF_HISTORIES[0].upper()}{OF_HISTORIES[1:]}."] if job.data.sequences and misfit else []
+        raise UserError(dict.fromkeys([*problems, *further]))
     return Group(table, _sentence(job, schema), *_hardly_modelled(job, names, schema))
 
 

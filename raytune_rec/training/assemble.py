@@ -160,7 +160,7 @@ def meet(
     missing = [r for r in prompt.reads(prompt_options[0]) if r not in gives] if on else []
     if backbone.histories != bool(schema.length):
         rows = "histories; set data.sequences" if backbone.histories else "single interactions; leave data.sequences out"
-        problems.append(f"backbone {backbone.__name__} does not fit the data: its rows are {rows}.")
+        problems.append(f"{where}backbone {backbone.__name__} does not fit the data: its rows are {rows}.")
     if schema.predicts and not getattr(backbone, "classes", False):
         problems.append(f"backbone {backbone.__name__} cannot predict {schema.predicts!r}; leave data.sequences.predict out.")
     problems += [
