@@ -40,7 +40,7 @@ def id_text(value: Any) -> str | None:
         return (str(int(value)) if value.is_integer() else repr(value)) if np.isfinite(value) else None
     if isinstance(value, Decimal):
         return (str(int(value)) if value % 1 == 0 else format(value.normalize(), "f")) if value.is_finite() else None
-    return id_text(value.decode()) if isinstance(value, bytes) else id_text(str(value))
+    return id_text(value.decode(errors="replace")) if isinstance(value, bytes) else id_text(str(value))
 
 
 def plain(column: pa.ChunkedArray | pa.Array) -> pa.Array:

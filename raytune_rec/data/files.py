@@ -67,6 +67,8 @@ def no_plain_file(path: Path) -> str | None:
     except (OSError, ValueError) as error:
         return f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}); name a readable file."
     kind = next((word for fits, word in _KINDS if fits(mode)), None)
+    if kind == "a folder":
+        return f"{path}: is a folder, and no file; name its files, such as {path}/*.csv."
     return kind and f"{path}: is {kind}, and no file; name a file under data.options."
 
 
@@ -120,6 +122,8 @@ def check_content(path: Path, what: str) -> None:
         DataError: what it is, and what to do.
     """
     packed = path.suffix.lower() == ".gz"
+    if packed and what == "parquet":
+        raise DataError(f"{path}: Parquet is packed in itself; unpack the file, and let its name end in .parquet.")
     with opened(path) as file:
         try:
             head = file.read(_HEAD)

@@ -27,6 +27,7 @@ _CLEAR = 10**8
 _EDGES = np.array([10**11, 10**14, 10**17], np.int64)
 _SHARE = 10**9
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
+_DIGITS = r"^(?P<whole>[0-9]{1,18})(?:\.(?P<share>[0-9]{1,9}))?$"
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?\s?(Z|z|[+-]\d\d:?\d\d)?", re.ASCII
 )
@@ -88,13 +89,20 @@ def parts(column: pa.Array, parse: Callable[[str], Parts | None] = parts_of_numb
         values = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False)
         if (np.abs(values) < 2.0**62).all() and (values == np.floor(values)).all():
             return np.ones(len(values), bool), values.astype(np.int64), np.zeros(len(values), np.int64)
-        column = pa.array([repr(v) for v in values.tolist()], pa.string())
-    elif parse is parts_of_number and pa.types.is_string(kind):
-        filled = pc.fill_null(column, "0")
-        if pc.all(pc.match_substring_regex(filled, "^[0-9]{1,18}$")).as_py() is not False:
-            whole = filled.cast(pa.int64()).to_numpy(zero_copy_only=False)
-            return np.ones(len(column), bool), whole, np.zeros(len(column), np.int64)
-    return _parsed(column.cast(pa.string()), parse)
+        column = pa.array(values).cast(pa.string())  # the shortest text that is this number, as a file would write it
+    text = column.cast(pa.string())
+    plain = _digits(pc.fill_null(text, "0")) if parse is parts_of_number else None
+    return plain or _parsed(text, parse)
+
+
+def _digits(text: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """What `_parsed` gives, all at once, where every cell is digits with a point at most."""
+    if not pc.all(pc.match_substring_regex(text, _DIGITS)).as_py() and len(text):
+        return None
+    found = pc.extract_regex(text, _DIGITS)
+    whole, share = pc.struct_field(found, "whole"), pc.utf8_rpad(pc.struct_field(found, "share"), 9, "0")
+    columns = (part.cast(pa.int64()).to_numpy(zero_copy_only=False) for part in (whole, share))
+    return np.ones(len(text), bool), *columns
 
 
 def _parsed(column: pa.Array, parse: Callable[[str], Parts | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -148,8 +148,6 @@ def _read_delimited(path: Path, columns: Mapping[str, str], form: Format, presen
     for block, line in line_blocks(path):
         if line == 1 and not form.header:
             block, line = block[block.index(b"\n") + 1 :], 2
-            if not block:
-                continue
         table = text.fast(block, columns)
         if table is not None:
             yield RawBlock(table, str(path), np.arange(line, line + len(table), dtype=np.int64))

@@ -87,7 +87,11 @@ class _Verdict:
         self.rejects += self._named(at, column, reason)
 
     def text(self, name: str, clean: bool = True) -> pa.DictionaryArray:
-        """A column as text, null where the cell is empty."""
+        """A column as text, null where the cell is empty; numbers that are not finite are refused."""
+        column = self._block.table.column(name)
+        if pa.types.is_floating(column.type):
+            odd = pc.fill_null(pc.invert(pc.is_finite(column)), False).to_numpy()
+            self.refuse(odd, name, f"{name} is not a finite number")
         return self._read(name, lambda column: encoded(column, clean), _NO_TEXT.take)
 
     def keys(self, name: str) -> pa.DictionaryArray:

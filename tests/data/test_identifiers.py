@@ -127,6 +127,26 @@ def test_features_that_meet_nobody_are_refused(form: str, covered: int, make, wr
     assert "9 of 9 users have a row in users.csv" in notes(summary)
 
 
+def test_a_file_of_users_without_a_row_or_a_header(make, write) -> None:
+    options = {
+        "files": write("log.csv", [HEAD, *(",".join(map(str, row)) for row in ROWS)]),
+        "features": {"age": {"role": "user"}},
+    }
+    with pytest.raises(DataError, match=r"none of 9 users .* the file nothing"):
+        make("tabular", {**options, "users": {"files": write("none.csv", ["user,age"])}})
+    bare = write("bare.csv", [f"{n},{n + 20}" for n in range(9)])
+    with pytest.raises(DataError, match=r"bare\.csv: there are no columns .*data\.options\.users\.header"):
+        make("tabular", {**options, "users": {"files": bare}}, "bare")
+    make("tabular", {**options, "users": {"files": bare, "header": ["user", "age"]}}, "mended")
+
+
+def test_numbers_that_are_not_finite_are_no_text(make, tmp_path: Path) -> None:
+    users = [float(n % 9) for n in range(198)] + [float("nan"), float("inf")]
+    make("tabular", {"files": log(users, tmp_path)}, max_rejected=0.01)
+    found = pd.read_parquet(tmp_path / "store" / "rejected.parquet")
+    assert found["line"].tolist() == [199, 200] and set(found["reason"]) == {"user is not a finite number"}
+
+
 def test_repeated_rows_and_other_values_are_counted(make, write) -> None:
     lines = ["user,age,town,tags,text", *(f"{n},20,Rome,a|b,hello" for n in range(7))]
     lines += [

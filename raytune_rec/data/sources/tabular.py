@@ -43,6 +43,7 @@ class _Side(components.Options):
     files: _Paths = Field(description="path, glob, or a list of these")
     delimiter: str = Field("", max_length=1, description="between cells; empty: as of the interactions")
     encoding: str = Field("", description="of text files; empty: as of the interactions")
+    header: tuple[str, ...] = Field((), description="column names of files without a header line")
     columns: dict[Literal["domain", "user", "item"], str] = Field(
         {}, description="key columns, where they are not named as in the log"
     )
@@ -203,7 +204,7 @@ class Tabular:
 
     def _side_format(self, side: _Side) -> Format:
         form, where = self._format, f"data.options.{'users' if side is self._options.users else 'items'}"
-        return Format(side.delimiter or form.delimiter, (), side.encoding or form.encoding, form.quote, where)
+        return Format(side.delimiter or form.delimiter, side.header, side.encoding or form.encoding, form.quote, where)
 
     def _features(self, role: _Key) -> Iterator[RawBlock]:
         features, side = self._feature_columns(role), self._side(role)
