@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raytune_rec import __version__, config, shipped
-from raytune_rec.errors import JobError, RunFailed, UserError
+from raytune_rec.errors import JobError, RunFailed, UserError, told
+from raytune_rec.signals import ends_on_sigterm
 
 if TYPE_CHECKING:
     from raytune_rec.config import Job
@@ -173,9 +174,10 @@ def _pipeline(job: str, settings: list[str] | None, out: Path | None, only: str 
     if only in (None, "prepare"):
         _writable(folder)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it keeps no cache where there is no home is no news
-    from raytune_rec.pipeline import run as run_job
+    with ends_on_sigterm():
+        from raytune_rec.pipeline import run as run_job
 
-    run_job(checked, folder, only=only, verify=verify)
+        run_job(checked, folder, only=only, verify=verify)
 
 
 def _writable(folder: Path) -> None:
@@ -202,10 +204,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say([error.format_message().replace("Value error, ", "")], 2)
     except RunFailed as error:
         return _say([str(error)], 1)
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         code = _INTERRUPTED
+    except typer.Abort as error:  # what typer makes of an EOFError: no command asks for input
+        return _say([f"a file ended too early ({error.__cause__}); the same command makes anew what is not whole."], 1)
     except OSError as error:  # a full disk, a vanished folder: the machine's state, not a defect
-        return _say([f"{error.filename or 'system'}: {error.strerror or error}"], 1)
+        return _say([told(error)], 1)
+    except MemoryError as error:
+        return _say([f"out of memory ({error}); lower training.batch_size or tune.pack, or give the process more."], 1)
     if code == _INTERRUPTED:  # typer turns a KeyboardInterrupt inside a command into this code
         return _say(["Interrupted. The same command goes on where this one stopped."], _INTERRUPTED)
     return code if isinstance(code, int) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 
 
@@ -43,3 +44,26 @@ class RunFailed(RuntimeError):
 
 class Diverged(RunFailed):
     """A training whose loss or metric is not finite. The same training would end alike, so that others are gone on with."""
+
+
+def told(error: OSError) -> str:
+    """What an error of the operating system means for a run: the file, the reason, and the remedy where there is one."""
+    reason = f"{error.filename or 'system'}: {error.strerror or error}"
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{reason}. {remedy} The same command goes on where this one stopped." if remedy else reason
+
+
+_FULL = "Make room there, or name a folder on another disk with --out."
+_CLOSED = "Let this user write there, or name another folder with --out."
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "Raise the limit of a file's size (ulimit -f), or name a folder on another disk with --out.",
+    errno.EROFS: _CLOSED,
+    errno.EACCES: _CLOSED,
+    errno.EPERM: _CLOSED,
+    errno.EIO: "The disk, or the way to it, fails: mend it, or copy the folder to another one.",
+    errno.ESTALE: "The network folder has gone: mount it again.",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
+    errno.ENFILE: "Raise the limit of open files (ulimit -n).",
+}

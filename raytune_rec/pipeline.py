@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,7 @@ from raytune_rec.artifacts.lock import held
 from raytune_rec.artifacts.stage import Stage
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, RunFailed
+from raytune_rec.pulse import SECONDS, Pulse
 from raytune_rec.report.table import console as results_table
 from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
@@ -69,15 +71,17 @@ def run(
     os.environ.setdefault("OMP_NUM_THREADS", str(job.tune.threads))
     check(job)  # a mistake in a row must not wait for the end of the pre-training
     console = _console()
-    context = Context(job, out, say or console.print, {})
+    context = Context(job, out, say or partial(console.print, soft_wrap=True), {})
     names = list(STAGES)
     claim.check(out)
     if only not in (None, names[0]) and not claim.claimed(out):
         raise ArtifactError(f"{out}: there is no run here, and {only} goes on with one; {_remedy(out)}")
     _ask_ray(context, [only] if only else names[: names.index(until) + 1])
-    with held(out):
+    with held(out), Pulse(context.say, 0 if console.is_terminal else SECONDS) as pulse:
+        context.say, context.at = pulse.say, pulse.at
         claim.claim(out)
         for name, module in STAGES.items():
+            pulse.begin(name)
             _stage(context, name, module, verify, only if only in _after(name) else None)
             if name == "pretrain":
                 fingerprints = _marker(context, name, module, {}).facts()["backbones"]
@@ -88,7 +92,7 @@ def run(
             write_text(out / "job.toml", text)
     if only is None and until == "report":
         console.print(results_table(read_json(out / "results.json")))
-        console.print(f"report: {(out / 'report' / 'index.html').as_uri()}")
+        context.say(f"report: {(out / 'report' / 'index.html').as_uri()}")
     if failed := failures.recorded(out):
         raise RunFailed("\n".join(["Not everything that was asked for is there:", *map(str, failed)]))
 

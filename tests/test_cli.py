@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import subprocess
 import sys
 import types
@@ -120,7 +121,18 @@ def test_several_mistakes_are_several_lines(job: Path, capsys: pytest.CaptureFix
     [
         (DataError(["a.csv:3: no 'x'.", "Mend it."]), 2, "raytune-rec: a.csv:3: no 'x'.\nraytune-rec: Mend it.\n"),
         (RunFailed("3 of 16 packs failed."), 1, "raytune-rec: 3 of 16 packs failed.\n"),
-        (OSError(28, "No space left on device", "x.parquet"), 1, "raytune-rec: x.parquet: No space left on device\n"),
+        (
+            OSError(28, "No space left on device", "x.parquet"),
+            1,
+            "raytune-rec: x.parquet: No space left on device. Make room there, or name a folder on another disk with --out. "
+            "The same command goes on where this one stopped.\n",
+        ),
+        (OSError(2, "No such file or directory", "x"), 1, "raytune-rec: x: No such file or directory\n"),
+        (
+            MemoryError("4 GiB"),
+            1,
+            "raytune-rec: out of memory (4 GiB); lower training.batch_size or tune.pack, or give the process more.\n",
+        ),
         (KeyboardInterrupt(), 130, "raytune-rec: Interrupted. The same command goes on where this one stopped.\n"),
     ],
 )
@@ -139,6 +151,29 @@ def test_exit_codes(
     monkeypatch.setattr(sys.modules["raytune_rec.pipeline"], "run", fails)
     assert cli.main(["run", str(job)]) == code
     assert capsys.readouterr().err == text
+
+
+def test_a_file_that_ends_too_early_is_no_ctrl_c(
+    calls: list[dict[str, Any]], job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """typer takes an EOFError for a person who leaves a prompt."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise EOFError("Ran out of input")
+
+    monkeypatch.setattr(sys.modules["raytune_rec.pipeline"], "run", fails)
+    assert cli.main(["run", str(job)]) == 1
+    assert "a file ended too early (Ran out of input)" in capsys.readouterr().err
+
+
+def test_sigterm_ends_every_stage_with_a_word(
+    calls: list[dict[str, Any]], job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.modules["raytune_rec.pipeline"], "run", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr("raytune_rec.signals.threading.Timer", lambda *_: types.SimpleNamespace(start=lambda: None))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["evaluate", str(job)])
+    assert ended.value.code == 143 and "Ended by SIGTERM. The same command goes on" in capfd.readouterr().err
 
 
 def test_shipped_jobs_go_by_name(calls: list[dict[str, Any]], job: Path, monkeypatch: pytest.MonkeyPatch) -> None:

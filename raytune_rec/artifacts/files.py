@@ -16,6 +16,9 @@ from raytune_rec.errors import ArtifactError
 MARKER = "_complete.json"
 """Written last into a folder. A folder without it does not exist for any reader."""
 
+_ROOM = 2**20
+"""Bytes that a folder must have room for."""
+
 JSON = Any
 """What `json` reads: None, bool, int, float, str, list and dict of these."""
 
@@ -26,19 +29,35 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
     Args:
         path: the file; its folder is made if it is missing.
         write: fills the file that it is given.
+
+    Raises:
+        OSError: with the name of `path`; there is the old file still.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
     try:
-        write(temporary)
-        _sync(temporary)
-        temporary.chmod(0o644)  # a temporary file is private to its owner, an artifact is not
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            _sync(temporary)
+            temporary.chmod(0o644)  # a temporary file is private to its owner, an artifact is not
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync(path.parent)
+    except OSError as error:  # a write that fails names no file, and the temporary one's name tells nobody anything
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def unwritable(folder: Path) -> OSError | None:
+    """Why nothing can be written into a folder; it is tried, with as much as a small checkpoint takes."""
+    try:
+        replace(folder / "room", lambda temporary: temporary.write_bytes(bytes(_ROOM)))
+        (folder / "room").unlink()
+    except OSError as error:
+        return OSError(error.errno, error.strerror, str(folder))
+    return None
 
 
 def write_text(path: Path, text: str) -> None:

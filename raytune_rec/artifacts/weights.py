@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +61,18 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """
     # A clone each: two tensors over one storage (lanes of a stack) would be refused.
     copies = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
-    replace(Path(path), lambda temporary: save_file(copies, str(temporary)))
+    replace(Path(path), lambda temporary: _save(copies, temporary))
     return file_sha256(path)
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """safetensors tells a full disk as an error of its own kind, with the system's number in its text."""
+    try:
+        save_file(dict(tensors), str(path))
+    except SafetensorError as error:
+        if (number := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def read(path: Path, sha256: str | None = None) -> dict[str, Tensor]:

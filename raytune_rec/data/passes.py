@@ -6,7 +6,7 @@ is decided, what the training split holds is counted, ids are given. 3: over the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ _PART_GROUPS = 16
 _MOST_DOMAINS = 500
 _SAMPLE = 1_000_000
 _TYPES = {"rating": np.float32, "timestamp": np.int64, "position": np.int64, "split": np.int8}
+
+
+Tell = Callable[[str], None]
 
 
 @dataclass
@@ -64,11 +67,14 @@ class Preparation:
 
     Args:
         mark: fingerprint of what goes in.
+        tell: told what it is at, in words.
     """
 
-    def __init__(self, options: DataOptions, source: Source, out: Path, spill: Spill, rejects: Rejects, mark: str) -> None:
+    def __init__(
+        self, options: DataOptions, source: Source, out: Path, spill: Spill, rejects: Rejects, mark: str, tell: Tell
+    ) -> None:
         self._options, self._source, self._out, self._mark = options, source, out, mark
-        self._spill, self._rejects = spill, rejects
+        self._spill, self._rejects, self._tell = spill, rejects, tell
         self._fields = source.fields()
         self._context = [f for f in self._fields if f.role == "context"]
         self._formats = source.formats or {}
@@ -80,8 +86,11 @@ class Preparation:
     def run(self) -> tuple[DataSchema, dict[str, Any]]:
         """The schema and the summary of the store that is written."""
         coded, splits = self._read()
+        self._tell("splitting the rows and counting ids")
         placed = self._place(coded, splits)
+        self._tell("reading the features of users and items")
         fields, orders = self._features(coded, placed)
+        self._tell("writing the rows")
         lengths = self._write(coded, placed, splits)
         fields += [Field(f.name, f.kind, f.role, f.size, lengths[f.name]) if f.kind == "multi" else f for f in placed.fields]
         self._vocabulary({"user": placed.user, "item": placed.item, **orders, **placed.context}, placed.domains)
@@ -114,6 +123,7 @@ class Preparation:
             self._rejects.add(checked.rejects, checked.faults)
             self._log.add(block.file)
             read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
+            self._tell(f"{read:,} rows read")
             columns = ("label", *(c for c in _TYPES if c in checked.numbers))
             if splits is None:
                 coded.columns, splits = columns, self._splitter(coded, set(columns))

@@ -18,7 +18,7 @@ from raytune_rec.config import DataOptions
 from raytune_rec.data.histories import HISTORY_COLUMNS
 from raytune_rec.data.layout import BEGUN, MARKER, domain_file
 from raytune_rec.data.order import ties
-from raytune_rec.data.passes import Preparation
+from raytune_rec.data.passes import Preparation, Tell
 from raytune_rec.data.sequences import write_sequences
 from raytune_rec.data.sources.base import ROW_COLUMNS, Source, SourceField
 from raytune_rec.data.spill import Spill
@@ -79,11 +79,12 @@ Check = Callable[[Mapping[str, Any], DataSchema], None]
 """Is given the summary and the schema of a store, and raises where the data will not do."""
 
 
-def prepare(options: DataOptions, source: Source, out: Path, check: Check | None = None) -> None:
+def prepare(options: DataOptions, source: Source, out: Path, check: Check | None = None, tell: Tell = lambda doing: None) -> None:
     """Write the store of a job into the folder `out`, unless it is there.
 
     Args:
         check: is asked before the store counts as complete.
+        tell: told what the preparation is at, in words, again and again.
 
     Raises:
         DataError: a file or column is missing, too many rows cannot be used, or `out` holds something else.
@@ -96,12 +97,13 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
     try:
         _begin(out, marker)
         with Rejects(out / "rejected.parquet") as rejects, Spill(out / "_spill") as spill:
-            schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs)).run()
+            schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs), tell).run()
         schema = replace(schema, trained=trained(inputs))
         if options.split.kind in ("leave_one_out", "cold_users"):
             for name in schema.domains:
                 summary["domains"][name]["tied"] = ties(pq.read_table(domain_file(out, name), partitioning=None))
         if options.sequences is not None:
+            tell("writing histories")
             schema, told = write_sequences(out, schema, options, source.shared_items)
             for name, counts in told.items():
                 part = "domains" if name in schema.domains else "units"

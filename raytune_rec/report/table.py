@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +25,7 @@ def console(results: Mapping[str, Any]) -> Group:
         results: content of `results.json`.
     """
     units = list(results.get("unit_order") or results["units"])
-    tables = [_main(results, [*units, MEAN] if len(units) > 1 and MEAN in results["winners"] else units)]
+    tables: list[RenderableType] = [_Main(results, [*units, MEAN] if len(units) > 1 and MEAN in results["winners"] else units)]
     if results.get("kind") == "lists":
         for prefix in ("", FULL):
             tables += [_ranking(results, unit, prefix) for unit in units if rankings.measured(results, unit, prefix)]
@@ -33,20 +34,51 @@ def console(results: Mapping[str, Any]) -> Group:
     return Group(*tables, *(Text(line) for line in missing.lines(results)))
 
 
-def _main(results: Mapping[str, Any], columns: Sequence[str]) -> Table:
-    """Rows by units: mean test AUC with half the width of its interval, best in bold, trials spent and parameters tuned."""
-    table = Table(title=f"Test {title(lead(results))}", caption=_caption(results))
-    table.add_column("row", no_wrap=True)
-    for unit in columns:
-        table.add_column(unit, justify="right", no_wrap=True)
-    for name in ("trials", "tuned", "of backbone"):
-        table.add_column(name, justify="right")
-    for name in results.get("row_order") or results["rows"]:
-        row = results["rows"][name]
-        cells = [_cell(row, unit, results["winners"].get(unit, {}).get("test") == name, lead(results)) for unit in columns]
-        tail = (count(row["trials"]), count(row["tuned_parameters"]), percent(row["tuned_share"]))
-        table.add_row(Text(name), *cells, *tail)
-    return table
+class _Main:
+    """Rows by units: mean test AUC with half the width of its interval, best in bold, trials spent and parameters tuned.
+
+    Where the console is too narrow for all columns, they follow in blocks, each with the names of the rows.
+    """
+
+    def __init__(self, results: Mapping[str, Any], units: Sequence[str]) -> None:
+        self._results = results
+        self._rows = list(results.get("row_order") or results["rows"])
+        self._columns = [(unit, [self._cell(name, unit) for name in self._rows]) for unit in units]
+        of_rows = [results["rows"][name] for name in self._rows]
+        self._columns += [
+            ("trials", [Text(count(row["trials"])) for row in of_rows]),
+            ("tuned", [Text(count(row["tuned_parameters"])) for row in of_rows]),
+            ("of backbone", [Text(percent(row["tuned_share"])) for row in of_rows]),
+        ]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        first = 0
+        while first < len(self._columns):
+            last = first + 1
+            while last < len(self._columns) and self._width(console, options, first, last + 1) <= options.max_width:
+                last += 1
+            yield self._block(first, last)
+            first = last
+
+    def _width(self, console: Console, options: ConsoleOptions, first: int, last: int) -> int:
+        untitled = self._block(first, last)
+        untitled.title = untitled.caption = None
+        return Measurement.get(console, options.update(max_width=10**4), untitled).maximum
+
+    def _block(self, first: int, last: int) -> Table:
+        """Some of the columns; the title stands over the first block, the caption below the last one."""
+        title_of, caption = f"Test {title(lead(self._results))}", _caption(self._results)
+        table = Table(title=None if first else title_of, caption=caption if last == len(self._columns) else None)
+        table.add_column("row", overflow="fold")
+        for name, cells in self._columns[first:last]:
+            table.add_column(Text(name), justify="right", overflow="fold", min_width=max(len(cell) for cell in cells))
+        for number, name in enumerate(self._rows):
+            table.add_row(Text(name), *(cells[number] for _, cells in self._columns[first:last]))
+        return table
+
+    def _cell(self, name: str, unit: str) -> Text:
+        best = self._results["winners"].get(unit, {}).get("test") == name
+        return _cell(self._results["rows"][name], unit, best, lead(self._results))
 
 
 def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:

@@ -24,12 +24,14 @@ class Context:
         folder: of the run, absolute.
         say: shows a line to the user.
         backbones: variant -> folder of its artifact; known once `pretrain` is done.
+        at: told what a stage is doing, in words; shown where nothing else is said for a while.
     """
 
     job: Job
     folder: Path
     say: Callable[[str], None]
     backbones: Mapping[str, Path]
+    at: Callable[[str], None] = lambda doing: None
 
     @property
     def store_path(self) -> Path:

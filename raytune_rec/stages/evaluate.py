@@ -67,6 +67,7 @@ def run(context: Context) -> dict[str, Any]:
         raise RunFailed("\n".join(["evaluate: no row has a result on any test:", *map(str, recorded(context.folder))]))
     facts = [_facts(context, row, list(dict.fromkeys(u for units in tests.values() for u in units))) for row in job.rows]
     rows = {} if lists else {name: next(iter(units.values())) for name, units in tests.items()}
+    context.at("comparing the rows")
     results = summarise(
         facts,
         found,

@@ -69,6 +69,7 @@ def run(context: Context) -> dict[str, Any]:
         connect=context.connect, title="winners", say=context.say,
     )  # fmt: skip
     for (name, unit), pack in missing.items():
+        context.at(f"storing the winner of {name} on {unit}")
         _keep(context, name, unit, pack, best[name, unit])
     failed = [failure for key in best for failure in failures.of_winner(context, *key)]
     if not any(failures.winner(context, *key) for key in best):
@@ -76,6 +77,7 @@ def run(context: Context) -> dict[str, Any]:
     units = context.store.schema.units if row else ()
     exported = [unit for unit in units if failures.winner(context, row, unit)]
     for unit in exported:
+        context.at(f"writing artifact {unit}")
         _artifact(context, row, unit)
     for unit in [u for u in units if u not in exported]:
         place = f"artifacts/{path_name(unit)}"

@@ -144,6 +144,7 @@ def _able(context: Context, row: str, tests: Tests) -> Tests:
 
 
 def _start(context: Context, row: str) -> Mapping[str, Tensor]:
+    context.at(f"scoring row {row}")
     found = row_of(context.job, row)
     if found.variant and found.variant not in context.backbones:  # its pre-training failed
         return {}

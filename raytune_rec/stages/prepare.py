@@ -41,7 +41,7 @@ def run(context: Context) -> dict[str, Any]:
             lookup = Lookup(context.store_path, schema, context.source.shared_items)
             Histories(lookup, sequences, context.job.data.split.seed).check_candidates()
 
-    preparation.prepare(context.job.data, context.source, context.store_path, check)
+    preparation.prepare(context.job.data, context.source, context.store_path, check, context.at)
     schema, summary = context.store.schema, read_json(context.store_path / "summary.json")
     rows = {split: sum(schema.rows[domain, split] for domain in schema.domains) for split in SPLITS}
     parts = ", ".join(f"{count:,} {split}" for split, count in rows.items())

@@ -89,6 +89,7 @@ def run(context: Context) -> dict[str, Any]:
             lane = Lane(winner.trial if winner else 0, options=recipe)  # the start values of the trial that won
             epochs = settings(context.job, row_of(context.job, PRETRAIN + name), lane).training.epochs
             where, tell = (context.store_path, working, context.folder), saying(context.say, epochs)
+            context.at(f"training backbone {name}")
             try:
                 with ends_on_sigterm():
                     facts[name] = pretrain(context.job, name, recipe, tried, *where, lane, tell)

@@ -57,7 +57,9 @@ def run(context: Context) -> dict[str, Any]:
     for line in steps(job, context.store.schema, able.rows):
         context.say(line)
     measure = measurer(job, context.store_path, context.backbones)
+    context.at("measuring how many trials fit in a pack")
     planner = SearchPlanner.of(Studies(journal, job), wanted, measure, slots(job))
+    context.at("at work")
     engine.run(
         job, planner, context.folder, context.store_path, context.backbones,
         connect=context.connect, title="tune", say=context.say,

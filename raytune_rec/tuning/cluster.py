@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -49,6 +51,7 @@ def connect(threads: int) -> None:
         "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads), "RAY_TRAIN_V2_ENABLED": "1"}},
     }
     local = ray_address.is_local(os.environ)
+    ours = signal.getsignal(signal.SIGTERM)
     try:
         if local:
             ray_start.provide_token(os.environ)
@@ -60,6 +63,8 @@ def connect(threads: int) -> None:
         where = "did not start" if local else f"cannot be joined at RAY_ADDRESS = {os.environ['RAY_ADDRESS']!r}"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise RunFailed(f"Ray {where}: {reason}. `raytune-rec doctor --start-ray` looks for the cause.") from error
+    if callable(ours) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, ours)  # Ray puts one of its own in its place, which ends without a word
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raytune_rec import errors
+from raytune_rec.artifacts.files import unwritable
 from raytune_rec.errors import RunFailed, UserError
 from raytune_rec.schema import Pack
 from raytune_rec.tuning.folder import PackFolder
@@ -59,11 +60,12 @@ class Desk:
         results = folder.results()
         if results is None:
             error = folder.error()
-            if error is None and pack.name not in self._lost:
+            closed = unwritable(folder.path.parent) if error is None else None  # a full disk keeps a pack from saying so
+            if error is None and closed is None and pack.name not in self._lost:
                 self._lost.add(pack.name)
                 self._back.append(pack)
             else:
-                self.failure = self.failure or _failure(pack, error)
+                self.failure = self.failure or closed or _failure(pack, error)
             return
         try:
             gone = self.planner.done(pack, results)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_rec.config import Job
 from raytune_rec.data.store import Store
+from raytune_rec.errors import RunFailed
 from raytune_rec.schema import Pack
 from raytune_rec.signals import ends_on_sigterm
 from raytune_rec.training.build import build
@@ -50,7 +51,8 @@ def run(
         seconds: of training between two checkpoints of a pack.
 
     Raises:
-        RunFailed: a pack failed more often than it may; what others reached is kept.
+        RunFailed: a pack failed more often than it may, or Ray ended; what others reached is kept.
+        OSError: the run folder cannot be written any more; what was told is whole.
         UserError: a pack cannot be trained as the job describes it.
     """
     run_folder = Path(run_folder).resolve()
@@ -77,4 +79,5 @@ def run(
             experiment.fit(desk, work, Reporter(title, say))
     if desk.failure is not None:
         raise desk.failure
-    assert desk.next() is DONE, "Ray Tune ended before the planner did"
+    if desk.next() is not DONE:
+        raise RunFailed("Ray Tune ended before the search did. The same command goes on where this one stopped.")

@@ -13,6 +13,7 @@ import ray
 from ray import tune
 
 from raytune_rec.artifacts.claim import begin_scratch, remove_scratch
+from raytune_rec.tuning.causes import cause
 from raytune_rec.tuning.desk import Desk
 from raytune_rec.tuning.progress import Reporter
 from raytune_rec.tuning.resources import slots
@@ -77,7 +78,10 @@ def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
                 verbose=0,
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except Exception as error:
+            desk.failure = desk.failure or cause(error, work.run_folder)
     _clear(folder)
 
 

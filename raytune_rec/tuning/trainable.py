@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from raytune_rec.artifacts import files
 from raytune_rec.config import Job
-from raytune_rec.errors import UserError
+from raytune_rec.errors import UserError, told
 from raytune_rec.schema import LaneResult, Pack
 from raytune_rec.tuning import packing
 from raytune_rec.tuning.folder import PackFolder
@@ -91,7 +92,8 @@ class PackTrainable(tune.Trainable):
             self._report(type(error).__name__, error.problems)
             done = True
         except Exception as error:
-            self._report(type(error).__name__, [f"{type(error).__name__}: {error}"])
+            text = told(error) if isinstance(error, OSError) and error.errno else f"{type(error).__name__}: {error}"
+            self._report(type(error).__name__, [text])
             raise
         if done:
             self._trainer = None
@@ -127,8 +129,10 @@ class PackTrainable(tune.Trainable):
         return trainer
 
     def _report(self, kind: str, problems: Any) -> None:
-        self._folder.save_error(kind, problems)
-        files.write_text(self._work.run_folder / "logs" / f"{self._pack.name}.txt", traceback.format_exc())
+        """Leave a word; where nothing can be written, the driver meets the same cause."""
+        with suppress(OSError):
+            self._folder.save_error(kind, problems)
+            files.write_text(self._work.run_folder / "logs" / f"{self._pack.name}.txt", traceback.format_exc())
 
 
 @lru_cache(maxsize=2)

@@ -1,13 +1,17 @@
 """Atomic text and JSON, and fingerprints that are the same everywhere."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 from pathlib import Path
 
 import pytest
+import torch
 from pydantic import BaseModel
+from safetensors import SafetensorError
 
+from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.files import read_json, replace, write_json, write_text
 from raytune_rec.artifacts.fingerprint import file_sha256, fingerprint
 from raytune_rec.errors import ArtifactError
@@ -28,6 +32,25 @@ def test_json_round_trip(tmp_path: Path) -> None:
     write_json(tmp_path / "new" / "a.json", {"b": [1, 2.5], "a": float("nan"), "c": _Facts(_Model(), Path("x")).folder.name})
     assert read_json(tmp_path / "new" / "a.json") == {"a": None, "b": [1, 2.5], "c": "x"}
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.json"]  # no temporary file stays
+
+
+def test_a_write_that_the_disk_refuses_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's own error on a write names none, and safetensors' is of another kind."""
+
+    def full(path: Path) -> None:
+        path.write_bytes(b"ne")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"):
+        replace(tmp_path / "a.txt", full)
+    with pytest.raises(FileExistsError, match=r"File exists: '.*b\.txt'"):
+        write_text(tmp_path / "a.txt" / "b.txt", "")
+    said = "Error while serializing: I/O error: No space left on device (os error 28)"
+    monkeypatch.setattr(weights, "save_file", lambda *_: (_ for _ in ()).throw(SafetensorError(said)))
+    with pytest.raises(OSError, match=r"No space left on device: '.*w\.safetensors'"):
+        weights.write(tmp_path / "w.safetensors", {"x": torch.zeros(1)})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "old"
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

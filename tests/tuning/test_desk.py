@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from raytune_rec.errors import RunFailed
-from raytune_rec.schema import Lane, Pack
+from raytune_rec.artifacts import files
+from raytune_rec.errors import ArtifactError, RunFailed
+from raytune_rec.schema import Lane, LaneResult, Pack
+from raytune_rec.tuning.causes import cause
 from raytune_rec.tuning.desk import Desk
 from raytune_rec.tuning.folder import PackFolder
 from raytune_rec.tuning.planner import DONE, FixedPlanner
@@ -34,3 +40,57 @@ def test_a_pack_that_said_why_it_failed_is_not_handed_out_again(tmp_path: Path) 
     desk.folder(pack).save_error("RuntimeError", ["the disk is full of music"])
     desk.ended(pack)
     assert desk.next() is DONE and "full of music" in str(desk.failure)
+
+
+def closed(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """From now on no file can be put in place."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files, "_sync", refuse)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES])
+def test_a_pack_that_cannot_write_a_word_ends_for_that_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    pack, job = Pack("winner.plate.music", "plate", (Lane(0, 1, {}, "music"),)), fake.job()
+    desk = Desk(FixedPlanner([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None)
+    assert desk.next() == pack
+    closed(monkeypatch, number)
+    desk.ended(pack)
+    assert desk.next() is DONE and isinstance(desk.failure, OSError)
+    assert (desk.failure.errno, desk.failure.filename) == (number, str(tmp_path / "checkpoints"))
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []  # trying leaves nothing
+
+
+def test_a_result_that_cannot_be_told_ends_the_search_for_that_cause(tmp_path: Path) -> None:
+    class Full(FixedPlanner):
+        def done(self, pack: Pack, results: Sequence[LaneResult]) -> Any:
+            raise OSError(errno.ENOSPC, "No space left on device", "journal/000000000007.json")
+
+    pack, job = (
+        Pack("winner.plate.music", "plate", (Lane(0, 1, {"training.lr.default": 1e-2, "backbone.dropout": 0.2}, "music"),)),
+        fake.job(),
+    )
+    desk = Desk(Full([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None)
+    assert desk.next() == pack
+    desk.folder(pack).save_results(fake.train(pack, job))
+    desk.ended(pack)
+    assert desk.next() is DONE and isinstance(desk.failure, OSError) and desk.failure.errno == errno.ENOSPC
+    assert desk.folder(pack).results() is not None  # nothing is lost
+
+
+def test_what_ray_tune_ends_with_is_told_by_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "x")
+    wrapped = RuntimeError("Trial failed")
+    wrapped.__cause__ = full
+    assert cause(full, tmp_path) is full and cause(wrapped, tmp_path) is full
+    refused = ArtifactError("damaged")
+    assert cause(refused, tmp_path) is refused
+    told = cause(EOFError("Ran out of input"), tmp_path)
+    assert isinstance(told, RunFailed) and "EOFError: Ran out of input" in str(told)
+    closed(monkeypatch, errno.ENOSPC)  # Ray Tune reads back an error that it could not write
+    told = cause(EOFError("Ran out of input"), tmp_path)
+    assert isinstance(told, OSError) and (told.errno, told.filename) == (errno.ENOSPC, str(tmp_path))

@@ -15,6 +15,7 @@ import pytest
 import ray
 
 from raytune_rec import config
+from raytune_rec.artifacts import files
 from raytune_rec.errors import AssemblyError, RunFailed
 from raytune_rec.schema import Lane, Pack
 from raytune_rec.tuning import engine
@@ -178,6 +179,18 @@ def test_a_pack_that_fails_is_retried_and_then_named(tmp_path: Path, cluster: No
     assert "Traceback" in next((tmp_path / "logs").glob("*.txt")).read_text()
     _search(tmp_path, job)  # mended, the same command goes on
     assert _facts(tmp_path) == _expected(tmp_path / "alone", job)
+
+
+def test_what_ray_tune_makes_of_a_full_disk_is_told_as_one(
+    tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(tuner: Any) -> None:
+        monkeypatch.setattr(files, "_sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        raise EOFError("Ran out of input")  # of the error that it could not write
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"):
+        patch.setattr("ray.tune.Tuner.fit", unreadable)
+        _search(tmp_path, fake.job())
 
 
 def test_a_mistake_of_the_user_is_not_retried(tmp_path: Path, cluster: None) -> None:

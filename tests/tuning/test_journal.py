@@ -8,6 +8,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from raytune_rec.artifacts import files
 from raytune_rec.errors import ArtifactError, RunFailed
 from raytune_rec.tuning.journal import Journal, merge
 
@@ -109,3 +110,19 @@ def test_merged_it_is_read_by_optunas_file_backend(tmp_path: Path) -> None:
     merged = optuna.load_study(study_name="a/b", storage=JournalStorage(JournalFileBackend(str(tmp_path / "journal.log"))))
     assert _plain(merged) == _plain(study)
     assert all(json.loads(line) for line in (tmp_path / "journal.log").read_text().splitlines())
+
+
+def test_a_full_disk_leaves_what_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = _study(tmp_path)
+    before = _plain(study)
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=r"No space left on device: '.*\d{12}\.json'"):
+        patch.setattr(files, "_sync", full)
+        study.ask()
+    again = optuna.load_study(study_name="a/b", storage=JournalStorage(Journal(tmp_path)))
+    assert _plain(again) == before
+    again.tell(again.ask(), 0.5)
+    assert len(again.trials) == 4
