@@ -97,7 +97,6 @@ def run(
         raise RunFailed("\n".join(["Not everything that was asked for is there:", *map(str, failed)]))
 
 
-
 def _console() -> Console:
     """Standard output. Nothing in a line is markup: it holds paths and names."""
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)

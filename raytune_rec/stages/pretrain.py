@@ -54,6 +54,8 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def outputs(context: Context) -> list[Path]:
+    if not context.job.pretrain.variants:
+        return []
     return [context.folder / backbone_artifact.PRETRAINED, *backbone_artifact.of_run(context.folder).values()]
 
 
