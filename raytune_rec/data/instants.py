@@ -115,7 +115,12 @@ def _parsed(column: pa.Array, parse: Callable[[str], Parts | None]) -> tuple[np.
 
 
 def positions(column: pa.Array) -> tuple[np.ndarray, Problems]:
-    """(N,) int64, 0 where a cell is empty."""
+    """(N,) int64, 0 where a cell is empty.
+
+    Raises:
+        DataError: the column is of a type that holds no numbers.
+    """
+    _require_plain(column, "holds no positions; map a column of whole numbers")
     finite, whole, share = parts(column)
     odd = (share != 0) | (np.abs(whole) == LAST)
     problems = [(~finite, "position is not a finite number"), (odd, "position is no whole number of 64 bits")]
@@ -154,9 +159,7 @@ class Instants:
         kind = column.type
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             return _dates(column)
-        plain = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_string, pa.types.is_null)
-        if not any(fits(kind) for fits in plain):
-            raise DataError(f"a column of type {kind} tells no time; map a column of times, or of seconds since 1970.")
+        _require_plain(column, "tells no time; map a column of times, or of seconds since 1970")
         if self._iso and pa.types.is_string(kind):
             finite, whole, share = parts(column, parts_of_iso)
             values, problems = _scaled(whole, share, _NANOS["s"], "a date")
@@ -207,6 +210,12 @@ class Instants:
             elif self._unclear is None and used.any():
                 self._unclear = (file, str(whole[used][0]))
         return clear & (place != list(UNITS).index(self.unit or "s"))
+
+
+def _require_plain(column: pa.Array, otherwise: str) -> None:
+    plain = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_string, pa.types.is_null)
+    if not any(fits(column.type) for fits in plain):
+        raise DataError(f"a column of type {column.type} {otherwise}.")
 
 
 def _dates(column: pa.Array) -> tuple[np.ndarray, Problems]:

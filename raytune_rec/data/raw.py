@@ -30,7 +30,8 @@ class RawRows:
         self.lookup, self.schema, self._shared_items, self._histories = lookup, lookup.schema, lookup.shared_items, histories
 
     def encode(self, raw: Mapping[str, Sequence[Any]]) -> Columns:
-        """Raw rows -> columns of a `Table`, 0 for values that the training split does not know.
+        """Raw rows -> columns of a `Table`, 0 for values that the training split does not know. Identifiers are read as they are
+        in files (`data/cells.py`).
 
         Args:
             raw: `domain`, `user`, `item`, the context features, and any user or item features that stand in for the stored ones.

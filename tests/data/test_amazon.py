@@ -146,3 +146,13 @@ def test_shared_users_of_the_real_files(real_data: Path, make, tmp_path: Path) -
     folds = pq.read_table(own.path / "sequences" / "users.parquet")["fold"].to_pylist()
     assert sum(fold > 0 for fold in folds) == 960, "five took only what no warm user trains on"
     assert (own.schema.field("vector").length, own.schema.rows["Toys", "train"]) == (2, 2_073 - 965)
+
+
+def test_users_of_an_overlap_are_told_by_the_rule_for_identifiers(tmp_path: Path, make) -> None:
+    (tmp_path / "Toys").mkdir()
+    (tmp_path / "Toys" / "user_sequence.txt").write_text("1 B1 B2 B3\n2 B3 B2 B1\nAme\u0301lie B2 B1 B3\n", encoding="utf-8")
+    table = pa.table({"user": ["1 ", "Am\u00e9lie"], "vector": [[1.0, 2.0], [3.0, 4.0]]})
+    pq.write_table(table, tmp_path / "v.parquet")
+    options = {"path": str(tmp_path), "domains": ["Toys"], "vectors": str(tmp_path / "v.parquet"), "overlap": True}
+    store = make("amazon", options, split={"kind": "hash", "valid": 0, "test": 0})
+    assert sorted(store.vocabulary("user")["raw"].to_pylist()) == ["1", "Am\u00e9lie"]

@@ -99,11 +99,12 @@ def test_odd_types_are_refused_together_with_file_and_column(make, tmp_path: Pat
     table |= {"age": pa.array([timedelta(1)]), "tags": [[["a"]]], "town": [b"\xff"]}
     pq.write_table(pa.table(table), tmp_path / "odd.parquet")
     columns = {"domain": "domain", "user": "user", "item": "item", "label": "label", "timestamp": "time"}
+    columns["position"] = "item"
     features = {"age": {"role": "context", "kind": "numerical"}, "tags": {"role": "context", "kind": "multi"}}
     features |= {"town": {"role": "context"}}
     with pytest.raises(DataError) as error:
         make("tabular", {"files": str(tmp_path / "odd.parquet"), "columns": columns, "features": features})
-    names = ["user", "item", "label", "timestamp", "age", "tags", "town"]
+    names = ["user", "item", "label", "timestamp", "position", "age", "tags", "town"]
     assert [problem.split(": ")[0] for problem in error.value.problems] == [f"{tmp_path}/odd.parquet, column {n}" for n in names]
 
 

@@ -74,3 +74,10 @@ def test_a_pipe_in_a_data_set_does_not_hang(source: str, make, tmp_path: Path) -
         (tmp_path / name).write_text("x\n")
     with pytest.raises(DataError, match=rf"{names[source]}: is a named pipe"):
         make(source, {"path": str(tmp_path), **options[source]})
+
+
+def test_what_is_wrong_with_many_files_is_said_once(make, write) -> None:
+    files = [write(f"{n}.csv", ["domain,who,item,label", f"x,{n},i,1"]) for n in range(5)]
+    with pytest.raises(DataError, match=r"0\.csv: there is no column 'user' .*holds for 4 more, up to .*4\.csv") as error:
+        make("tabular", {"files": files})
+    assert len(error.value.problems) == 1

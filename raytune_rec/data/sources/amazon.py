@@ -19,6 +19,7 @@ import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
 from raytune_rec import components
+from raytune_rec.data.cells import encoded, id_text
 from raytune_rec.data.delimited import Format, shown
 from raytune_rec.data.reading import read_file, read_lines
 from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
@@ -72,7 +73,7 @@ class Amazon:
 
     def read(self) -> Iterator[RawBlock]:
         files = self._files()
-        only = {name for block in self.users() for name in block.table["user"].to_pylist()} if self._overlap else None
+        only = {name for block in self.users() for name in encoded(block.table["user"]).to_pylist()} if self._overlap else None
         for domain, path in zip(self._domains, files, strict=True):
             for texts, rejects in read_lines(path):
                 yield _block(texts, rejects, str(path), domain, only)
@@ -114,7 +115,7 @@ def _block(
     refused = list(rejects)
     for number, text in texts:
         user, *sequence = text.split() or [""]
-        if sequence and only is not None and user not in only:
+        if sequence and only is not None and id_text(user) not in only:
             continue
         if sequence:
             users.append(user)

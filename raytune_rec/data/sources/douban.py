@@ -16,6 +16,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from raytune_rec import components
+from raytune_rec.data.cells import id_text
 from raytune_rec.data.delimited import Format
 from raytune_rec.data.reading import read_file
 from raytune_rec.data.sources.base import RawBlock, SourceField, constant, digest_files
@@ -97,4 +98,5 @@ def _label(rating: str | None) -> float | None:
 
 def _one_more(user: str | None) -> str | None:
     """Users of the movie part count from 0, those of the ratings from 1."""
-    return str(int(user) + 1) if user is not None and user.isdecimal() else user
+    name = id_text(user)
+    return str(int(name) + 1) if name is not None and name.isdecimal() else name

@@ -172,7 +172,7 @@ def _bracket(age: str) -> str | None:
 def _converted(block: RawBlock, column: str, convert: Callable[[str], str | None], reason: str) -> RawBlock:
     """The block with other cells in a column. A row is refused where `convert` has None for its cell; empty cells stay."""
     cells = block.table[column].to_pylist()
-    new = [None if cell is None else convert(cell) for cell in cells]
+    new = [None if cell is None else convert(cell.strip()) for cell in cells]
     good = np.array([cell is None or value is not None for cell, value in zip(cells, new, strict=True)], bool)
     rejects = [Reject(block.file, int(block.lines[n]), shown(cells[n]), reason) for n in np.flatnonzero(~good)]
     table = block.table.set_column(block.table.column_names.index(column), column, pa.array(new, pa.string()))

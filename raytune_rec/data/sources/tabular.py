@@ -177,16 +177,17 @@ class Tabular:
                 needed += [(path, keyed, form) for _, path in self._located()[f"{role}s"]]
             else:
                 needed += [(path, self._feature_columns(role), self._format) for _, path in log]
-        problems: list[str] = []
+        problems: dict[str, dict[Path, None]] = {}  # what is wrong -> the files of which it is, each once
         for path, columns, form in needed:
             try:
                 present = column_names(path, form)
                 if present is not None:
                     require(path, columns, present, form)
             except DataError as error:
-                problems += error.problems
+                for problem in error.problems:
+                    problems.setdefault(problem.removeprefix(str(path)), {})[path] = None
         if problems:
-            raise DataError(dict.fromkeys(problems))
+            raise DataError(_named_once(problem, list(files)) for problem, files in problems.items())
 
     def _feature_columns(self, role: SourceRole) -> dict[str, str]:
         return {name: f.column or name for name, f in self._options.features.items() if f.role == role}
@@ -232,6 +233,11 @@ class Tabular:
             return block
         table = block.table.append_column("domain", constant(self._options.domain, len(block.table)))
         return RawBlock(table, block.file, block.lines, block.rejects)
+
+
+def _named_once(problem: str, files: Sequence[Path]) -> str:
+    more = f" The same holds for {len(files) - 1:,} more, up to {files[-1]}." if len(files) > 1 else ""
+    return f"{files[0]}{problem}{more}"
 
 
 def _check_copies(log: Sequence[tuple[str, Path]], digests: Sequence[str]) -> None:
