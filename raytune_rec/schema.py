@@ -34,6 +34,11 @@ ALL_DOMAINS = "all"
 """The unit that stands for every domain together: what pre-training trains on."""
 
 
+def pretraining(variant: str, number: int) -> str:
+    """Name of one of a variant's pre-trainings: `plain`, `plain#1`, `plain#2` ... No variant has a `#` in its name."""
+    return f"{variant}#{number}" if number else variant
+
+
 @dataclass(frozen=True)
 class Field:
     """One feature of a row.
@@ -265,7 +270,7 @@ class Lane:
 
     Args:
         trial: number within its study; decides the start values.
-        replicate: decides batch order and noise; 0 during the search.
+        replicate: decides batch order and noise, and start values too; 0 during the search and of a first pre-training.
         options: the trial's searched options, flat, over the row's and the job's.
         unit: whose rows it trains on; empty where only its options matter.
     """
@@ -284,6 +289,7 @@ class Pack:
         name: unique in a run; names its folder.
         until: epoch after which lanes that have not ended pause, with their state kept; 0: all train to their own end.
         after: for each lane the pack and the place in it where its state was kept; empty: lanes begin.
+        pretraining: number of the pre-training that its row starts from, where the variant has several.
     """
 
     name: str
@@ -291,6 +297,7 @@ class Pack:
     lanes: tuple[Lane, ...]
     until: int = 0
     after: tuple[tuple[str, int], ...] = ()
+    pretraining: int = 0
 
     @property
     def units(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ JOB: dict[str, Any] = {
     "training": {"batch_size": 64, "epochs": 8, "patience": 8, "lr": {"default": 0.005}},
     "pretrain": {
         "trials": 2,
+        "replicates": 2,
         "training": {"epochs": 3},
         "max_failures": 4,
         "variants": {

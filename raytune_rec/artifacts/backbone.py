@@ -23,7 +23,7 @@ from raytune_rec.artifacts.files import MARKER, read_json, replace, write_json
 from raytune_rec.artifacts.fingerprint import file_sha256, fingerprint
 from raytune_rec.artifacts.weights import TensorFacts
 from raytune_rec.errors import ArtifactError
-from raytune_rec.schema import Scalar
+from raytune_rec.schema import Scalar, pretraining
 from raytune_rec.written import remove_files
 
 FORMATS = (1,)
@@ -48,7 +48,7 @@ class BackboneFacts:
         data_fingerprint: of the prepared data.
         trained_fingerprint: of what of them training saw (`DataSchema.trained`); empty in older artifacts.
         origin: fingerprint of the backbone whose tensors these are, but for those that ids index, which are untrained.
-        seed: of the job.
+        seed: of the job. replicate: which of the variant's pre-trainings this is, from 0.
         metric, value: validation metric of the best epoch.
         epochs, curve: epochs trained; the metric after each, the first entry before training. None where it was not finite.
         parameters: tensor name -> facts, buffers included.
@@ -73,6 +73,7 @@ class BackboneFacts:
     trained_fingerprint: str = ""
     origin: str = ""
     seed: int = 0
+    replicate: int = 0
     metric: str = "auc"
     value: float | None = None
     epochs: int = 0
@@ -119,7 +120,7 @@ def read(folder: Path) -> BackboneFacts:
 
 
 def of_run(run: Path) -> dict[str, Path]:
-    """Variant -> folder of its backbone, in a run folder.
+    """Name of a pre-training (`schema.pretraining`) -> folder of its backbone, in a run folder.
 
     Raises:
         ArtifactError: the run has no finished pre-training.
@@ -142,19 +143,22 @@ def of_fingerprint(run: Path, fingerprint: str) -> Path:
     return Path(run) / "backbones" / fingerprint
 
 
-def find(path: Path, variant: str) -> Path:
-    """The folder of a backbone: `path`, or in a run folder that of the variant of this name, or its only one.
+def find(path: Path, variant: str) -> list[Path]:
+    """The folders of a variant's pre-trainings, the first one first: `path`, or in a run folder those of the variant of this
+    name, or of its only one.
 
     Raises:
-        ArtifactError: a run has several, and none of this name.
+        ArtifactError: a run has several variants, and none of this name.
     """
     if (path / "backbone.json").exists() or not (path / PRETRAINED).exists():
-        return path
+        return [path]
     known = of_run(path)
-    if variant not in known and len(known) != 1:
-        names = ", ".join(known) or "none"
+    variants = [name for name in known if "#" not in name]
+    if variant not in variants and len(variants) != 1:
+        names = ", ".join(variants) or "none"
         raise ArtifactError(f"{path}: the run has the backbones {names}, not {variant!r}; name the folder of one, in backbones/.")
-    return known.get(variant) or next(iter(known.values()))
+    name = variant if variant in variants else variants[0]
+    return [known[n] for n in (pretraining(name, i) for i in range(len(known))) if n in known]
 
 
 def load(folder: Path, *, data: bool = True) -> tuple[BackboneFacts, dict[str, Tensor]]:

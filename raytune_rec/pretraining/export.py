@@ -37,6 +37,7 @@ def export(plan: Plan, store: Store, trainer: Trainer) -> Facts:
         data_fingerprint=store.schema.fingerprint,
         trained_fingerprint=store.schema.trained,
         seed=plan.job.seed,
+        replicate=plan.lane.replicate,
         metric=own.training.metric,
         value=_plain(result.best),
         epochs=result.epochs,
@@ -59,14 +60,15 @@ def summary(plan: Plan, store: Store, trainer: Trainer) -> Facts:
     """What is known after an epoch, as JSON values.
 
     Returns:
-        variant, recipe, trials, metric, curve (metric after each epoch, the first before training), losses, best, best_epoch,
-        epochs, seconds, rows_per_second, parameters, status, error.
+        variant, replicate, recipe, trials, metric, curve (metric after each epoch, the first before training), losses, best,
+        best_epoch, epochs, seconds, rows_per_second, parameters, status, error.
     """
     result = dataclasses.asdict(trainer.results()[0])
     rows = sum(store.schema.rows[domain, "train"] for domain in store.schema.domains) * result["epochs"]
     kept = ("best_epoch", "epochs", "seconds", "parameters", "status", "error")
     return {
         "variant": plan.variant,
+        "replicate": plan.lane.replicate,
         "recipe": dict(plan.recipe),
         "trials": plan.trials,
         "metric": plan.settings.training.metric,

@@ -21,12 +21,13 @@ from raytune_rec.schema import DataSchema, Row
 from raytune_rec.training.settings import PRETRAIN, row_of
 
 
-def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
+def adopt(job: Job, variant: str, store_path: Path, folder: Path, number: int = 0) -> Facts:
     """Check the backbone that a variant names and copy it into the run; with `new_ids`, make one of this job's data of it.
 
     Args:
         store_path: the prepared data.
         folder: where it goes; what stands there is replaced.
+        number: which of its pre-trainings, where a run has several.
 
     Returns:
         The same facts as `pretrain`, and where it came from: `given` as the job says it, the folder `from`, and `origin`, the
@@ -37,7 +38,7 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
         JobError: the job's options of this backbone are unknown or out of range.
     """
     schema, wanted = Store.open(store_path).schema, job.pretrain.variants[variant]
-    source = check(job, variant, schema)
+    source = check(job, variant, schema)[number]
     with _named(variant):
         facts, tensors = backbone.load(source)
     origin = facts.fingerprint
@@ -48,6 +49,7 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
         _copy(source, folder)
     return {
         "variant": variant,
+        "replicate": number,
         "recipe": {},
         "trials": facts.trials,
         "metric": facts.metric,
@@ -68,8 +70,8 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path) -> Facts:
     }
 
 
-def check(job: Job, variant: str, schema: DataSchema) -> Path:
-    """The folder of the backbone that a variant names, whose facts are what the job asks for; its weights are not read.
+def check(job: Job, variant: str, schema: DataSchema) -> list[Path]:
+    """The folders of the backbones that a variant names, whose facts are what the job asks for; their weights are not read.
 
     Args:
         schema: of the prepared data.
@@ -77,13 +79,15 @@ def check(job: Job, variant: str, schema: DataSchema) -> Path:
     Raises:
         ArtifactError, JobError: see `adopt`.
     """
-    source = source_of(job, variant)
-    _check(job, variant, source, backbone.read(source), schema)
-    return source
+    sources = sources_of(job, variant)
+    for source in sources:
+        _check(job, variant, source, backbone.read(source), schema)
+    return sources
 
 
-def source_of(job: Job, variant: str) -> Path:
-    """The folder of the backbone that a variant names, by its own folder or by that of a run.
+def sources_of(job: Job, variant: str) -> list[Path]:
+    """The folders of the backbones that a variant names, by the folder of one or by that of a run, whose pre-trainings of the
+    variant are taken: at most `pretrain.replicates`.
 
     Raises:
         ArtifactError: there is no finished backbone, or a run has several and none of the variant's name.
@@ -95,9 +99,10 @@ def source_of(job: Job, variant: str) -> Path:
             f"({backbone.PRETRAINED}); name the folder of one."
         )
     with _named(variant):
-        folder = backbone.find(path, variant)
-        backbone.read(folder)
-    return folder
+        folders = backbone.find(path, variant)[: job.pretrain.replicates]
+        for folder in folders:
+            backbone.read(folder)
+    return folders
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
+from raytune_rec.schema import pretraining
 
 Tell = Callable[[Facts], None]
 """Is told the facts of a pre-training after each of its epochs."""
@@ -39,9 +40,10 @@ def saying(say: Callable[[str], None], epochs: int) -> Tell:
 
 def line(facts: Facts, epochs: int) -> str:
     """An epoch, in words."""
+    name = pretraining(facts["variant"], facts.get("replicate", 0))
     now, best = _number(facts["curve"][-1]), _number(facts["best"])
     return (
-        f"pretrain {facts['variant']}: {facts['epochs']} of {epochs} epochs, "
+        f"pretrain {name}: {facts['epochs']} of {epochs} epochs, "
         f"loss {_number(facts['losses'][-1] if facts['losses'] else None)}, validation {facts['metric']} {now}, best {best}"
     )
 

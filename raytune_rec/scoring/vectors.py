@@ -97,11 +97,12 @@ def user_vectors(run: Path, variant: str = "") -> pa.Table:
 def _backbone(run: Path, variant: str) -> Path:
     """Its folder, by the name of its pre-training."""
     known = backbone_artifact.of_run(run)
-    if not variant and len(known) == 1:
-        return next(iter(known.values()))
+    firsts = [name for name in known if "#" not in name]
+    if not variant and len(firsts) == 1:
+        return known[firsts[0]]
     if variant not in known:
         wanted = f"no pre-training {variant!r}" if variant else "several pre-trainings"
-        raise ArtifactError(f"{run}: the run has {wanted}; name one of {', '.join(known) or 'none'} (--variant).")
+        raise ArtifactError(f"{run}: the run has {wanted}; name one of {', '.join(firsts) or 'none'} (--variant).")
     return known[variant]
 
 

@@ -13,6 +13,7 @@ from raytune_rec.config import Job
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.store import Store
 from raytune_rec.names import path_name
+from raytune_rec.schema import pretraining
 
 
 @dataclass
@@ -23,7 +24,8 @@ class Context:
         job: of the run.
         folder: of the run, absolute.
         say: shows a line to the user.
-        backbones: variant -> folder of its artifact; known once `pretrain` is done.
+        backbones: name of a pre-training (`schema.pretraining`; that of a variant's first one is the variant's) -> folder of its
+            artifact; known once `pretrain` is done.
         at: told what a stage is doing, in words; shown where nothing else is said for a while.
     """
 
@@ -61,6 +63,10 @@ class Context:
 
     def winner_folder(self, row: str, unit: str) -> Path:
         return self.folder / "winners" / path_name(row) / path_name(unit)
+
+    def pretrainings(self, variant: str) -> list[int]:
+        """Numbers of the pre-trainings that a variant has; none of no variant."""
+        return [i for i in range(self.job.pretrain.replicates) if pretraining(variant, i) in self.backbones]
 
     def connect(self) -> None:
         """Connect to Ray. It takes seconds to load, so only where something must be trained."""

@@ -173,6 +173,7 @@ def _protocol(context: Context) -> dict[str, Any]:
         **_candidates(context),
         "chosen by": f"validation {job.training.metric}",
         "replicates": job.evaluate.replicates,
+        "pre-trainings": job.pretrain.replicates,
     }
 
 

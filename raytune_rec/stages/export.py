@@ -51,7 +51,9 @@ def uses_ray(job: Job) -> bool:
 def inputs(context: Context) -> dict[str, Any]:
     job = context.job
     chosen = {f"{row}/{unit}": w.trial for (row, unit), w in _winners(context).items()}
-    return {"replicates": job.evaluate.replicates, "export": job.evaluate.export, "winners": chosen, "seed": job.seed}
+    further = {name: path.name for name, path in context.backbones.items() if name not in job.pretrain.variants}
+    known = {"pretrainings": further} if further else {}
+    return {"replicates": job.evaluate.replicates, "export": job.evaluate.export, "winners": chosen, "seed": job.seed, **known}
 
 
 def outputs(context: Context) -> list[Path]:
@@ -62,28 +64,35 @@ def outputs(context: Context) -> list[Path]:
 def run(context: Context) -> dict[str, Any]:
     job, best = context.job, _winners(context)
     row = exported_row(job, best)
-    packs = {key: _pack(context, *key, winner) for key, winner in best.items()}
-    missing = {key: pack for key, pack in packs.items() if not _stored(context, *key, best[key])}
+    packs = {key: _packs(context, *key, winner) for key, winner in best.items()}
+    missing = {key: own for key, own in packs.items() if not _stored(context, *key, best[key])}
+    planner = FixedPlanner([pack for own in missing.values() for pack in own])
     engine.run(
-        job, FixedPlanner(list(missing.values())), context.folder, context.store_path, context.backbones, keep_weights=True,
+        job, planner, context.folder, context.store_path, context.backbones, keep_weights=True,
         connect=context.connect, title="winners", say=context.say,
     )  # fmt: skip
-    for (name, unit), pack in missing.items():
+    for (name, unit), own in missing.items():
         context.at(f"storing the winner of {name} on {unit}")
-        _keep(context, name, unit, pack, best[name, unit])
+        _keep(context, name, unit, own, best[name, unit])
     failed = [failure for key in best for failure in failures.of_winner(context, *key)]
     if not any(failures.winner(context, *key) for key in best):
         raise RunFailed("\n".join(map(str, [*failures.recorded(context.folder), *failed])))
     units = context.store.schema.units if row else ()
-    exported = [unit for unit in units if failures.winner(context, row, unit)]
+    exported = [unit for unit in units if _on_first(context, row, unit)]
     for unit in exported:
         context.at(f"writing artifact {unit}")
         _artifact(context, row, unit)
     for unit in [u for u in units if u not in exported]:
         place = f"artifacts/{path_name(unit)}"
         prompt_artifact.remove(context.folder / place)
-        failed.append(Failure(row, unit, f"no artifact in {place}: {row}, the row that is exported, has no winner on {unit}."))
-    for pack in packs.values():
+        failed.append(
+            Failure(
+                row,
+                unit,
+                f"no artifact in {place}: {row}, the row that is exported, has no winner on {unit} (on the first pre-training).",
+            )
+        )
+    for pack in (pack for own in packs.values() for pack in own):
         remove(context.folder, pack.name)
     merge(context.folder / "journal", context.folder / "journal" / "journal.log")
     if exported:
@@ -137,12 +146,15 @@ def _winners(context: Context) -> dict[tuple[str, str], Winner]:
     return {key: w for key, w in winners(context.folder / "journal").items() if key[0] in context.job.rows}
 
 
-def _pack(context: Context, row: str, unit: str, winner: Winner) -> Pack:
-    """The winner's replicates; one where nothing is trained."""
+def _packs(context: Context, row: str, unit: str, winner: Winner) -> list[Pack]:
+    """The winner's replicates, on the pre-trainings in turn: a pack for each. Where nothing is trained there is one on each."""
     _, parts = winner_settings(context, row, asdict(winner))
-    count = context.job.evaluate.replicates if groups_of(parts) else 1
-    lanes = tuple(Lane(winner.trial, replicate, winner.options, unit) for replicate in range(1, count + 1))
-    return Pack(pack_name(row, [unit], "winner"), row, lanes)
+    numbers = context.pretrainings(row_of(context.job, row).variant) or [0]
+    count = context.job.evaluate.replicates if groups_of(parts) else len(numbers)
+    lanes = [Lane(winner.trial, replicate, winner.options, unit) for replicate in range(1, count + 1)]
+    of_numbers = [(number, tuple(lanes[place :: len(numbers)])) for place, number in enumerate(numbers)]
+    names = [pack_name(row, [unit], "winner", *([str(number)] if number else [])) for number in numbers]
+    return [Pack(name, row, own, pretraining=n) for name, (n, own) in zip(names, of_numbers, strict=True)]
 
 
 def _stored(context: Context, row: str, unit: str, winner: Winner) -> bool:
@@ -169,24 +181,34 @@ def tuned(folder: Path, replicate: Mapping[str, Any]) -> dict[str, Tensor]:
     return weights.read(folder / f"replicate-{replicate['replicate']}.safetensors", replicate["sha256"])
 
 
-def _keep(context: Context, row: str, unit: str, pack: Pack, winner: Winner) -> None:
-    """Store what each replicate tuned, and its facts."""
-    folder, work = context.winner_folder(row, unit), PackFolder.of(context.folder, context.job, pack)
-    results = work.results()
-    assert results is not None, f"{pack.name} has no result"
-    facts = asdict(winner)
+def _keep(context: Context, row: str, unit: str, packs: Sequence[Pack], winner: Winner) -> None:
+    """Store what each replicate tuned, and its facts, with the pre-training that it stands on (null: it starts from scratch)."""
+    folder, facts = context.winner_folder(row, unit), asdict(winner)
     _, parts = winner_settings(context, row, facts)
-    vocabularies = tables(_declared(parts))
-    data = rows_of(str(context.store_path), unit)
-    trained = [(i, result) for i, result in enumerate(results) if result.status != "failed"]
-    replicates = []
-    for i, result in trained:
-        own = cut(work.weights(i), vocabularies, data)
-        sha256 = weights.write(folder / f"replicate-{result.replicate}.safetensors", own)
-        replicates.append({**asdict(result), "sha256": sha256})
-    failed = [{"replicate": r.replicate, "error": r.error} for r in results if r.status == "failed"]
+    vocabularies, data = tables(_declared(parts)), rows_of(str(context.store_path), unit)
+    scratch = row_of(context.job, row).strategy.start == "scratch"
+    replicates: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    for pack in packs:
+        work = PackFolder.of(context.folder, context.job, pack)
+        results = work.results()
+        assert results is not None, f"{pack.name} has no result"
+        for i, result in enumerate(results):
+            if result.status == "failed":
+                failed.append({"replicate": result.replicate, "error": result.error})
+                continue
+            own = cut(work.weights(i), vocabularies, data)
+            sha256 = weights.write(folder / f"replicate-{result.replicate}.safetensors", own)
+            replicates.append({**asdict(result), "sha256": sha256, "pretraining": None if scratch else pack.pretraining})
+    for trained in (replicates, failed):
+        trained.sort(key=lambda r: int(r["replicate"]))
     whole = {"row": row, "unit": unit, **facts, "replicates": replicates}
     write_json(folder / "winner.json", {**whole, **({"failed": failed} if failed else {})})
+
+
+def _on_first(context: Context, row: str, unit: str) -> list[dict[str, Any]]:
+    """The replicates of a winner that stand on the first pre-training, which all artifacts share."""
+    return [r for r in (failures.winner(context, row, unit) or {"replicates": ()})["replicates"] if not r["pretraining"]]
 
 
 def _declared(parts: Parts) -> list[tuple[str, Any]]:
@@ -195,11 +217,11 @@ def _declared(parts: Parts) -> list[tuple[str, Any]]:
 
 
 def _artifact(context: Context, row: str, unit: str) -> None:
-    """The replicate of the best validation metric becomes the artifact."""
+    """The replicate of the best validation metric on the first pre-training becomes the artifact."""
     folder, found = context.winner_folder(row, unit), row_of(context.job, row)
     facts = read_json(folder / "winner.json")
     metric = METRICS[context.job.training.metric]
-    chosen = _best(facts["replicates"], metric.higher)
+    chosen = _best(_on_first(context, row, unit), metric.higher)
     tensors = tuned(folder, chosen)
     own, parts = winner_settings(context, row, facts)
     base = backbone_artifact.read(context.backbones[found.variant])

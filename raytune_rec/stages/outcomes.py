@@ -12,7 +12,7 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.evaluation import measure_classes, measure_lists
 from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions, Replicates
-from raytune_rec.schema import Table
+from raytune_rec.schema import Table, pretraining
 from raytune_rec.scoring.ranker import classify, joined, rank
 from raytune_rec.scoring.scorer import Scorer, scoring_model
 from raytune_rec.stages.context import Context
@@ -30,25 +30,26 @@ _O = TypeVar("_O", ListOutcomes, ClassOutcomes)
 
 def predictions(context: Context, row: str, tests: Tests) -> list[Predictions]:
     """Test logits of a row's winners, every replicate."""
-    start, found = _start(context, row), []
+    found = []
     for name, units in _able(context, row, tests).items():
         ((unit, table),) = units.items()
-        scores = np.stack([Scorer(m).logits(table) for m in _models(context, row, unit, start)])
-        found.append(Predictions(row, name, scores, Replicates(tuple(replicates(context, row, unit)))))
+        logits = np.stack([Scorer(m).logits(table) for m in _models(context, row, unit)])
+        found.append(Predictions(row, name, logits, stands(context, row, unit)))
     return found
 
 
 def list_outcomes(context: Context, row: str, tests: Tests) -> dict[str, dict[str, ListOutcomes]]:
     """Where the positives of the test lists stand under a row's winners."""
-    start, sequences = _start(context, row), context.job.data.sequences
+    sequences = context.job.data.sequences
     assert sequences is not None
     found: dict[str, dict[str, ListOutcomes]] = {}
     for name, units in _able(context, row, tests).items():
         for unit, table in units.items():
-            ranked = [rank(m, table, sequences.full) for m in _models(context, row, unit, start)]
+            ranked = [rank(m, table, sequences.full) for m in _models(context, row, unit)]
             full = [outcome for _, outcome in ranked if outcome is not None]
             sampled = joined([outcome for outcome, _ in ranked], axis=0)
-            found.setdefault(name, {})[unit] = ListOutcomes(row, unit, sampled, joined(full, axis=0) if full else None)
+            every = joined(full, axis=0) if full else None
+            found.setdefault(name, {})[unit] = ListOutcomes(row, unit, sampled, every, stands(context, row, unit))
     return found
 
 
@@ -60,18 +61,19 @@ def pooled(context: Context, outcomes: Mapping[str, Outcomes], tests: Tests) -> 
             places = _common(context, row, list(units))
             full = [_of(o.full, places[u]) for u, o in units.items() if o.full is not None]
             sampled = joined([_of(o.sampled, places[u]) for u, o in units.items()], axis=1)
-            numbers = _numbers(context, row, places)
+            numbers = _shared(context, row, places)
             found.append(ListOutcomes(row, name, sampled, joined(full, axis=1) if full else None, numbers))
     return found
 
 
 def class_outcomes(context: Context, row: str, tests: Tests) -> dict[str, dict[str, ClassOutcomes]]:
     """What a row's winners predict of the test users."""
-    start, found = _start(context, row), dict[str, dict[str, ClassOutcomes]]()
+    found = dict[str, dict[str, ClassOutcomes]]()
     for name, units in _able(context, row, tests).items():
         for unit, table in units.items():
-            said = np.stack([classify(m, table) for m in _models(context, row, unit, start)])
-            found.setdefault(name, {})[unit] = ClassOutcomes(row, unit, said, table.columns["positive"])
+            said = np.stack([classify(m, table) for m in _models(context, row, unit)])
+            trained = stands(context, row, unit)
+            found.setdefault(name, {})[unit] = ClassOutcomes(row, unit, said, table.columns["positive"], trained)
     return found
 
 
@@ -85,7 +87,7 @@ def pooled_classes(
             places = _common(context, row, list(units))
             said = np.concatenate([o.predicted[places[u]] for u, o in units.items()], axis=1)
             truth = np.concatenate([o.truth for o in units.values()])
-            found.append(ClassOutcomes(row, name, said, truth, _numbers(context, row, places)))
+            found.append(ClassOutcomes(row, name, said, truth, _shared(context, row, places)))
     return found
 
 
@@ -100,11 +102,11 @@ def _common(context: Context, row: str, units: Sequence[str]) -> dict[str, list[
     return {u: [i for i, n in enumerate(own) if all(n in other for other in numbers.values())] for u, own in numbers.items()}
 
 
-def _numbers(context: Context, row: str, places: Mapping[str, list[int]]) -> Replicates:
-    """Of the replicates that all units have."""
+def _shared(context: Context, row: str, places: Mapping[str, list[int]]) -> Replicates:
+    """The replicates that all units have."""
     unit, common = next(iter(places.items()))
-    numbers = replicates(context, row, unit)
-    return Replicates(tuple(numbers[i] for i in common))
+    every = stands(context, row, unit)
+    return Replicates(tuple(every.numbers[i] for i in common), tuple(every.pretrainings[i] for i in common if every.pretrainings))
 
 
 def _of(outcome: Outcome, places: list[int]) -> Outcome:
@@ -132,9 +134,16 @@ def list_values(context: Context, outcomes: Outcomes, unit: str, place: int) -> 
     return found
 
 
+def stands(context: Context, row: str, unit: str) -> Replicates:
+    """Which replicates a winner has, and the pre-trainings that they stand on."""
+    trained = (winner(context, row, unit) or {"replicates": ()})["replicates"]
+    on = tuple(r["pretraining"] for r in trained)
+    return Replicates(tuple(r["replicate"] for r in trained), () if None in on else on)
+
+
 def replicates(context: Context, row: str, unit: str) -> list[int]:
     """Numbers of a winner's replicates, in the order of the outcomes; none where there is no winner."""
-    return [r["replicate"] for r in (winner(context, row, unit) or {"replicates": ()})["replicates"]]
+    return list(stands(context, row, unit).numbers)
 
 
 def _able(context: Context, row: str, tests: Tests) -> Tests:
@@ -143,19 +152,21 @@ def _able(context: Context, row: str, tests: Tests) -> Tests:
     return {name: units for name, units in able.items() if units}
 
 
-def _start(context: Context, row: str) -> Mapping[str, Tensor]:
-    context.at(f"scoring row {row}")
+def _start(context: Context, row: str, number: int) -> Mapping[str, Tensor]:
     found = row_of(context.job, row)
-    if found.variant and found.variant not in context.backbones:  # its pre-training failed
+    if found.strategy.start != "backbone":
         return {}
-    return backbone_artifact.load(context.backbones[found.variant], data=False)[1] if found.strategy.start == "backbone" else {}
+    return backbone_artifact.load(context.backbones[pretraining(found.variant, number)], data=False)[1]
 
 
-def _models(context: Context, row: str, unit: str, start: Mapping[str, Tensor]) -> Iterator[Model]:
+def _models(context: Context, row: str, unit: str) -> Iterator[Model]:
     """The winner of a row on a unit, replicate by replicate."""
+    context.at(f"scoring row {row} on {unit}")
     folder = context.winner_folder(row, unit)
     facts = read_json(folder / "winner.json")
     own, parts = winner_settings(context, row, facts)
     options = {"backbone": own.backbone, "prompt": own.prompt}
-    for replicate in facts["replicates"]:
-        yield scoring_model(parts, options, tuned(folder, replicate), start)
+    numbers = [replicate["pretraining"] or 0 for replicate in facts["replicates"]]
+    starts = {number: _start(context, row, number) for number in dict.fromkeys(numbers)}
+    for replicate, number in zip(facts["replicates"], numbers, strict=True):
+        yield scoring_model(parts, options, tuned(folder, replicate), starts[number])

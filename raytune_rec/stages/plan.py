@@ -222,7 +222,8 @@ def _sentence(job: Job, schema: DataSchema) -> str:
     return (
         f"{counted(trials, 'trial')} on {units} ({', '.join(schema.units)}), "
         f"then {counted(job.evaluate.replicates, 'replicate')} of each winner; "
-        f"{counted(len(job.pretrain.variants), 'pre-training')} with {counted(job.pretrain.trials or 1, 'recipe')} each. "
+        f"{counted(len(job.pretrain.variants), 'pre-training')} with {counted(job.pretrain.trials or 1, 'recipe')} each, made "
+        f"{counted(job.pretrain.replicates, 'time')}. "
         "Memory is told for 1,000 users and 1,000 items."
         + (f" Early stopping ({stop.rule}): trials of a round are compared after epochs {stopping}." if climbs else "")
     )

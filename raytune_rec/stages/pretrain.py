@@ -12,7 +12,7 @@ from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, Diverged
 from raytune_rec.names import path_name
-from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
+from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar, pretraining
 from raytune_rec.signals import ends_on_sigterm
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
@@ -48,6 +48,8 @@ def inputs(context: Context) -> dict[str, Any]:
             variant.pop("new_ids")
         if variant["from"]:
             variant["from"] = _origin(context, name)
+    if chosen["pretrain"]["replicates"] == 1:
+        chosen["pretrain"].pop("replicates")
     search = job.tune.model_dump(mode="json", include={"sampler", "pack", "stop"}) if job.pretrain.trials else {}
     known = {"data": context.store.schema.fingerprint, "threads": job.tune.threads, "own": context.own_code()}
     return {**chosen, "search": search, "spaces": spaces, **known}
@@ -66,50 +68,80 @@ def run(context: Context) -> dict[str, Any]:
 
     for name, variant in context.job.pretrain.variants.items():
         if variant.from_path:
-            check(context.job, name, context.store.schema)  # a wrong backbone must not wait for the others' recipes
+            taken = check(context.job, name, context.store.schema)  # a wrong backbone must not wait for the others' recipes
+            if (missing := context.job.pretrain.replicates - len(taken)) > 0:
+                context.say(_fewer(name, len(taken), missing))
     trained = [PRETRAIN + name for name, variant in context.job.pretrain.variants.items() if not variant.from_path]
     for line in steps(context.job, context.store.schema, trained):
         context.say(line)
     found, failed = _recipes(context)
     decides = fingerprint(inputs(context))
     facts: dict[str, Any] = _finished(context, decides)
-    for name, variant in context.job.pretrain.variants.items():
+    for name, (variant_name, number) in _wanted(context).items():
         if name in facts:
             continue
-        if name in failed:
-            _record(context, facts, name, failed[name])
+        variant = context.job.pretrain.variants[variant_name]
+        if variant_name in failed:  # without its first pre-training nothing is searched
+            if not number:
+                _record(context, facts, variant_name, 0, failed[variant_name])
             continue
         working = context.folder / "backbones" / f"_{path_name(name)}"
         if variant.from_path:
-            facts[name] = adopt(context.job, name, context.store_path, working)
+            facts[name] = adopt(context.job, variant_name, context.store_path, working, number)
         else:
-            winner = found.get(name)
+            winner = found.get(variant_name)
             recipe: dict[str, Scalar] = dict(winner.options) if winner else {}
             if context.job.pretrain.workers:
                 context.connect()
             tried = winner.trials if winner else 0
-            lane = Lane(winner.trial if winner else 0, options=recipe)  # the start values of the trial that won
-            epochs = settings(context.job, row_of(context.job, PRETRAIN + name), lane).training.epochs
+            lane = Lane(winner.trial if winner else 0, number, recipe)  # the first has the start values of the trial that won
+            epochs = settings(context.job, row_of(context.job, PRETRAIN + variant_name), lane).training.epochs
             where, tell = (context.store_path, working, context.folder), saying(context.say, epochs)
             context.at(f"training backbone {name}")
             try:
                 with ends_on_sigterm():
-                    facts[name] = pretrain(context.job, name, recipe, tried, *where, lane, tell)
+                    facts[name] = pretrain(context.job, variant_name, recipe, tried, *where, lane, tell)
             except Diverged as error:
                 failed[name] = Failure(PRETRAIN + name, "", str(error))
-                _record(context, facts, name, failed[name], recipe, tried)
+                _record(context, facts, variant_name, number, failed[name], recipe, tried)
                 continue
-        _publish(context, working, facts[name])
+        _publish(context, name, working, facts[name])
         facts[name]["inputs"] = decides
         write_json(context.folder / backbone_artifact.PRETRAINED, facts)
-    backbones = {name: facts[name]["fingerprint"] for name in context.job.pretrain.variants if name not in failed}
+    backbones = {name: facts[name]["fingerprint"] for name in _wanted(context) if "fingerprint" in facts.get(name, {})}
     return {"backbones": backbones, **failures.facts(failed.values())}
+
+
+def _wanted(context: Context) -> dict[str, tuple[str, int]]:
+    """Name of each pre-training -> its variant and number: all first ones first, as the search needs no others."""
+    from raytune_rec.pretraining.finished import sources_of
+
+    job = context.job
+    known = _known(context.folder / backbone_artifact.PRETRAINED)
+    counts = dict.fromkeys(job.pretrain.variants, job.pretrain.replicates)
+    for variant, options in job.pretrain.variants.items():
+        if options.from_path:
+            try:
+                counts[variant] = len(sources_of(job, variant))
+            except ArtifactError:  # it was moved away: what was copied from there counts
+                counts[variant] = sum(pretraining(variant, i) in known for i in range(job.pretrain.replicates))
+    numbers = range(job.pretrain.replicates)
+    return {pretraining(v, i): (v, i) for i in numbers for v, count in counts.items() if i < count}
+
+
+def _fewer(variant: str, there: int, missing: int) -> str:
+    stands = "one pre-training stands" if there == 1 else f"{there} pre-trainings stand"
+    return (
+        f"pretrain.variants.{variant}.from has {missing} fewer than pretrain.replicates: {stands} under its rows; name a run "
+        "with more, or leave `from` out to pre-train here."
+    )
 
 
 def _record(
     context: Context,
     facts: dict[str, Any],
-    name: str,
+    variant: str,
+    number: int,
     failure: Failure,
     recipe: Mapping[str, Scalar] | None = None,
     trials: int = 0,
@@ -117,29 +149,32 @@ def _record(
     """A pre-training that failed, beside those that did not."""
     context.say(str(failure))
     trials = trials or context.job.pretrain.trials
-    known = {"variant": name, "recipe": dict(recipe or {}), "trials": trials, "best": None, "best_epoch": 0, "losses": []}
-    facts[name] = {**known, "status": "failed", "error": failure.reason}
+    known = {"variant": variant, "replicate": number, "recipe": dict(recipe or {}), "trials": trials}
+    nothing: dict[str, Any] = {"best": None, "best_epoch": 0, "losses": []}
+    facts[pretraining(variant, number)] = {**known, **nothing, "status": "failed", "error": failure.reason}
     write_json(context.folder / backbone_artifact.PRETRAINED, facts)
 
 
 def _origin(context: Context, variant: str) -> str:
     """What stands where `from` points: the backbone's fingerprint, or what was copied from there before it was moved away."""
-    from raytune_rec.pretraining.finished import source_of
+    from raytune_rec.pretraining.finished import sources_of
 
     path = context.folder / backbone_artifact.PRETRAINED
     try:
-        return backbone_artifact.read(source_of(context.job, variant)).fingerprint
+        return ", ".join(backbone_artifact.read(source).fingerprint for source in sources_of(context.job, variant))
     except ArtifactError:
-        known = _known(path).get(variant, {})
+        known = _known(path)
         given = context.job.pretrain.variants[variant].from_path
-        return str(known["origin"]) if known.get("given") == given and "origin" in known else given
+        names = [pretraining(variant, i) for i in range(context.job.pretrain.replicates)]
+        copied = [f for f in (known.get(name, {}) for name in names) if f.get("given") == given and "origin" in f]
+        return ", ".join(f["origin"] for f in copied) or given
 
 
 def _finished(context: Context, decides: str) -> dict[str, Any]:
     """Pre-trainings that an interrupted attempt with the same inputs has finished."""
     path = context.folder / backbone_artifact.PRETRAINED
-    known = _known(path)
-    ours = {n: f for n, f in known.items() if n in context.job.pretrain.variants and f.get("inputs") == decides}
+    known, wanted = _known(path), _wanted(context)
+    ours = {n: f for n, f in known.items() if n in wanted and f.get("inputs") == decides}
     return {n: f for n, f in ours.items() if _whole(context, f.get("fingerprint", ""))}
 
 
@@ -180,13 +215,11 @@ def _recipes(context: Context) -> tuple[dict[str, Winner], dict[str, Failure]]:
     return {name: best[PRETRAIN + name, ALL_DOMAINS] for name in names if name not in failed}, failed
 
 
-def _publish(context: Context, working: Path, facts: dict[str, Any]) -> None:
+def _publish(context: Context, name: str, working: Path, facts: dict[str, Any]) -> None:
     """Give a finished backbone the name of its fingerprint."""
     backbone = backbone_artifact.read(working)
     facts["fingerprint"] = backbone.fingerprint
     target = context.folder / "backbones" / backbone.fingerprint
     backbone_artifact.move(working, target)
     value = "" if backbone.value is None else f", validation {backbone.metric} {backbone.value:.4f}"
-    context.say(
-        f"backbone {backbone.variant or facts.get('variant')}: {backbone.fingerprint}{value}, {facts.get('seconds', 0):.0f} s"
-    )
+    context.say(f"backbone {name}: {backbone.fingerprint}{value}, {facts.get('seconds', 0):.0f} s")

@@ -41,7 +41,7 @@ def inputs(context: Context) -> dict[str, Any]:
     chosen["tune"] = {k: v for k, v in chosen["tune"].items() if k not in SCHEDULING}
     for row in chosen["rows"].values():
         row.pop("baseline")
-    backbones = {name: path.name for name, path in context.backbones.items()}
+    backbones = {name: path.name for name, path in context.backbones.items() if name in job.pretrain.variants}
     known = {"backbones": backbones, "data": context.store.schema.fingerprint, "own": context.own_code()}
     return {**chosen, "spaces": spaces, **known}
 

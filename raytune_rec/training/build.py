@@ -17,7 +17,7 @@ from raytune_rec.data.store import Store
 from raytune_rec.data.units import unit_data
 from raytune_rec.errors import AssemblyError
 from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Pack, Row, Site, SiteShape, UnitData
+from raytune_rec.schema import ALL_DOMAINS, DataSchema, Pack, Row, Site, SiteShape, UnitData, pretraining
 from raytune_rec.training.assemble import Parts, groups_of, meet, option_tensors, stack
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Feed, Reduce, Trainer
@@ -36,11 +36,11 @@ def build(
 
     Args:
         pack: lanes of one row on one unit.
-        backbones: variant -> folder of its artifact.
+        backbones: name of a pre-training (`schema.pretraining`) -> folder of its artifact.
     """
     units = {unit: rows_of(str(store.path), unit) for unit in pack.units}
     row = row_of(job, pack.row)
-    start = _start(row, backbones)
+    start = _start(row, backbones, pack.pretraining)
     of_lanes = [settings(job, row, lane, start[0] if start else None) for lane in pack.lanes]
     feed = table_feed(job, pack, units, same([s.training.batch_size for s in of_lanes], "training.batch_size"), device)
     return train_with(job, pack, row, of_lanes, store.schema, units, feed, start, device, dtype)
@@ -145,5 +145,5 @@ def _backbone(folder: str) -> tuple[BackboneFacts, dict[str, Tensor]]:
     return backbone_artifact.load(Path(folder), data=False)
 
 
-def _start(row: Row, backbones: Mapping[str, Path]) -> tuple[BackboneFacts, dict[str, Tensor]] | None:
-    return _backbone(str(backbones[row.variant])) if row.strategy.start == "backbone" else None
+def _start(row: Row, backbones: Mapping[str, Path], number: int) -> tuple[BackboneFacts, dict[str, Tensor]] | None:
+    return _backbone(str(backbones[pretraining(row.variant, number)])) if row.strategy.start == "backbone" else None
