@@ -85,13 +85,8 @@ def run(context: Context) -> dict[str, Any]:
     for unit in [u for u in units if u not in exported]:
         place = f"artifacts/{path_name(unit)}"
         prompt_artifact.remove(context.folder / place)
-        failed.append(
-            Failure(
-                row,
-                unit,
-                f"no artifact in {place}: {row}, the row that is exported, has no winner on {unit} (on the first pre-training).",
-            )
-        )
+        lacks = f"{row}, the row that is exported, has no winner on {unit} that stands on the first pre-training"
+        failed.append(Failure(row, unit, f"no artifact in {place}: {lacks}."))
     for pack in (pack for own in packs.values() for pack in own):
         remove(context.folder, pack.name)
     merge(context.folder / "journal", context.folder / "journal" / "journal.log")
