@@ -36,7 +36,7 @@ JOB: dict[str, Any] = {
 
 def _run(out: Path, **changes: Any) -> list[str]:
     said: list[str] = []
-    pipeline.run(parse(JOB | changes), out, only="evaluate", say=said.append)
+    pipeline.run(parse(JOB | changes), out, until="evaluate", say=said.append)
     return said
 
 
