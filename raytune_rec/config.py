@@ -258,7 +258,7 @@ class Variant(Section):
     options: Flat = Field({}, description="flat, over the job's own (prompt.meta_prompts ...)")
     space: list[str] = Field(["training"], description="search spaces of its recipe")
     from_path: str = Field(
-        "", alias="from", description="a finished backbone instead of a pre-training: its folder, or that of its run"
+        "", alias="from", description="a finished backbone, not a pre-training: its folder, or that of its run"
     )
     new_ids: bool = Field(False, description="`from` was trained on other data: what ids index begins anew, the rest is taken")
 
@@ -271,12 +271,8 @@ class Variant(Section):
 
 class PretrainOptions(Section):
     variants: dict[str, Variant] = {}
-    trials: int = Field(
-        0, ge=0, le=_TIMES, description="recipes tried on validation before the pre-training; 0: the job's own recipe"
-    )
-    replicates: int = Field(
-        1, ge=1, le=1000, description="times that each variant is pre-trained; 3 or more where rows of several are compared"
-    )
+    trials: int = Field(0, ge=0, le=_TIMES, description="recipes tried on validation before it; 0: the job's own recipe")
+    replicates: int = Field(1, ge=1, le=1000, description="pre-trainings of each variant; 3 or more to compare rows of several")
     workers: int = Field(1, ge=0, le=10_000, description="Ray Train workers; 0 runs in this process")
     gpu: bool = False
     mixed_precision: bool = Field(False, description="bf16 on GPU")
@@ -385,12 +381,9 @@ class Job(Section):
                 problems.append(f"rows.{name}.variant: no pre-training {row.variant!r}; the job has {known}")
             elif variant and row.backbone not in ("", own := variant.backbone or self.backbone.name):
                 problems.append(f"rows.{name}.backbone: {row.backbone!r}, but its pre-training {row.variant!r} is of {own!r}")
-        if self.evaluate.replicates < self.pretrain.replicates:
-            problems.append(
-                f"evaluate.replicates = {self.evaluate.replicates}, but each of the pretrain.replicates = "
-                f"{self.pretrain.replicates} pre-trainings needs a replicate of every winner; raise it to "
-                f"{self.pretrain.replicates} or a multiple of it"
-            )
+        if (trained := self.evaluate.replicates) < (needed := self.pretrain.replicates):
+            what = f"but each of the pretrain.replicates = {needed} pre-trainings needs a replicate of every winner"
+            problems.append(f"evaluate.replicates = {trained}, {what}; raise it to {needed} or a multiple of it")
         if self.training.metric in self.tune.objectives:
             problems.append(f"tune.objectives: {self.training.metric!r} is training.metric already; leave it out")
         if (self.training.metric in get_args(ListMetric)) != bool(self.data.sequences):
