@@ -316,8 +316,16 @@ class TuneOptions(Section):
     concurrent: int = Field(0, ge=0, le=10_000, description="packs at a time; 0: one per CPU or GPU of the cluster")
     cpus: float = Field(1, ge=0.01, le=10_000, description="CPUs of a pack")
     gpus: float = Field(0, ge=0, le=1000, description="GPUs of a pack, a fraction shares one")
+    wait_minutes: float = Field(15, ge=0, le=10_000, description="for a cluster with an autoscaler to bring what a job asks for")
     threads: int = Field(1, ge=1, le=1024, description="torch threads of a pack")
     max_failures: int = Field(2, ge=0, le=1000)
+
+    @field_validator("gpus")
+    @classmethod
+    def _parts_of_one_or_whole_ones(cls, gpus: float) -> float:
+        if 0 < gpus < 0.01 or (gpus > 1 and gpus != int(gpus)):
+            raise ValueError("GPUs come whole, or as a part of one that is at least 0.01")
+        return gpus
 
 
 class RowOptions(Section):

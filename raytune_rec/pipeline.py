@@ -29,6 +29,7 @@ from raytune_rec.pulse import SECONDS, Pulse
 from raytune_rec.report.table import console as results_table
 from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
+from raytune_rec.tuning import resources
 from raytune_rec.written import Files
 
 STAGES: Mapping[str, ModuleType] = {
@@ -202,8 +203,11 @@ def _ask_ray(context: Context, names: list[str]) -> None:
     """What the stages that are left need of Ray is asked before anything is done; a process that has one goes on with it."""
     left = [STAGES[name] for name in names if not (_folder(context, name) / MARKER).exists()]
     ray = sys.modules.get("ray")  # loading it takes seconds
-    if any(stage.uses_ray(context.job) for stage in left if hasattr(stage, "uses_ray")) and not (ray and ray.is_initialized()):
+    using = [stage for stage in left if hasattr(stage, "uses_ray") and stage.uses_ray(context.job)]
+    if using and not (ray and ray.is_initialized()):
         ray_start.check(os.environ)
+    packs = any(stage is not pretrain or context.job.pretrain.trials for stage in using)
+    resources.ask(context.job, context.say, packs=packs, workers=pretrain in using)
 
 
 def _marker(context: Context, name: str, module: ModuleType, inputs: Mapping[str, Any]) -> Stage:

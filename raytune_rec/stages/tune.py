@@ -23,7 +23,7 @@ from raytune_rec.tuning.width import measurer
 
 FORMAT = 3
 FREE = ("tune.trials",)
-SCHEDULING = {"concurrent", "cpus", "gpus", "max_failures", "memory_mib", "reuse_actors"}
+SCHEDULING = {"concurrent", "cpus", "gpus", "max_failures", "memory_mib", "reuse_actors", "wait_minutes"}
 
 
 def uses_ray(job: Job) -> bool:

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 
 from raytune_rec.artifacts.claim import begin_scratch, remove_scratch
@@ -57,7 +56,6 @@ def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
     begin_scratch(folder / name)
     trainable = type(f"{PackTrainable.__name__}_{name}", (PackTrainable,), {})  # Ray keeps trainables by name
     needs = {"cpu": options.cpus, **({"gpu": options.gpus} if options.gpus else {})}
-    _warn(needs, ray.cluster_resources())
     with _environment(_SETTINGS), _silent("ray.tune"), reporter:
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(trainable, work=work), needs),
@@ -91,14 +89,6 @@ def _clear(folder: Path) -> None:
         remove_scratch(attempt)
     with suppress(OSError):  # it is not there, or holds what is not ours
         folder.rmdir()
-
-
-def _warn(needs: Mapping[str, float], cluster: Mapping[str, float]) -> None:
-    """A pack that no cluster of this size can hold waits for nodes, and Ray Tune's own word on it is silenced."""
-    for kind, amount in needs.items():
-        if amount > (there := cluster.get(kind.upper(), 0.0)):
-            text = "tune.%ss = %g, the cluster has %g: packs wait for more nodes. Lower it, or add nodes."
-            logging.getLogger(__name__).warning(text, kind, amount, there)
 
 
 def _dirname(trial: Any) -> str:
