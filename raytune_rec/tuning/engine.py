@@ -12,6 +12,7 @@ from raytune_rec.errors import RunFailed
 from raytune_rec.schema import Pack
 from raytune_rec.signals import ends_on_sigterm
 from raytune_rec.training.build import build
+from raytune_rec.tuning import resources
 from raytune_rec.tuning.desk import Desk
 from raytune_rec.tuning.folder import PackFolder, remove
 from raytune_rec.tuning.planner import DONE, Planner
@@ -75,6 +76,7 @@ def run(
         )
         if connect is not None:
             connect()
+        resources.ask(job, say or print, packs=True, workers=False)  # machines may have gone since the run began
         with ends_on_sigterm():  # connecting to Ray sets a handler of its own, so ours comes after
             experiment.fit(desk, work, Reporter(title, say))
     if desk.failure is not None:
