@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -25,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from raytune_rec import toml
+from raytune_rec import flat, toml
 from raytune_rec.components import sentence, shown
 from raytune_rec.errors import JobError
 from raytune_rec.schema import Scalar
@@ -52,31 +51,6 @@ OF_HISTORIES = (
 )
 """What a job of interactions has to change in all its parts to become one of histories."""
 
-_FLAT = (("rows", "", "options"), ("pretrain", "variants", "", "options"), ("pretrain", "training"))
-"""Where flat options stand; an empty part is any name."""
-
-
-def _flat(values: Any) -> Any:
-    """Tables in flat options are keys with dots: `prompt.tokens = 3` is `"prompt.tokens" = 3`."""
-    if not isinstance(values, Mapping):
-        return values
-    found: dict[str, Any] = {}
-    for key, value in _leaves(values):
-        if not isinstance(value, bool | int | float | str):
-            raise ValueError(f"{key} = {value!r}: an option here is one value: true or false, a number, or text")
-        if key in found:
-            raise ValueError(f"{key} is given twice, as {found[key]!r} and as {value!r}; write it once")
-        found[key] = value
-    return found
-
-
-def _leaves(values: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
-
 
 def _task(name: str) -> str:
     if not re.fullmatch(r"few|zero|joint|[1-9]\d{0,4}-shot", name):
@@ -90,7 +64,7 @@ def _job_name(name: str) -> str:
     return name
 
 
-Flat = Annotated[dict[str, Scalar], BeforeValidator(_flat)]
+Flat = Annotated[dict[str, Scalar], BeforeValidator(flat.flat)]
 """Flat options."""
 
 
@@ -453,56 +427,7 @@ def read(path: Path, settings: Sequence[str] = ()) -> Job:
         key, equals, text = setting.partition("=")
         if not equals:
             raise JobError(f"--set {shown(setting)}: write part.option=value.")
-        assign(values, _flat_key(values, _path(setting, key.strip())), _value(setting, text.strip()))
+        flat.assign(values, flat.place_of(values, flat.key_of(setting, key.strip())), flat.value_of(setting, text.strip()))
     job = parse(values, str(path))
     base = Path(path).resolve().parent
     return job.model_copy(update={"components": [str(base / folder) for folder in job.components]})
-
-
-def assign(values: dict[str, Any], key: str | Sequence[str], value: Any) -> None:
-    """Set a key, dotted or as its parts, in a nested dictionary, in place."""
-    *parents, last = key.split(".") if isinstance(key, str) else key
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise JobError(f"{key}: {parent!r} is a value, not a section.")
-    values[last] = value
-
-
-def _path(setting: str, key: str) -> list[str]:
-    """The parts of a TOML key: `rows.plate.options."prompt.temperature"` has four."""
-    try:
-        tree: Any = tomllib.loads(f"{key} = 0")
-    except tomllib.TOMLDecodeError as error:
-        raise JobError(f"--set {shown(setting)}: {shown(key)} is no TOML key ({error}); write part.option=value.") from None
-    parts = []
-    while isinstance(tree, dict):
-        ((part, tree),) = tree.items()
-        parts.append(part)
-    if len(parts) > toml.DEPTH:
-        raise JobError(f"--set {shown(setting)}: no option lies so deep; write part.option=value.")
-    return parts
-
-
-def _flat_key(values: dict[str, Any], path: list[str]) -> list[str]:
-    """The path with the parts below a table of flat options as one key; what the table holds is made flat too."""
-    for place in _FLAT:
-        if len(path) > (depth := len(place)) and all(part in ("", own) for part, own in zip(place, path, strict=False)):
-            table: Any = values
-            for part in path[:depth]:
-                table = table.get(part, {}) if isinstance(table, dict) else {}
-            try:
-                table = _flat(table)
-            except ValueError as error:
-                raise JobError(f"{'.'.join(path[:depth])}: {error}.") from None
-            assign(values, path[:depth], table)
-            return [*path[:depth], ".".join(path[depth:])]
-    return path
-
-
-def _value(setting: str, text: str) -> Any:
-    """TOML, or the text itself where it is none."""
-    try:
-        return toml.parse(f"x = {text}", f"--set {shown(setting)}")["x"]
-    except toml.NotToml:
-        return text

@@ -18,6 +18,7 @@ _LAYERS: tuple[tuple[str, ...], ...] = (
     ("ray_start",),
     ("schema",),
     ("tensors", "components", "toml"),
+    ("flat",),
     ("config",),
     ("data", "artifacts"),
     ("backbones",),
