@@ -55,8 +55,8 @@ def _facts(path: Path) -> dict[str, Any]:
 
 def _whole(path: Path, facts: Mapping[str, Any], every: bool) -> bool:
     try:
-        if not path.is_file() or (facts and path.stat().st_size != facts["bytes"]):
+        if ".." in path.parts or not path.is_file() or (facts and path.stat().st_size != facts["bytes"]):
             return False
         return not facts or not (every or facts["bytes"] <= SMALL) or _facts(path) == facts
-    except OSError:
+    except (OSError, ValueError, KeyError, TypeError):  # the list itself may be damaged
         return False

@@ -128,7 +128,10 @@ def of_run(run: Path) -> dict[str, Path]:
     path = Path(run) / PRETRAINED
     if not path.exists():
         raise ArtifactError(f"{run}: no run with a finished backbone ({path.name} is missing); name a run folder.")
-    made = {name: facts["fingerprint"] for name, facts in read_json(path).items() if "fingerprint" in facts}  # others failed
+    known = read_json(path)
+    if not isinstance(known, dict) or not all(isinstance(facts, dict) for facts in known.values()):
+        raise ArtifactError(f"{path}: damaged, it lists no pre-trainings; delete this file and run again.")
+    made = {name: facts["fingerprint"] for name, facts in known.items() if "fingerprint" in facts}  # others failed
     return {name: of_fingerprint(run, fingerprint) for name, fingerprint in made.items()}
 
 
@@ -207,6 +210,8 @@ def _copy_data(store: Path, target: Path) -> dict[str, str]:
 
 
 def _check_data(folder: Path, files: Mapping[str, str]) -> None:
+    if outside := [name for name in files if not re.fullmatch(r"(vocabulary/)?[\w.-]+", name) or ".." in name]:
+        raise ArtifactError(f"{folder}: {outside[0][:99]!r} is no data file of a backbone; copy the whole backbone folder anew.")
     wrong = [folder / name for name, sha256 in files.items() if not _same(folder / name, sha256)]
     problems = [f"{path}: missing or changed since the backbone was saved." for path in wrong]
     if problems:
@@ -214,4 +219,4 @@ def _check_data(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _same(path: Path, sha256: str) -> bool:
-    return path.exists() and file_sha256(path) == sha256
+    return path.is_file() and file_sha256(path) == sha256

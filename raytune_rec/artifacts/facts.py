@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from raytune_rec.artifacts.files import MARKER, read_json, write_json
+from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.components import sentence
 from raytune_rec.errors import ArtifactError
 
 F = TypeVar("F")
+_MOST, _LONGEST = 10, 500
+"""Problems of damaged facts that are told, and characters of each."""
 
 
 def open_folder(folder: Path) -> None:
@@ -21,8 +25,8 @@ def open_folder(folder: Path) -> None:
 
 
 def close_folder(folder: Path, kind: str, format: int) -> None:
-    """Write the marker: from now on the artifact exists."""
-    write_json(folder / MARKER, {"artifact": kind, "format": format})
+    """Write the marker, with the sha256 of the facts: from now on the artifact exists."""
+    write_json(folder / MARKER, {"artifact": kind, "format": format, "sha256": file_sha256(folder / f"{kind}.json")})
 
 
 def read_facts(folder: Path, kind: str, form: type[F], formats: tuple[int, ...]) -> F:
@@ -53,8 +57,29 @@ def read_facts(folder: Path, kind: str, form: type[F], formats: tuple[int, ...])
             f"{path}: format {found!r}; this version reads {known}. Use the version of raytune_rec that wrote it, or a newer one."
         )
     try:
-        return TypeAdapter(form).validate_python(values)
+        facts = _adapter(form).validate_python(values)  # type: ignore[arg-type]  # a class is hashable
     except ValidationError as error:
-        problems = [sentence(str(path), e) for e in error.errors()]
+        problems = [sentence(str(path), e)[:_LONGEST] for e in error.errors()[:_MOST]]
         problems.append(f"{path}: the facts are not whole; copy the artifact anew, or export it again.")
         raise ArtifactError(problems) from None
+    _check_marker(folder / MARKER, kind, path)
+    return facts
+
+
+@lru_cache
+def _adapter(form: type[F]) -> TypeAdapter[F]:
+    """Once for each form: it evaluates the annotations."""
+    return TypeAdapter(form)
+
+
+def _check_marker(marker: Path, kind: str, path: Path) -> None:
+    """An artifact of 0.1 has no hash of its facts in its marker."""
+    held = read_json(marker)
+    if not isinstance(held, dict) or held.get("artifact") != kind:
+        raise ArtifactError(f"{marker}: damaged, it is not the marker of a {kind}; copy the artifact anew, or export it again.")
+    found = file_sha256(path)
+    if held.get("sha256", found) != found:
+        raise ArtifactError(
+            f"{path}: its sha256 is {found}, the marker beside it says {str(held['sha256'])[:64]}; the facts were altered. "
+            "Copy the artifact anew, or export it again."
+        )

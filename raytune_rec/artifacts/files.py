@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ MARKER = "_complete.json"
 
 _ROOM = 2**20
 """Bytes that a folder must have room for."""
+_DEEPEST = 64
+"""Levels of lists and tables in a JSON file: the deepest of ours has ten."""
 
 JSON = Any
 """What `json` reads: None, bool, int, float, str, list and dict of these."""
@@ -70,21 +73,70 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(_finite(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> JSON:
+def read_json(path: Path, finite: bool = True) -> JSON:
     """The value in a JSON file.
 
+    Args:
+        finite: refuse what only Python writes: NaN and infinity.
+
     Raises:
-        ArtifactError: the file is missing, unreadable or no JSON.
+        ArtifactError: the file is missing, unreadable or no JSON, names a key twice, holds a number beyond 64 bits, or nests
+            deeper than anything that we write.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep its reader waiting
+            raise ArtifactError(f"{path}: is no file; check the path, or run its stage again.")
+        return parse_json(path.read_text(encoding="utf-8"), finite)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); check the path, or run its stage again.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, ArtifactError):
+            raise
         raise ArtifactError(
             f"{path}: damaged, it is not JSON ({error}); delete this file and run again, or copy it anew."
         ) from None
+
+
+def parse_json(text: str, finite: bool = True) -> JSON:
+    """The value of JSON text.
+
+    Raises:
+        ValueError, RecursionError: see `read_json`.
+    """
+    number, constant = (_finite_number, _no_number) if finite else (float, float)
+    value = json.loads(text, object_pairs_hook=_once, parse_int=_integer, parse_float=number, parse_constant=constant)
+    level = [value]
+    for _ in range(_DEEPEST):
+        inner = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
+        level = [part for parts in inner for part in parts if isinstance(part, dict | list)]
+    if level:
+        raise ValueError(f"it nests deeper than {_DEEPEST}")
+    return value
+
+
+def _once(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it names {next(n for n in names if names.count(n) > 1)[:99]!r} twice")
+    return values
+
+
+def _no_number(text: str) -> JSON:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite_number(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:99]} is no finite number")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= (value := int(text)) < 2**64:
+        raise ValueError(f"{text[:99]} is beyond 64 bits")
+    return value
 
 
 def _finite(value: Any) -> JSON:

@@ -65,6 +65,8 @@ def file_sha256(path: Path) -> str:
         ArtifactError: it cannot be read.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():  # a pipe would keep its reader waiting
+            raise ArtifactError(f"{path}: is no file; check the path, or run its stage again.")
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -158,6 +158,7 @@ def with_test(folder: Path, test: Mapping[str, Any]) -> PromptFacts:
     folder = Path(folder)
     facts = dataclasses.replace(read(folder), test=dict(test))
     _write(folder, facts)
+    close_folder(folder, "prompt", facts.format)
     return facts
 
 

@@ -105,8 +105,13 @@ class Stage:
 
     def facts(self) -> dict[str, JSON]:
         """What `finish` was given."""
-        found: dict[str, JSON] = read_json(self.folder / MARKER).get("facts", {})
-        return found
+        marker: Any = read_json(self.folder / MARKER)
+        facts = marker.get("facts") if isinstance(marker, dict) else None
+        if not isinstance(facts, dict):
+            raise ArtifactError(
+                f"{self.folder / MARKER}: damaged, it holds no facts; delete the folder {self.folder} and run again."
+            )
+        return facts
 
     def _facts(self) -> dict[str, JSON]:
         return {"stage": self.name, "format": self.format, "inputs": self.inputs}

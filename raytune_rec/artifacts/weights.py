@@ -16,6 +16,9 @@ from raytune_rec.artifacts.files import replace
 from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.errors import ArtifactError
 
+_MOST = 20
+"""Problems of damaged weights that are told."""
+
 
 @dataclass(frozen=True)
 class TensorFacts:
@@ -94,12 +97,12 @@ def read(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         )
     try:
         return dict(sorted(load_file(str(path)).items()))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
         raise ArtifactError(f"{path}: damaged, it is not a safetensors file ({error}); copy the artifact anew.") from None
 
 
 def check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, TensorFacts]) -> None:
-    """Names, shapes and dtypes are what the facts say, and every `rows.*` index fits the tensors that use it.
+    """Names, shapes and dtypes are what the facts say, every number is finite, and every `rows.*` index fits its tensors.
 
     Raises:
         ArtifactError: everything that does not fit, a sentence each.
@@ -116,5 +119,20 @@ def check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tens
         if ids is not None and (dtype_name(ids) != "int64" or tuple(ids.shape) != shape[:1]):
             found = f"{dtype_name(ids)}{list(ids.shape)}"
             problems.append(f"{path}: 'rows.{want.rows}' is {found}, {name!r} needs int64{list(shape[:1])}.")
+    problems += [f"{path}: {name!r} holds what is no finite number." for name in sorted(tensors) if not _finite(tensors[name])]
+    problems += [problem for name in sorted(index & {*tensors}) for problem in _ids(path, name, tensors[name])]
     if problems:
+        problems = [*problems[:_MOST], *([f"{path}: and {len(problems) - _MOST} more."] if len(problems) > _MOST else [])]
         raise ArtifactError([*problems, f"{path}: copy the artifact anew, or export it again."])
+
+
+def _finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
+
+
+def _ids(path: Path, name: str, ids: Tensor) -> list[str]:
+    """What is wrong with the global ids of some rows; how many there may be, the backbone's data know."""
+    if ids.dtype.is_floating_point or ids.dim() != 1 or not len(ids):
+        return []  # told already
+    problems = [f"{path}: {name!r} holds the negative id {int(ids.min())}."] if ids.min() < 0 else []
+    return problems + ([f"{path}: {name!r} holds an id twice."] if len(ids.unique()) < len(ids) else [])

@@ -63,7 +63,7 @@ class Store:
             if sequences:
                 histories = Histories(lookup, SequenceOptions(**sequences["options"]), sequences["seed"])
             return cls(lookup, histories)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             where = path / "schema.json"
             raise DataError(f"{where}: cannot be read ({error}); delete the folder and prepare the data again.") from None
 

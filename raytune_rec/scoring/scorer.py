@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,14 @@ from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
+from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.card import own_components
 from raytune_rec.components import Options, component, options_of
 from raytune_rec.data.store import Store
-from raytune_rec.errors import ArtifactError, DataError
+from raytune_rec.errors import ArtifactError, DataError, UserError
 from raytune_rec.schema import DataSchema, Lane, Site, SiteShape, Strategy, Table
 from raytune_rec.scoring.rows import Answers, Rows, Scores, Unknown
-from raytune_rec.scoring.tuned import Weights, tables, whole
+from raytune_rec.scoring.tuned import ROWS, Weights, tables, whole
 from raytune_rec.tensors import Step
 from raytune_rec.training.assemble import Model, Parts, meet, stack
 from raytune_rec.training.feed import device_table, take
@@ -205,6 +207,20 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return torch.from_numpy(logits.astype(np.float64)).sigmoid().numpy()
 
 
+_NONSENSE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What building a model of facts and weights raises that do not belong together."""
+
+
 def load_prompt(path: str | Path, backbone: str | Path, components: Sequence[str | Path] = ()) -> Scorer:
     """The model of an exported prompt beside its backbone.
 
@@ -224,16 +240,65 @@ def load_prompt(path: str | Path, backbone: str | Path, components: Sequence[str
             f"{path}: it needs {' and '.join(missing)}, which is no part of raytune_rec; name the folder that holds it: "
             "load_prompt(..., components=[FOLDER])."
         )
-    store = Store.open(Path(backbone) / backbone_artifact.DATA, complete=False, predicts=facts.predicts)
+    try:
+        return _served(Path(backbone), base, start, facts, tuned, folders)
+    except UserError as error:
+        raise ArtifactError(f"{path}: {problem}" for problem in error.problems) from None
+    except _NONSENSE as error:  # the hashes fit, and yet no model of ours wrote this
+        what = f"it and the backbone {backbone} do not make a model ({type(error).__name__}: {str(error)[:200]})"
+        raise ArtifactError(f"{path}: {what}; copy both anew, or export the prompt again.") from None
+
+
+def _served(
+    backbone: Path,
+    base: backbone_artifact.BackboneFacts,
+    start: Weights,
+    facts: prompt_artifact.PromptFacts,
+    tuned: Weights,
+    folders: Sequence[Path],
+) -> Scorer:
+    store = Store.open(backbone / backbone_artifact.DATA, complete=False, predicts=facts.predicts)
     options = {
         "backbone": options_of("backbones", facts.backbone, facts.backbone_options, folders),
         "prompt": options_of("prompts", facts.prompt, facts.prompt_options, folders),
     }
     s = facts.strategy
-    parts = parts_of(
-        facts.backbone, facts.prompt, Strategy(s.name, s.start, s.train, s.prompt), options, store.schema, base, folders
-    )
+    strategy = Strategy(s.name, s.start, s.train, s.prompt)
+    parts = parts_of(facts.backbone, facts.prompt, strategy, options, store.schema, base, folders)
+    if problems := [*_wrong(parts, tuned, start, facts), *_no_unit(facts.unit, store.schema)]:
+        raise ArtifactError([*problems, "copy the artifact anew, or export it again."])
     return Scorer(scoring_model(parts, options, tuned, start), store, facts.unit)
+
+
+def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: prompt_artifact.PromptFacts) -> list[str]:
+    """What of the tensors is not what the components declare."""
+    own = {f"backbone.{p.name}": p for p in parts.backbone.parameters()}
+    own |= {f"prompt.{p.name}": p for prompt in parts.prompts for p in prompt.parameters()}
+    problems = [
+        f"the tensor {name!r} belongs to neither {facts.backbone!r} nor {facts.prompt!r}."
+        for name in tuned
+        if name not in own and not name.startswith(ROWS)
+    ]
+    for name, p in own.items():
+        tensor, ids = tuned.get(name, start.get(name)), tuned.get(f"{ROWS}{p.rows}") if name in tuned else None
+        if tensor is None or (name not in tuned and p.group in facts.strategy.train):
+            problems.append(f"the tensor {name!r} is missing.")
+            continue
+        shape = tuple(p.shape) if ids is None else (len(ids), *p.shape[1:])
+        if tuple(tensor.shape) != shape or not tensor.is_floating_point():
+            problems.append(
+                f"{name!r} is {weights.dtype_name(tensor)}{list(tensor.shape)}, the model has numbers of {list(shape)}."
+            )
+        elif ids is not None and int(ids.max()) >= p.shape[0]:
+            problems.append(f"'{ROWS}{p.rows}' holds the id {int(ids.max())}, the backbone's data know {p.shape[0]}.")
+    return problems
+
+
+def _no_unit(unit: str, schema: DataSchema) -> list[str]:
+    """A unit is a domain, or a task and fold of cold users."""
+    if unit in schema.domains or (schema.length and re.fullmatch(r"[^/\\\0]+\.[1-9]\d*", unit)):
+        return []
+    return [f"it serves {unit[:99]!r}, which is no domain of its backbone's data ({', '.join(schema.domains)[:200]})."]
 
 
 def parts_of(

@@ -120,7 +120,7 @@ class PackFolder:
 
     def _other(self, name: str) -> State | None:
         try:
-            held = files.read_json(self.path.parent / _inside(name) / "state.json")
+            held = files.read_json(self.path.parent / _inside(name) / "state.json", finite=False)
         except ArtifactError:
             return None
         state = self._state(held)
@@ -146,7 +146,7 @@ class PackFolder:
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            found = files.read_json(self.path / name)
+            found = files.read_json(self.path / name, finite=False)
         except ArtifactError:
             return None
         return found if isinstance(found, dict) and found.get("key") == self.key else None

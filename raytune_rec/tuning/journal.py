@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from optuna.exceptions import OptunaError
 from optuna.storages.journal import BaseJournalBackend
 
 from raytune_rec.artifacts import files
@@ -128,13 +129,46 @@ def _check_numbers(folder: Path) -> None:
 def _read(path: Path) -> list[Record]:
     remedy = "copy it anew, or start a new run"
     try:
+        if not path.is_file():  # a pipe would keep its reader waiting
+            raise ValueError
         head_line, _, lines = path.read_bytes().partition(b"\n")
-        head = json.loads(head_line)
+        head = files.parse_json(head_line.decode())
         known, sha256 = head["format"], head["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ArtifactError(f"{path}: this segment of the journal is damaged (no readable first line); {remedy}.") from None
     if known != FORMAT:
         raise ArtifactError(f"{path}: a journal of format {known!r}; this version reads {FORMAT}. Use the version that wrote it.")
     if hashlib.sha256(lines).hexdigest() != sha256:
         raise ArtifactError(f"{path}: this segment of the journal is damaged (its checksum does not fit); {remedy}.")
-    return [json.loads(line) for line in lines.splitlines()]
+    try:
+        records = [files.parse_json(line, finite=False) for line in lines.decode().splitlines()]
+    except (ValueError, RecursionError):
+        records = [None]
+    if not all(isinstance(record, dict) for record in records):
+        raise ArtifactError(f"{path}: this segment of the journal is damaged (it holds no records); {remedy}.")
+    return records
+
+
+@contextmanager
+def replayed(folder: Path) -> Iterator[None]:
+    """What Optuna makes of sound segments whose records do not fit together.
+
+    Raises:
+        ArtifactError: in place of whatever it raises.
+    """
+    try:
+        yield
+    except (ArtifactError, RunFailed):
+        raise
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        OptunaError,
+    ) as error:
+        what = f"the records of the journal do not fit together ({type(error).__name__}: {str(error)[:200]})"
+        raise ArtifactError(f"{folder}: {what}; copy it anew, or start a new run.") from None

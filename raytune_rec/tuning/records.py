@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from raytune_rec.schema import LaneResult, Scalar
-from raytune_rec.tuning.journal import Journal
+from raytune_rec.tuning.journal import Journal, replayed
 from raytune_rec.tuning.sampling import SPENT, Window
 
 RESULT, SEARCH = "result", "search"
@@ -40,18 +40,20 @@ class Winner:
 def winners(folder: Path) -> dict[tuple[str, str], Winner]:
     """(row, unit) -> the best trial, for every study of a journal that has a complete one."""
     found = {}
-    for row, unit, study in studies(folder):
-        if (winner := winner_of(study)) is not None:
-            found[row, unit] = winner
+    with replayed(folder):
+        for row, unit, study in studies(folder):
+            if (winner := winner_of(study)) is not None:
+                found[row, unit] = winner
     return found
 
 
 def trials(folder: Path) -> list[dict[str, Any]]:
     """Every trial of a journal as plain values, by study and number."""
     found: list[dict[str, Any]] = []
-    for row, unit, study in studies(folder):
-        front = front_of(study)
-        found += [_plain(row, unit, study.study_name, t, t.number in front) for t in study.get_trials(deepcopy=False)]
+    with replayed(folder):
+        for row, unit, study in studies(folder):
+            front = front_of(study)
+            found += [_plain(row, unit, study.study_name, t, t.number in front) for t in study.get_trials(deepcopy=False)]
     return found
 
 

@@ -19,7 +19,7 @@ from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Lane, LaneResult, Scalar
-from raytune_rec.tuning.journal import Journal
+from raytune_rec.tuning.journal import Journal, replayed
 from raytune_rec.tuning.pace import Pace
 from raytune_rec.tuning.packing import Structure
 from raytune_rec.tuning.records import RESULT, SEARCH, attributes, winner_of
@@ -67,7 +67,8 @@ class Studies:
 
     def __init__(self, folder: Path, job: Job) -> None:
         self.journal = Journal(folder)
-        self.storage = Window(self.journal)
+        with replayed(folder):
+            self.storage = Window(self.journal)
         self.job = job
         self.names = {study.study_name for study in self.storage.get_all_studies()}
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import runpy
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from raytune_rec.artifacts import backbone, prompt, weights
+from raytune_rec.artifacts.facts import close_folder
 from raytune_rec.artifacts.files import MARKER
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.errors import ArtifactError
@@ -184,3 +186,65 @@ def _load(saved: tuple[Path, Path, Any], place: int) -> object:
 
 def _edit(path: Path, change: dict[str, Any]) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    close_folder(path.parent, path.stem, 1)  # as one who means it
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_altered_facts_are_noticed(saved: tuple[Path, Path, Any], place: int) -> None:
+    path = saved[place] / f"{('backbone', 'prompt')[place]}.json"
+    path.write_text(path.read_text().replace('"seed": 7', '"seed": 8'))
+    with pytest.raises(ArtifactError, match=r"its sha256 is .* the facts were altered\. Copy the artifact anew"):
+        _load(saved, place)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "text"),
+    [
+        ({"prompt.domain": torch.tensor([0.25, torch.nan])}, "'prompt.domain' holds what is no finite number"),
+        ({"prompt.domain": torch.tensor([0.25, -torch.inf])}, "'prompt.domain' holds what is no finite number"),
+        ({"rows.user": torch.tensor([0, -2])}, "'rows.user' holds the negative id -2"),
+        ({"rows.user": torch.tensor([2, 2])}, "'rows.user' holds an id twice"),
+        ({"rows.user": torch.tensor([0.0, 2.0])}, r"'rows.user' is float32\[2\], 'backbone.linear.user' needs int64\[2\]"),
+    ],
+)
+def test_nonsense_in_sound_files_is_refused(saved: tuple[Path, Path, Any], tensor: dict[str, torch.Tensor], text: str) -> None:
+    sha256 = weights.write(saved[1] / "prompt.safetensors", _MAKE["prompt_parts"]("x")[1] | tensor)
+    _edit(saved[1] / "prompt.json", {"weights_sha256": sha256})
+    with pytest.raises(ArtifactError, match=text):
+        prompt.load(saved[1], None)
+
+
+def test_a_manifest_leads_nowhere(saved: tuple[Path, Path, Any]) -> None:
+    for name in ("../../../etc/passwd", "/etc/passwd", "vocabulary/../../x", "x/y/z"):
+        _edit(saved[0] / "backbone.json", {"data_files": {name: "0" * 64}})
+        with pytest.raises(ArtifactError, match="is no data file of a backbone"):
+            backbone.load(saved[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 5000 + "]" * 5000, "not JSON"),
+        ('{"a": ' * 100 + "1" + "}" * 100, "nests deeper than 64"),
+        ('{"format": 1, "format": 2}', "names 'format' twice"),
+        ('{"format": NaN}', "NaN is no number"),
+        ('{"format": 1e999}', "1e999 is no finite number"),
+        ('{"format": ' + "9" * 4000 + "}", "is beyond 64 bits"),
+        ('{"format": 18446744073709551616}', "is beyond 64 bits"),
+        ("\ud800", "not JSON"),
+    ],
+)
+def test_what_is_hardly_json_is_refused(saved: tuple[Path, Path, Any], text: str, said: str) -> None:
+    (saved[1] / "prompt.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ArtifactError, match=rf"prompt\.json: damaged, .*{said}"):
+        prompt.load(saved[1], None)
+
+
+@pytest.mark.parametrize("name", ["prompt.json", "prompt.safetensors", MARKER])
+def test_what_is_no_file_is_refused_and_not_waited_for(saved: tuple[Path, Path, Any], name: str) -> None:
+    for make in (os.mkfifo, os.mkdir):
+        path = saved[1] / name
+        path.rmdir() if path.is_dir() else path.unlink()
+        make(path)
+        with pytest.raises(ArtifactError):
+            prompt.load(saved[1], None)

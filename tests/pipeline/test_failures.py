@@ -42,9 +42,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a job that fails in part: what it ends with, and the folder."""
     without_ray(monkeypatch)
 
-    def go(only: str | None = "evaluate", **changes: Any) -> tuple[str, Path]:
+    def go(until: str = "evaluate", **changes: Any) -> tuple[str, Path]:
         with pytest.raises(RunFailed) as ended:
-            pipeline.run(parse(JOB | changes), tmp_path / "run", only=only, say=lambda line: None)
+            pipeline.run(parse(JOB | changes), tmp_path / "run", until=until, say=lambda line: None)
         return str(ended.value), tmp_path / "run"
 
     return go
@@ -78,13 +78,13 @@ def test_a_pretraining_none_of_whose_recipes_trains_is_missing_and_so_are_its_ro
     assert (out / "artifacts" / "feed" / "prompt.json").exists()
     before = (out / "results.json").read_bytes()
     assert run(pretrain=pretrain)[0] == told and (out / "results.json").read_bytes() == before
-    assert run(pretrain=pretrain, only=None)[0] == told
+    assert run(pretrain=pretrain, until="report")[0] == told
     assert "every trial failed for pretrain.plain" in (out / "report" / "index.html").read_text()
 
 
 def test_nothing_can_be_done_without_a_backbone_that_all_rows_need(run: Run) -> None:
     told, out = run(
-        only=None,
+        until="report",
         pretrain={"workers": 0, "trials": 2, "variants": {"plain": {"space": ["huge"]}}},
         rows={"finetune": JOB["rows"]["finetune"]},
         evaluate={"compare": []},
@@ -127,7 +127,7 @@ def test_a_row_whose_trials_all_fail_on_a_domain_is_missing_there(
     run: Run, monkeypatch: pytest.MonkeyPatch, curve: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     diverging(monkeypatch, lambda lane: lane.unit == "feed" and lane.trial < 2 and KEY in lane.options, curve)
-    told, out = run(only=None if curve else "evaluate", **OF_PLATE)
+    told, out = run(until="report" if curve else "evaluate", **OF_PLATE)
     assert "every trial failed for plate on feed (2 trials; the first: the" in told and "Raise tune.trials" in told
     assert "no artifact in artifacts/feed" in told
     results = read_json(out / "results.json")
