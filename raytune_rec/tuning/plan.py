@@ -11,7 +11,6 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.config import Job
 from raytune_rec.errors import AssemblyError, JobError
-from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Row, Scalar
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
@@ -57,7 +56,7 @@ def _all(
 ) -> list[Search]:
     problems: list[str] = []
     found: list[Search] = []
-    past = warmstart.read(job.tune.warm_start, METRICS[job.training.metric].higher)
+    past = warmstart.read(job.tune.warm_start, job.training.metric)
     for name in rows:
         try:
             row = row_of(job, name)

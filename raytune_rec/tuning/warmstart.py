@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.errors import JobError
+from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Scalar
-from raytune_rec.tuning.records import trials
+from raytune_rec.tuning.records import SEARCH, studies, trials
 from raytune_rec.tuning.space import Point, Space
 
 
@@ -26,15 +27,15 @@ class Past:
     options: Mapping[str, Scalar]
 
 
-def read(folders: Sequence[str], higher: bool) -> list[Past]:
-    """The complete trials of earlier runs, best first within a unit.
+def read(folders: Sequence[str], metric: str) -> list[Past]:
+    """The complete trials of earlier runs that were chosen by a metric, best first.
 
     Args:
         folders: run folders.
-        higher: whether a higher metric is better.
+        metric: of this job's validation.
 
     Raises:
-        JobError: every folder that holds no journal.
+        JobError: every folder that holds no journal, or whose searches went by another metric.
     """
     problems, found = [], list[Past]()
     for folder in folders:
@@ -42,19 +43,28 @@ def read(folders: Sequence[str], higher: bool) -> list[Past]:
         if not any(journal.glob("[0-9]*.json")):
             problems.append(f"tune.warm_start: {folder} holds no journal; name the folder of a run that has searched.")
             continue
-        found += [_past(trial) for trial in trials(journal) if trial["state"] == "complete"]
+        metrics = {study.study_name: study.user_attrs[SEARCH]["metric"] for _, _, study in studies(journal)}
+        if metrics and metric not in metrics.values():
+            other = ", ".join(map(repr, sorted(set(metrics.values()))))
+            rule = f"its searches went by {other}, and this job goes by {metric!r}"
+            problems.append(f"tune.warm_start: {folder}: {rule}; name a run of the same training.metric, or leave it out.")
+        found += [_past(t) for t in trials(journal) if t["state"] == "complete" and metrics[t["study"]] == metric]
     if problems:
         raise JobError(problems)
-    return sorted(found, key=lambda p: -p.value if higher else p.value)
+    return sorted(found, key=lambda p: -p.value if METRICS[metric].higher else p.value)
 
 
 def warmed(space: Space, past: Sequence[Past], row: str, unit: str, count: int) -> Space:
     """The space with the best configurations of earlier runs in front of its first points.
 
-    Those of the same row and unit come first; a unit that is new takes the best of each other unit of the row.
+    They are those of the same row and unit; a unit that is new takes the best of each other unit of the row, the unit of the best
+    value first.
     """
     own = [p for p in past if p.row == row and p.unit == unit]
-    others = {p.unit: p for p in reversed(past) if p.row == row}  # the best of each unit is the one that is met last
+    others: dict[str, Past] = {}
+    for p in past:
+        if p.row == row:
+            others.setdefault(p.unit, p)
     points: list[Point] = []
     for p in own or list(others.values()):
         point = _point(space, p.options)
