@@ -6,25 +6,31 @@ import ctypes
 import gc
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import torch
 
+from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.config import Job, TuneOptions
 from raytune_rec.data.store import Store
 from raytune_rec.machine import MIB, cpus, memory_mib
 from raytune_rec.schema import Lane, Pack, Scalar
-from raytune_rec.training.build import build
+from raytune_rec.training.build import assemble, build
+from raytune_rec.training.settings import row_of, settings
 from raytune_rec.tuning.packing import Width
-from raytune_rec.tuning.space import Space, holds
+from raytune_rec.tuning.space import Dimension, Space, holds
 from raytune_rec.tuning.studies import Search
 from raytune_rec.tuning.teams import Measure
 
 SMALL, LARGE = 2, 16
 """Lanes of the two packs that are measured: one gives the sum of base and lanes, two give both."""
+
+COMBINATIONS = 64
+"""Of choices, that are weighed at most."""
 
 _PROC = Path("/proc/self")
 
@@ -43,7 +49,8 @@ def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path]
         device: where packs train.
     """
     limit = job.tune.memory_mib or _memory(device) * SHARE / (max(1, packs) if device == "cpu" else _share(job.tune))
-    opened, options = Store.open(store), largest(search.space)
+    opened = Store.open(store)
+    options = largest(search.space, _counted(job, search, opened, backbones))
 
     def run(lanes: int) -> None:
         own = tuple(Lane(i, 0, options, search.unit) for i in range(lanes))
@@ -83,13 +90,39 @@ def measurer(job: Job, store: Path, backbones: Mapping[str, Path]) -> Measure:
     return remote if job.tune.gpus and not torch.cuda.is_available() else local
 
 
-def largest(space: Space) -> dict[str, Scalar]:
-    """A configuration with the highest number of everything that is counted."""
-    chosen: dict[str, Scalar] = {}
-    for d in space.dimensions:
-        if holds(d, chosen):
-            chosen[d.key] = d.choices[0] if d.kind == "choice" else d.cast(d.high if d.kind == "int" else d.low)
-    return chosen
+def largest(space: Space, weight: Callable[[Mapping[str, Scalar]], float]) -> dict[str, Scalar]:
+    """The heaviest configuration with the highest number of everything that is counted; of equals the first.
+
+    Args:
+        weight: of a configuration. It is asked for every combination of choices, up to COMBINATIONS.
+    """
+    return max(islice(_highest(space.dimensions, {}), COMBINATIONS), key=weight)
+
+
+def _highest(left: Sequence[Dimension], chosen: dict[str, Scalar]) -> Iterator[dict[str, Scalar]]:
+    """Every combination of choices that goes on from what is chosen."""
+    if not left:
+        yield chosen
+        return
+    d = left[0]
+    values = d.choices if d.kind == "choice" else (d.cast(d.high if d.kind == "int" else d.low),)
+    for value in values if holds(d, chosen) else ():
+        yield from _highest(left[1:], {**chosen, d.key: value})
+    if not holds(d, chosen):
+        yield from _highest(left[1:], chosen)
+
+
+def _counted(job: Job, search: Search, store: Store, backbones: Mapping[str, Path]) -> Callable[[Mapping[str, Scalar]], float]:
+    """Counts the parameters of a configuration: of backbone and prompt, in their true shapes."""
+    row = row_of(job, search.row)
+    base = backbone_artifact.read(backbones[row.variant]) if row.strategy.start == "backbone" else None
+
+    def weight(options: Mapping[str, Scalar]) -> float:
+        parts = assemble(job, row, [settings(job, row, Lane(0, 0, options), base)], store.schema, base)
+        declared = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
+        return sum(math.prod(p.shape) for p in declared)
+
+    return weight
 
 
 def _share(tune: TuneOptions) -> float:

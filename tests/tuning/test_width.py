@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 from pathlib import Path
 
@@ -122,7 +123,21 @@ def test_what_is_counted_is_measured_at_its_largest() -> None:
     other = Dimension("prompt.hidden_width", "int", 8, 64, when=(("prompt.variant", ("generative",)),))
     rate = Dimension("training.lr.default", "float", 1e-4, 1e-2, log=True)
     space = Space((choice, count, other, rate))
-    assert largest(space) == {"prompt.variant": "fusion", "prompt.meta_prompts": 24, "training.lr.default": 1e-4}
+    heavy = {"prompt.variant": "generative", "prompt.hidden_width": 64, "training.lr.default": 1e-4}
+    assert largest(space, lambda options: float(options.get("prompt.hidden_width", 0))) == heavy  # not the first choice
+    assert largest(space, lambda options: 0.0)["prompt.variant"] == "fusion"  # of equals the first
+
+
+def test_of_choices_the_one_of_most_parameters_is_measured(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Widths as choices, the smallest first."""
+    wide = Dimension("backbone.width", "choice", choices=(4, 64, 8))
+    rate = Dimension("training.lr.default", "float", 1e-4, 1e-2, log=True)
+    search = dataclasses.replace(searches(_job(), Store.open(run / "data").schema, {})[0], space=Space((wide, rate)))
+    built: list[object] = []
+    monkeypatch.setattr("raytune_rec.tuning.width.build", lambda job, pack, *_: built.append(pack.lanes[0].options) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        measure(_job(), search, run / "data", {}, packs=2)
+    assert built == [{"backbone.width": 64, "training.lr.default": 1e-4}]
 
 
 def test_measuring_leaves_the_threads_of_this_process_alone(run: Path) -> None:
