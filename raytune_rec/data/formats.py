@@ -12,10 +12,9 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from raytune_rec.data.instants import parts_of_iso
+from raytune_rec.data.instants import NUMBER, parts_of_iso
 
 FormatName = Literal["bool", "iso", "decimal", "decimal_comma", "decimal_point"]
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _BOOL = {word: float(value) for value, words in ((1, "true yes t y 1 1.0"), (0, "false no f n 0 0.0")) for word in words.split()}
 _UNCLEAR = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")
 _GROUPED = {mark: re.compile(rf"[+-]?[1-9][0-9]{{0,2}}(?:{re.escape(mark)}[0-9]{{3}})+") for mark in ",."}
@@ -25,7 +24,7 @@ _GAPS = re.compile(r"(?<=[0-9])['\u2019\s](?=[0-9]{3}(?![0-9]))")
 def plain_number(text: str) -> float | None:
     """A number in digits, with a point and an exponent if need be; infinite where a float64 cannot hold it."""
     text = text.strip()
-    return float(text) if _NUMBER.fullmatch(text) else None
+    return float(text) if NUMBER.fullmatch(text) else None
 
 
 def _bool(text: str) -> float | None:

@@ -26,7 +26,7 @@ _CLEAR = 10**8
 """Seconds of March 1973: what is below may be of any unit, a counter, say."""
 _EDGES = np.array([10**11, 10**14, 10**17], np.int64)
 _SHARE = 10**9
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
 _DIGITS = r"^(?P<whole>[0-9]{1,18})(?:\.(?P<share>[0-9]{1,9}))?$"
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?\s?(Z|z|[+-]\d\d:?\d\d)?", re.ASCII
@@ -42,7 +42,7 @@ Problems = list[tuple[np.ndarray, str]]
 def parts_of_number(text: str) -> Parts | None:
     """None for what is no finite number."""
     text = text.strip()
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         return None
     value = Decimal(text)
     if value.adjusted() > 18:
