@@ -130,7 +130,7 @@ def check(job: JobArgument, settings: SetOption = None) -> None:
     from raytune_rec.pipeline import check as plan
     from raytune_rec.show import console
 
-    console().print(plan(checked))
+    console(markup=False).print(plan(checked))
 
 
 @app.command()

@@ -45,7 +45,7 @@ def examine(out: Path, start_ray: bool) -> bool:
     sound = True
     marks = {"ok": "[green]ok   [/green]", "note": "[yellow]note [/yellow]", "wrong": "[red]wrong[/red]"}
     for finding in findings(out, start_ray):
-        console().print(f"{marks[finding.state]}  {finding.what:<10} {escape(finding.text)}", soft_wrap=True)
+        console().print(f"{marks[finding.state]}  {escape(finding.what):<10} {escape(finding.text)}", soft_wrap=True)
         sound = sound and finding.state != "wrong"
     return sound
 

@@ -24,10 +24,14 @@ _FAMILIES: dict[str, Family] = {
 }
 
 
-def console() -> Console:
-    """Standard output: as wide as the terminal, and wide enough for a table where there is none."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=160)
+def console(markup: bool = True) -> Console:
+    """Standard output: as wide as the terminal, and wide enough for a table where there is none.
+
+    Args:
+        markup: whether what is printed is Rich's markup; names in it must be escaped then.
+    """
+    found = Console(highlight=False, markup=markup, emoji=False)
+    return found if found.is_terminal else Console(highlight=False, markup=markup, emoji=False, width=160)
 
 
 def show(what: str) -> None:
@@ -84,7 +88,7 @@ def _jobs() -> Table:
     table = _table("job", "title")
     for name in shipped.names("jobs"):
         values = tomllib.loads((shipped.folder("jobs") / f"{name}.toml").read_text(encoding="utf-8"))
-        table.add_row(name, str(values.get("title", "")))
+        table.add_row(escape(name), escape(str(values.get("title", ""))))
     return table
 
 

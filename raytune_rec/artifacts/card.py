@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,10 +45,10 @@ def card(facts: PromptFacts) -> str:
     """Markdown. It holds no date, so that the same run gives the same bytes."""
     trained = " + ".join(facts.strategy.train) or "nothing"
     parts = [
-        f"# {facts.prompt} prompt for {facts.unit}",
-        f"Tuned tensors for the unit **{facts.unit}**, to be used beside the backbone `{facts.backbone_fingerprint}` "
+        f"# {plain(facts.prompt)} prompt for {plain(facts.unit)}",
+        f"Tuned tensors for the unit **{plain(facts.unit)}**, to be used beside the backbone `{facts.backbone_fingerprint}` "
         f"({facts.backbone}). They replace nothing in it: one backbone serves many such prompts.",
-        *([facts.about] if facts.about else []),
+        *([plain(facts.about)] if facts.about else []),
         "## Method",
         _table(
             {
@@ -91,7 +92,7 @@ def _loading(facts: PromptFacts) -> list[str]:
     domain = f', "domain": [{json.dumps(facts.domains[0], ensure_ascii=False)}]' if facts.domains else ""
     calls = calls.format(domain=domain, predicts=facts.predicts) if facts.history else _ROWS
     told = (_READ if facts.predicts else _TAKEN).format(count=facts.history, predicts=facts.predicts)
-    named = [_DOMAINS.format(names=", ".join(facts.domains))] if facts.domains else []
+    named = [_DOMAINS.format(names=plain(", ".join(facts.domains)))] if facts.domains else []
     files = [f"`{family}/{name}.py`" for family, name in own_components(facts)]
     components = ', components=["..."]' if files else ""
     loading = _LOADING.format(backbone=facts.backbone_fingerprint, components=components, calls=calls)
@@ -120,4 +121,9 @@ def _table(values: Mapping[str, Any]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "not finite" if not math.isfinite(value) else f"{value:.6g}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return plain(str(value))
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is: of a name nothing is markup, HTML or the end of a cell."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!&~])", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))

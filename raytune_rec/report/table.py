@@ -68,7 +68,7 @@ class _Main:
     def _block(self, first: int, last: int) -> Table:
         """Some of the columns; the title stands over the first block, the caption below the last one."""
         title_of, caption = f"Test {title(lead(self._results))}", _caption(self._results)
-        table = Table(title=None if first else title_of, caption=caption if last == len(self._columns) else None)
+        table = Table(title=None if first else Text(title_of), caption=Text(caption) if last == len(self._columns) else None)
         table.add_column("row", overflow="fold")
         for name, cells in self._columns[first:last]:
             table.add_column(Text(name), justify="right", overflow="fold", min_width=max(len(cell) for cell in cells))
@@ -85,7 +85,7 @@ def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
     """Rows by metrics, means over lists and replicates, best in bold; narrow enough for 80 columns."""
     said = f"candidates: {rankings.candidates(results, unit, prefix)}; split {results['protocol']['split']}"
     said += tied(results, unit, ". ")
-    table = Table(title=rankings.heading(results, unit, prefix), caption=said, box=SIMPLE_HEAD, padding=0)
+    table = Table(title=Text(rankings.heading(results, unit, prefix)), caption=Text(said), box=SIMPLE_HEAD, padding=0)
     table.add_column("row", overflow="fold")
     for name in rankings.METRICS:
         table.add_column(title(name).replace("@", "\n@"), justify="right", no_wrap=True, min_width=6)
@@ -98,7 +98,7 @@ def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
 def _classes(results: Mapping[str, Any], unit: str) -> Table:
     """Rows by metrics of the predicted classes."""
     names = classes.metrics(results, unit)
-    table = Table(title=classes.heading(unit), caption=classes.base(results, unit), box=SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=Text(classes.heading(unit)), caption=Text(classes.base(results, unit)), box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("row", overflow="fold")
     for name in names:
         table.add_column(title(name).replace(" of ", "\nof "), justify="right", no_wrap=True)

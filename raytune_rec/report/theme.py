@@ -44,6 +44,7 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "raytune_rec",
     "text.color": INK,
+    "text.parse_math": False,
     "xtick.color": MUTED,
     "xtick.labelsize": 8,
     "xtick.major.size": 2.5,

@@ -32,8 +32,8 @@ class Reporter:
         self._task: TaskID | None = None
         console = Console(stderr=True)
         if console.is_terminal:
-            best = TextColumn("{task.fields[best]}")
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), best)
+            what, best = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[best]}"))
+            columns = (what, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), best)
             self._bar = Bar(*columns, console=console, transient=True)
             self._task = self._bar.add_task(title, total=None, best="")
 

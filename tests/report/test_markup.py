@@ -1,0 +1,41 @@
+"""Names are shown as they are: nothing in them is markup of the console, of Markdown, of HTML or of a formula."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from raytune_rec.artifacts.card import plain
+from raytune_rec.report import theme
+from raytune_rec.report.table import console
+from raytune_rec.show import console as output
+
+NAMES = ("[bold]y", "a[v1]", "b[/c]", ":smile:", "$x^$")
+
+
+def test_a_table_shows_names_as_they_are() -> None:
+    row = {
+        "trials": 1,
+        "tuned_parameters": 1,
+        "tuned_share": 0.5,
+        "pretrainings": 0,
+        "units": {n: {"auc": {"mean": 0.5}} for n in NAMES},
+    }
+    protocol = {"split": "[red]s", "cohort": "all", "candidates": "c[/x]", "confidence": 0.95, "metric": "auc"}
+    results = {"units": {n: {} for n in NAMES}, "rows": {"r[/b]": row}, "winners": {}, "protocol": protocol}
+    shown = io.StringIO()
+    Console(file=shown, width=400, emoji=False).print(console(results))
+    assert [name for name in (*NAMES, "r[/b]", "[red]s", "c[/x]") if name not in shown.getvalue()] == []
+    assert not output(markup=False)._markup and not output()._emoji
+
+
+def test_a_card_shows_names_as_they_are() -> None:
+    said = plain("a|b <img src=x onerror=y> **x** `z` [l](u)\n# h")
+    assert not set("|<>*`[]#\n") & set(said.replace("&#", "")) and "onerror=y" in said
+    assert plain("music, few.1") == "music, few.1"
+
+
+def test_a_chart_takes_no_name_for_a_formula() -> None:
+    with theme.panel("$x^$ and $") as (figure, _):
+        assert "$x^$ and $" in theme.svg(figure, "alt")
