@@ -75,12 +75,14 @@ def _later(domains: int, split: SplitOptions) -> Iterator[str]:
 def _repeats(domains: _Domains, count: bool) -> Iterator[str]:
     """On rows to rank whose item their user has taken before."""
     of = _total(domains, "repeats")
-    said = [f"{of[s]:,} of {of[f'{s}_of']:,} {s} rows" for s in SPLITS[1:] if of.get(s)]
-    if said and count:
-        yield f"repeats: {' and '.join(said)} repeat an item of their history; they count, and what was taken is recommended too"
-    elif said:
+    if not any(of.get(s) for s in SPLITS[1:]):
+        return
+    said = " and ".join(f"{of[s]:,} of {of[f'{s}_of']:,} {s} rows" for s in SPLITS[1:])
+    if count:
+        yield f"repeats: {said} repeat an item of their history; they count, and what was taken is recommended too"
+    else:
         yield (
-            f"repeats: {' and '.join(said)} repeat an item of their history; they are left out, since no recommendation names "
+            f"repeats: {said} repeat an item of their history; they are left out, since no recommendation names "
             "what was taken (data.sequences.repeats = 'count' ranks it)"
         )
 

@@ -34,6 +34,8 @@ def run(context: Context) -> dict[str, Any]:
     metric, sequences = context.job.training.metric, context.job.data.sequences
 
     def check(summary: Mapping[str, Any], schema: DataSchema) -> None:
+        for line in notes(summary, context.job.data):  # before a refusal, whose reasons they may be
+            context.say(line)
         check_units(summary, metric, context.job.data.split)
         check_cohorts(schema)
         if sequences is not None:
@@ -50,8 +52,6 @@ def run(context: Context) -> dict[str, Any]:
     for unit in schema.cohorts:
         own = ", ".join(f"{schema.rows[unit, split]:,} {split}" for split in SPLITS)
         context.say(f"{unit}: cold users, {own}")
-    for line in notes(summary, context.job.data):
-        context.say(line)
     rejected: dict[str, int] = summary["rejected_by_reason"]
     if rejected:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in rejected.items())

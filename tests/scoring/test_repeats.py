@@ -161,6 +161,8 @@ def test_a_log_of_repeats_alone_is_refused_and_its_remedies_work(make: Callable[
         check_ranked(summary(own), own.schema)
     said = str(caught.value)
     assert "domain 'shop': none of its 40 test rows can be ranked: 40 repeat an item of their history" in said
+    (told,) = [line for line in notes(summary(own), DataOptions(source="tabular", **LAST)) if line.startswith("repeats")]
+    assert "0 of 40 valid rows and 40 of 40 test rows repeat" in told
     assert "data.sequences.repeats = 'count'" in said and f"{len(rows)} rows of the log repeat" in said
     for mended in (make(twice, **COUNT), make([head, *rows], **LAST)):
         check_ranked(summary(mended), mended.schema)
