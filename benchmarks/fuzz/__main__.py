@@ -19,8 +19,10 @@ from benchmarks import fuzz
 from benchmarks.fuzz import folders
 from benchmarks.fuzz.damage import damage
 from benchmarks.fuzz.folders import Files
+from raytune_rec import components
 from raytune_rec.errors import RunFailed, UserError
 
+_FAMILIES: tuple[components.Family, ...] = ("backbones", "prompts", "objectives")
 _EVERY = 500
 """Cases between two words to the state file."""
 _EXECUTED = ("exec", "compile", "subprocess.Popen", "os.system", "pickle.find_class", "os.exec", "os.posix_spawn")
@@ -40,7 +42,10 @@ class Cases:
         self.watching, self.executed = False, list[str]()
         self._lay(self.sound)
         for part in ("prompt", "stage", "journal"):
-            folders.read(self.folder, part)  # sound, and everything is imported
+            folders.read(self.folder, part)
+        for family in _FAMILIES:
+            for name in components.names(family):
+                components.component(family, name)  # our own modules, which a case may name, are imported before it is listened
         sys.addaudithook(self._heard)
 
     def run(self, number: int) -> tuple[str, str]:
