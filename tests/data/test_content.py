@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import itertools
 import lzma
 import tarfile
 import zipfile
@@ -59,6 +60,7 @@ def parquet(text: str) -> bytes:
         ("log.csv", b'{"user": 1, "item": 2}\n', r"holds JSON.*\.jsonl"),
         ("log.jsonl", b"", "the file is empty"),
     ],
+    ids=itertools.count(),  # what is packed holds the time
 )
 def test_a_file_unlike_its_name_says_what_it_is(name: str, content: bytes, told: str, make, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
