@@ -7,6 +7,7 @@ that need them, so that `--help` answers at once.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -160,7 +161,7 @@ def read_job(job: str, settings: Sequence[str]) -> Job:
         JobError: there is none, or it is wrong.
     """
     path = Path(job)
-    if not path.is_file():
+    if not os.path.isfile(path):  # of `path` itself a name too long is an error
         if job not in shipped.names("jobs"):
             known = ", ".join(shipped.names("jobs")) or "none"
             raise JobError(f"{job}: no such job file, and no shipped job of that name; shipped are {known}.")

@@ -95,7 +95,14 @@ def options_of(family: Family, name: str, values: Mapping[str, Any], folders: Se
         return model(**values)
     except ValidationError as error:
         where = f"{family}.{name}"
-        raise JobError([sentence(where, e, model) for e in error.errors()]) from None
+        raise JobError([sentence(where, e, model) for e in _causes(error)]) from None
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """Without lists that are too short for the only reason that some of their values are wrong, which is told."""
+    errors: list[Any] = error.errors()
+    inside = {e["loc"][:-1] for e in errors}
+    return [e for e in errors if e["type"] != "too_short" or e["loc"] not in inside]
 
 
 def sentence(where: str, error: Any, model: type[BaseModel] | None = None) -> str:

@@ -98,6 +98,12 @@ class SplitOptions(Section):
     )
     seed: Seed = 0
 
+    @model_validator(mode="after")
+    def _something_is_left(self) -> SplitOptions:
+        if self.kind in ("hash", "time") and self.valid + self.test >= 1:
+            raise ValueError(f"valid {self.valid} and test {self.test} leave nothing to train on; their sum must be below 1")
+        return self
+
 
 class SequenceOptions(Section):
     """Rows that are users with their histories, and lists of candidates to rank."""

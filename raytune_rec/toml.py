@@ -35,11 +35,11 @@ def read(path: Path) -> dict[str, Any]:
             data = file.read(BYTES + 1)
         if len(data) > BYTES:
             raise JobError(f"{path}: is larger than {BYTES // 2**20} MiB; a file of options is not: name another one.")
-        return parse(data.decode(), str(path))
+        return parse(data.decode("utf-8-sig"), str(path))
     except OSError as error:
         raise JobError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
-        raise JobError(f"{path}: not TOML: {error}.") from None
+        raise JobError(f"{path}: not TOML: {error}; save it as UTF-8.") from None
 
 
 def parse(text: str, where: str) -> dict[str, Any]:

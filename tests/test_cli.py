@@ -97,6 +97,7 @@ def test_check_prints_the_plan(calls: list[dict[str, Any]], job: Path, capsys: p
         (["rnu", "job.toml"], "No such command 'rnu'"),
         (["show", "everything"], "'everything' is not one of 'backbones'"),
         (["run", "nowhere"], "nowhere: no such job file, and no shipped job of that name"),
+        (["check", "n" * 300], "nnn: no such job file"),
         (["run", "job.toml", "--set", "tune.trials=0"], r"tune.trials: Input should be greater than or equal to 1 (given: 0)."),
         (["check", "job.toml", "--set", "seed"], "--set 'seed': write part.option=value."),
         (["run", "job.toml", "--out", "job.toml/x"], "cannot be made (Not a directory)"),

@@ -150,3 +150,11 @@ def test_a_component_that_cannot_be_loaded_is_named(own: Path) -> None:
     for _ in range(2):  # a half-loaded module is not found the second time either
         with pytest.raises(JobError, match=r"broken\.py: cannot be loaded \(ModuleNotFoundError"):
             components.component("prompts", "broken", [own])
+
+
+def test_a_list_is_not_called_short_where_its_values_are_wrong() -> None:
+    with pytest.raises(JobError) as wrong:
+        components.options_of("backbones", "deepfm", {"hidden": [8, -1, 0]})
+    assert [problem.split(":")[0].split(".", 2)[2] for problem in wrong.value.problems] == ["hidden.1", "hidden.2"]
+    with pytest.raises(JobError, match=r"^backbones\.deepfm\.hidden: .* at least 1 item"):
+        components.options_of("backbones", "deepfm", {"hidden": []})

@@ -110,6 +110,7 @@ def test_own_components_are_relative_to_the_job(tmp_path: Path) -> None:
         (["name.x=3"], "'name' is a value, not a section"),
         (["name=a/b"], r"^name: a job's name has letters .*\(given: 'a/b'\)\.$"),
         (["evaluate.export=pprr"], r"^evaluate: no row 'pprr'; the job has single\.$"),
+        (["data.split.valid=0.5", "data.split.test=0.5"], r"^data\.split: valid 0\.5 and test 0\.5 leave nothing to train on; "),
         (["data.split.kind=cold_users"], r"^data: split\.kind = 'cold_users' needs sequences\.tasks.* or joint\.$"),
         (
             ["data.sequences.tasks=['fwe']"],
@@ -138,7 +139,7 @@ def test_files_that_are_no_job(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="not TOML"):
         config.read(_file(tmp_path, "name = "))
     (tmp_path / "job.toml").write_bytes(b"name = '\xff'")
-    with pytest.raises(JobError, match="not TOML"):
+    with pytest.raises(JobError, match=r"not TOML: .*; save it as UTF-8"):
         config.read(tmp_path / "job.toml")
 
 
@@ -202,3 +203,7 @@ def test_a_prompt_that_has_no_effect_is_refused() -> None:
     job = config.parse({**values, "rows": {"a": {"strategy": "single", "prompt": "plate"}}})
     with pytest.raises(JobError, match=r"rows\.a\.prompt: strategy 'single' uses no prompt"):
         row_of(job, "a")
+
+
+def test_a_file_may_begin_with_the_mark_of_an_editor(tmp_path: Path) -> None:
+    assert config.read(_file(tmp_path, "\ufeff" + _TOML)).name == "small"

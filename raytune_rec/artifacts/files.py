@@ -86,7 +86,7 @@ def read_json(path: Path, finite: bool = True) -> JSON:
     path = Path(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep its reader waiting
-            raise ArtifactError(f"{path}: is no file; check the path, or run its stage again.")
+            raise ArtifactError(f"{path}: is no file; check the path, or remove it and run its stage again.")
         return parse_json(path.read_text(encoding="utf-8"), finite)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); check the path, or run its stage again.") from None

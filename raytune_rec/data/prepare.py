@@ -134,8 +134,10 @@ def _is_done(out: Path, marker: Mapping[str, Any]) -> bool:
         return False
     try:
         found = json.loads((out / MARKER).read_text(encoding="utf-8"))
-    except ValueError:
-        raise DataError(f"{out / MARKER}: damaged; delete the folder {out} and prepare the data again.") from None
+    except (OSError, ValueError):
+        return False
+    if not isinstance(found, dict) or not marker.keys() <= found.keys():  # damaged, so that nothing is known of the store
+        return False
     changed = [part for part in _differences("", found, marker) if not part[0].startswith(("facts", "files"))]
     changes = [f"  {key}: {was} -> {now}" for key, was, now in changed]
     if changes:

@@ -129,7 +129,9 @@ def _parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read as Parquet ({shown(error)}).") from None
+        raise DataError(
+            f"{path}: cannot be read as Parquet ({shown(error)}); the file is damaged, fetch or write it again."
+        ) from None
 
 
 def _check_encoding(form: Format) -> None:

@@ -88,10 +88,6 @@ def splitter(
                 "data.split.kind = 'given', but the source has no split; name its train, valid and test files, or choose hash."
             )
         return _Given()
-    if options.valid + options.test >= 1:
-        raise DataError(
-            f"data.split: valid {options.valid} and test {options.test} leave nothing to train on; their sum must be below 1."
-        )
     if options.kind == "hash":
         return _Hash(options.valid, options.test)
     times = times_of(columns)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.components import Family, component
+from raytune_rec.components import Family, options_of
 from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.schema import DataSchema, Lane
@@ -16,16 +16,17 @@ from raytune_rec.tuning.plan import known_groups
 
 
 def unknown_components(job: Job) -> list[str]:
-    """Sections of components that do not exist, or that nothing reads. One that no row uses is fine."""
+    """Sections of components that do not exist, or that nothing reads, or with wrong options. One that no row uses is fine."""
     folders = [Path(f) for f in job.components]
     sections: dict[Family, Mapping[str, Any]] = {
-        "prompts": job.prompts, "backbones": job.backbones, "objectives": job.objectives,
+        "prompts": job.prompts, "objectives": job.objectives,
+        "backbones": {**job.backbones, job.backbone.name: job.backbone.options},
     }  # fmt: skip
     problems: list[str] = []
     for family, section in sections.items():
-        for name in section:
+        for name, options in section.items():
             try:
-                component(family, name, folders)
+                options_of(family, name, options, folders)
             except JobError as error:
                 problems += error.problems
     if job.backbones.get(own := job.backbone.name):

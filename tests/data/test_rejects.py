@@ -108,7 +108,7 @@ def test_bad_numbers_of_users_are_rejected_too(make, write) -> None:
     [
         ("cut.csv.gz", gzip.compress(b"domain,user,item,label\n" + b"x,a,1,1\n" * 5000)[:-20], "damaged"),
         ("not.csv.gz", b"domain,user\n", "its name ends in .gz, and it is not gzip-compressed"),
-        ("not.parquet", b"PAR1 no", "cannot be read as Parquet"),
+        ("not.parquet", b"PAR1 no", r"cannot be read as Parquet \(.*\); the file is damaged, fetch or write it again"),
         ("empty.csv", b"", "has no header line"),
         ("no_rows.csv", b"domain,user,item,label\n", "no usable row"),
     ],

@@ -188,6 +188,8 @@ def test_missing_column_and_file_are_named_at_once(make, write) -> None:
     log = write("log.csv", ["who,item,label", "a,1,1"])
     with pytest.raises(DataError, match=r"log.csv: there is no column 'user' \(wanted as user\); the file has who, item, label"):
         make("tabular", {"files": log, "domain": "x", "columns": {"user": "user", "item": "item", "label": "label"}})
+    with pytest.raises(JobError, match=r"columns\.user and columns\.item are both 'who'; map each to a column of its own"):
+        make("tabular", {"files": log, "domain": "x", "columns": {"user": "who", "item": "who", "label": "label"}})
     with pytest.raises(DataError, match=r"none\.csv: no such file"):
         make("tabular", {"files": log.replace("log", "none")})
 

@@ -27,6 +27,14 @@ def test_what_is_not_complete_is_no_store(make, tmp_path: Path) -> None:
     assert again.schema == store.schema and len(again.train_files()) == 1 and not (store.path / "_begun.json").exists()
 
 
+@pytest.mark.parametrize("damage", [b"\xff{", b"[]", b"{}"])
+def test_a_store_whose_marker_is_damaged_is_made_anew(damage: bytes, make) -> None:
+    store = make("synthetic", SMALL)
+    marker = (store.path / "_complete.json").read_bytes()
+    (store.path / "_complete.json").write_bytes(damage)
+    assert make("synthetic", SMALL).schema == store.schema and (store.path / "_complete.json").read_bytes() == marker
+
+
 def test_files_of_others_are_left_alone(make, tmp_path: Path) -> None:
     (tmp_path / "store" / "train").mkdir(parents=True)
     (tmp_path / "store" / "train" / "mine.txt").write_text("mine")

@@ -88,6 +88,9 @@ def test_an_interruption_behind_a_raised_stage_leaves_nothing_stale(chain: _Chai
     assert chain.ran == ["a", "b", "c"]
 
 
+_LINEAR = {"strategy": "single", "backbone": "linear"}
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -95,9 +98,14 @@ def test_an_interruption_behind_a_raised_stage_leaves_nothing_stale(chain: _Chai
         ({"rows": {"x": {"strategy": "magic"}}}, "there is no 'magic'"),
         ({"rows": {"x": {"strategy": "single", "space": ["nowhere"]}}}, "there is no 'nowhere'"),
         ({"rows": {"x": {"strategy": "single", "options": {"training.lr.linaer": 0.1}}}}, "no parameter group 'linaer'"),
-        ({"backbone": {"name": "deepfm", "options": {"hidden": [8, 0]}}}, r"hidden\.1: .*greater than 0"),
+        ({"backbone": {"name": "deepfm", "options": {"hidden": [8, 0]}}}, r"hidden\.1: .*greater than or equal to 1"),
         ({"prompts": {"plate": {"domain_prompt": False, "user_prompt": False}}}, "both off"),
         ({"prompts": {"plat": {"meta_prompts": 3}}}, "prompts: there is no 'plat'; there are none, plate, ppr"),
+        ({"backbones": {"bert4rec": {"width": 0}}}, r"backbones\.bert4rec\.width: .*\(given: 0\)"),  # which no row uses
+        (
+            {"backbone": {"name": "deepfm", "options": {"width": -2}}, "rows": {"x": _LINEAR}},
+            r"deepfm\.width: .*\(given: -2\)",
+        ),
         ({"backbones": {"bert4rc": {"width": 3}}}, "backbones: there is no 'bert4rc'"),
         ({"backbones": {"deepfm": {"width": 3}}}, r"backbones\.deepfm: 'deepfm' is the job's own backbone, whose options are"),
         ({"objectives": {"sampled_sofmax": {"negatives": 3}}}, "objectives: there is no 'sampled_sofmax'"),
