@@ -64,6 +64,8 @@ _REMEDIES = {
     errno.EPERM: _CLOSED,
     errno.EIO: "The disk, or the way to it, fails: mend it, or copy the folder to another one.",
     errno.ESTALE: "The network folder has gone: mount it again.",
+    errno.EISDIR: "A folder lies where a file belongs: remove it.",
+    errno.ENOTDIR: "A file lies where a folder belongs: remove it.",
     errno.EMFILE: "Raise the limit of open files (ulimit -n).",
     errno.ENFILE: "Raise the limit of open files (ulimit -n).",
 }

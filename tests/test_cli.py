@@ -128,6 +128,12 @@ def test_several_mistakes_are_several_lines(job: Path, capsys: pytest.CaptureFix
             "raytune-rec: x.parquet: No space left on device. Make room there, or name a folder on another disk with --out. "
             "The same command goes on where this one stopped.\n",
         ),
+        (
+            OSError(21, "Is a directory", "results.json"),
+            1,
+            "raytune-rec: results.json: Is a directory. A folder lies where a file belongs: remove it. "
+            "The same command goes on where this one stopped.\n",
+        ),
         (OSError(2, "No such file or directory", "x"), 1, "raytune-rec: x: No such file or directory\n"),
         (
             MemoryError("4 GiB"),

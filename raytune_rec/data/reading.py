@@ -28,6 +28,8 @@ from raytune_rec.errors import DataError
 _JSON = (".jsonl", ".ndjson", ".json")
 _PARQUET = (".parquet", ".pq")
 _NONE: Mapping[str, str] = {}
+_NAMED = 50
+"""Most columns of a file that an error lists."""
 
 
 def column_names(path: Path, form: Format) -> list[str] | None:
@@ -78,7 +80,7 @@ def read_file(path: Path, columns: Mapping[str, str], form: Format, separators: 
 
 def require(path: Path, columns: Mapping[str, str], present: Sequence[str], form: Format | None = None) -> None:
     """Raises DataError for every mapped column that a file does not have, or has twice."""
-    there = ", ".join(present)
+    there = ", ".join(present[:_NAMED]) + (f" and {len(present) - _NAMED:,} more" if len(present) > _NAMED else "")
     present = [unicodedata.normalize("NFC", raw) for raw in present]
     wanted = {name: unicodedata.normalize("NFC", raw) for name, raw in columns.items()}
     problems = [

@@ -20,6 +20,7 @@ REJECTED = pa.schema([("file", pa.string()), ("line", pa.int64()), ("value", pa.
 _REMEDIES = {
     "a quote is not closed": "; write cells without line breaks, or set data.options.quote = '' where quotes are letters",
     "not utf-8": "; set data.options.encoding to the file's, such as 'latin-1'",
+    "past the year 2262 (read as a date)": "",
     "past the year 2262": "; set data.options.time_unit, or map what is only an order as position",
 }
 _OF_VECTORS = ("means", "stds")

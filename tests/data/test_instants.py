@@ -76,6 +76,8 @@ def test_dates_out_of_range_are_rejected_rows(make, tmp_path: Path) -> None:
     assert len(stored(make, str(tmp_path / "log.parquet"))) == 199
     found = pd.read_parquet(tmp_path / "store" / "rejected.parquet")
     assert found[["line", "reason"]].values.tolist() == [[200, "timestamp is past the year 2262 (read as a date)"]]
+    with pytest.raises(DataError, match=r"\(value: '\d+'\)$"):  # a unit is no remedy for dates
+        make("tabular", {"files": str(tmp_path / "log.parquet"), "columns": COLUMNS}, out="none", max_rejected=0.0)
 
 
 def test_files_of_two_units_are_refused_and_an_option_settles_it(make, write) -> None:

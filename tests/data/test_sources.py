@@ -188,6 +188,9 @@ def test_missing_column_and_file_are_named_at_once(make, write) -> None:
     log = write("log.csv", ["who,item,label", "a,1,1"])
     with pytest.raises(DataError, match=r"log.csv: there is no column 'user' \(wanted as user\); the file has who, item, label"):
         make("tabular", {"files": log, "domain": "x", "columns": {"user": "user", "item": "item", "label": "label"}})
+    wide = write("wide.csv", [",".join(f"c{k}" for k in range(9999)), ",".join("1" * 9999)])
+    with pytest.raises(DataError, match=r"the file has c0, c1, .*, c49 and 9,949 more\. Map"):
+        make("tabular", {"files": wide})
     with pytest.raises(JobError, match=r"columns\.user and columns\.item are both 'who'; map each to a column of its own"):
         make("tabular", {"files": log, "domain": "x", "columns": {"user": "who", "item": "who", "label": "label"}})
     with pytest.raises(DataError, match=r"none\.csv: no such file"):
