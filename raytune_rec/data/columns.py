@@ -88,16 +88,23 @@ def text(values: Sequence[Any]) -> pa.Array:
     """Any sequence of identifiers as an Arrow array; None and NaN become null.
 
     Raises:
-        DataError: it mixes text and numbers.
+        DataError: it mixes text and numbers, or holds text that is no Unicode.
     """
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
     try:
-        return pa.array(values, from_pandas=True)
+        return _array(values)
     except (pa.ArrowException, OverflowError) as error:
         if all(isinstance(value, int | float | np.number) for value in values):  # whole numbers of more than 64 bits
             return pa.array([id_text(value) for value in values], pa.string())
         raise DataError(f"identifiers of a column must be of one kind ({error}); give all of them as text.") from None
+
+
+def _array(values: Sequence[Any], kind: pa.DataType | None = None) -> pa.Array:
+    try:
+        return pa.array(values, kind, from_pandas=True)
+    except UnicodeEncodeError as error:
+        raise DataError(f"{error.object[:60]!r} is no Unicode text ({error.reason}); decode it anew from its bytes.") from None
 
 
 def item_lists(values: Sequence[Any]) -> tuple[pa.Array, np.ndarray]:
@@ -119,7 +126,7 @@ def value_lists(values: Sequence[Any], field: Field) -> pa.ListArray:
         DataError: a row is no list.
     """
     found = row_lists(values, field.name, "raw values, or None", "for one row that has this value", "for one that has none")
-    return pa.array([[id_text(x) for x in row] for row in found], pa.list_(pa.string()))
+    return _array([[id_text(x) for x in row] for row in found], pa.list_(pa.string()))
 
 
 def row_lists(values: Sequence[Any], name: str, of: str, one: str, none: str) -> list[list[Any]]:

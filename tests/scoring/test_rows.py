@@ -49,6 +49,7 @@ def test_any_form_of_columns_gives_the_same_scores(single: Scorer) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
+        ({**ROWS, "user": ["u1", "\ud83d", "u3"]}, r"'\\ud83d' is no Unicode text .*; decode it anew from its bytes"),
         (
             {**ROWS, "domain": ["shop", "shpo", "club"]},
             r"rows 1 name 'shpo', and there is no such domain; did you mean 'shop'\? This",
