@@ -48,7 +48,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """A pipeline that only writes down how it is called."""
     made: list[dict[str, Any]] = []
     pipeline = types.ModuleType("raytune_rec.pipeline")
-    pipeline.run = lambda job, out, only, verify: made.append({"job": job, "out": out, "only": only, "verify": verify})  # type: ignore[attr-defined]
+    pipeline.run = lambda job, out, **how: made.append({"job": job, "out": out, **how})  # type: ignore[attr-defined]
     pipeline.check = lambda job: f"plan of {job.name}"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "raytune_rec.pipeline", pipeline)
     monkeypatch.setattr(importlib.import_module("raytune_rec"), "pipeline", pipeline, raising=False)
@@ -71,10 +71,15 @@ def test_commands_and_flags_are_frozen() -> None:
     assert found == {name: sorted(words) for name, words in _WORDS.items()}
 
 
-@pytest.mark.parametrize("stage", ["prepare", "pretrain", "tune", "export", "evaluate", "report"])
+@pytest.mark.parametrize("stage", ["prepare", "tune", "export", "evaluate", "report"])
 def test_a_stage_runs_alone(calls: list[dict[str, Any]], job: Path, stage: str) -> None:
     assert cli.main([stage, str(job)]) == 0
     assert [(c["only"], c["out"]) for c in calls] == [(stage, job.parent / "runs" / "small")]
+
+
+def test_a_pretraining_prepares_first(calls: list[dict[str, Any]], job: Path) -> None:
+    assert cli.main(["pretrain", str(job)]) == 0
+    assert [(c["only"], c["until"]) for c in calls] == [(None, "pretrain")]
 
 
 def test_run_takes_settings_and_a_folder(calls: list[dict[str, Any]], job: Path, tmp_path: Path) -> None:
