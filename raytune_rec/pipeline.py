@@ -204,7 +204,9 @@ def _ask_ray(context: Context, names: list[str]) -> None:
     left = [STAGES[name] for name in names if not (_folder(context, name) / MARKER).exists()]
     ray = sys.modules.get("ray")  # loading it takes seconds
     using = [stage for stage in left if hasattr(stage, "uses_ray") and stage.uses_ray(context.job)]
-    if using and not (ray and ray.is_initialized()):
+    if not using:
+        return
+    if not (ray and ray.is_initialized()):
         ray_start.check(os.environ)
     packs = any(stage is not pretrain or context.job.pretrain.trials for stage in using)
     resources.ask(context.job, context.say, packs=packs, workers=pretrain in using)

@@ -172,7 +172,7 @@ def test_a_pack_that_fails_is_retried_and_then_named(tmp_path: Path, cluster: No
         return fake.FakeTrainer(job, pack, 0.0)
 
     job = fake.job(max_failures=1, trials=4)
-    with pytest.raises(RunFailed, match=r"pack plate\.music\.r0\.b0\.h0\.p\d .*RuntimeError: the disk is full of music"):
+    with pytest.raises(RunFailed, match=r"pack plate@music@r0\.b0\.h0\.p\d .*RuntimeError: the disk is full of music"):
         _search(tmp_path, job, broken)
     tried = [n for n in fake.notes(tmp_path / "data") if "plate" in n]
     assert any(tried.count(name) == 2 for name in tried)
