@@ -49,6 +49,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ray.shutdown()
         patch.setenv("RAY_AUTH_MODE", "disabled")  # Ray has set it
     ray._raylet.Config.initialize("")  # what it has kept of the environment
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 class Listening:
