@@ -21,7 +21,7 @@ def test_the_quickstarts_known_order_of_methods_comes_out(tmp_path: Path, capsys
         ray.shutdown()
     results = json.loads((out / "results.json").read_text())
     mean = {name: row["mean"]["auc"]["mean"] for name, row in results["rows"].items()}
-    assert mean["logistic"] < mean["single"] < min(mean["pretrained"], mean["finetune_all"], mean["plate"])
+    assert mean["logistic"] < mean["single"] < mean["pretrained"] < mean["plate"]
     by = {c["baseline"]: c for c in results["comparisons"] if c["unit"] == "mean"}
     assert by["logistic"]["low"] > 0 and by["single"]["low"] > 0
     assert results["rows"]["plate"]["tuned_parameters"] < 0.3 * results["rows"]["finetune_all"]["tuned_parameters"]
