@@ -84,7 +84,7 @@ def listeners(root: int) -> dict[str, str]:
             for handle in Path(f"/proc/{pid}/fd").iterdir():
                 with suppress(OSError):
                     if (address := sockets.get(os.readlink(handle))) is not None:
-                        heard[address] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()[:80]
+                        heard[address] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     return heard
 
 
