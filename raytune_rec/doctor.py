@@ -25,7 +25,7 @@ from raytune_rec.show import console
 
 _START = """
 import ray
-from raytune_rec.tuning.cluster import connect
+from raytune_rec.tuning.run.cluster import connect
 connect(1)
 ray.get(ray.put(1))
 ray.shutdown()

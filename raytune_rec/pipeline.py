@@ -29,7 +29,7 @@ from raytune_rec.pulse import SECONDS, Pulse
 from raytune_rec.report.table import console as results_table
 from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
-from raytune_rec.tuning import resources
+from raytune_rec.tuning.run import resources
 from raytune_rec.written import Files
 
 STAGES: Mapping[str, ModuleType] = {

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from raytune_rec import cli, components, config, toml
 from raytune_rec.components import Family
 from raytune_rec.errors import JobError
-from raytune_rec.tuning.catalogue import compose
+from raytune_rec.tuning.search.catalogue import compose
 
 _FAMILIES: tuple[Family, ...] = ("backbones", "prompts", "objectives", "data.sources")
 _COMPONENTS = [(family, name) for family in _FAMILIES for name in components.names(family)]

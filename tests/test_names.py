@@ -17,9 +17,9 @@ from raytune_rec.data.sources.tabular import Tabular
 from raytune_rec.data.store import Store
 from raytune_rec.errors import ArtifactError, JobError
 from raytune_rec.names import path_name
-from raytune_rec.tuning.catalogue import compose
-from raytune_rec.tuning.folder import PackFolder, folder_of
-from raytune_rec.tuning.packing import pack_name
+from raytune_rec.tuning.packs.folder import PackFolder, folder_of
+from raytune_rec.tuning.packs.packing import pack_name
+from raytune_rec.tuning.search.catalogue import compose
 
 NASTY = [
     *("", ".", "..", "...", "/", "//etc/passwd", "../../x", "a/../b", "~", "~/x", "a\\b", "C:", "C:\\x", "x\0y", "\n", "a\nb"),

@@ -11,7 +11,7 @@ import typer
 
 from raytune_rec import cli, components, config, shipped
 from raytune_rec.strategies.aliases import ALIASES
-from raytune_rec.tuning import catalogue
+from raytune_rec.tuning.search import catalogue
 
 _ROOT = Path(__file__).parents[1]
 _TEXT = (_ROOT / "README.md").read_text(encoding="utf-8")

@@ -19,8 +19,8 @@ from raytune_rec.scoring import load_prompt
 from raytune_rec.scoring.scorer import parts_of
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.training.assemble import stack
-from raytune_rec.tuning import records
-from raytune_rec.tuning.journal import Journal
+from raytune_rec.tuning.search import records
+from raytune_rec.tuning.search.journal import Journal
 
 STAGE: dict[str, Any] = {"name": "tune", "inputs": {"tune": {"trials": 4}, "data": "abc"}, "format": 1, "free": ("tune.trials",)}
 Files = dict[str, bytes]

@@ -37,7 +37,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def main() -> int:
     from raytune_rec import cli
-    from raytune_rec.tuning import engine
+    from raytune_rec.tuning.run import engine
 
     defaults = engine.run.__kwdefaults__ or {}
     assert {"seconds", "build"} <= set(defaults), "engine.run has lost an option that this command changes"

@@ -15,7 +15,7 @@ from raytune_rec.schema import Lane, Pack
 
 if TYPE_CHECKING:
     from raytune_rec.training.settings import Settings
-    from raytune_rec.tuning.planner import SearchPlanner
+    from raytune_rec.tuning.packs.planner import SearchPlanner
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ def prepare(case: Case) -> None:
 def planner_of(case: Case, journal: Path) -> SearchPlanner:
     """The product's planner of the search on one unit: what `stages/tune.py` makes, for this unit alone."""
     from raytune_rec.data.store import Store
-    from raytune_rec.tuning.plan import searches
-    from raytune_rec.tuning.planner import SearchPlanner
-    from raytune_rec.tuning.studies import Studies
+    from raytune_rec.tuning.packs.planner import SearchPlanner
+    from raytune_rec.tuning.search.searches import searches
+    from raytune_rec.tuning.search.studies import Studies
 
     job = searched(case)
     found = searches(job, Store.open(case.store).schema, case.backbones())

@@ -15,9 +15,9 @@ from rich.table import Table
 from raytune_rec.config import Job, parse
 from raytune_rec.schema import LaneResult, Pack, Scalar
 from raytune_rec.tensors import mix
-from raytune_rec.tuning.planner import SearchPlanner
-from raytune_rec.tuning.space import Dimension, Space
-from raytune_rec.tuning.studies import Search, Studies
+from raytune_rec.tuning.packs.planner import SearchPlanner
+from raytune_rec.tuning.search.space import Dimension, Space
+from raytune_rec.tuning.search.studies import Search, Studies
 
 PROTOCOL = (
     "Seconds of this process from the first question to the last answer, divided by the trials; training takes no time.",

@@ -13,7 +13,7 @@ from ray import tune
 from benchmarks.sweep.case import Case, configurations_of, packs_of
 from benchmarks.sweep.measured import Measured
 from benchmarks.sweep.rows import rows_of
-from raytune_rec.tuning.cluster import connect
+from raytune_rec.tuning.run.cluster import connect
 
 
 def search(case: Case, trainable: Any, reuse_actors: bool) -> Measured:

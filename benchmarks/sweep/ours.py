@@ -9,9 +9,9 @@ import ray
 
 from benchmarks.sweep.case import Case, planner_of, searched
 from benchmarks.sweep.measured import Measured
-from raytune_rec.tuning import engine, experiment, trainable
-from raytune_rec.tuning.cluster import connect
-from raytune_rec.tuning.records import trials
+from raytune_rec.tuning.run import engine, experiment, trainable
+from raytune_rec.tuning.run.cluster import connect
+from raytune_rec.tuning.search.records import trials
 
 _LOADED = (experiment, trainable)  # the engine loads them late; what a driver imports is in no yardstick's clock
 

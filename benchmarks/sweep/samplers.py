@@ -60,7 +60,7 @@ def _search(case: Case) -> list[float]:
     from benchmarks.sweep.case import planner_of, searched
     from raytune_rec.data.store import Store
     from raytune_rec.training.build import build
-    from raytune_rec.tuning.records import trials
+    from raytune_rec.tuning.search.records import trials
 
     torch.set_num_threads(1)
     journal = Path(case.scratch) / f"samplers-{case.seed}-{case.tune['sampler']}-{case.tune['round']}"
@@ -76,7 +76,7 @@ def _search(case: Case) -> list[float]:
 def window(lengths: Sequence[int], seeds: Sequence[int], count: int, scratch: Path) -> dict[str, list[float]]:
     """Window -> best value of each seed, after `count` trials of TPE on a made-up function of 8 numbers."""
     from benchmarks.sweep.driver import best_of
-    from raytune_rec.tuning import sampling
+    from raytune_rec.tuning.search import sampling
 
     before, found = sampling.WINDOW, dict[str, list[float]]()
     try:

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from benchmarks.sweep.case import Case
 from benchmarks.sweep.ours import search
-from raytune_rec.tuning.cluster import connect
-from raytune_rec.tuning.records import trials
+from raytune_rec.tuning.run.cluster import connect
+from raytune_rec.tuning.search.records import trials
 
 PROTOCOL = (
     "Random configurations, the same for every rule and one set for each seed; 27 epochs each at most, without patience.",

@@ -11,7 +11,7 @@ import torch
 from benchmarks.sweep.case import Case, job_of
 from raytune_rec.data.store import Store
 from raytune_rec.training.build import build
-from raytune_rec.tuning import packing
+from raytune_rec.tuning.packs import packing
 
 PACK = "pack.json"
 """In the scratch folder: the pack to train."""

@@ -14,7 +14,7 @@ from benchmarks.sweep.measured import measure, spread
 from benchmarks.sweep.method import method
 from benchmarks.sweep.width import PACK
 from raytune_rec.schema import Lane, Pack
-from raytune_rec.tuning import packing
+from raytune_rec.tuning.packs import packing
 
 TIMED = 2
 """Epochs that count."""

@@ -70,6 +70,6 @@ class Context:
 
     def connect(self) -> None:
         """Connect to Ray. It takes seconds to load, so only where something must be trained."""
-        from raytune_rec.tuning.cluster import connect
+        from raytune_rec.tuning.run.cluster import connect
 
         connect(self.job.tune.threads)

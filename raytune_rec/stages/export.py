@@ -31,12 +31,12 @@ from raytune_rec.stages.failures import Failure
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import rows_of
 from raytune_rec.training.settings import Settings, row_of, settings
-from raytune_rec.tuning import engine
-from raytune_rec.tuning.folder import PackFolder, remove
-from raytune_rec.tuning.journal import merge
-from raytune_rec.tuning.packing import pack_name
-from raytune_rec.tuning.planner import FixedPlanner
-from raytune_rec.tuning.records import Winner, winners
+from raytune_rec.tuning.packs.folder import PackFolder, remove
+from raytune_rec.tuning.packs.packing import pack_name
+from raytune_rec.tuning.packs.planner import FixedPlanner
+from raytune_rec.tuning.run import engine
+from raytune_rec.tuning.search.journal import merge
+from raytune_rec.tuning.search.records import Winner, winners
 
 FORMAT = 2
 REWRITTEN = ("prompt.json", "README.md", MARKER)

@@ -20,10 +20,10 @@ from raytune_rec.stages.sections import unknown_components, unknown_groups
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
 from raytune_rec.training.settings import PRETRAIN, built_alike, row_of, settings
-from raytune_rec.tuning.brackets import ladders
-from raytune_rec.tuning.pace import MODELS, Pace
-from raytune_rec.tuning.plan import for_recipes, row_space
-from raytune_rec.tuning.space import Space
+from raytune_rec.tuning.search.brackets import ladders
+from raytune_rec.tuning.search.pace import MODELS, Pace
+from raytune_rec.tuning.search.searches import for_recipes, row_space
+from raytune_rec.tuning.search.space import Space
 
 
 def plan(job: Job) -> Group:

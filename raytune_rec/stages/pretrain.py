@@ -19,14 +19,14 @@ from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
 from raytune_rec.stages.steps import steps
 from raytune_rec.training.settings import PRETRAIN, row_of, settings
-from raytune_rec.tuning import engine
-from raytune_rec.tuning.catalogue import compose
-from raytune_rec.tuning.plan import for_recipes, recipe_searches
-from raytune_rec.tuning.planner import SearchPlanner
-from raytune_rec.tuning.records import Winner, trials, winners
-from raytune_rec.tuning.resources import slots
-from raytune_rec.tuning.studies import Studies
-from raytune_rec.tuning.width import measurer
+from raytune_rec.tuning.packs.planner import SearchPlanner
+from raytune_rec.tuning.run import engine
+from raytune_rec.tuning.run.measuring import measurer
+from raytune_rec.tuning.run.resources import slots
+from raytune_rec.tuning.search.catalogue import compose
+from raytune_rec.tuning.search.records import Winner, trials, winners
+from raytune_rec.tuning.search.searches import for_recipes, recipe_searches
+from raytune_rec.tuning.search.studies import Studies
 
 FORMAT = 3
 

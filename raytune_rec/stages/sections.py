@@ -12,7 +12,7 @@ from raytune_rec.errors import JobError
 from raytune_rec.schema import DataSchema, Lane
 from raytune_rec.training.build import assemble
 from raytune_rec.training.settings import row_of, settings
-from raytune_rec.tuning.plan import known_groups
+from raytune_rec.tuning.search.searches import known_groups
 
 
 def unknown_components(job: Job) -> list[str]:

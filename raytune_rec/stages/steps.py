@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from raytune_rec.config import Job
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane
 from raytune_rec.training.settings import PRETRAIN, row_of, settings
-from raytune_rec.tuning.plan import training_rows
+from raytune_rec.tuning.search.searches import training_rows
 
 FEW = 300
 """Steps of a whole training below which a warning is told."""

@@ -12,14 +12,14 @@ from raytune_rec.errors import RunFailed
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import facts, recorded, searched_in_vain, startable
 from raytune_rec.stages.steps import steps
-from raytune_rec.tuning import engine
-from raytune_rec.tuning.catalogue import compose
-from raytune_rec.tuning.plan import searches
-from raytune_rec.tuning.planner import SearchPlanner
-from raytune_rec.tuning.records import trials, winners
-from raytune_rec.tuning.resources import slots
-from raytune_rec.tuning.studies import Studies
-from raytune_rec.tuning.width import measurer
+from raytune_rec.tuning.packs.planner import SearchPlanner
+from raytune_rec.tuning.run import engine
+from raytune_rec.tuning.run.measuring import measurer
+from raytune_rec.tuning.run.resources import slots
+from raytune_rec.tuning.search.catalogue import compose
+from raytune_rec.tuning.search.records import trials, winners
+from raytune_rec.tuning.search.searches import searches
+from raytune_rec.tuning.search.studies import Studies
 
 FORMAT = 3
 FREE = ("tune.trials",)

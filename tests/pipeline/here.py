@@ -9,9 +9,10 @@ import pytest
 
 from raytune_rec.schema import Pack
 from raytune_rec.stages.context import Context
-from raytune_rec.tuning import experiment, packing
-from raytune_rec.tuning.desk import Desk
-from raytune_rec.tuning.trainable import PackTrainable, Work
+from raytune_rec.tuning.packs import packing
+from raytune_rec.tuning.run import experiment
+from raytune_rec.tuning.run.desk import Desk
+from raytune_rec.tuning.run.trainable import PackTrainable, Work
 
 
 def without_ray(patch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from raytune_rec import cli
 from raytune_rec.artifacts import claim
-from raytune_rec.tuning import folder
+from raytune_rec.tuning.packs import folder
 from raytune_rec.written import remove_files
 
 JOB = """

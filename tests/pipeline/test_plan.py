@@ -10,8 +10,8 @@ from rich.console import Console
 from raytune_rec import config, pipeline, shipped
 from raytune_rec.schema import DataSchema
 from raytune_rec.stages.steps import steps
-from raytune_rec.tuning.pace import Pace
-from raytune_rec.tuning.plan import for_recipes
+from raytune_rec.tuning.search.pace import Pace
+from raytune_rec.tuning.search.searches import for_recipes
 
 _JOB: dict[str, Any] = {
     "name": "small",

@@ -19,7 +19,7 @@ from raytune_rec.errors import RunFailed
 from raytune_rec.pretraining.plan import Plan
 from raytune_rec.pretraining.train import pretrain
 from raytune_rec.training.loop import Trainer
-from raytune_rec.tuning.cluster import connect
+from raytune_rec.tuning.run.cluster import connect
 from tests.pretraining.conftest import job
 
 ray = pytest.importorskip("ray")
@@ -38,7 +38,7 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.delenv(name, raising=False)
         patch.setenv("HOME", "/proc/nohome")
         patch.setenv("RAY_AUTH_TOKEN_PATH", str(path))
-        patch.setattr("raytune_rec.tuning.cluster.cpus", lambda: 2)
+        patch.setattr("raytune_rec.tuning.run.cluster.cpus", lambda: 2)
         before = os.umask(0o777)
         try:
             ray_start.provide_token(os.environ)

@@ -13,9 +13,9 @@ import torch
 from raytune_rec import config
 from raytune_rec.schema import LaneResult, Pack
 from raytune_rec.tensors import mix
-from raytune_rec.tuning.packing import Structure
-from raytune_rec.tuning.space import Dimension, Point, Space
-from raytune_rec.tuning.studies import Search
+from raytune_rec.tuning.packs.packing import Structure
+from raytune_rec.tuning.search.space import Dimension, Point, Space
+from raytune_rec.tuning.search.studies import Search
 
 SPACE = Space(
     (

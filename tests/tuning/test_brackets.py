@@ -12,10 +12,10 @@ import pytest
 from raytune_rec import config
 from raytune_rec.config import StopOptions
 from raytune_rec.schema import Lane, Pack
-from raytune_rec.tuning.brackets import Member, assign, ladders, survivors
-from raytune_rec.tuning.planner import DONE, SearchPlanner
-from raytune_rec.tuning.records import studies, trials, winners
-from raytune_rec.tuning.studies import Studies
+from raytune_rec.tuning.packs.planner import DONE, SearchPlanner
+from raytune_rec.tuning.search.brackets import Member, assign, ladders, survivors
+from raytune_rec.tuning.search.records import studies, trials, winners
+from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake
 
 EPOCHS = 9

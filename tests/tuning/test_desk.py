@@ -13,10 +13,10 @@ import pytest
 from raytune_rec.artifacts import files
 from raytune_rec.errors import ArtifactError, RunFailed
 from raytune_rec.schema import Lane, LaneResult, Pack
-from raytune_rec.tuning.causes import cause
-from raytune_rec.tuning.desk import Desk
-from raytune_rec.tuning.folder import PackFolder
-from raytune_rec.tuning.planner import DONE, FixedPlanner
+from raytune_rec.tuning.packs.folder import PackFolder
+from raytune_rec.tuning.packs.planner import DONE, FixedPlanner
+from raytune_rec.tuning.run.causes import cause
+from raytune_rec.tuning.run.desk import Desk
 from tests.tuning import fake
 
 

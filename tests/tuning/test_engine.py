@@ -18,11 +18,11 @@ from raytune_rec import config
 from raytune_rec.artifacts import files
 from raytune_rec.errors import AssemblyError, RunFailed
 from raytune_rec.schema import Lane, Pack
-from raytune_rec.tuning import engine
-from raytune_rec.tuning.folder import PackFolder
-from raytune_rec.tuning.planner import FixedPlanner, SearchPlanner
-from raytune_rec.tuning.records import trials
-from raytune_rec.tuning.studies import Studies
+from raytune_rec.tuning.packs.folder import PackFolder
+from raytune_rec.tuning.packs.planner import FixedPlanner, SearchPlanner
+from raytune_rec.tuning.run import engine
+from raytune_rec.tuning.search.records import trials
+from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake
 
 ROOT = Path(__file__).parents[2]
@@ -209,9 +209,9 @@ _DRIVER = """
 import sys
 from pathlib import Path
 import ray
-from raytune_rec.tuning import engine
-from raytune_rec.tuning.planner import SearchPlanner
-from raytune_rec.tuning.studies import Studies
+from raytune_rec.tuning.run import engine
+from raytune_rec.tuning.packs.planner import SearchPlanner
+from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake
 
 def connect():

@@ -10,7 +10,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from raytune_rec.artifacts import files
 from raytune_rec.errors import ArtifactError, RunFailed
-from raytune_rec.tuning.journal import Journal, merge
+from raytune_rec.tuning.search.journal import Journal, merge
 
 
 def _study(folder: Path, trials: int = 3) -> optuna.Study:

@@ -9,9 +9,9 @@ import pytest
 
 from raytune_rec.errors import JobError
 from raytune_rec.schema import LaneResult, Pack
-from raytune_rec.tuning.planner import SearchPlanner
-from raytune_rec.tuning.records import studies, trials, winners
-from raytune_rec.tuning.studies import Studies
+from raytune_rec.tuning.packs.planner import SearchPlanner
+from raytune_rec.tuning.search.records import studies, trials, winners
+from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raytune_rec.schema import Lane
-from raytune_rec.tuning.packing import parts
+from raytune_rec.tuning.packs.packing import parts
 
 
 def _lanes(*tokens: int) -> list[Lane]:

@@ -12,8 +12,8 @@ import pytest
 
 from raytune_rec import cli, config
 from raytune_rec.errors import JobError, MachineError, RunFailed
-from raytune_rec.tuning import resources
-from raytune_rec.tuning.resources import Node, concurrency, lacking, needs
+from raytune_rec.tuning.run import resources
+from raytune_rec.tuning.run.resources import Node, concurrency, lacking, needs
 from tests.tuning import fake
 
 SMALL = {"CPU": 2.0, "GPU": 0.0}
@@ -91,7 +91,7 @@ def test_a_run_refuses_before_it_prepares_and_starts_no_ray(
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(resources, "_connected", lambda: False)
-    monkeypatch.setattr("raytune_rec.tuning.cluster.connect", lambda threads: pytest.fail("Ray was started"))
+    monkeypatch.setattr("raytune_rec.tuning.run.cluster.connect", lambda threads: pytest.fail("Ray was started"))
     out = tmp_path / "run"
     words = ["run", "quickstart", "--out", str(out)]
     settings = ["tune.cpus=5000", "tune.gpus=500", "pretrain.workers=9999"]
@@ -136,7 +136,7 @@ def test_a_cluster_that_cannot_grow_is_not_awaited(monkeypatch: pytest.MonkeyPat
 
 _WAITS = """
 import os, signal, sys
-from raytune_rec.tuning import resources
+from raytune_rec.tuning.run import resources
 from tests.tuning import fake
 resources.nodes = lambda threads: [{"CPU": 1.0}]
 resources._grows = lambda: True

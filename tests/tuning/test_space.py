@@ -8,9 +8,9 @@ import pytest
 
 from raytune_rec import config
 from raytune_rec.errors import JobError
-from raytune_rec.tuning.catalogue import available, compose
-from raytune_rec.tuning.restrict import restrict
-from raytune_rec.tuning.space import Dimension, Space
+from raytune_rec.tuning.search.catalogue import available, compose
+from raytune_rec.tuning.search.restrict import restrict
+from raytune_rec.tuning.search.space import Dimension, Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -14,12 +14,12 @@ import pytest
 from raytune_rec import config
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import LaneResult, Pack
-from raytune_rec.tuning import sampling
-from raytune_rec.tuning.journal import Journal
-from raytune_rec.tuning.planner import DONE, FixedPlanner, SearchPlanner
-from raytune_rec.tuning.records import trials, winners
-from raytune_rec.tuning.space import Dimension, Point, Space
-from raytune_rec.tuning.studies import Search, Studies
+from raytune_rec.tuning.packs.planner import DONE, FixedPlanner, SearchPlanner
+from raytune_rec.tuning.search import sampling
+from raytune_rec.tuning.search.journal import Journal
+from raytune_rec.tuning.search.records import trials, winners
+from raytune_rec.tuning.search.space import Dimension, Point, Space
+from raytune_rec.tuning.search.studies import Search, Studies
 from tests.tuning import fake
 
 
@@ -78,7 +78,7 @@ def test_a_kill_between_ask_and_plan_changes_nothing(tmp_path: Path, monkeypatch
     job = fake.job()
     _work(_planner(tmp_path / "whole", job), job, _first)
     planner = _planner(tmp_path / "cut", job)
-    monkeypatch.setattr("raytune_rec.tuning.teams.parts", lambda *_: 1 / 0)  # all asked, nothing planned
+    monkeypatch.setattr("raytune_rec.tuning.packs.teams.parts", lambda *_: 1 / 0)  # all asked, nothing planned
     with pytest.raises(ZeroDivisionError):
         planner.next()
     monkeypatch.undo()

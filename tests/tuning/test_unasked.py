@@ -12,9 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from raytune_rec.schema import LaneResult
-from raytune_rec.tuning.records import trials, winners
-from raytune_rec.tuning.space import Dimension, Point, Space
-from raytune_rec.tuning.studies import Search, Studies, Study
+from raytune_rec.tuning.search.records import trials, winners
+from raytune_rec.tuning.search.space import Dimension, Point, Space
+from raytune_rec.tuning.search.studies import Search, Studies, Study
 from tests.tuning import fake
 
 SAMPLERS = ["tpe", "random", "grid", "gp", "qmc", "nsga2"]

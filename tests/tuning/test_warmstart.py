@@ -8,11 +8,11 @@ import pytest
 
 from raytune_rec.errors import JobError
 from raytune_rec.schema import LaneResult, Pack
-from raytune_rec.tuning import warmstart
-from raytune_rec.tuning.planner import SearchPlanner
-from raytune_rec.tuning.records import trials
-from raytune_rec.tuning.space import Dimension, Space
-from raytune_rec.tuning.studies import Studies
+from raytune_rec.tuning.packs.planner import SearchPlanner
+from raytune_rec.tuning.search import warmstart
+from raytune_rec.tuning.search.records import trials
+from raytune_rec.tuning.search.space import Dimension, Space
+from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake
 
 RATE = "training.lr.default"

@@ -11,13 +11,15 @@ import pytest
 from raytune_rec import config, pipeline
 from raytune_rec.data.store import Store
 from raytune_rec.schema import Pack
-from raytune_rec.tuning import width
-from raytune_rec.tuning.packing import Width, teams
-from raytune_rec.tuning.plan import searches
-from raytune_rec.tuning.planner import SearchPlanner
-from raytune_rec.tuning.space import Dimension, Space
-from raytune_rec.tuning.studies import Studies
-from raytune_rec.tuning.width import largest, measure, measurer
+from raytune_rec.tuning.packs import width
+from raytune_rec.tuning.packs.packing import Width, teams
+from raytune_rec.tuning.packs.planner import SearchPlanner
+from raytune_rec.tuning.packs.width import largest, measure
+from raytune_rec.tuning.run import measuring
+from raytune_rec.tuning.run.measuring import measurer
+from raytune_rec.tuning.search.searches import searches
+from raytune_rec.tuning.search.space import Dimension, Space
+from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake
 
 
@@ -92,9 +94,9 @@ def test_where_memory_cannot_be_measured_the_jobs_own_width_counts(
 
 
 def test_packs_share_what_this_process_may_use(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(width, "cpus", lambda: 6)
+    monkeypatch.setattr(measuring, "cpus", lambda: 6)
     shared: list[int] = []
-    monkeypatch.setattr(width, "measure", lambda job, search, store, backbones, packs, device: shared.append(packs))
+    monkeypatch.setattr(measuring, "measure", lambda job, search, store, backbones, packs, device: shared.append(packs))
     search = searches(_job(), Store.open(run / "data").schema, {})[0]
     for tune in ({}, {"cpus": 4}, {"cpus": 8}, {"concurrent": 5}):
         measurer(_job(**tune), run / "data", {})(search)
@@ -134,7 +136,9 @@ def test_of_choices_the_one_of_most_parameters_is_measured(run: Path, monkeypatc
     rate = Dimension("training.lr.default", "float", 1e-4, 1e-2, log=True)
     search = dataclasses.replace(searches(_job(), Store.open(run / "data").schema, {})[0], space=Space((wide, rate)))
     built: list[object] = []
-    monkeypatch.setattr("raytune_rec.tuning.width.build", lambda job, pack, *_: built.append(pack.lanes[0].options) or 1 / 0)
+    monkeypatch.setattr(
+        "raytune_rec.tuning.packs.width.build", lambda job, pack, *_: built.append(pack.lanes[0].options) or 1 / 0
+    )
     with pytest.raises(ZeroDivisionError):
         measure(_job(), search, run / "data", {}, packs=2)
     assert built == [{"backbone.width": 64, "training.lr.default": 1e-4}]

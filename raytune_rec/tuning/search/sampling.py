@@ -20,9 +20,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from raytune_rec.schema import Scalar
 from raytune_rec.tensors import mix
-from raytune_rec.tuning.journal import Journal
-from raytune_rec.tuning.pace import Pace
-from raytune_rec.tuning.space import Space
+from raytune_rec.tuning.search.journal import Journal
+from raytune_rec.tuning.search.pace import Pace
+from raytune_rec.tuning.search.space import Space
 
 WINDOW = 1000
 """Most finished trials that a sampler sees: its cost grows with them. Half are the best, half the latest."""

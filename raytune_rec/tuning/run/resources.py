@@ -87,7 +87,7 @@ def nodes(threads: int) -> list[Node]:
     if not is_local(os.environ) or _connected():
         import ray
 
-        from raytune_rec.tuning.cluster import connect
+        from raytune_rec.tuning.run.cluster import connect
 
         connect(threads)
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]

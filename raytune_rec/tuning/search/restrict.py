@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from raytune_rec.errors import JobError
 from raytune_rec.schema import Scalar
-from raytune_rec.tuning.space import Dimension, Point, Space, among, ordered
+from raytune_rec.tuning.search.space import Dimension, Point, Space, among, ordered
 
 GROUPS = frozenset({"embedding", "linear", "interaction", "output", "encoder", "prompt", "profile"})
 """Parameter groups of the components that are shipped."""

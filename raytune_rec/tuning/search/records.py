@@ -13,8 +13,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from raytune_rec.schema import LaneResult, Scalar
-from raytune_rec.tuning.journal import Journal, replayed
-from raytune_rec.tuning.sampling import SPENT, Window
+from raytune_rec.tuning.search.journal import Journal, replayed
+from raytune_rec.tuning.search.sampling import SPENT, Window
 
 RESULT, SEARCH = "result", "search"
 """User attributes: of a trial, what Optuna has no place for; of a study, what it searches."""

@@ -19,13 +19,12 @@ from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Lane, LaneResult, Scalar
-from raytune_rec.tuning.journal import Journal, replayed
-from raytune_rec.tuning.pace import Pace
-from raytune_rec.tuning.packing import Structure
-from raytune_rec.tuning.records import RESULT, SEARCH, attributes, winner_of
-from raytune_rec.tuning.sampling import OUTSIDE, SPENT, Window, grid_order, sampler
-from raytune_rec.tuning.space import Point, Space
-from raytune_rec.tuning.unasked import Left, Unasked
+from raytune_rec.tuning.search.journal import Journal, replayed
+from raytune_rec.tuning.search.pace import Pace
+from raytune_rec.tuning.search.records import RESULT, SEARCH, attributes, winner_of
+from raytune_rec.tuning.search.sampling import OUTSIDE, SPENT, Window, grid_order, sampler
+from raytune_rec.tuning.search.space import Point, Space, Structure
+from raytune_rec.tuning.search.unasked import Left, Unasked
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

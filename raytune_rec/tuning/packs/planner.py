@@ -9,8 +9,8 @@ from enum import Enum
 from typing import Protocol
 
 from raytune_rec.schema import LaneResult, Pack
-from raytune_rec.tuning.studies import Search, Studies
-from raytune_rec.tuning.teams import Measure, Team, form
+from raytune_rec.tuning.packs.teams import Measure, Team, form
+from raytune_rec.tuning.search.studies import Search, Studies
 
 
 class Done(Enum):

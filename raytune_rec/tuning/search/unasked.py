@@ -15,7 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from raytune_rec.schema import Scalar
-from raytune_rec.tuning.space import Dimension, Space, same
+from raytune_rec.tuning.search.space import Dimension, Space, same
 
 
 class Left:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -12,6 +12,10 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from raytune_rec.schema import Scalar
+
+Sizes = tuple[float, ...]
+Structure = Callable[[Mapping[str, Scalar]], tuple[Hashable, Sizes]]
+"""Searched options -> a key that lanes of one pack share, and the sizes that a pack pads to those of its largest lane."""
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Row, Scalar
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
 from raytune_rec.training.settings import PRETRAIN, is_option, learned, padding, row_of, settings, structure
-from raytune_rec.tuning import warmstart
-from raytune_rec.tuning.catalogue import compose
-from raytune_rec.tuning.packing import Sizes
-from raytune_rec.tuning.restrict import restrict
-from raytune_rec.tuning.space import Point, Space
-from raytune_rec.tuning.studies import Search
+from raytune_rec.tuning.search import warmstart
+from raytune_rec.tuning.search.catalogue import compose
+from raytune_rec.tuning.search.restrict import restrict
+from raytune_rec.tuning.search.space import Point, Sizes, Space
+from raytune_rec.tuning.search.studies import Search
 
 
 def searches(job: Job, schema: DataSchema, backbones: Mapping[str, Path]) -> list[Search]:

@@ -12,14 +12,14 @@ from raytune_rec.errors import RunFailed
 from raytune_rec.schema import Pack
 from raytune_rec.signals import ends_on_sigterm
 from raytune_rec.training.build import build
-from raytune_rec.tuning import resources
-from raytune_rec.tuning.desk import Desk
-from raytune_rec.tuning.folder import PackFolder, remove
-from raytune_rec.tuning.planner import DONE, Planner
-from raytune_rec.tuning.progress import Reporter
+from raytune_rec.tuning.packs.folder import PackFolder, remove
+from raytune_rec.tuning.packs.planner import DONE, Planner
+from raytune_rec.tuning.run import resources
+from raytune_rec.tuning.run.desk import Desk
+from raytune_rec.tuning.run.progress import Reporter
 
 if TYPE_CHECKING:
-    from raytune_rec.tuning.trainable import Build
+    from raytune_rec.tuning.run.trainable import Build
 
 
 def run(
@@ -62,7 +62,7 @@ def run(
     if isinstance(first, Pack):
         desk.put_back(first)
         # Loading Ray takes seconds: only where there is work.
-        from raytune_rec.tuning import experiment, trainable
+        from raytune_rec.tuning.run import experiment, trainable
 
         work = trainable.Work(
             job=job,

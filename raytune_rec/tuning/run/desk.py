@@ -9,8 +9,8 @@ from raytune_rec import errors
 from raytune_rec.artifacts.files import unwritable
 from raytune_rec.errors import RunFailed, UserError
 from raytune_rec.schema import Pack
-from raytune_rec.tuning.folder import PackFolder
-from raytune_rec.tuning.planner import DONE, Done, Planner
+from raytune_rec.tuning.packs.folder import PackFolder
+from raytune_rec.tuning.packs.planner import DONE, Done, Planner
 
 
 class Desk:

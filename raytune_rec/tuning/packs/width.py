@@ -17,14 +17,13 @@ import torch
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.config import Job, TuneOptions
 from raytune_rec.data.store import Store
-from raytune_rec.machine import MIB, cpus, memory_mib
+from raytune_rec.machine import MIB, memory_mib
 from raytune_rec.schema import Lane, Pack, Scalar
 from raytune_rec.training.build import assemble, build
 from raytune_rec.training.settings import row_of, settings
-from raytune_rec.tuning.packing import Width
-from raytune_rec.tuning.space import Dimension, Space, holds
-from raytune_rec.tuning.studies import Search
-from raytune_rec.tuning.teams import Measure
+from raytune_rec.tuning.packs.packing import Width
+from raytune_rec.tuning.search.space import Dimension, Space, holds
+from raytune_rec.tuning.search.studies import Search
 
 SMALL, LARGE = 2, 16
 """Lanes of the two packs that are measured: one gives the sum of base and lanes, two give both."""
@@ -67,27 +66,6 @@ def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path]
     fits = math.floor((limit - base) / lane) if lane else job.tune.pack
     lanes = job.tune.pack if fits >= job.tune.pack else 1 << (max(1, fits).bit_length() - 1)
     return Width(lanes, round(base, 1), round(lane, 3), round(limit, 1))
-
-
-def measurer(job: Job, store: Path, backbones: Mapping[str, Path]) -> Measure:
-    """Measures in this process; packs on GPUs that it does not have are measured on the cluster."""
-
-    def local(search: Search) -> Width:
-        device = "cuda" if job.tune.gpus else "cpu"
-        packs = job.tune.concurrent or max(1, int(cpus() / job.tune.cpus))
-        threads = torch.get_num_threads()
-        torch.set_num_threads(job.tune.threads)
-        try:
-            return measure(job, search, store, backbones, packs, device)
-        finally:
-            torch.set_num_threads(threads)
-
-    def remote(search: Search) -> Width:
-        from raytune_rec.tuning.cluster import away
-
-        return away(job, local, search)
-
-    return remote if job.tune.gpus and not torch.cuda.is_available() else local
 
 
 def largest(space: Space, weight: Callable[[Mapping[str, Scalar]], float]) -> dict[str, Scalar]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from raytune_rec.tuning.desk import Desk
+from raytune_rec.tuning.run.desk import Desk
 
 SECONDS = 20.0
 """Between two lines."""

@@ -10,7 +10,7 @@ from raytune_rec import shipped, toml
 from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.schema import Scalar
-from raytune_rec.tuning.space import Dimension, Point, Space, finite, ordered
+from raytune_rec.tuning.search.space import Dimension, Point, Space, finite, ordered
 
 _SETTINGS = {"type", "low", "high", "log", "step", "choices", "when", "optional"}
 

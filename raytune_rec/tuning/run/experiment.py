@@ -12,12 +12,12 @@ from typing import Any
 from ray import tune
 
 from raytune_rec.artifacts.claim import begin_scratch, remove_scratch
-from raytune_rec.tuning.causes import cause
-from raytune_rec.tuning.desk import Desk
-from raytune_rec.tuning.progress import Reporter
-from raytune_rec.tuning.resources import slots
-from raytune_rec.tuning.searcher import PackSearcher
-from raytune_rec.tuning.trainable import PackTrainable, Work
+from raytune_rec.tuning.run.causes import cause
+from raytune_rec.tuning.run.desk import Desk
+from raytune_rec.tuning.run.progress import Reporter
+from raytune_rec.tuning.run.resources import slots
+from raytune_rec.tuning.run.searcher import PackSearcher
+from raytune_rec.tuning.run.trainable import PackTrainable, Work
 
 _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints tables even when it is told to be silent

@@ -7,8 +7,8 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from raytune_rec.schema import Pack
-from raytune_rec.tuning import packing
-from raytune_rec.tuning.desk import Desk
+from raytune_rec.tuning.packs import packing
+from raytune_rec.tuning.run.desk import Desk
 
 
 class PackSearcher(Searcher):

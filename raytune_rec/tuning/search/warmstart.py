@@ -13,8 +13,8 @@ from typing import Any
 from raytune_rec.errors import JobError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Scalar
-from raytune_rec.tuning.records import SEARCH, studies, trials
-from raytune_rec.tuning.space import Point, Space
+from raytune_rec.tuning.search.records import SEARCH, studies, trials
+from raytune_rec.tuning.search.space import Point, Space
 
 
 @dataclass(frozen=True)

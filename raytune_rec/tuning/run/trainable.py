@@ -19,8 +19,8 @@ from raytune_rec.artifacts import files
 from raytune_rec.config import Job
 from raytune_rec.errors import UserError, told
 from raytune_rec.schema import LaneResult, Pack
-from raytune_rec.tuning import packing
-from raytune_rec.tuning.folder import PackFolder
+from raytune_rec.tuning.packs import packing
+from raytune_rec.tuning.packs.folder import PackFolder
 
 
 class Trainer(Protocol):

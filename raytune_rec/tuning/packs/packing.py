@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from raytune_rec.names import path_name
-from raytune_rec.schema import Lane, Pack, Scalar
-
-Sizes = tuple[float, ...]
-Structure = Callable[[Mapping[str, Scalar]], tuple[Hashable, Sizes]]
-"""Searched options -> a key that lanes of one pack share, and the sizes that a pack pads to those of its largest lane."""
+from raytune_rec.schema import Lane, Pack
+from raytune_rec.tuning.search.space import Sizes, Structure
 
 NEAR = 1.25
 """Units whose numbers of training rows differ by at most this factor share packs: a shorter one idles at an epoch's end."""

@@ -17,10 +17,10 @@ from typing import Any
 
 from raytune_rec.config import Job, TuneOptions
 from raytune_rec.schema import Lane, LaneResult, Pack
-from raytune_rec.tuning.brackets import Member, assign, ladders, survivors
-from raytune_rec.tuning.journal import Journal
-from raytune_rec.tuning.packing import Width, pack_name, parts, teams
-from raytune_rec.tuning.studies import Search, Studies, Study
+from raytune_rec.tuning.packs.packing import Width, pack_name, parts, teams
+from raytune_rec.tuning.search.brackets import Member, assign, ladders, survivors
+from raytune_rec.tuning.search.journal import Journal
+from raytune_rec.tuning.search.studies import Search, Studies, Study
 
 PLAN, WIDTH = "plan", "width"
 Measure = Callable[[Search], Width]

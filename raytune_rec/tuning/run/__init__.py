@@ -1,0 +1,1 @@
+"""What runs on Ray: the cluster, the trials of Ray Tune, and what they hand back."""

@@ -1,0 +1,35 @@
+"""Where the width of packs is measured: in this process, or where a pack would train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from raytune_rec.config import Job
+from raytune_rec.machine import cpus
+from raytune_rec.tuning.packs.packing import Width
+from raytune_rec.tuning.packs.teams import Measure
+from raytune_rec.tuning.packs.width import measure
+from raytune_rec.tuning.run.cluster import away
+from raytune_rec.tuning.search.studies import Search
+
+
+def measurer(job: Job, store: Path, backbones: Mapping[str, Path]) -> Measure:
+    """Measures in this process; packs on GPUs that it does not have are measured on the cluster."""
+
+    def local(search: Search) -> Width:
+        device = "cuda" if job.tune.gpus else "cpu"
+        packs = job.tune.concurrent or max(1, int(cpus() / job.tune.cpus))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(job.tune.threads)
+        try:
+            return measure(job, search, store, backbones, packs, device)
+        finally:
+            torch.set_num_threads(threads)
+
+    def remote(search: Search) -> Width:
+        return away(job, local, search)
+
+    return remote if job.tune.gpus and not torch.cuda.is_available() else local
