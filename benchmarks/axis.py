@@ -31,8 +31,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from raytune_rec.config import parse
-from raytune_rec.data.store import Store
-from raytune_rec.data.units import unit_data
+from raytune_rec.data.stored.store import Store
+from raytune_rec.data.stored.units import unit_data
 from raytune_rec.schema import Batch, DataSchema, Field, Lane, Pack, Row, Strategy, Table, UnitData
 from raytune_rec.tensors import Noise, lane, mix
 from raytune_rec.training.build import train_with

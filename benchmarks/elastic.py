@@ -21,7 +21,7 @@ from rich.table import Table
 from raytune_rec.artifacts.files import read_json, write_json
 from raytune_rec.cli import read_job
 from raytune_rec.config import Job
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.evaluation.metrics import auc
 from raytune_rec.schema import ALL_DOMAINS, Lane, Pack, Scalar
 from raytune_rec.schema import Table as Rows

@@ -34,6 +34,11 @@ _LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("__main__",),
 )
+# Likewise the rooms of a part; "" stands for the files beside them.
+_ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "data": (("",), ("files",), ("sources",), ("preparing", "stored")),
+    "tuning": (("",), ("search",), ("packs",), ("run",)),
+}
 _LEVEL = {part: level for level, parts in enumerate(_LAYERS) for part in parts}
 _RAY = {"pretraining", "tuning", "scoring", "pipeline"}
 _FILES = sorted(_PACKAGE.rglob("*.py"))
@@ -73,6 +78,25 @@ def test_imports_point_one_way(path: Path) -> None:
             continue
         assert other in _LEVEL, f"{path}: imports raytune_rec.{other}, which has no place in _LAYERS"
         assert _LEVEL[other] < _LEVEL[part], f"{path}: {part} may not import {other}"
+
+
+def _room(names: list[str]) -> str:
+    return names[1] if len(names) > 2 else ""
+
+
+@pytest.mark.parametrize("part", _ROOMS)
+def test_rooms_point_one_way(part: str) -> None:
+    level = {room: place for place, rooms in enumerate(_ROOMS[part]) for room in rooms}
+    folders = {path.name for path in (_PACKAGE / part).iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders | {""} == set(level), f"{part}: a new room; give it its place in _ROOMS"
+    for path in (_PACKAGE / part).rglob("*.py"):
+        room = _room([*path.relative_to(_PACKAGE).parts])
+        for name in _imports(path):
+            target = _PACKAGE.parent / Path(*name.split("."))
+            module = target if target.with_suffix(".py").exists() else target.parent
+            if name.startswith(f"raytune_rec.{part}.") and module.with_suffix(".py").exists():
+                other = _room([*module.relative_to(_PACKAGE).parts])
+                assert other == room or level[other] < level[room], f"{path}: {part}/{room} may not import {name}"
 
 
 def _top_names(path: Path) -> set[str]:

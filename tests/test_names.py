@@ -12,9 +12,9 @@ import pytest
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.config import parse
 from raytune_rec.data.layout import domain_folder, vocabulary_file
-from raytune_rec.data.prepare import prepare
+from raytune_rec.data.preparing.prepare import prepare
 from raytune_rec.data.sources.tabular import Tabular
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, JobError
 from raytune_rec.names import path_name
 from raytune_rec.tuning.packs.folder import PackFolder, folder_of

@@ -12,8 +12,8 @@ from raytune_rec.artifacts import backbone, prompt, weights
 from raytune_rec.artifacts.stage import Stage
 from raytune_rec.components import component, options_of
 from raytune_rec.config import DataOptions
-from raytune_rec.data.prepare import prepare
-from raytune_rec.data.store import Store
+from raytune_rec.data.preparing.prepare import prepare
+from raytune_rec.data.stored.store import Store
 from raytune_rec.schema import Lane
 from raytune_rec.scoring import load_prompt
 from raytune_rec.scoring.scorer import parts_of

@@ -97,7 +97,7 @@ def prepare(case: Case) -> None:
 
 def planner_of(case: Case, journal: Path) -> SearchPlanner:
     """The product's planner of the search on one unit: what `stages/tune.py` makes, for this unit alone."""
-    from raytune_rec.data.store import Store
+    from raytune_rec.data.stored.store import Store
     from raytune_rec.tuning.packs.planner import SearchPlanner
     from raytune_rec.tuning.search.searches import searches
     from raytune_rec.tuning.search.studies import Studies

@@ -14,7 +14,7 @@ from raytune_rec.schema import Pack
 
 
 def train(case: Case, pack: Pack) -> dict[int, float]:
-    from raytune_rec.data.store import Store
+    from raytune_rec.data.stored.store import Store
     from raytune_rec.training.build import build
 
     torch.set_num_threads(1)

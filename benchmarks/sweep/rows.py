@@ -8,14 +8,14 @@ from pathlib import Path
 
 from benchmarks.sweep.case import Case, job_of, packs_of
 from benchmarks.sweep.method import Rows, method
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.training.loop import Trainer
 
 
 def rows_of(case: Case) -> Rows:
     """The rows of the unit, with the backbone beside them."""
     from raytune_rec.artifacts import backbone
-    from raytune_rec.data.units import unit_data
+    from raytune_rec.data.stored.units import unit_data
 
     store, own = Store.open(case.store), method(case.prompt)
     _, tensors = backbone.load(case.backbones()[own.VARIANT], data=False)

@@ -58,7 +58,7 @@ def _search(case: Case) -> list[float]:
     import torch
 
     from benchmarks.sweep.case import planner_of, searched
-    from raytune_rec.data.store import Store
+    from raytune_rec.data.stored.store import Store
     from raytune_rec.training.build import build
     from raytune_rec.tuning.search.records import trials
 

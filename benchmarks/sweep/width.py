@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.sweep.case import Case, job_of
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.training.build import build
 from raytune_rec.tuning.packs import packing
 

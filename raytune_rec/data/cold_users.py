@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 
 from raytune_rec.config import SequenceOptions
-from raytune_rec.data.splits import share, user_hash
+from raytune_rec.data.hashing import share, user_hash
 from raytune_rec.errors import JobError
 from raytune_rec.schema import Field, Split
 
 CLASS = "class"
 """Column of what is predicted of a user: the id of an attribute."""
+HISTORY_COLUMNS = ("history", "target", "candidates", "positive", "seen", "owner", CLASS)
+"""Of rows that are users with histories, beside the fields of their users."""
 
 
 def cohorts(options: SequenceOptions) -> tuple[str, ...]:

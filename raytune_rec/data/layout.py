@@ -12,6 +12,10 @@ from raytune_rec.names import path_name
 
 MARKER = "_complete.json"
 BEGUN = "_begun.json"
+FOLDER = "sequences"
+"""Of the histories."""
+USERS = "users.parquet"
+"""Of histories: a row for each domain and user."""
 
 
 def domain_folder(store: Path, domain: str) -> Path:

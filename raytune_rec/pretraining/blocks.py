@@ -21,7 +21,7 @@ import ray.data
 from ray.data import DataIterator, Dataset, Datasource, ExecutionOptions, ExecutionResources, ReadTask, TaskPoolStrategy
 from ray.data.block import BlockMetadata
 
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.schema import Table
 
 _AHEAD = 8

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from raytune_rec.artifacts.claim import begin_scratch, remove_scratch
 from raytune_rec.artifacts.files import write_json
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError, RunFailed
 from raytune_rec.pretraining import checkpoint
 from raytune_rec.pretraining.blocks import Blocks, fit, options, row_groups, stream

@@ -11,7 +11,7 @@ from torch import Tensor
 from raytune_rec.artifacts import backbone, weights
 from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.artifacts.versions import versions
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.pretraining.plan import Plan
 from raytune_rec.training.loop import Trainer
 

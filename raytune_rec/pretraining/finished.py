@@ -13,7 +13,7 @@ from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.artifacts.files import MARKER, replace
 from raytune_rec.components import component, kinds, options_of
 from raytune_rec.config import Job
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
 from raytune_rec.pretraining.renewed import renewed

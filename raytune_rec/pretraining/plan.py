@@ -11,7 +11,7 @@ import numpy as np
 
 from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.config import Job
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.names import path_name
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Pack, Row, Scalar, Table, UnitData
 from raytune_rec.training.build import assemble, train_with

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from raytune_rec.config import Job
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import Diverged
 from raytune_rec.pretraining.export import Facts, export, summary
 from raytune_rec.pretraining.follow import Tell, silent

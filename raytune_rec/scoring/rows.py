@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 
 from raytune_rec.data.cells import encoded
-from raytune_rec.data.columns import Columns, row_lists, text
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.columns import Columns, row_lists, text
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 
 Unknown = Literal["backbone", "raise"]

@@ -17,7 +17,7 @@ from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.card import own_components
 from raytune_rec.components import Options, component, options_of
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, DataError, UserError
 from raytune_rec.schema import DataSchema, Lane, Site, SiteShape, Strategy, Table
 from raytune_rec.scoring.rows import Answers, Rows, Scores, Unknown

@@ -15,8 +15,8 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.files import replace
 from raytune_rec.artifacts.stage import files_of
 from raytune_rec.components import component, options_of
-from raytune_rec.data.sequences import USERS
-from raytune_rec.data.store import Store
+from raytune_rec.data.layout import USERS
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import Table
 from raytune_rec.scoring.scorer import parts_of, scoring_model

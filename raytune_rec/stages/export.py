@@ -18,7 +18,7 @@ from raytune_rec.artifacts.prompt import PromptFacts, StrategyFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.config import Job
 from raytune_rec.data.cold_users import about
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, JobError, RunFailed
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.names import path_name

@@ -8,9 +8,9 @@ from typing import Any
 
 from raytune_rec.artifacts.files import read_json
 from raytune_rec.config import SplitOptions
-from raytune_rec.data import prepare as preparation
-from raytune_rec.data.histories import Histories
-from raytune_rec.data.lookup import Lookup
+from raytune_rec.data.preparing import prepare as preparation
+from raytune_rec.data.stored.histories import Histories
+from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.errors import DataError
 from raytune_rec.report.words import counted
 from raytune_rec.schema import SPLITS, DataSchema, Split

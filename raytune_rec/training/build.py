@@ -13,8 +13,8 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.components import component, names
 from raytune_rec.config import Job
-from raytune_rec.data.store import Store
-from raytune_rec.data.units import unit_data
+from raytune_rec.data.stored.store import Store
+from raytune_rec.data.stored.units import unit_data
 from raytune_rec.errors import AssemblyError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Pack, Row, Site, SiteShape, UnitData, pretraining

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec import components
-from raytune_rec.data import files
+from raytune_rec.data.files import files
 from raytune_rec.data.layout import domain_folder
 from raytune_rec.data.sources.amazon import Amazon
 from raytune_rec.errors import DataError, JobError

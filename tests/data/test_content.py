@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytune_rec.data.delimited import DelimitedText, Format
-from raytune_rec.data.json_lines import json_block
+from raytune_rec.data.files.delimited import DelimitedText, Format
+from raytune_rec.data.files.json_lines import json_block
 from raytune_rec.errors import DataError, JobError
 
 HEAD = "domain,user,item,label"

@@ -46,8 +46,8 @@ IDS = st.one_of(
 @given(st.lists(IDS, min_size=1, max_size=8))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_id_is_the_same_in_every_format(tmp_path_factory: pytest.TempPathFactory, ids: list[Any]) -> None:
-    from raytune_rec.data.delimited import Format
-    from raytune_rec.data.reading import read_file
+    from raytune_rec.data.files.delimited import Format
+    from raytune_rec.data.files.reading import read_file
 
     folder = tmp_path_factory.mktemp("ids")
     texts = ["x" if str(v).strip() == "" else v for v in ids]

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec.config import DataOptions
-from raytune_rec.data.order import in_time
-from raytune_rec.data.store import Store
+from raytune_rec.data.preparing.order import in_time
+from raytune_rec.data.stored.store import Store
 from raytune_rec.schema import SPLITS
 from raytune_rec.stages.notes import notes
 

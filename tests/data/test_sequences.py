@@ -14,8 +14,8 @@ import pytest
 from raytune_rec.backbones._fields import FieldLayer
 from raytune_rec.config import DataOptions, parse
 from raytune_rec.data.cold_users import about
-from raytune_rec.data.prepare import stage_inputs
-from raytune_rec.data.store import Store
+from raytune_rec.data.preparing.prepare import stage_inputs
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import AssemblyError, DataError, JobError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS
 

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raytune_rec.data.splits import row_hash
-from raytune_rec.data.vocabulary import text_hash
+from raytune_rec.data.hashing import row_hash, text_hash
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS
 

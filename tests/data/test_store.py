@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from raytune_rec.data.store import Store
-from raytune_rec.data.units import localise, unit_data
+from raytune_rec.data.stored.store import Store
+from raytune_rec.data.stored.units import localise, unit_data
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS
 

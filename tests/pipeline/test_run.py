@@ -15,7 +15,7 @@ import pytest
 from raytune_rec import pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.config import Job, parse
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, UserError
 from raytune_rec.schema import Table
 from raytune_rec.scoring import load_prompt

@@ -16,7 +16,7 @@ from raytune_rec import pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts.backbone import of_run
 from raytune_rec.config import Job, parse
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.scoring import load_prompt
 from raytune_rec.scoring.ranker import rank

@@ -10,8 +10,8 @@ import pytest
 
 from raytune_rec.components import component, options_of
 from raytune_rec.config import DataOptions, Job, parse
-from raytune_rec.data.prepare import prepare
-from raytune_rec.data.store import Store
+from raytune_rec.data.preparing.prepare import prepare
+from raytune_rec.data.stored.store import Store
 from raytune_rec.pretraining.plan import Plan
 from raytune_rec.schema import Lane
 

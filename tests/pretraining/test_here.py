@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from raytune_rec.artifacts import backbone
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, AssemblyError, JobError, RunFailed
 from raytune_rec.pretraining import checkpoint
 from raytune_rec.pretraining.export import best

@@ -14,8 +14,8 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.config import DataOptions
-from raytune_rec.data.prepare import prepare
-from raytune_rec.data.store import Store
+from raytune_rec.data.preparing.prepare import prepare
+from raytune_rec.data.stored.store import Store
 from raytune_rec.schema import Lane
 from raytune_rec.scoring.scorer import Scorer, parts_of, scoring_model
 from raytune_rec.strategies.aliases import ALIASES

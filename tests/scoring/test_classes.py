@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from raytune_rec.config import parse
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import AssemblyError, JobError
 from raytune_rec.schema import ALL_DOMAINS, Lane, Pack, Row, Strategy, Table, UnitData
 from raytune_rec.training.build import table_feed, train_with

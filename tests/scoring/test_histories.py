@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from raytune_rec.config import DataOptions
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.evaluation.lists import ndcg
 from raytune_rec.schema import ALL_DOMAINS, Table

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec.config import DataOptions
-from raytune_rec.data.prepare import trained
-from raytune_rec.data.store import Store
+from raytune_rec.data.preparing.prepare import trained
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, Table
 from raytune_rec.scoring.ranker import rank

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from raytune_rec import components
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.scoring.scorer import Scorer, parts_of, scoring_model
 from raytune_rec.strategies.aliases import ALIASES

@@ -11,7 +11,7 @@ import torch
 
 from raytune_rec.components import component
 from raytune_rec.config import Job
-from raytune_rec.data.units import unit_data
+from raytune_rec.data.stored.units import unit_data
 from raytune_rec.schema import Lane, LaneResult, Pack, Table, UnitData
 from raytune_rec.training.assemble import meet, stack
 from raytune_rec.training.build import table_feed, train_with

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raytune_rec import config, pipeline
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.schema import Pack
 from raytune_rec.tuning.packs import width
 from raytune_rec.tuning.packs.packing import Width, teams

@@ -20,8 +20,8 @@ from pydantic import Field, field_validator, model_validator
 
 from raytune_rec import components
 from raytune_rec.data.cells import encoded, id_text
-from raytune_rec.data.delimited import Format, shown
-from raytune_rec.data.reading import read_file, read_lines
+from raytune_rec.data.files.delimited import Format, shown
+from raytune_rec.data.files.reading import read_file, read_lines
 from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
 from raytune_rec.errors import DataError
 

@@ -17,8 +17,8 @@ from pydantic import Field
 
 from raytune_rec import components
 from raytune_rec.data.cells import id_text
-from raytune_rec.data.delimited import Format
-from raytune_rec.data.reading import read_file
+from raytune_rec.data.files.delimited import Format
+from raytune_rec.data.files.reading import read_file
 from raytune_rec.data.sources.base import RawBlock, SourceField, constant, digest_files
 
 _POSITIVE_ABOVE = 3

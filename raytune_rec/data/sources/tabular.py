@@ -14,12 +14,13 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from raytune_rec import components
+from raytune_rec.data.blocks import RawBlock, SourceField, SourceKind, SourceRole
 from raytune_rec.data.cells import encoded
-from raytune_rec.data.delimited import Format
-from raytune_rec.data.files import named_files
+from raytune_rec.data.files.delimited import Format
+from raytune_rec.data.files.files import named_files
+from raytune_rec.data.files.reading import column_names, read_file, require
 from raytune_rec.data.formats import FormatName
-from raytune_rec.data.reading import column_names, read_file, require
-from raytune_rec.data.sources.base import RawBlock, SourceField, SourceKind, SourceRole, constant, digest_files
+from raytune_rec.data.sources.base import constant, digest_files
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS
 

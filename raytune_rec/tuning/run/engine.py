@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_rec.config import Job
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import RunFailed
 from raytune_rec.schema import Pack
 from raytune_rec.signals import ends_on_sigterm

@@ -22,8 +22,8 @@ from typing import Protocol
 import numpy as np
 
 from raytune_rec.config import SplitOptions
-from raytune_rec.data.order import in_time, times_of
-from raytune_rec.data.vocabulary import scramble, text_hash
+from raytune_rec.data.hashing import share, user_hash
+from raytune_rec.data.preparing.order import in_time, times_of
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS
 
@@ -32,26 +32,6 @@ _MERGED_ROWS = 1_000_000
 Rows = Mapping[str, np.ndarray]
 """Columns of rows: `hash` uint64, `row` int64 (number in reading order), codes of `domain`, `user`, `item`, and what the source
 gives."""
-
-
-def row_hash(seed: int, domain: np.ndarray, user: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """(N,) uint64 hash of (seed, domain, user, item).
-
-    Args:
-        domain, user, item: (N,) uint64, `text_hash` of the raw values.
-    """
-    x = scramble(text_hash([str(seed)]) ^ domain)
-    return scramble(scramble(x ^ user) ^ item)
-
-
-def share(hashes: np.ndarray) -> np.ndarray:
-    """uint64 hashes -> float64 in [0, 1)."""
-    return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def user_hash(seed: int, purpose: str, users: np.ndarray) -> np.ndarray:
-    """(N,) uint64 hash of (seed, what it is for, user), from `text_hash` of the raw users."""
-    return scramble(users ^ text_hash([f"{seed}/{purpose}"]))
 
 
 class Splitter(Protocol):

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
 from raytune_rec.data.cold_users import CLASS
-from raytune_rec.data.columns import Columns, arrays, cast, lists
-from raytune_rec.data.histories import Histories
 from raytune_rec.data.layout import MARKER, domain_file
-from raytune_rec.data.lookup import Lookup
-from raytune_rec.data.raw import RawRows
-from raytune_rec.data.tables import schema_from
+from raytune_rec.data.schema_file import schema_from
+from raytune_rec.data.stored.columns import Columns, arrays, cast, lists
+from raytune_rec.data.stored.histories import Histories
+from raytune_rec.data.stored.lookup import Lookup
+from raytune_rec.data.stored.raw import RawRows
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, Split, Table
 

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from raytune_rec.data.blocks import RawBlock, Reject
 from raytune_rec.data.cells import encoded, plain
-from raytune_rec.data.delimited import DelimitedText, Format, header_of, shown
-from raytune_rec.data.files import check_content, line_blocks
-from raytune_rec.data.json_lines import json_block
-from raytune_rec.data.sources.base import RawBlock, Reject
+from raytune_rec.data.files.delimited import DelimitedText, Format, header_of, shown
+from raytune_rec.data.files.files import check_content, line_blocks
+from raytune_rec.data.files.json_lines import json_block
 from raytune_rec.errors import DataError
 
 _JSON = (".jsonl", ".ndjson", ".json")

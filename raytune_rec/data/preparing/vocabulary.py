@@ -8,26 +8,13 @@ rows are not.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-
-def text_hash(values: Iterable[str]) -> np.ndarray:
-    """(N,) uint64: BLAKE2b-64 of each value in UTF-8, the same on every machine."""
-    hashes = [int.from_bytes(hashlib.blake2b(v.encode(), digest_size=8).digest(), "little") for v in values]
-    return np.array(hashes, dtype=np.uint64)
-
-
-def scramble(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's output function: a bijection of uint64 without visible pattern."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+from raytune_rec.data.hashing import text_hash
 
 
 class Codes:

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raytune_rec.data.blocks import Fault, RawBlock, Reject, SourceField
 from raytune_rec.data.cells import LARGEST, encoded, flat_lists, numbers, plain
-from raytune_rec.data.delimited import shown
+from raytune_rec.data.files.delimited import shown
 from raytune_rec.data.instants import Instants, Problems, positions
-from raytune_rec.data.sources.base import Fault, RawBlock, Reject, SourceField
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS
 

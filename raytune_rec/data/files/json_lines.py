@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from raytune_rec.data.blocks import RawBlock, Reject
 from raytune_rec.data.cells import id_text
-from raytune_rec.data.sources.base import RawBlock, Reject
 
 
 class _Doubled(dict[str, Any]):

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from raytune_rec.data.blocks import ROW_COLUMNS
 from raytune_rec.data.cells import encoded
 from raytune_rec.data.cold_users import CLASS
-from raytune_rec.data.columns import Columns, item_lists, numbers, padded, text, value_lists, vectors
-from raytune_rec.data.histories import Histories
 from raytune_rec.data.layout import item_keys
-from raytune_rec.data.lookup import Lookup
-from raytune_rec.data.sources.base import ROW_COLUMNS
+from raytune_rec.data.stored.columns import Columns, item_lists, numbers, padded, text, value_lists, vectors
+from raytune_rec.data.stored.histories import Histories
+from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.errors import DataError
 from raytune_rec.schema import Field
 

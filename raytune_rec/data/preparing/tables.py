@@ -12,9 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raytune_rec.data.blocks import Fault, Reject
 from raytune_rec.data.formats import suggested
-from raytune_rec.data.sources.base import Fault, Reject
-from raytune_rec.schema import SPLITS, DataSchema, Field
 
 REJECTED = pa.schema([("file", pa.string()), ("line", pa.int64()), ("value", pa.string()), ("reason", pa.string())])
 _REMEDIES = {
@@ -23,8 +22,6 @@ _REMEDIES = {
     "past the year 2262 (read as a date)": "",
     "past the year 2262": "; set data.options.time_unit, or map what is only an order as position",
 }
-_OF_VECTORS = ("means", "stds")
-_TUPLES = ("edges", *_OF_VECTORS)
 
 
 class RowGroups:
@@ -127,24 +124,6 @@ def _remedy(reject: Reject) -> str:
     form = suggested(reject.value) if "is not a finite number" in reject.reason else ""
     fits = form and (form == "iso") >= (reject.column == "timestamp") and (form, reject.column) != ("iso", "label")
     return f'; set data.options.formats.{reject.column} = "{form}"' if fits else ""
-
-
-def schema_values(schema: DataSchema) -> dict[str, Any]:
-    """A schema as JSON values."""
-    fields = [{n: list(v) if n in _TUPLES else v for n, v in vars(f).items() if v or n not in _OF_VECTORS} for f in schema.fields]
-    rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *schema.cohorts)}
-    found = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "rows": rows}
-    found |= {name: value for name in ("trained", "predicts") if (value := getattr(schema, name))}
-    return found | ({"length": schema.length, "cohorts": list(schema.cohorts)} if schema.length else {})
-
-
-def schema_from(values: Mapping[str, Any]) -> DataSchema:
-    """The inverse of `schema_values`."""
-    fields = tuple(Field(**{**f, **{n: tuple(f[n]) for n in _TUPLES if n in f}}) for f in values["fields"])
-    rows = {(d, s): counts[s] for d, counts in values["rows"].items() for s in SPLITS}
-    length, cohorts = values.get("length", 0), tuple(values.get("cohorts", ()))
-    further = {name: values.get(name, "") for name in ("trained", "predicts")}
-    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, length, cohorts, **further)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

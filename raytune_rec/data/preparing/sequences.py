@@ -21,17 +21,15 @@ import pyarrow.parquet as pq
 
 from raytune_rec.config import DataOptions, SequenceOptions
 from raytune_rec.data.cold_users import CLASS, cohorts, cuts, first_of, members, predicted, spans, unseen_classes
-from raytune_rec.data.layout import domain_file
-from raytune_rec.data.order import in_time, times_of
+from raytune_rec.data.hashing import row_hash, share, text_hash, user_hash
+from raytune_rec.data.layout import FOLDER, USERS, domain_file
+from raytune_rec.data.preparing.order import in_time, times_of
+from raytune_rec.data.preparing.splits import TRAIN, VALID
+from raytune_rec.data.preparing.tables import RowGroups
 from raytune_rec.data.ranked import Ranked
-from raytune_rec.data.splits import TRAIN, VALID, row_hash, share, user_hash
-from raytune_rec.data.tables import RowGroups
-from raytune_rec.data.vocabulary import text_hash
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS, DataSchema, Split
 
-FOLDER = "sequences"
-USERS = "users.parquet"
 _WINDOW = pa.schema([("user", pa.int32()), ("domain", pa.int32()), ("items", pa.list_(pa.int32()))])
 _PART_GROUPS = 16
 

@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from raytune_rec.data.sources.base import SourceField
-from raytune_rec.data.validate import Checked
-from raytune_rec.data.vocabulary import Codes, Order, scramble
+from raytune_rec.data.blocks import SourceField
+from raytune_rec.data.hashing import scramble
+from raytune_rec.data.preparing.validate import Checked
+from raytune_rec.data.preparing.vocabulary import Codes, Order
 from raytune_rec.errors import DataError
 from raytune_rec.schema import Field, Role
 

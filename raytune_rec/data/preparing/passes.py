@@ -16,17 +16,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import DataOptions
-from raytune_rec.data.attributes import attributes_of
-from raytune_rec.data.features import FeatureTable, id_lists, list_codes, numerical_field
+from raytune_rec.data.blocks import SourceField
+from raytune_rec.data.hashing import row_hash
 from raytune_rec.data.instants import Instants
 from raytune_rec.data.layout import domain_folder, item_keys, vocabulary_file
-from raytune_rec.data.sources.base import Source, SourceField
-from raytune_rec.data.spill import Spill
-from raytune_rec.data.splits import TRAIN, Splitter, row_hash, splitter
-from raytune_rec.data.summary import Summary
-from raytune_rec.data.tables import Rejects, RowGroups
-from raytune_rec.data.validate import Checked, check_interactions
-from raytune_rec.data.vocabulary import Codes, Order
+from raytune_rec.data.preparing.attributes import attributes_of
+from raytune_rec.data.preparing.features import FeatureTable, id_lists, list_codes, numerical_field
+from raytune_rec.data.preparing.spill import Spill
+from raytune_rec.data.preparing.splits import TRAIN, Splitter, splitter
+from raytune_rec.data.preparing.summary import Summary
+from raytune_rec.data.preparing.tables import Rejects, RowGroups
+from raytune_rec.data.preparing.validate import Checked, check_interactions
+from raytune_rec.data.preparing.vocabulary import Codes, Order
+from raytune_rec.data.sources.base import Source
 from raytune_rec.errors import DataError
 from raytune_rec.schema import DataSchema, Field, FieldKind
 

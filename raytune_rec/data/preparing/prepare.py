@@ -15,15 +15,17 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from raytune_rec.config import DataOptions
-from raytune_rec.data.histories import HISTORY_COLUMNS
+from raytune_rec.data.blocks import ROW_COLUMNS, SourceField
+from raytune_rec.data.cold_users import HISTORY_COLUMNS
 from raytune_rec.data.layout import BEGUN, MARKER, domain_file
-from raytune_rec.data.order import ties
-from raytune_rec.data.passes import Preparation, Tell
-from raytune_rec.data.sequences import write_sequences
-from raytune_rec.data.sources.base import ROW_COLUMNS, Source, SourceField
-from raytune_rec.data.spill import Spill
-from raytune_rec.data.summary import untested
-from raytune_rec.data.tables import Rejects, schema_values, write_json
+from raytune_rec.data.preparing.order import ties
+from raytune_rec.data.preparing.passes import Preparation, Tell
+from raytune_rec.data.preparing.sequences import write_sequences
+from raytune_rec.data.preparing.spill import Spill
+from raytune_rec.data.preparing.summary import untested
+from raytune_rec.data.preparing.tables import Rejects, write_json
+from raytune_rec.data.schema_file import schema_values
+from raytune_rec.data.sources.base import Source
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema
 from raytune_rec.written import listing, lost, remove_files

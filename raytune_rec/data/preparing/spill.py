@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from raytune_rec.data.vocabulary import scramble
+from raytune_rec.data.hashing import scramble
 from raytune_rec.written import remove_files
 
 BUCKETS = 64

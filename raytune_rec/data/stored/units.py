@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from raytune_rec.data.store import Store
+from raytune_rec.data.stored.store import Store
 from raytune_rec.schema import Table, UnitData
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from raytune_rec.data.files import opened
-from raytune_rec.data.sources.base import RawBlock, Reject
+from raytune_rec.data.blocks import RawBlock, Reject
+from raytune_rec.data.files.files import opened
 from raytune_rec.errors import DataError
 
 _SHOWN = 200

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.data.cells import encoded
-from raytune_rec.data.columns import Columns, cast, find
 from raytune_rec.data.layout import item_parts, vocabulary_file
-from raytune_rec.data.pools import Pools
+from raytune_rec.data.stored.columns import Columns, cast, find
+from raytune_rec.data.stored.pools import Pools
 from raytune_rec.schema import DataSchema
 
 

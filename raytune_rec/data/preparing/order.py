@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pyarrow as pa
 
-from raytune_rec.data.vocabulary import scramble
+from raytune_rec.data.hashing import scramble
 from raytune_rec.schema import SPLITS
 
 _TIMES = ("timestamp", "position")

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from raytune_rec.data.features import FeatureTable
+from raytune_rec.data.blocks import RawBlock
 from raytune_rec.data.layout import item_keys
-from raytune_rec.data.sources.base import RawBlock, Source
-from raytune_rec.data.tables import Rejects
-from raytune_rec.data.validate import Checked, check_features
+from raytune_rec.data.preparing.features import FeatureTable
+from raytune_rec.data.preparing.tables import Rejects
+from raytune_rec.data.preparing.validate import Checked, check_features
+from raytune_rec.data.sources.base import Source
 
 _NAMED = 3
 Role = Literal["user", "item"]

@@ -23,16 +23,14 @@ import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
 from raytune_rec.data.cold_users import CLASS, members, spans
-from raytune_rec.data.lookup import Lookup
-from raytune_rec.data.pools import enough, negatives
+from raytune_rec.data.layout import FOLDER, USERS
 from raytune_rec.data.ranked import Ranked
-from raytune_rec.data.sequences import FOLDER, USERS
+from raytune_rec.data.stored.lookup import Lookup
+from raytune_rec.data.stored.pools import enough, negatives
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, Split
 
 Columns = dict[str, np.ndarray]
-HISTORY_COLUMNS = ("history", "target", "candidates", "positive", "seen", "owner", CLASS)
-"""Of rows that are users with histories, beside the fields of their users."""
 
 
 class Histories:

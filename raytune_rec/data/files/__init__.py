@@ -1,0 +1,1 @@
+"""Raw files: what they are, and the rows that stand in them."""

@@ -1,0 +1,1 @@
+"""What reads the store: rows of a unit, histories, and raw rows -> ids."""
