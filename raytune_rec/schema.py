@@ -7,7 +7,7 @@ Shapes, used in every docstring:
     F  feature fields                 D  embedding width            V  ids of a vocabulary (0 is padding and unknown)
     n  extra feature fields (prompt)  R  meta-prompts               H  hidden width
     L  length of a multi-valued field or of a sequence              P  prompt tokens of a prefix
-    W  numbers of a vector field
+    W  numbers of a vector field      E  events (who took an item)          I  items of a unit that has its own
 
 Every tensor inside a model has a leading axis U. Where nothing differs between the lanes it is 1, the value is computed once, and
 it broadcasts against the T lanes where they meet.
@@ -136,6 +136,42 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.label)
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Who took each item in the training split, and when: the events of all items behind one another, those of an item in time
+    order.
+
+    Args:
+        start: (V + 1,) int64. The events of item i are `start[i]` to `start[i + 1]`; item 0 has none.
+        user: (E,) int64 ids.
+        time: (E,) int64, seconds since 1970.
+        value: (E,) float32, the rating or label; NaN where the data have none.
+    """
+
+    start: np.ndarray
+    user: np.ndarray
+    time: np.ndarray
+    value: np.ndarray
+
+
+@dataclass(frozen=True)
+class Items:
+    """All items, by id. Row 0 is padding and unknown.
+
+    Args:
+        columns: features of items, name -> (V,) int64 ids, (V,) float32 numbers, (V, L) int64 ids or tokens, or (V, W) float32.
+        count: (V,) int64, how often an item was taken in the training split.
+        feedback: who took it; None where nothing reads that.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    count: np.ndarray
+    feedback: Feedback | None = None
+
+    def __len__(self) -> int:
+        return len(self.count)
 
 
 @dataclass(frozen=True)
