@@ -18,7 +18,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from raytune_rec.artifacts.files import read_json, write_json
 from raytune_rec.cli import read_job
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
@@ -26,6 +25,7 @@ from raytune_rec.evaluation.metrics import auc
 from raytune_rec.schema import ALL_DOMAINS, Lane, Pack, Scalar
 from raytune_rec.schema import Table as Rows
 from raytune_rec.scoring.scorer import Scorer, scoring_model
+from raytune_rec.storage.files import read_json, write_json
 from raytune_rec.training.build import assemble, build
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import PRETRAIN, row_of, settings

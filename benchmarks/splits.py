@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from raytune_rec import pipeline
-from raytune_rec.artifacts.files import read_json, write_json
 from raytune_rec.cli import read_job
 from raytune_rec.config import Job
 from raytune_rec.evaluation.statistics import mean_interval
+from raytune_rec.storage.files import read_json, write_json
 
 BEST = "best deep"
 

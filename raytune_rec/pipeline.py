@@ -18,19 +18,21 @@ from typing import Any
 import tomli_w
 from rich.console import Console
 
-from raytune_rec import ray_start, written
-from raytune_rec.artifacts import backbone, claim
-from raytune_rec.artifacts.files import MARKER, read_json, write_text
-from raytune_rec.artifacts.lock import held
-from raytune_rec.artifacts.stage import Stage
+from raytune_rec import ray_start
+from raytune_rec.artifacts import backbone
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, RunFailed
 from raytune_rec.pulse import SECONDS, Pulse
 from raytune_rec.report.table import console as results_table
 from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
+from raytune_rec.storage import claim
+from raytune_rec.storage import listing as written
+from raytune_rec.storage.files import MARKER, read_json, write_text
+from raytune_rec.storage.lease import held
+from raytune_rec.storage.listing import Files
+from raytune_rec.storage.stage import Stage
 from raytune_rec.tuning.run import resources
-from raytune_rec.written import Files
 
 STAGES: Mapping[str, ModuleType] = {
     "prepare": prepare,

@@ -13,7 +13,8 @@ _PACKAGE = _ROOT / "raytune_rec"
 
 # Lowest first. Parts of one layer may not see each other.
 _LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "finding", "machine", "names", "pulse", "shipped", "signals", "written"),
+    ("errors", "finding", "machine", "names", "pulse", "shipped", "signals"),
+    ("storage",),
     ("ray_address",),
     ("ray_start",),
     ("schema",),

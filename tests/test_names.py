@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from raytune_rec.artifacts.files import read_json
 from raytune_rec.config import parse
 from raytune_rec.data.layout import domain_folder, vocabulary_file
 from raytune_rec.data.preparing.prepare import prepare
@@ -17,6 +16,7 @@ from raytune_rec.data.sources.tabular import Tabular
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, JobError
 from raytune_rec.names import path_name
+from raytune_rec.storage.files import read_json
 from raytune_rec.tuning.packs.folder import PackFolder, folder_of
 from raytune_rec.tuning.packs.packing import pack_name
 from raytune_rec.tuning.search.catalogue import compose

@@ -9,7 +9,6 @@ import optuna
 import torch
 
 from raytune_rec.artifacts import backbone, prompt, weights
-from raytune_rec.artifacts.stage import Stage
 from raytune_rec.components import component, options_of
 from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.prepare import prepare
@@ -17,6 +16,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.schema import Lane
 from raytune_rec.scoring import load_prompt
 from raytune_rec.scoring.scorer import parts_of
+from raytune_rec.storage.stage import Stage
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.training.assemble import stack
 from raytune_rec.tuning.search import records

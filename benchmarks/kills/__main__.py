@@ -20,7 +20,7 @@ from benchmarks.kills import compare, damage, job
 from benchmarks.kills.moments import EARLY, MOST, draw
 from benchmarks.kills.processes import Command
 from benchmarks.kills.sweep import STAGES, Strike, Sweep
-from raytune_rec.artifacts.files import write_json
+from raytune_rec.storage.files import write_json
 
 _MOST_WORKERS = 3
 """Of one attempt: a pack may lose its process `max_failures` times."""

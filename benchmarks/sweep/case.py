@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.sweep.method import Method, method
-from raytune_rec.artifacts.files import read_json
 from raytune_rec.config import Job, parse
 from raytune_rec.schema import Lane, Pack
+from raytune_rec.storage.files import read_json
 
 if TYPE_CHECKING:
     from raytune_rec.training.settings import Settings

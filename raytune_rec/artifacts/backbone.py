@@ -19,12 +19,12 @@ from torch import Tensor
 
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.facts import close_folder, open_folder, read_facts
-from raytune_rec.artifacts.files import MARKER, read_json, replace, write_json
-from raytune_rec.artifacts.fingerprint import file_sha256, fingerprint
 from raytune_rec.artifacts.weights import TensorFacts
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import Scalar, pretraining
-from raytune_rec.written import remove_files
+from raytune_rec.storage.files import MARKER, read_json, replace, write_json
+from raytune_rec.storage.fingerprint import file_sha256, fingerprint
+from raytune_rec.storage.listing import remove_files
 
 FORMATS = (1,)
 DATA = "data"

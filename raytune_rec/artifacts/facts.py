@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from raytune_rec.artifacts.files import MARKER, read_json, write_json
-from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.components import sentence
 from raytune_rec.errors import ArtifactError
+from raytune_rec.storage.files import MARKER, read_json, write_json
+from raytune_rec.storage.fingerprint import file_sha256
 
 F = TypeVar("F")
 _MOST, _LONGEST = 10, 500

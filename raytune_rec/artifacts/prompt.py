@@ -20,10 +20,10 @@ from torch import Tensor
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.card import card
 from raytune_rec.artifacts.facts import close_folder, open_folder, read_facts
-from raytune_rec.artifacts.files import write_json, write_text
 from raytune_rec.artifacts.weights import TensorFacts
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import Scalar
+from raytune_rec.storage.files import write_json, write_text
 
 FORMATS = (1,)
 _WEIGHTS = "prompt.safetensors"

@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from raytune_rec.artifacts.files import replace
-from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.errors import ArtifactError
+from raytune_rec.storage.files import replace
+from raytune_rec.storage.fingerprint import file_sha256
 
 _MOST = 20
 """Problems of damaged weights that are told."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from raytune_rec.artifacts import weights
-from raytune_rec.artifacts.files import read_json, write_json
+from raytune_rec.storage.files import read_json, write_json
 from raytune_rec.training.loop import Trainer
 
 _TENSORS, _FACTS = "state.safetensors", "state.json"

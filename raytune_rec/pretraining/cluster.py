@@ -27,8 +27,6 @@ import torch.distributed as distributed
 from ray.train.torch import TorchTrainer
 from torch import Tensor
 
-from raytune_rec.artifacts.claim import begin_scratch, remove_scratch
-from raytune_rec.artifacts.files import write_json
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError, RunFailed
 from raytune_rec.pretraining import checkpoint
@@ -37,6 +35,8 @@ from raytune_rec.pretraining.export import Facts, export, summary
 from raytune_rec.pretraining.follow import Tell, following
 from raytune_rec.pretraining.meeting import interfaces, meeting
 from raytune_rec.pretraining.plan import Plan, streamed
+from raytune_rec.storage.claim import begin_scratch, remove_scratch
+from raytune_rec.storage.files import write_json
 from raytune_rec.training.feed import StreamFeed
 from raytune_rec.training.loop import Trainer
 

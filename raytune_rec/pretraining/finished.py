@@ -10,7 +10,6 @@ from pathlib import Path
 
 from raytune_rec.artifacts import backbone
 from raytune_rec.artifacts.backbone import BackboneFacts
-from raytune_rec.artifacts.files import MARKER, replace
 from raytune_rec.components import component, kinds, options_of
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
@@ -18,6 +17,7 @@ from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
 from raytune_rec.pretraining.renewed import renewed
 from raytune_rec.schema import DataSchema, Row
+from raytune_rec.storage.files import MARKER, replace
 from raytune_rec.training.settings import PRETRAIN, row_of
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from raytune_rec.artifacts.files import read_json
 from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
 from raytune_rec.schema import pretraining
+from raytune_rec.storage.files import read_json
 
 Tell = Callable[[Facts], None]
 """Is told the facts of a pre-training after each of its epochs."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.names import path_name
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Pack, Row, Scalar, Table, UnitData
+from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.training.build import assemble, train_with
 from raytune_rec.training.feed import Key
 from raytune_rec.training.loop import Feed, Reduce, Trainer

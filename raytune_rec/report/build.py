@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from raytune_rec.artifacts.files import write_text
 from raytune_rec.report import cells, classes, forest, front, missing, panels, rankings, words
 from raytune_rec.report.run import read
+from raytune_rec.storage.files import write_text
 
 
 def build(run: Path) -> Path:

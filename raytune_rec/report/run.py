@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.artifacts.files import read_json
 from raytune_rec.errors import ArtifactError
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.measure_classes import RARE
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.evaluation.results import FORMAT
 from raytune_rec.schema import Scalar
+from raytune_rec.storage.files import read_json
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 from raytune_rec.names import path_name
 from raytune_rec.report.run import Trial, read_trials
 from raytune_rec.schema import Scalar
-from raytune_rec.written import remove_files
+from raytune_rec.storage.listing import remove_files
 
 BEST = 20
 """Trials of a unit that become runs."""

@@ -12,19 +12,19 @@ import torch
 
 from raytune_rec import config
 from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.artifacts.files import replace
-from raytune_rec.artifacts.stage import files_of
 from raytune_rec.components import component, options_of
 from raytune_rec.data.layout import USERS
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import Table
 from raytune_rec.scoring.scorer import parts_of, scoring_model
+from raytune_rec.storage.files import replace
+from raytune_rec.storage.listing import lost
+from raytune_rec.storage.stage import files_of
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Step
 from raytune_rec.training.assemble import Model
 from raytune_rec.training.feed import device_table, take
-from raytune_rec.written import lost
 
 _USERS = 1024
 """Users of a pass."""

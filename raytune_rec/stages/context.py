@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.stored.store import Store
 from raytune_rec.names import path_name
 from raytune_rec.schema import pretraining
+from raytune_rec.storage.fingerprint import file_sha256
 
 
 @dataclass

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 
 from raytune_rec.artifacts import prompt as prompt_artifact
-from raytune_rec.artifacts.files import read_json, write_json
-from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.artifacts.prompt import PromptFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
@@ -37,6 +35,8 @@ from raytune_rec.stages.outcomes import (
     predictions,
     replicates,
 )
+from raytune_rec.storage.files import read_json, write_json
+from raytune_rec.storage.fingerprint import file_sha256
 from raytune_rec.training.settings import row_of
 
 FORMAT = 2

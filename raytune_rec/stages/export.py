@@ -13,7 +13,6 @@ from torch import Tensor
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
-from raytune_rec.artifacts.files import MARKER, read_json, write_json
 from raytune_rec.artifacts.prompt import PromptFacts, StrategyFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.config import Job
@@ -28,6 +27,7 @@ from raytune_rec.scoring.tuned import cut, tables
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
+from raytune_rec.storage.files import MARKER, read_json, write_json
 from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import rows_of
 from raytune_rec.training.settings import Settings, row_of, settings

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.artifacts.files import MARKER, read_json
 from raytune_rec.config import Job
 from raytune_rec.stages.context import Context
+from raytune_rec.storage.files import MARKER, read_json
 from raytune_rec.training.settings import PRETRAIN, row_of
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.artifacts.files import read_json
 from raytune_rec.evaluation import measure_classes, measure_lists
 from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions, Replicates
 from raytune_rec.schema import Table, pretraining
@@ -18,6 +17,7 @@ from raytune_rec.scoring.scorer import Scorer, scoring_model
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import tuned, winner_settings
 from raytune_rec.stages.failures import winner
+from raytune_rec.storage.files import read_json
 from raytune_rec.training.assemble import Model
 from raytune_rec.training.settings import row_of
 

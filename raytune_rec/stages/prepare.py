@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.artifacts.files import read_json
 from raytune_rec.config import SplitOptions
 from raytune_rec.data.preparing import prepare as preparation
 from raytune_rec.data.stored.histories import Histories
@@ -16,6 +15,7 @@ from raytune_rec.report.words import counted
 from raytune_rec.schema import SPLITS, DataSchema, Split
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.notes import notes
+from raytune_rec.storage.files import read_json
 
 FORMAT = preparation.FORMAT
 RESUMES = False

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.artifacts.files import read_json, write_json
-from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, Diverged
 from raytune_rec.names import path_name
@@ -18,6 +16,8 @@ from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
 from raytune_rec.stages.steps import steps
+from raytune_rec.storage.files import read_json, write_json
+from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.training.settings import PRETRAIN, row_of, settings
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.run import engine

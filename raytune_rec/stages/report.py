@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.artifacts.fingerprint import file_sha256
 from raytune_rec.report import build, tensorboard
 from raytune_rec.stages.context import Context
+from raytune_rec.storage.fingerprint import file_sha256
 
 FORMAT = 1
 

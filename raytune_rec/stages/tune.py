@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.artifacts.files import write_json
-from raytune_rec.artifacts.fingerprint import fingerprint
 from raytune_rec.config import Job
 from raytune_rec.errors import RunFailed
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import facts, recorded, searched_in_vain, startable
 from raytune_rec.stages.steps import steps
+from raytune_rec.storage.files import write_json
+from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.run import engine
 from raytune_rec.tuning.run.measuring import measurer

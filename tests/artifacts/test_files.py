@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from safetensors import SafetensorError
 
 from raytune_rec.artifacts import weights
-from raytune_rec.artifacts.files import read_json, replace, write_json, write_text
-from raytune_rec.artifacts.fingerprint import file_sha256, fingerprint
 from raytune_rec.errors import ArtifactError
+from raytune_rec.storage.files import read_json, replace, write_json, write_text
+from raytune_rec.storage.fingerprint import file_sha256, fingerprint
 
 
 class _Model(BaseModel):

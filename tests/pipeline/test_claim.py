@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec import cli
-from raytune_rec.artifacts import claim
+from raytune_rec.storage import claim
+from raytune_rec.storage.listing import remove_files
 from raytune_rec.tuning.packs import folder
-from raytune_rec.written import remove_files
 
 JOB = """
 name = "small"

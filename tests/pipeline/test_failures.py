@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from raytune_rec import pipeline
-from raytune_rec.artifacts.files import read_json
 from raytune_rec.artifacts.prompt import read as prompt_of
 from raytune_rec.config import parse
 from raytune_rec.errors import RunFailed
 from raytune_rec.report import missing
 from raytune_rec.scoring import load_prompt
+from raytune_rec.storage.files import read_json
 from raytune_rec.training.lanes import LaneRecord
 from tests.pipeline.here import without_ray
 

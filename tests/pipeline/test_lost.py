@@ -96,7 +96,7 @@ def test_lost_weights_are_trained_again_to_the_last_bit(lossy: Path) -> None:
 
 
 def test_large_files_are_known_by_their_size_unless_all_is_read(lossy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raytune_rec.written.SMALL", 0)
+    monkeypatch.setattr("raytune_rec.storage.listing.SMALL", 0)
     before, said = kept(lossy), list[str]()
     path = lossy / "artifacts" / "feed" / "prompt.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"?")

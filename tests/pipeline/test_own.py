@@ -10,9 +10,9 @@ import pytest
 
 from raytune_rec import config, pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
-from raytune_rec.artifacts.files import read_json
 from raytune_rec.errors import ArtifactError
 from raytune_rec.scoring import load_prompt
+from raytune_rec.storage.files import read_json
 from tests.pipeline.here import without_ray
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -11,9 +11,9 @@ import pytest
 
 from raytune_rec import pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
-from raytune_rec.artifacts.files import read_json
 from raytune_rec.config import parse
 from raytune_rec.errors import JobError
+from raytune_rec.storage.files import read_json
 from raytune_rec.training.lanes import LaneRecord
 from tests.pipeline.here import without_ray
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from raytune_rec import config, pipeline, shipped
-from raytune_rec.artifacts.files import write_json
-from raytune_rec.artifacts.lock import held
 from raytune_rec.config import Job, parse
 from raytune_rec.errors import DataError, UserError
 from raytune_rec.stages import pretrain
 from raytune_rec.stages.prepare import check_units
+from raytune_rec.storage.files import write_json
+from raytune_rec.storage.lease import held
 
 JOB: dict[str, Any] = {
     "name": "small",

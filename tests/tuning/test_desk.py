@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from raytune_rec.artifacts import files
 from raytune_rec.errors import ArtifactError, RunFailed
 from raytune_rec.schema import Lane, LaneResult, Pack
+from raytune_rec.storage import files
 from raytune_rec.tuning.packs.folder import PackFolder
 from raytune_rec.tuning.packs.planner import DONE, FixedPlanner
 from raytune_rec.tuning.run.causes import cause

@@ -15,9 +15,9 @@ import pytest
 import ray
 
 from raytune_rec import config
-from raytune_rec.artifacts import files
 from raytune_rec.errors import AssemblyError, RunFailed
 from raytune_rec.schema import Lane, Pack
+from raytune_rec.storage import files
 from raytune_rec.tuning.packs.folder import PackFolder
 from raytune_rec.tuning.packs.planner import FixedPlanner, SearchPlanner
 from raytune_rec.tuning.run import engine

@@ -8,8 +8,8 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from raytune_rec.artifacts import files
 from raytune_rec.errors import ArtifactError, RunFailed
+from raytune_rec.storage import files
 from raytune_rec.tuning.search.journal import Journal, merge
 
 

@@ -28,7 +28,7 @@ from raytune_rec.data.schema_file import schema_values
 from raytune_rec.data.sources.base import Source
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema
-from raytune_rec.written import listing, lost, remove_files
+from raytune_rec.storage.listing import listing, lost, remove_files
 
 STAGE = "prepare"
 FORMAT = 3

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from raytune_rec.data.hashing import scramble
-from raytune_rec.written import remove_files
+from raytune_rec.storage.listing import remove_files
 
 BUCKETS = 64
 

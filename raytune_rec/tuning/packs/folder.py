@@ -19,12 +19,13 @@ from typing import Any
 
 from torch import Tensor
 
-from raytune_rec.artifacts import files, weights
-from raytune_rec.artifacts.fingerprint import fingerprint
+from raytune_rec.artifacts import weights
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import LaneResult, Pack
-from raytune_rec.written import remove_files
+from raytune_rec.storage import files
+from raytune_rec.storage.fingerprint import fingerprint
+from raytune_rec.storage.listing import remove_files
 
 FORMAT = 2
 """Raised when the results of a pack change."""

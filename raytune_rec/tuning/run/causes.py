@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from raytune_rec.artifacts.files import unwritable
 from raytune_rec.errors import RunFailed, UserError
+from raytune_rec.storage.files import unwritable
 
 
 def cause(error: BaseException, run_folder: Path) -> BaseException:

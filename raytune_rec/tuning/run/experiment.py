@@ -11,7 +11,7 @@ from typing import Any
 
 from ray import tune
 
-from raytune_rec.artifacts.claim import begin_scratch, remove_scratch
+from raytune_rec.storage.claim import begin_scratch, remove_scratch
 from raytune_rec.tuning.run.causes import cause
 from raytune_rec.tuning.run.desk import Desk
 from raytune_rec.tuning.run.progress import Reporter

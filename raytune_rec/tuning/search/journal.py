@@ -17,8 +17,8 @@ from typing import Any
 from optuna.exceptions import OptunaError
 from optuna.storages.journal import BaseJournalBackend
 
-from raytune_rec.artifacts import files
 from raytune_rec.errors import ArtifactError, RunFailed
+from raytune_rec.storage import files
 
 FORMAT = 1
 Record = dict[str, Any]

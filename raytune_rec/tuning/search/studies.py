@@ -13,12 +13,12 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from raytune_rec.artifacts.fingerprint import fingerprint
-from raytune_rec.artifacts.stage import differences
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Lane, LaneResult, Scalar
+from raytune_rec.storage.fingerprint import fingerprint
+from raytune_rec.storage.stage import differences
 from raytune_rec.tuning.search.journal import Journal, replayed
 from raytune_rec.tuning.search.pace import Pace
 from raytune_rec.tuning.search.records import RESULT, SEARCH, attributes, winner_of

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import raytune_rec
-from raytune_rec.artifacts.files import MARKER, read_json, write_json
-from raytune_rec.artifacts.lock import LOCK
-from raytune_rec.artifacts.stage import BEGUN
 from raytune_rec.errors import ArtifactError
+from raytune_rec.storage.files import MARKER, read_json, write_json
+from raytune_rec.storage.lease import LOCK
+from raytune_rec.storage.stage import BEGUN
 
 RUN = "run.json"
 """Written first into a run folder: it says whose the folder is."""

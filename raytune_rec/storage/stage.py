@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.artifacts.files import JSON, MARKER, read_json, write_json
-from raytune_rec.artifacts.fingerprint import digest, plain
 from raytune_rec.errors import ArtifactError
-from raytune_rec.written import Files
+from raytune_rec.storage.files import JSON, MARKER, read_json, write_json
+from raytune_rec.storage.fingerprint import digest, plain
+from raytune_rec.storage.listing import Files
 
 BEGUN = "_begun.json"
 _ABSENT = object()
