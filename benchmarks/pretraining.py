@@ -23,7 +23,7 @@ from raytune_rec.components import component, options_of
 from raytune_rec.config import Job, parse
 from raytune_rec.data.preparing.prepare import prepare
 from raytune_rec.data.stored.store import Store
-from raytune_rec.machine import cpus
+from raytune_rec.machine.hardware import cpus
 from raytune_rec.pretraining.plan import Plan
 from raytune_rec.pretraining.train import pretrain
 from raytune_rec.schema import Lane

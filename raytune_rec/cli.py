@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raytune_rec import __version__, config, shipped
+from raytune_rec import __version__, config
 from raytune_rec.errors import JobError, RunFailed, UserError, told
-from raytune_rec.signals import ends_on_sigterm
+from raytune_rec.job import shipped
+from raytune_rec.machine.signals import ends_on_sigterm
 
 if TYPE_CHECKING:
     from raytune_rec.config import Job
@@ -128,8 +129,8 @@ def vectors(
 def check(job: JobArgument, settings: SetOption = None) -> None:
     """Validate a job and print its plan; nothing is read or trained."""
     checked = read_job(job, settings or ())
+    from raytune_rec.command.show import console
     from raytune_rec.pipeline import check as plan
-    from raytune_rec.show import console
 
     console(markup=False).print(plan(checked))
 
@@ -137,7 +138,7 @@ def check(job: JobArgument, settings: SetOption = None) -> None:
 @app.command()
 def show(what: Annotated[Shown, typer.Argument(help="What to list.")]) -> None:
     """List what there is, with every option, from the code itself."""
-    from raytune_rec import show as shown
+    from raytune_rec.command import show as shown
 
     shown.show(what.value)
 
@@ -148,7 +149,7 @@ def doctor(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder of runs that must be writable.")] = Path("runs"),
 ) -> None:
     """Check this machine: versions, Ray, GPUs, dashboard, storage, tokens."""
-    from raytune_rec import doctor as examination
+    from raytune_rec.command import doctor as examination
 
     if not examination.examine(out, start_ray):
         raise RunFailed("doctor: something above needs attention.")

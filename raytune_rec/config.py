@@ -24,9 +24,9 @@ from pydantic import (
     model_validator,
 )
 
-from raytune_rec import flat, toml
 from raytune_rec.components import sentence, shown
 from raytune_rec.errors import JobError
+from raytune_rec.job import flat, toml
 from raytune_rec.schema import Scalar
 
 Rate = Annotated[float, Field(ge=0, le=3e38)]

@@ -18,12 +18,12 @@ from typing import Any
 import tomli_w
 from rich.console import Console
 
-from raytune_rec import ray_start
 from raytune_rec.artifacts import backbone
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, RunFailed
+from raytune_rec.machine import ray_start
 from raytune_rec.pulse import SECONDS, Pulse
-from raytune_rec.report.table import console as results_table
+from raytune_rec.report.tables.terminal import console as results_table
 from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
 from raytune_rec.storage import claim

@@ -10,9 +10,10 @@ import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 
-from raytune_rec import cli, components, config, toml
+from raytune_rec import cli, components, config
 from raytune_rec.components import Family
 from raytune_rec.errors import JobError
+from raytune_rec.job import toml
 from raytune_rec.tuning.search.catalogue import compose
 
 _FAMILIES: tuple[Family, ...] = ("backbones", "prompts", "objectives", "data.sources")

@@ -13,8 +13,10 @@ import pytest
 import typer
 from typer.core import TyperOption
 
-from raytune_rec import __version__, cli, components, doctor, ray_start
+from raytune_rec import __version__, cli, components
+from raytune_rec.command import doctor
 from raytune_rec.errors import DataError, RunFailed
+from raytune_rec.machine import ray_start
 from raytune_rec.strategies.aliases import ALIASES
 
 _ROOT = Path(__file__).parents[1]
@@ -182,7 +184,7 @@ def test_sigterm_ends_every_stage_with_a_word(
     calls: list[dict[str, Any]], job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.modules["raytune_rec.pipeline"], "run", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
-    monkeypatch.setattr("raytune_rec.signals.threading.Timer", lambda *_: types.SimpleNamespace(start=lambda: None))
+    monkeypatch.setattr("raytune_rec.machine.signals.threading.Timer", lambda *_: types.SimpleNamespace(start=lambda: None))
     with pytest.raises(SystemExit) as ended:
         cli.main(["evaluate", str(job)])
     assert ended.value.code == 143 and "Ended by SIGTERM. The same command goes on" in capfd.readouterr().err
@@ -191,7 +193,7 @@ def test_sigterm_ends_every_stage_with_a_word(
 def test_shipped_jobs_go_by_name(calls: list[dict[str, Any]], job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (job.parent / "jobs").mkdir()
     (job.parent / "jobs" / "tiny.toml").write_text(_JOB.replace("small", "tiny"))
-    monkeypatch.setattr("raytune_rec.shipped._PACKAGE", job.parent)
+    monkeypatch.setattr("raytune_rec.job.shipped._PACKAGE", job.parent)
     assert cli.main(["run", "tiny"]) == 0
     assert calls[0]["job"].name == "tiny"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raytune_rec import machine
+from raytune_rec.machine import hardware as machine
 
 HOST = 8
 GIB = 2**30

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from raytune_rec import config, doctor, pipeline, ray_address, ray_start
+from raytune_rec import config, pipeline
+from raytune_rec.command import doctor
 from raytune_rec.errors import MachineError
+from raytune_rec.machine import ray_address, ray_start
 
 OUT = "unset RAY_ADDRESS to start Ray on this machine"
 

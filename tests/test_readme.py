@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import typer
 
-from raytune_rec import cli, components, config, shipped
+from raytune_rec import cli, components, config
+from raytune_rec.job import shipped
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tuning.search import catalogue
 

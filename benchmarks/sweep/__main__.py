@@ -32,7 +32,7 @@ from benchmarks.sweep import driver, first, samplers, stopping, widths
 from benchmarks.sweep.case import Case, job_of, prepare
 from benchmarks.sweep.method import PROMPTS, method
 from raytune_rec.artifacts.versions import versions
-from raytune_rec.machine import cpus
+from raytune_rec.machine.hardware import cpus
 from raytune_rec.storage.files import write_json
 
 TABLES = ("first", "lanes", "stopping", "samplers", "driver")

@@ -9,9 +9,9 @@ from typing import Any
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, Diverged
+from raytune_rec.machine.signals import ends_on_sigterm
 from raytune_rec.names import path_name
 from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar, pretraining
-from raytune_rec.signals import ends_on_sigterm
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.report import build, tensorboard
+from raytune_rec.report import tensorboard
+from raytune_rec.report.page import build
 from raytune_rec.stages.context import Context
 from raytune_rec.storage.fingerprint import file_sha256
 

@@ -14,7 +14,7 @@ from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.components import Family, Options, component, kinds, options_of, sentence
 from raytune_rec.config import Job, TrainingOptions
 from raytune_rec.errors import JobError
-from raytune_rec.flat import assign
+from raytune_rec.job.flat import assign
 from raytune_rec.schema import Lane, Row, Scalar
 from raytune_rec.strategies.aliases import strategy
 

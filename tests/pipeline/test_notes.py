@@ -14,7 +14,7 @@ from rich.console import Console
 from raytune_rec.config import parse
 from raytune_rec.errors import DataError
 from raytune_rec.evaluation.inputs import Predictions, RowFacts
-from raytune_rec.report.table import console
+from raytune_rec.report.tables.terminal import console
 from raytune_rec.stages import evaluate, prepare
 from raytune_rec.stages.context import Context
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from raytune_rec import config, pipeline, shipped
+from raytune_rec import config, pipeline
+from raytune_rec.job import shipped
 from raytune_rec.schema import DataSchema
 from raytune_rec.stages.steps import steps
 from raytune_rec.tuning.search.pace import Pace

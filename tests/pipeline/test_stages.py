@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from raytune_rec import config, pipeline, shipped
+from raytune_rec import config, pipeline
 from raytune_rec.config import Job, parse
 from raytune_rec.errors import DataError, UserError
+from raytune_rec.job import shipped
 from raytune_rec.stages import pretrain
 from raytune_rec.stages.prepare import check_units
 from raytune_rec.storage.files import write_json

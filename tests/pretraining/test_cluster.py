@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from raytune_rec import ray_address, ray_start
 from raytune_rec.artifacts import backbone
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import RunFailed
+from raytune_rec.machine import ray_address, ray_start
 from raytune_rec.pretraining.plan import Plan
 from raytune_rec.pretraining.train import pretrain
 from raytune_rec.training.loop import Trainer

@@ -8,7 +8,7 @@ import pytest
 
 from raytune_rec.evaluation.inputs import Predictions, RowFacts
 from raytune_rec.evaluation.results import summarise
-from raytune_rec.report.build import build
+from raytune_rec.report.page.build import build
 
 UNITS = {"music": 700, "book": 800, "movie": 900}
 ROWS = {  # strategy, prompt, backbone, skill, tuned parameters

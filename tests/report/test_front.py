@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raytune_rec.report import charts, front, panels
-from raytune_rec.report.build import build
+from raytune_rec.report.page.build import build
+from raytune_rec.report.pictures import charts, front, panels
 from raytune_rec.report.run import Run, Trial, read
 
 TWO = 'name = "x"\n[tune]\nobjectives = ["parameters"]\n'

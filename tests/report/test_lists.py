@@ -12,10 +12,12 @@ from rich.console import Console
 
 from raytune_rec.evaluation.inputs import ListOutcomes, Outcome, RowFacts
 from raytune_rec.evaluation.results import summarise
-from raytune_rec.report import cells, charts, forest, panels, rankings, words
-from raytune_rec.report.build import build
+from raytune_rec.report import words
+from raytune_rec.report.page.build import build
+from raytune_rec.report.pictures import charts, forest, panels
 from raytune_rec.report.run import Run, read, title
-from raytune_rec.report.table import console
+from raytune_rec.report.tables import cells, rankings
+from raytune_rec.report.tables.terminal import console
 
 TABLES = {"few": ["few.1", "few.2", "few.3"], "zero": ["zero"]}
 LISTS = {"few": 300, "zero": 240}

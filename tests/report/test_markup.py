@@ -7,9 +7,9 @@ import io
 from rich.console import Console
 
 from raytune_rec.artifacts.card import plain
-from raytune_rec.report import theme
-from raytune_rec.report.table import console
-from raytune_rec.show import console as output
+from raytune_rec.command.show import console as output
+from raytune_rec.report.pictures import theme
+from raytune_rec.report.tables.terminal import console
 
 NAMES = ("[bold]y", "a[v1]", "b[/c]", ":smile:", "$x^$")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raytune_rec.report import panels, stopping
+from raytune_rec.report.pictures import panels, stopping
 from raytune_rec.report.run import Run, Trial, read
 
 JOB = """

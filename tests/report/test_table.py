@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from raytune_rec.report.table import console
+from raytune_rec.report.tables.terminal import console
 from raytune_rec.report.words import count
 
 UNITS = [f"domain_{n:02d}" for n in range(12)] + ["Arts, Crafts and Sewing of the northern shops"]

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from raytune_rec.report import cells, words
-from raytune_rec.report.charts import binned, sensible
-from raytune_rec.report.importance import distributions, importance
+from raytune_rec.report import words
+from raytune_rec.report.pictures.charts import binned, sensible
+from raytune_rec.report.pictures.importance import distributions, importance
 from raytune_rec.report.run import Run, Trial
-from raytune_rec.report.table import console
+from raytune_rec.report.tables import cells
+from raytune_rec.report.tables.terminal import console
 
 
 def _row(value: float, backbone: str = "deepfm", strategy: str = "single", claims: bool = False, pretrainings: int = 0) -> dict:

@@ -17,7 +17,7 @@ import torch
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.config import Job, TuneOptions
 from raytune_rec.data.stored.store import Store
-from raytune_rec.machine import MIB, memory_mib
+from raytune_rec.machine.hardware import MIB, memory_mib
 from raytune_rec.schema import Lane, Pack, Scalar
 from raytune_rec.training.build import assemble, build
 from raytune_rec.training.settings import row_of, settings

@@ -13,10 +13,10 @@ import ray
 from ray._common.utils import get_system_memory
 from ray._private import ray_constants
 
-from raytune_rec import ray_address, ray_start
 from raytune_rec.config import Job
 from raytune_rec.errors import RunFailed
-from raytune_rec.machine import MIB, cpus, memory_mib
+from raytune_rec.machine import ray_address, ray_start
+from raytune_rec.machine.hardware import MIB, cpus, memory_mib
 
 A = TypeVar("A")
 B = TypeVar("B")

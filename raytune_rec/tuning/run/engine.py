@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import RunFailed
+from raytune_rec.machine.signals import ends_on_sigterm
 from raytune_rec.schema import Pack
-from raytune_rec.signals import ends_on_sigterm
 from raytune_rec.training.build import build
 from raytune_rec.tuning.packs.folder import PackFolder, remove
 from raytune_rec.tuning.packs.planner import DONE, Planner

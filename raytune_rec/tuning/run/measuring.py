@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from raytune_rec.config import Job
-from raytune_rec.machine import cpus
+from raytune_rec.machine.hardware import cpus
 from raytune_rec.tuning.packs.packing import Width
 from raytune_rec.tuning.packs.teams import Measure
 from raytune_rec.tuning.packs.width import measure

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from raytune_rec.config import Job, TuneOptions
 from raytune_rec.errors import MachineError, RunFailed
-from raytune_rec.machine import cpus
-from raytune_rec.ray_address import is_local
-from raytune_rec.signals import ends_on_sigterm
+from raytune_rec.machine.hardware import cpus
+from raytune_rec.machine.ray_address import is_local
+from raytune_rec.machine.signals import ends_on_sigterm
 
 Node = Mapping[str, float]
 """CPUs and GPUs of one machine, as `CPU` and `GPU`."""

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raytune_rec import shipped, toml
 from raytune_rec.config import Job
 from raytune_rec.errors import JobError
+from raytune_rec.job import shipped, toml
 from raytune_rec.schema import Scalar
 from raytune_rec.tuning.search.space import Dimension, Point, Space, finite, ordered
 

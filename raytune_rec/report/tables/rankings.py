@@ -7,8 +7,8 @@ from typing import Any
 
 from raytune_rec.evaluation.measure_lists import FULL
 from raytune_rec.report import words
-from raytune_rec.report.cells import Cell, Line, Table
 from raytune_rec.report.run import Run, title
+from raytune_rec.report.tables.cells import Cell, Line, Table
 
 METRICS = ("auc", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20", "hit@50", "ndcg@50")
 """As the tables of papers on sequential recommendation have them."""

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from raytune_rec import components, shipped
+from raytune_rec import components
 from raytune_rec.components import Family
+from raytune_rec.job import shipped
 from raytune_rec.strategies.aliases import ALIASES
 
 _FAMILIES: dict[str, Family] = {

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from raytune_rec import ray_start
 from raytune_rec.artifacts.versions import versions
-from raytune_rec.finding import Finding
-from raytune_rec.machine import cpus, memory_mib
-from raytune_rec.show import console
+from raytune_rec.command.show import console
+from raytune_rec.machine import ray_start
+from raytune_rec.machine.finding import Finding
+from raytune_rec.machine.hardware import cpus, memory_mib
 
 _START = """
 import ray

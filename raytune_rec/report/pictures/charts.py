@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from raytune_rec.report.theme import GRID, INK, MUTED, PAPER, panel
+from raytune_rec.report.pictures.theme import GRID, INK, MUTED, PAPER, panel
 
 Range = tuple[float, float]
 

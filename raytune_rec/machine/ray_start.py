@@ -13,8 +13,8 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from raytune_rec.errors import MachineError
-from raytune_rec.finding import Finding
-from raytune_rec.ray_address import is_local, look
+from raytune_rec.machine.finding import Finding
+from raytune_rec.machine.ray_address import is_local, look
 
 _SOCKET = "ray/session_2000-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
 """The longest path of a socket below a temporary folder."""

@@ -9,12 +9,13 @@ import math
 from collections.abc import Sequence
 
 from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.report import charts, words
-from raytune_rec.report.cells import Cell, Line, Table
-from raytune_rec.report.charts import Front
-from raytune_rec.report.panels import Colours, Group, named, short
+from raytune_rec.report import words
+from raytune_rec.report.pictures import charts
+from raytune_rec.report.pictures.charts import Front
+from raytune_rec.report.pictures.panels import Colours, Group, named, short
+from raytune_rec.report.pictures.theme import svg
 from raytune_rec.report.run import Run, Trial, title
-from raytune_rec.report.theme import svg
+from raytune_rec.report.tables.cells import Cell, Line, Table
 
 
 def plots(run: Run, colour: Colours) -> list[Group]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from raytune_rec.report import charts, stopping, words
-from raytune_rec.report.charts import Series
-from raytune_rec.report.importance import importance, is_number, wide
+from raytune_rec.report import words
+from raytune_rec.report.pictures import charts, stopping
+from raytune_rec.report.pictures.charts import Series
+from raytune_rec.report.pictures.importance import importance, is_number, wide
+from raytune_rec.report.pictures.theme import colours, svg
 from raytune_rec.report.run import Run, Trial, number
-from raytune_rec.report.theme import colours, svg
 
 Colours = Mapping[str, str]
 DISTINCT = 8

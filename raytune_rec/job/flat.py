@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from raytune_rec import toml
 from raytune_rec.components import shown
 from raytune_rec.errors import JobError
+from raytune_rec.job import toml
 
 _FLAT = (("rows", "", "options"), ("pretrain", "variants", "", "options"), ("pretrain", "training"))
 """Where flat options stand; an empty part is any name."""

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.measure_lists import FULL
-from raytune_rec.report import classes, missing, rankings
+from raytune_rec.report import missing
 from raytune_rec.report.run import lead, title
+from raytune_rec.report.tables import classes, rankings
 from raytune_rec.report.words import averaged, count, fixed, not_compared, percent, tied, under, untested
 
 

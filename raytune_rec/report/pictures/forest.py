@@ -7,10 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from raytune_rec.report import charts, words
-from raytune_rec.report.panels import Colours, Group
+from raytune_rec.report import words
+from raytune_rec.report.pictures import charts
+from raytune_rec.report.pictures.panels import Colours, Group
+from raytune_rec.report.pictures.theme import svg
 from raytune_rec.report.run import Run, metric_of, title
-from raytune_rec.report.theme import svg
 
 
 def differences(run: Run, colour: Colours) -> list[Group]:

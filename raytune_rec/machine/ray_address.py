@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from raytune_rec.finding import Finding
+from raytune_rec.machine.finding import Finding
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0

@@ -8,8 +8,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from raytune_rec.report import cells, classes, forest, front, missing, panels, rankings, words
+from raytune_rec.report import missing, words
+from raytune_rec.report.pictures import forest, front, panels
 from raytune_rec.report.run import read
+from raytune_rec.report.tables import cells, classes, rankings
 from raytune_rec.storage.files import write_text
 
 
@@ -28,7 +30,7 @@ def build(run: Path) -> Path:
     content = read(run)
     colour = panels.row_colours(content)
     environment = Environment(
-        loader=PackageLoader("raytune_rec", "report"),
+        loader=PackageLoader("raytune_rec", "report/page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

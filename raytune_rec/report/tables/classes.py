@@ -7,8 +7,8 @@ from typing import Any
 
 from raytune_rec.evaluation.measure_classes import MACRO, RARE
 from raytune_rec.report import words
-from raytune_rec.report.cells import Cell, Line, Table
 from raytune_rec.report.run import Run, title
+from raytune_rec.report.tables.cells import Cell, Line, Table
 
 _Value = tuple[Mapping[str, Any], bool]
 

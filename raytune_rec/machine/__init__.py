@@ -1,0 +1,1 @@
+"""What the machine has and Ray needs: processors and memory, addresses, tokens, signals."""
