@@ -24,7 +24,8 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.evaluation.metrics import auc
 from raytune_rec.schema import ALL_DOMAINS, Lane, Pack, Scalar
 from raytune_rec.schema import Table as Rows
-from raytune_rec.scoring.scorer import Scorer, scoring_model
+from raytune_rec.scoring.scorer import Scorer
+from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.storage.files import read_json, write_json
 from raytune_rec.training.build import assemble, build
 from raytune_rec.training.loop import Trainer
@@ -75,7 +76,7 @@ def _used(job: Job, store: Store, row: str, weights: dict[str, Any], options: di
     found = row_of(job, row)
     own = settings(job, found, Lane(0, 0, options))
     parts = assemble(job, found, [own], store.schema, None)
-    scorer = Scorer(scoring_model(parts, {"backbone": own.backbone, "prompt": own.prompt}, {}, weights))
+    scorer = Scorer(scoring_model(parts, [{}], weights))
     tables: list[Rows] = [store.load(domain, "valid") for domain in store.schema.domains]
     return float(np.mean([auc(torch.tensor(scorer.logits(t)).unsqueeze(0), torch.tensor(t.label)).item() for t in tables]))
 

@@ -15,10 +15,10 @@ from raytune_rec.data.preparing.prepare import prepare
 from raytune_rec.data.stored.store import Store
 from raytune_rec.schema import Lane
 from raytune_rec.scoring import load_prompt
-from raytune_rec.scoring.scorer import parts_of
 from raytune_rec.storage.stage import Stage
 from raytune_rec.strategies.aliases import ALIASES
-from raytune_rec.training.assemble import stack
+from raytune_rec.training.parts import parts_of
+from raytune_rec.training.stack import stack
 from raytune_rec.tuning.search import records
 from raytune_rec.tuning.search.journal import Journal
 
@@ -66,18 +66,13 @@ def _artifacts(scratch: Path) -> None:
         "prompt": options_of("prompts", "plate", {"hidden_width": 4}),
     }
     strategy = ALIASES["prompt_linear"]
-    parts = parts_of("deepfm", "plate", strategy, options, store.schema, None)
-    model = stack(parts, [Lane(0)], {name: [o] for name, o in options.items()}, {}, [{}], 0)
-    tensors = {name: tensor[0].clone() for name, tensor in {**model.fixed, **model.trained}.items()}
-    buffers = {f"backbone.{b.name}" for b in parts.backbone.buffers()}
-    start = {
-        n: t for n, t in {**tensors, **{n: t[0].clone() for n, t in model.buffers.items()}}.items() if n.startswith("backbone.")
-    }
-    groups = {f"backbone.{p.name}": p.group for p in parts.backbone.parameters()}
-    tuned = {n: t for n, t in tensors.items() if n.startswith("prompt.") or (groups.get(n) == "linear" and n not in buffers)}
-    rows = {
-        f"backbone.{p.name}": p.rows for p in parts.backbone.parameters() if p.rows in ("user", "item") and p.group == "linear"
-    }
+    parts = parts_of("deepfm", "plate", strategy, {name: [o] for name, o in options.items()}, store.schema)
+    model = stack(parts, [Lane(0)])
+    tensors = {name: tensor[0].clone() for name, tensor in {**model.fixed, **model.trained, **model.buffers}.items()}
+    start = {name: tensor for name, tensor in tensors.items() if name.startswith("backbone.")}
+    declared = parts.declared()
+    tuned = {name: tensor for name, tensor in tensors.items() if declared[name].group in ("prompt", "linear")}
+    rows = {name: p.rows for name, p in declared.items() if p.rows in ("user", "item") and p.group == "linear"}
     for name, vocabulary in rows.items():
         tuned[f"rows.{vocabulary}"] = torch.tensor([0, 2, 1])
         tuned[name] = tuned[name][[0, 2, 1]].clone()

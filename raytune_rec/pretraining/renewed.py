@@ -11,12 +11,13 @@ from torch import Tensor
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.artifacts.versions import versions
-from raytune_rec.components import component, options_of
+from raytune_rec.components import options_of
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Parameter
-from raytune_rec.training.assemble import Parts, meet, stack
+from raytune_rec.training.parts import parts_of
 from raytune_rec.training.settings import PRETRAIN, row_of
+from raytune_rec.training.stack import stack
 
 
 def renewed(
@@ -33,16 +34,14 @@ def renewed(
     """
     folders, row = [Path(f) for f in job.components], row_of(job, PRETRAIN + variant)
     options = {
-        "backbone": options_of("backbones", facts.name, facts.options, folders),
-        "prompt": options_of("prompts", facts.prompt, facts.prompt_options, folders),
+        "backbone": [options_of("backbones", facts.name, facts.options, folders)],
+        "prompt": [options_of("prompts", facts.prompt, facts.prompt_options, folders)],
     }
-    classes = component("backbones", facts.name, folders), component("prompts", facts.prompt, folders)
-    parts = meet(*classes, row.strategy, options["backbone"], [options["prompt"]], schema)
-    declared = _declared(parts)
+    parts = parts_of(facts.name, facts.prompt, row.strategy, options, schema, folders=folders)
+    declared = parts.declared()
     _check(where, declared, tensors)
     taken = {name: tensor for name, tensor in tensors.items() if declared[name].rows is None}
-    lane = Lane(0, unit=ALL_DOMAINS)
-    model = stack(parts, [lane], {owner: [o] for owner, o in options.items()}, taken, [{}], job.seed)
+    model = stack(parts, [Lane(0, unit=ALL_DOMAINS)], [taken], seed=job.seed)
     found = {name: tensor[0].clone() for name, tensor in (*model.fixed.items(), *model.buffers.items(), *model.trained.items())}
     own = dataclasses.replace(
         facts, variant=variant, trials=0, data_fingerprint=schema.fingerprint, trained_fingerprint=schema.trained, seed=job.seed,
@@ -50,13 +49,6 @@ def renewed(
         versions=versions(), origin=facts.fingerprint, fingerprint="", weights_sha256="", data_files={},
     )  # fmt: skip
     return own, found
-
-
-def _declared(parts: Parts) -> dict[str, Parameter]:
-    """Full name -> parameter or buffer of what is saved with a backbone."""
-    found = {f"backbone.{p.name}": p for p in (*parts.backbone.parameters(), *parts.backbone.buffers())}
-    prompts = parts.prompts if parts.strategy.prompt == "on" else ()
-    return found | {f"prompt.{p.name}": p for prompt in prompts for p in prompt.parameters()}
 
 
 def _check(where: str, declared: Mapping[str, Parameter], tensors: Mapping[str, Tensor]) -> None:

@@ -1,7 +1,7 @@
 """What a prompt is: the small trainable part beside a backbone. Shapes: see `schema`.
 
 Like a backbone it owns no tensor. It says which readings of the backbone it needs and what it writes at which sites; only
-`training.assemble` knows both sides.
+`training.parts` knows both sides.
 """
 
 from __future__ import annotations

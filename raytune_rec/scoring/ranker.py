@@ -12,8 +12,8 @@ from raytune_rec.evaluation.inputs import Outcome
 from raytune_rec.evaluation.lists import outcome, positive_first
 from raytune_rec.schema import Batch, Table
 from raytune_rec.tensors import Step
-from raytune_rec.training.assemble import Model
 from raytune_rec.training.feed import device_table, take
+from raytune_rec.training.model import Model
 
 _ROWS = 1024
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +15,21 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.card import own_components
-from raytune_rec.components import Options, component, options_of
+from raytune_rec.components import options_of
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, DataError, UserError
-from raytune_rec.schema import DataSchema, Lane, Site, SiteShape, Strategy, Table
+from raytune_rec.schema import DataSchema, Strategy, Table
 from raytune_rec.scoring.rows import Answers, Rows, Scores, Unknown
-from raytune_rec.scoring.tuned import ROWS, Weights, tables, whole
+from raytune_rec.scoring.tuned import ROWS, Weights, scoring_model
 from raytune_rec.tensors import Step
-from raytune_rec.training.assemble import Model, Parts, meet, stack
 from raytune_rec.training.feed import device_table, take
+from raytune_rec.training.model import Model
+from raytune_rec.training.parts import Parts, parts_of
 
 _USERS = 1024
 """Most users of a pass: of each the whole history goes through the model."""
 _SCORES = 2**24
 """Most scores of a pass over all items."""
-
-
-def scoring_model(parts: Parts, options: Mapping[str, Options], tuned: Weights, start: Weights) -> Model:
-    """A model of one lane that trains nothing.
-
-    Args:
-        parts: the row's components.
-        options: `backbone` and `prompt` options.
-        tuned: from `tuned.cut`. start: the backbone's tensors.
-    """
-    declared = {f"backbone.{p.name}": p for p in parts.backbone.parameters()}
-    declared |= {f"prompt.{p.name}": p for prompt in parts.prompts for p in prompt.parameters()}
-    weights = whole(tuned, start, tables(declared.items()), declared)
-    frozen = replace(parts, strategy=replace(parts.strategy, train=()))
-    return stack(frozen, [Lane(0)], {owner: [o] for owner, o in options.items()}, weights, [{}], 0)
 
 
 class Scorer:
@@ -259,21 +244,20 @@ def _served(
 ) -> Scorer:
     store = Store.open(backbone / backbone_artifact.DATA, complete=False, predicts=facts.predicts)
     options = {
-        "backbone": options_of("backbones", facts.backbone, facts.backbone_options, folders),
-        "prompt": options_of("prompts", facts.prompt, facts.prompt_options, folders),
+        "backbone": [options_of("backbones", facts.backbone, facts.backbone_options, folders)],
+        "prompt": [options_of("prompts", facts.prompt, facts.prompt_options, folders)],
     }
     s = facts.strategy
     strategy = Strategy(s.name, s.start, s.train, s.prompt)
     parts = parts_of(facts.backbone, facts.prompt, strategy, options, store.schema, base, folders)
     if problems := [*_wrong(parts, tuned, start, facts), *_no_unit(facts.unit, store.schema)]:
         raise ArtifactError([*problems, "copy the artifact anew, or export it again."])
-    return Scorer(scoring_model(parts, options, tuned, start), store, facts.unit)
+    return Scorer(scoring_model(parts, [tuned], start), store, facts.unit)
 
 
 def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: prompt_artifact.PromptFacts) -> list[str]:
     """What of the tensors is not what the components declare."""
-    own = {f"backbone.{p.name}": p for p in parts.backbone.parameters()}
-    own |= {f"prompt.{p.name}": p for prompt in parts.prompts for p in prompt.parameters()}
+    own = parts.declared()
     problems = [
         f"the tensor {name!r} belongs to neither {facts.backbone!r} nor {facts.prompt!r}."
         for name in tuned
@@ -299,18 +283,3 @@ def _no_unit(unit: str, schema: DataSchema) -> list[str]:
     if unit in schema.domains or (schema.length and re.fullmatch(r"[^/\\\0]+\.[1-9]\d*", unit)):
         return []
     return [f"it serves {unit[:99]!r}, which is no domain of its backbone's data ({', '.join(schema.domains)[:200]})."]
-
-
-def parts_of(
-    backbone: str,
-    prompt: str,
-    strategy: Strategy,
-    options: Mapping[str, Options],
-    schema: DataSchema,
-    base: backbone_artifact.BackboneFacts | None,
-    folders: Sequence[Path] = (),
-) -> Parts:
-    """Components by name, met for one lane."""
-    sites = {Site(s): SiteShape(*shape) for s, shape in base.sites.items()} if base else None
-    classes = component("backbones", backbone, folders), component("prompts", prompt, folders)
-    return meet(*classes, strategy, options["backbone"], [options["prompt"]], schema, sites)

@@ -1,4 +1,4 @@
-"""What a lane tuned, beside the backbone that it stands on: the form of an artifact.
+"""What a lane tuned, beside the backbone that it stands on: the form of an artifact, and the model that it makes.
 
 A table holds only row 0 (which a missing value trains) and the rows that occurred in the unit's training, with their global ids;
 all other rows are the backbone's own, or zero (unknown) where there is no backbone.
@@ -6,61 +6,68 @@ all other rows are the backbone's own, or zero (unknown) where there is no backb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from raytune_rec.schema import Parameter, UnitData
+from raytune_rec.schema import Lane, Parameter, UnitData
+from raytune_rec.training.model import Model
+from raytune_rec.training.parts import Parts
+from raytune_rec.training.stack import stack
 
 Weights = Mapping[str, Tensor]
 ROWS = "rows."
 
 
-def tables(parameters: Iterable[tuple[str, Parameter]]) -> dict[str, str]:
-    """Full name -> the vocabulary that indexes its first axis, of those that have one."""
-    return {name: p.rows for name, p in parameters if p.rows is not None}
-
-
-def cut(best: Weights, vocabularies: Mapping[str, str], data: UnitData) -> dict[str, Tensor]:
+def cut(best: Weights, declared: Mapping[str, Parameter], data: UnitData) -> dict[str, Tensor]:
     """A lane's best weights -> only the rows that it trained, and `rows.<vocabulary>`, their global ids.
 
     Args:
         best: full name -> tensor with the unit's local rows.
-        vocabularies: full name -> vocabulary.
+        declared: full name -> what the model declares.
         data: the unit's rows: id 0 first, then those that occur in training, then others.
     """
-    found: dict[str, Tensor] = {}
+    kept: dict[str, Tensor] = {}
     for name, tensor in best.items():
-        vocabulary = vocabularies.get(name, "")
-        if vocabulary not in data.rows:
-            found[name] = tensor
+        vocabulary = declared[name].rows
+        if vocabulary is None or vocabulary not in data.rows:
+            kept[name] = tensor
             continue
         live = 1 + int(data.seen[vocabulary].sum())
-        found[name] = tensor[:live].contiguous()
-        found[ROWS + vocabulary] = torch.as_tensor(data.rows[vocabulary][:live]).long().clone()
-    return found
+        kept[name] = tensor[:live].contiguous()
+        kept[ROWS + vocabulary] = torch.as_tensor(data.rows[vocabulary][:live]).long().clone()
+    return kept
 
 
-def whole(
-    tuned: Weights, start: Weights, vocabularies: Mapping[str, str], parameters: Mapping[str, Parameter]
-) -> dict[str, Tensor]:
+def whole(tuned: Weights, start: Weights, declared: Mapping[str, Parameter]) -> dict[str, Tensor]:
     """Tuned tensors over a start: full tensors under every name.
 
     Args:
         tuned: from `cut`.
         start: the backbone's tensors; empty for a scratch start.
-        parameters: full name -> what the model declares, with full shapes.
+        declared: full name -> what the model declares, with full shapes.
     """
-    found = dict(start)
+    full = dict(start)
     for name, tensor in tuned.items():
         if name.startswith(ROWS):
             continue
-        ids = tuned.get(ROWS + vocabularies[name]) if name in vocabularies else None
+        ids = tuned.get(f"{ROWS}{declared[name].rows}")
         if ids is None:
-            found[name] = tensor
+            full[name] = tensor
             continue
-        base = start[name].clone() if name in start else torch.zeros(parameters[name].shape)
-        base[ids] = tensor
-        found[name] = base
-    return found
+        full[name] = start[name].clone() if name in start else torch.zeros(declared[name].shape)
+        full[name][ids] = tensor
+    return full
+
+
+def scoring_model(parts: Parts, tuned: Sequence[Weights], start: Weights) -> Model:
+    """A model that trains nothing.
+
+    Args:
+        parts: a row's components, in the options of each lane.
+        tuned: from `cut`, of each lane. start: the tensors of the backbone on which all stand.
+    """
+    starts = [whole(weights, start, parts.declared(lane)) for lane, weights in enumerate(tuned)]
+    return stack(replace(parts, trained_groups=frozenset()), [Lane(i) for i in range(len(tuned))], starts)

@@ -17,14 +17,15 @@ from raytune_rec.data.layout import USERS
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import Table
-from raytune_rec.scoring.scorer import parts_of, scoring_model
+from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.storage.files import replace
 from raytune_rec.storage.listing import lost
 from raytune_rec.storage.stage import files_of
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Step
-from raytune_rec.training.assemble import Model
 from raytune_rec.training.feed import device_table, take
+from raytune_rec.training.model import Model
+from raytune_rec.training.parts import parts_of
 
 _USERS = 1024
 """Users of a pass."""
@@ -115,11 +116,11 @@ def _model(run: Path, folder: Path, store: Store) -> Model:
     prompt = facts.prompt if facts.learn_prompt else "none"
     strategy = ALIASES["pretrained" if prompt == "none" else "prompt_untuned"]
     options = {
-        "backbone": options_of("backbones", facts.name, facts.options, folders),
-        "prompt": options_of("prompts", prompt, facts.prompt_options if prompt != "none" else {}, folders),
+        "backbone": [options_of("backbones", facts.name, facts.options, folders)],
+        "prompt": [options_of("prompts", prompt, facts.prompt_options if prompt != "none" else {}, folders)],
     }
     parts = parts_of(facts.name, prompt, strategy, options, store.schema, facts, folders)
-    return scoring_model(parts, options, {}, tensors)
+    return scoring_model(parts, [{}], tensors)
 
 
 @torch.no_grad()

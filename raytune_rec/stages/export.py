@@ -22,14 +22,13 @@ from raytune_rec.errors import ArtifactError, JobError, RunFailed
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.names import path_name
 from raytune_rec.schema import Lane, Pack
-from raytune_rec.scoring.scorer import parts_of
-from raytune_rec.scoring.tuned import cut, tables
+from raytune_rec.scoring.tuned import cut
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
 from raytune_rec.storage.files import MARKER, read_json, write_json
-from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import rows_of
+from raytune_rec.training.parts import Parts, parts_of
 from raytune_rec.training.settings import Settings, row_of, settings
 from raytune_rec.tuning.packs.folder import PackFolder, remove
 from raytune_rec.tuning.packs.packing import pack_name
@@ -133,7 +132,7 @@ def winner_settings(context: Context, row: str, facts: Mapping[str, Any]) -> tup
     found = row_of(context.job, row)
     base = backbone_artifact.read(context.backbones[found.variant]) if found.strategy.start == "backbone" else None
     own = settings(context.job, found, Lane(facts["trial"], 0, facts["options"]), base)
-    options = {"backbone": own.backbone, "prompt": own.prompt}
+    options = {"backbone": [own.backbone], "prompt": [own.prompt]}
     return own, parts_of(found.backbone, found.prompt, found.strategy, options, context.store.schema, base, context.own)
 
 
@@ -145,7 +144,7 @@ def _packs(context: Context, row: str, unit: str, winner: Winner) -> list[Pack]:
     """The winner's replicates, on the pre-trainings in turn: a pack for each. Where nothing is trained there is one on each."""
     _, parts = winner_settings(context, row, asdict(winner))
     numbers = context.pretrainings(row_of(context.job, row).variant) or [0]
-    count = context.job.evaluate.replicates if groups_of(parts) else len(numbers)
+    count = context.job.evaluate.replicates if parts.trained_groups else len(numbers)
     lanes = [Lane(winner.trial, replicate, winner.options, unit) for replicate in range(1, count + 1)]
     of_numbers = [(number, tuple(lanes[place :: len(numbers)])) for place, number in enumerate(numbers)]
     names = [pack_name(row, [unit], "winner", *([str(number)] if number else [])) for number in numbers]
@@ -180,7 +179,7 @@ def _keep(context: Context, row: str, unit: str, packs: Sequence[Pack], winner: 
     """Store what each replicate tuned, and its facts, with the pre-training that it stands on (null: it starts from scratch)."""
     folder, facts = context.winner_folder(row, unit), asdict(winner)
     _, parts = winner_settings(context, row, facts)
-    vocabularies, data = tables(_declared(parts)), rows_of(str(context.store_path), unit)
+    declared, data = parts.declared(), rows_of(str(context.store_path), unit)
     scratch = row_of(context.job, row).strategy.start == "scratch"
     replicates: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
@@ -192,7 +191,7 @@ def _keep(context: Context, row: str, unit: str, packs: Sequence[Pack], winner: 
             if result.status == "failed":
                 failed.append({"replicate": result.replicate, "error": result.error})
                 continue
-            own = cut(work.weights(i), vocabularies, data)
+            own = cut(work.weights(i), declared, data)
             sha256 = weights.write(folder / f"replicate-{result.replicate}.safetensors", own)
             replicates.append({**asdict(result), "sha256": sha256, "pretraining": None if scratch else pack.pretraining})
     for trained in (replicates, failed):
@@ -206,11 +205,6 @@ def _on_first(context: Context, row: str, unit: str) -> list[dict[str, Any]]:
     return [r for r in (failures.winner(context, row, unit) or {"replicates": ()})["replicates"] if not r["pretraining"]]
 
 
-def _declared(parts: Parts) -> list[tuple[str, Any]]:
-    found = [(f"backbone.{p.name}", p) for p in parts.backbone.parameters()]
-    return found + [(f"prompt.{p.name}", p) for prompt in parts.prompts for p in prompt.parameters()]
-
-
 def _artifact(context: Context, row: str, unit: str) -> None:
     """The replicate of the best validation metric on the first pre-training becomes the artifact."""
     folder, found = context.winner_folder(row, unit), row_of(context.job, row)
@@ -221,7 +215,7 @@ def _artifact(context: Context, row: str, unit: str) -> None:
     own, parts = winner_settings(context, row, facts)
     base = backbone_artifact.read(context.backbones[found.variant])
     tensors = _with_prompt(context, found.variant, parts, own, tensors)
-    declared = dict(_declared(parts))
+    declared = parts.declared()
     groups = {name: declared[name].group for name in tensors if name in declared}
     rows = {name: declared[name].rows for name in tensors if name in declared and f"rows.{declared[name].rows}" in tensors}
     s = found.strategy

@@ -13,12 +13,13 @@ from raytune_rec.evaluation import measure_classes, measure_lists
 from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions, Replicates
 from raytune_rec.schema import Table, pretraining
 from raytune_rec.scoring.ranker import classify, joined, rank
-from raytune_rec.scoring.scorer import Scorer, scoring_model
+from raytune_rec.scoring.scorer import Scorer
+from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import tuned, winner_settings
 from raytune_rec.stages.failures import winner
 from raytune_rec.storage.files import read_json
-from raytune_rec.training.assemble import Model
+from raytune_rec.training.model import Model
 from raytune_rec.training.settings import row_of
 
 Tests = Mapping[str, Mapping[str, Table]]
@@ -164,9 +165,8 @@ def _models(context: Context, row: str, unit: str) -> Iterator[Model]:
     context.at(f"scoring row {row} on {unit}")
     folder = context.winner_folder(row, unit)
     facts = read_json(folder / "winner.json")
-    own, parts = winner_settings(context, row, facts)
-    options = {"backbone": own.backbone, "prompt": own.prompt}
+    _, parts = winner_settings(context, row, facts)
     numbers = [replicate["pretraining"] or 0 for replicate in facts["replicates"]]
     starts = {number: _start(context, row, number) for number in dict.fromkeys(numbers)}
     for replicate, number in zip(facts["replicates"], numbers, strict=True):
-        yield scoring_model(parts, options, tuned(folder, replicate), starts[number])
+        yield scoring_model(parts, [tuned(folder, replicate)], starts[number])

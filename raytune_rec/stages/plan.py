@@ -17,8 +17,8 @@ from raytune_rec.report.words import counted
 from raytune_rec.schema import DataSchema, Field, Lane, Row
 from raytune_rec.stages.export import check_export
 from raytune_rec.stages.sections import unknown_components, unknown_groups
-from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
+from raytune_rec.training.parts import Parts
 from raytune_rec.training.settings import PRETRAIN, built_alike, row_of, settings
 from raytune_rec.tuning.search.brackets import ladders
 from raytune_rec.tuning.search.pace import MODELS, Pace
@@ -115,7 +115,7 @@ def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:
     pretraining = name.startswith(PRETRAIN)
     trials, modelled, width = _budget(job, name, space)
     units = "all domains" if pretraining else f"each of {len(schema.units)}"
-    groups = ", ".join(sorted(groups_of(parts))) or "nothing"
+    groups = ", ".join(sorted(parts.trained_groups)) or "nothing"
     return (
         name,
         row.strategy.name,
@@ -207,7 +207,7 @@ def _check_start(job: Job, row: Row, parts: Parts, schema: DataSchema) -> None:
 
 def _mib(parts: Parts, row: Row) -> float:
     """Parameters, gradients, two moments and the best epoch of what a lane trains."""
-    trained = groups_of(parts)
+    trained = parts.trained_groups
     own = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
     return 5 * 4 * sum(math.prod(p.shape) for p in own if p.group in trained) / 2**20
 

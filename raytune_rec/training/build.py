@@ -17,11 +17,12 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.data.stored.units import unit_data
 from raytune_rec.errors import AssemblyError
 from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Pack, Row, Site, SiteShape, UnitData, pretraining
-from raytune_rec.training.assemble import Parts, groups_of, meet, option_tensors, stack
+from raytune_rec.schema import ALL_DOMAINS, DataSchema, Pack, Row, UnitData, pretraining
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Feed, Reduce, Trainer
+from raytune_rec.training.parts import Parts, parts_of
 from raytune_rec.training.settings import PRETRAIN, Settings, row_of, same, settings
+from raytune_rec.training.stack import option_tensors, stack
 
 
 def build(
@@ -73,9 +74,8 @@ def train_with(
     """A trainer over any feed: what `build` does once rows and start values are there."""
     parts = assemble(job, row, of_lanes, schema, start[0] if start else None)
     objective = same([s.training.objective for s in of_lanes], "training.objective")
-    options = {"backbone": [s.backbone for s in of_lanes], "prompt": [s.prompt for s in of_lanes]}
     rows = [units[lane.unit].rows for lane in pack.lanes]
-    model = stack(parts, pack.lanes, options, start[1] if start else {}, rows, job.seed)
+    model = stack(parts, pack.lanes, [start[1] if start else {}], rows, job.seed)
     training = [s.training for s in of_lanes]
     criterion = component("objectives", objective, [Path(f) for f in job.components])(of_lanes[0].objective)
     weights = option_tensors([s.objective for s in of_lanes])
@@ -90,22 +90,16 @@ def assemble(job: Job, row: Row, of_lanes: Sequence[Settings], schema: DataSchem
     """The components of a row, met. Refuses what does not fit."""
     schema = schema.for_pretraining() if row.name.startswith(PRETRAIN) else schema
     folders = [Path(f) for f in job.components]
-    sites = {Site(s): SiteShape(*shape) for s, shape in start.sites.items()} if start else None
-    backbone, prompt = component("backbones", row.backbone, folders), component("prompts", row.prompt, folders)
-    where = _place(row)
-    parts = meet(backbone, prompt, row.strategy, of_lanes[0].backbone, [s.prompt for s in of_lanes], schema, sites, f"{where}: ")
-    try:
-        groups_of(parts)
-    except AssemblyError as error:
-        raise AssemblyError(f"{where}: {problem}" for problem in error.problems) from None
+    options = {"backbone": [s.backbone for s in of_lanes], "prompt": [s.prompt for s in of_lanes]}
+    parts = parts_of(row.backbone, row.prompt, row.strategy, options, schema, start, folders, f"{_place(row)}: ")
     name = of_lanes[0].training.objective
     wanted = component("objectives", name, folders).reads
     if schema.predicts and parts.backbone.parameters():
         _check_classes(row, parts, name, schema.predicts, folders)
-    elif row.strategy.train and parts.backbone.parameters() and wanted not in backbone.returns:
+    elif row.strategy.train and parts.backbone.parameters() and wanted not in parts.backbone.returns:
         raise AssemblyError(
-            f"{where}: objective {name!r} trains on {wanted!r}, and backbone {row.backbone!r} gives "
-            f"{', '.join(sorted(backbone.returns))}; set training.objective for this row."
+            f"{_place(row)}: objective {name!r} trains on {wanted!r}, and backbone {row.backbone!r} gives "
+            f"{', '.join(sorted(parts.backbone.returns))}; set training.objective for this row."
         )
     return parts
 
@@ -121,7 +115,7 @@ def _check_classes(row: Row, parts: Parts, objective: str, attribute: str, folde
     Raises:
         AssemblyError: its strategy leaves the classifier as it was drawn, or its objective trains none.
     """
-    if "output" not in groups_of(parts):
+    if "output" not in parts.trained_groups:
         raise AssemblyError(
             f"rows.{row.name}: strategy {row.strategy.name!r} does not train the classifier of {attribute!r}, which is new; "
             "choose one that trains the group output, such as prompt_output or prompt_backbone."

@@ -23,9 +23,9 @@ from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.objectives.base import Objective
 from raytune_rec.schema import Batch, Lane, LaneResult, UnitData
 from raytune_rec.tensors import Noise, Step, crop, keep_memory, mix
-from raytune_rec.training.assemble import Model
 from raytune_rec.training.feed import Key, device_table
 from raytune_rec.training.lanes import LaneRecord
+from raytune_rec.training.model import Model
 from raytune_rec.training.optimizer import Adam
 from raytune_rec.training.repeats import Repeats
 from raytune_rec.training.validation import Validation, encoded, fits
@@ -91,9 +91,9 @@ class Trainer:
         self.options, self.training, self.until = training[0], list(training), until
         self.autocast = autocast and device.startswith("cuda")
         keep_memory()
-        place(model, device, dtype)
+        model.place(device, dtype)
         live = [_live(model, units[lane.unit]) for lane in lanes]
-        counts = [sum(_count(s, n, own) for n, s in shapes.items()) for shapes, own in zip(model.shapes, live, strict=True)]
+        counts = [sum(_count(shapes[n], n, own) for n in model.trained) for shapes, own in zip(model.shapes, live, strict=True)]
         higher = METRICS[self.options.metric].higher
         self.records = [
             LaneRecord(lane, higher, o.patience, o.epochs if model.trained else 0, c)
@@ -106,7 +106,7 @@ class Trainer:
         self.adam = Adam(model.trained, model.groups, rates[0], rates[1], live, [(o.beta1, o.beta2) for o in training])
         self.done = 0
         metrics, chunk = [self.options.metric, *further], self.options.valid_batch_size
-        of_units = {unit: model.part(*span) for unit, *span in self._spans()}
+        of_units = {unit: model.part(slice(*span)) for unit, *span in self._spans()}
         self.validation = {
             u: Validation(units[u].valid, part, metrics, chunk, device, self.options.cache_mib) for u, part in of_units.items()
         }
@@ -186,7 +186,7 @@ class Trainer:
 
     def _average_statistics(self) -> None:
         """The statistics of trained norms follow each worker's share of the rows: from here on all workers have their mean."""
-        names = [n for n in self._moving() if n in self.model.buffers]
+        names = [n for n in self.model.moving if n in self.model.buffers]
         if self.reduce and names:
             workers = torch.ones((), device=self.device)
             values = [self.model.buffers[n].clone() for n in names]
@@ -232,21 +232,12 @@ class Trainer:
     def _observe(self) -> None:
         """Validate the active lanes; keep the weights of those that are at their best."""
         for unit, start, stop in self._spans():
-            values = self.validation[unit].values(self.model.part(start, stop))
+            values = self.validation[unit].values(self.model.part(slice(start, stop)))
             for at in range(start, stop):
                 record = self.records[self.active[at]]
                 measures = {name: of_lanes[at - start] for name, of_lanes in values.items()}
                 if record.status == "running" and record.observe(measures.pop(self.options.metric), measures):
-                    record.weights = {n: t[at].detach().clone() for n, t in self._moving().items()}
-
-    def _moving(self) -> dict[str, Tensor]:
-        """What training changes: the trained tensors, and the statistics of trained norms. (T, ...)"""
-        moving = {n: b for n, b in self.model.buffers.items() if self.model.trained_groups and b.shape[0] == len(self.active)}
-        return {**self.model.trained, **(moving if self._norms_move() else {})}
-
-    def _norms_move(self) -> bool:
-        groups = {b.group for b in self.model.parts.backbone.buffers()}
-        return bool(groups & self.model.trained_groups)
+                    record.weights = {n: t[at].detach().clone() for n, t in self.model.moving.items()}
 
     def _compact(self, seconds: float) -> None:
         """Share out the time, and drop the lanes that ended."""
@@ -259,13 +250,11 @@ class Trainer:
         self._keep(places)
 
     def _keep(self, places: list[int]) -> None:
-        model, lanes = self.model, len(self.model.shapes)
-        model.trained = {n: t.detach()[places].contiguous().requires_grad_() for n, t in model.trained.items()}
-        for held in (model.fixed, model.buffers, *model.options.values(), self.weights):
-            held.update({n: t[places] for n, t in held.items() if lanes > 1 and t.shape[0] == lanes})
-        model.shapes = [model.shapes[p] for p in places]
+        lanes, self.model = self.model.lanes, self.model.part(places)
+        self.model.trained = {n: t.detach().contiguous().requires_grad_() for n, t in self.model.trained.items()}
+        self.weights = {n: t[places] if lanes > 1 and len(t) == lanes else t for n, t in self.weights.items()}
         self.feed.keep(places)
-        self.adam.keep(places, model.trained)
+        self.adam.keep(places, self.model.trained)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the next epoch needs, lane by lane in true shapes, so that a lane may go on in another pack.
@@ -304,15 +293,7 @@ class Trainer:
 
     def _kinds(self) -> dict[str, Mapping[str, Tensor]]:
         """What a lane takes along: kind -> full name -> (T, ...)."""
-        return {"value": self._moving(), "first": self.adam.first, "second": self.adam.second}
-
-
-def place(model: Model, device: str, dtype: torch.dtype) -> None:
-    """Bring a model to the device, in a type."""
-    model.trained = {n: t.to(device, dtype).requires_grad_() for n, t in model.trained.items()}
-    model.fixed = {n: t.to(device, dtype) for n, t in model.fixed.items()}
-    model.buffers = {n: t.to(device, dtype) for n, t in model.buffers.items()}
-    model.options = {owner: {n: t.to(device, dtype) for n, t in values.items()} for owner, values in model.options.items()}
+        return {"value": self.model.moving, "first": self.adam.first, "second": self.adam.second}
 
 
 def _live(model: Model, data: UnitData) -> dict[str, int]:

@@ -11,8 +11,8 @@ from raytune_rec.evaluation.lists import mean_of, outcome, positive_first
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Table
 from raytune_rec.tensors import Step
-from raytune_rec.training.assemble import Model
 from raytune_rec.training.feed import device_table, take
+from raytune_rec.training.model import Model
 from raytune_rec.training.repeats import Repeats
 
 MIB = 2**20
@@ -88,7 +88,7 @@ def fits(model: Model, tables: Sequence[tuple[Mapping[str, Tensor], Tensor]], mi
     if not model.encoding_is_frozen:
         return False
     columns, label = tables[0]
-    row = model.part(0, 1).encode(take(columns, label, torch.zeros(1, 1, dtype=torch.int64, device=label.device)))
+    row = model.part(slice(1)).encode(take(columns, label, torch.zeros(1, 1, dtype=torch.int64, device=label.device)))
     size = sum(part.numel() * part.element_size() for part in row.values())
     return size * sum(label.shape[1] for _, label in tables) <= mib * MIB
 
@@ -96,7 +96,7 @@ def fits(model: Model, tables: Sequence[tuple[Mapping[str, Tensor], Tensor]], mi
 @torch.no_grad()
 def encoded(model: Model, columns: Mapping[str, Tensor], label: Tensor, chunk: int) -> dict[str, Tensor]:
     """The frozen encoding of a table, name -> (1, N, ...): the same for every lane of a unit."""
-    model = model.part(0, 1)
+    model = model.part(slice(1))
     parts = [model.encode(take(columns, label, index)) for index in chunks(label, chunk)]
     return {name: torch.cat([p[name] for p in parts], dim=1) for name in parts[0]}
 

@@ -17,9 +17,11 @@ from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.prepare import prepare
 from raytune_rec.data.stored.store import Store
 from raytune_rec.schema import Lane
-from raytune_rec.scoring.scorer import Scorer, parts_of, scoring_model
+from raytune_rec.scoring.scorer import Scorer
+from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.strategies.aliases import ALIASES
-from raytune_rec.training.assemble import stack
+from raytune_rec.training.parts import Parts, parts_of
+from raytune_rec.training.stack import stack
 
 LENGTH = 4
 COLD = {
@@ -73,14 +75,18 @@ def scorer(store: Store, unit: str = "", backbone: str = "sasrec", seed: int = 1
     prompt = "none" if backbone == "popularity" else "ppr"
     options = options_of(backbone) | ({"prompt": components.options_of("prompts", "none", {})} if prompt == "none" else {})
     strategy = ALIASES["single" if prompt == "none" else "prompt"]
-    parts = parts_of(backbone, prompt, strategy, options, store.schema, None)
-    tuned, start = split(drawn(parts, options, seed))
-    return Scorer(scoring_model(parts, options, tuned, start), store, unit)
+    parts = parts_of(backbone, prompt, strategy, one_lane(options), store.schema)
+    tuned, start = split(drawn(parts, seed))
+    return Scorer(scoring_model(parts, [tuned], start), store, unit)
 
 
-def drawn(parts: Any, options: Mapping[str, Any], seed: int) -> dict[str, torch.Tensor]:
+def one_lane(options: Mapping[str, components.Options]) -> dict[str, list[components.Options]]:
+    return {owner: [o] for owner, o in options.items()}
+
+
+def drawn(parts: Parts, seed: int) -> dict[str, torch.Tensor]:
     """Full name -> a tensor, larger than start values, so that everything shows in the scores."""
-    model = stack(parts, [Lane(0)], {owner: [o] for owner, o in options.items()}, {}, [{}], seed)
+    model = stack(parts, [Lane(0)], seed=seed)
     draw = torch.Generator().manual_seed(seed)
     tensors = {name: t[0] for name, t in {**model.fixed, **model.trained}.items()}
     return {name: t + 0.3 * torch.randn(t.shape, generator=draw) for name, t in tensors.items()}
@@ -95,8 +101,8 @@ def split(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor],
 def export(store: Store, unit: str, folder: Path) -> tuple[Path, Path]:
     """Artifacts of `scorer(store, unit)`: folders of the prompt and of the backbone."""
     options = options_of("sasrec")
-    parts = parts_of("sasrec", "ppr", ALIASES["prompt"], options, store.schema, None)
-    tuned, start = split(drawn(parts, options, 1))
+    parts = parts_of("sasrec", "ppr", ALIASES["prompt"], one_lane(options), store.schema)
+    tuned, start = split(drawn(parts, 1))
     plain = {owner: o.model_dump(mode="json") for owner, o in options.items()}
     base = backbone_artifact.save(
         folder / "backbone",

@@ -13,8 +13,10 @@ import pytest
 from raytune_rec import components
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
-from raytune_rec.scoring.scorer import Scorer, parts_of, scoring_model
+from raytune_rec.scoring.scorer import Scorer
+from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.strategies.aliases import ALIASES
+from raytune_rec.training.parts import parts_of
 from tests.scoring.conftest import drawn, log, scorer, split
 
 
@@ -23,9 +25,10 @@ def single(make: Callable[..., Store]) -> Scorer:
     """Single interactions of two domains; the model was tuned on one of them."""
     store = make(log(("shop", "club")), split={"kind": "hash", "valid": 0.1, "test": 0.1})
     values = {"backbone": ("backbones", "deepfm", {"width": 4, "hidden": [4]}), "prompt": ("prompts", "none", {})}
-    options: Any = {owner: components.options_of(*of) for owner, of in values.items()}  # type: ignore[arg-type]
-    parts = parts_of("deepfm", "none", ALIASES["single"], options, store.schema, None)
-    return Scorer(scoring_model(parts, options, *split(drawn(parts, options, 1))), store, "shop")
+    options: Any = {owner: [components.options_of(*of)] for owner, of in values.items()}  # type: ignore[arg-type]
+    parts = parts_of("deepfm", "none", ALIASES["single"], options, store.schema)
+    tuned, start = split(drawn(parts, 1))
+    return Scorer(scoring_model(parts, [tuned], start), store, "shop")
 
 
 ROWS = {"user": ["u1", "u2", "u3"], "item": ["i1", "i2", "i3"]}

@@ -17,10 +17,9 @@ def test_rows_that_were_trained_come_back_and_others_are_the_backbones_own() -> 
     )  # 0, trained, trained, met in validation alone
     start = {"backbone.linear.colour": torch.arange(7.0)}
     best = {"backbone.linear.colour": torch.tensor([-1.0, 20.0, 50.0, 3.0])}
-    tables = {"backbone.linear.colour": "colour"}
-    tuned = cut(best, tables, data)
-    assert tuned["rows.colour"].tolist() == [0, 2, 5]
     declared = {"backbone.linear.colour": Parameter("linear.colour", (7,), "linear", zeros, "colour")}
-    full = whole(tuned, start, tables, declared)["backbone.linear.colour"]
+    tuned = cut(best, declared, data)
+    assert tuned["rows.colour"].tolist() == [0, 2, 5]
+    full = whole(tuned, start, declared)["backbone.linear.colour"]
     # row 0 too: a missing value of a feature trains it
     assert full.tolist() == [-1.0, 1.0, 20.0, 3.0, 4.0, 50.0, 6.0]

@@ -6,6 +6,7 @@ Components are found by themselves: a new file is tested without an edit here.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +19,12 @@ from raytune_rec.prompts.base import Prompt
 from raytune_rec.schema import Lane, Pack, Row, Site, SiteShape, Strategy, UnitData
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
-from raytune_rec.training.assemble import groups_of, meet, stack
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
+from raytune_rec.training.parts import Parts, meet
 from raytune_rec.training.settings import settings
-from tests.training.conftest import AS_HISTORIES, SCHEMA, job, objective, world_of
+from raytune_rec.training.stack import stack
+from tests.training.conftest import AS_HISTORIES, job, objective, world_of
 
 BACKBONES, PROMPTS = names("backbones"), names("prompts")
 PAIRS = [(b, p) for b in BACKBONES for p in PROMPTS]
@@ -35,9 +37,11 @@ def fits(backbone: str, prompt: str) -> bool:
     return all(s in takes for s in p.writes(p.Options())) and all(r in gives for r in p.reads(p.Options()))
 
 
-def parts(backbone: str, prompt: str, strategy: Strategy, **options: Any) -> Any:
+def parts(backbone: str, prompt: str, strategy: Strategy, *lanes: Mapping[str, Any], sites: Any = None) -> Parts:
+    """Met, for lanes of some options of the prompt; for one without any."""
     b, p = component("backbones", backbone), component("prompts", prompt)
-    return meet(b, p, strategy, b.Options(), [p.Options(**options)], world_of(backbone)[0])
+    options = {"backbone": [b.Options() for _ in lanes or [0]], "prompt": [p.Options(**own) for own in lanes or [{}]]}
+    return meet(b, p, strategy, options, world_of(backbone)[0], sites)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -58,7 +62,7 @@ def test_a_backbone_declares_every_parameter_once_with_a_group_and_a_start(name:
 def test_a_pair_fits_or_is_refused_with_both_names_and_what_would_fit(backbone: str, prompt: str) -> None:
     strategy = ALIASES["pretrain_prompt"]
     if fits(backbone, prompt):
-        assert "prompt" in groups_of(parts(backbone, prompt, strategy)) or prompt == "none"
+        assert "prompt" in parts(backbone, prompt, strategy).trained_groups or prompt == "none"
         return
     with pytest.raises(AssemblyError) as refused:
         parts(backbone, prompt, strategy)
@@ -69,12 +73,7 @@ def test_a_pair_fits_or_is_refused_with_both_names_and_what_would_fit(backbone: 
 @pytest.mark.parametrize(("backbone", "prompt"), [pair for pair in PAIRS if fits(*pair)])
 def test_scores_are_per_row_and_the_same_in_any_company(backbone: str, prompt: str) -> None:
     """A row's score depends neither on the other rows of its batch nor on their order."""
-    own = parts(backbone, prompt, ALIASES["pretrain_prompt"])
-    options = {
-        "backbone": [own.backbone.options if hasattr(own.backbone, "options") else component("backbones", backbone).Options()]
-    }
-    options["prompt"] = [component("prompts", prompt).Options()]
-    model = stack(own, [Lane(0)], options, {}, [{}], 1)
+    model = stack(parts(backbone, prompt, ALIASES["pretrain_prompt"]), [Lane(0)], seed=1)
     batch = next(iter(TableFeed(world_of(backbone)[1](64, 3), [(1,)], 64, 64).epoch(1)))
     with torch.no_grad():
         whole = model.forward(batch, model.encode(batch), Step(False))
@@ -142,15 +141,13 @@ def test_padding_is_inert(backbone: str, prompt: str) -> None:
     """A lane padded to a wider neighbour writes what it writes alone, and what is padded gets no gradient."""
     cls: type[Prompt] = component("prompts", prompt)
     padded = [n for n, kind in kinds(cls.Options).items() if kind == "padded"]
-    small, large = cls.Options(**dict.fromkeys(padded, 3)), cls.Options(**dict.fromkeys(padded, 7))
-    own = component("backbones", backbone).Options()
-    schema, rows = world_of(backbone)
+    small, large = dict.fromkeys(padded, 3), dict.fromkeys(padded, 7)
+    _, rows = world_of(backbone)
     batch = next(iter(TableFeed(rows(32, 3), [(1,)], 32, 32).epoch(1)))
     written = []
     for options in ([small], [small, large]):
-        made = meet(component("backbones", backbone), cls, ALIASES["pretrain_prompt"], own, options, schema)
-        lanes = [Lane(i) for i in range(len(options))]
-        model = stack(made, lanes, {"backbone": [own] * len(options), "prompt": options}, {}, [{}] * len(options), 1)
+        made = parts(backbone, prompt, ALIASES["pretrain_prompt"], *options)
+        model = stack(made, [Lane(i) for i in range(len(options))], seed=1)
         for name in model.trained:
             draw = torch.randn(model.shapes[0][name], generator=torch.Generator().manual_seed(3))
             model.trained[name][0].zero_()
@@ -178,43 +175,35 @@ def test_a_prompt_claims_only_prompt_groups_and_counts_what_it_writes(prompt: st
 
 
 def test_a_backbone_built_for_other_sites_is_refused() -> None:
-    b, p = component("backbones", "deepfm"), component("prompts", "plate")
     with pytest.raises(AssemblyError, match=r"built for prompt sites none.*writes fields x2"):
-        meet(b, p, ALIASES["prompt"], b.Options(), [p.Options()], SCHEMA, {})
+        parts("deepfm", "plate", ALIASES["prompt"], sites={})
     with pytest.raises(AssemblyError, match=r"built for prompt sites fields x2.*writes none"):
-        meet(b, p, ALIASES["finetune_all"], b.Options(), [p.Options()], SCHEMA, {Site.FIELDS: SiteShape(2, 16)})
+        parts("deepfm", "plate", ALIASES["finetune_all"], sites={Site.FIELDS: SiteShape(2, 16)})
 
 
 def test_a_strategy_that_names_no_group_is_refused_with_those_that_exist() -> None:
     with pytest.raises(
         AssemblyError, match=r"trains 'encoder'; this backbone and prompt have embedding, interaction, linear, output"
     ):
-        groups_of(parts("deepfm", "none", Strategy("own", "backbone", ("encoder",))))
+        parts("deepfm", "none", Strategy("own", "backbone", ("encoder",)))
 
 
 def test_a_lane_that_needs_more_than_was_pre_trained_is_refused_with_both_shapes() -> None:
-    b, p = component("backbones", "deepfm"), component("prompts", "plate")
-    small = meet(b, p, ALIASES["pretrain_prompt"], b.Options(), [p.Options(meta_prompts=4)], SCHEMA)
-    start = stack(small, [Lane(0)], {"backbone": [b.Options()], "prompt": [p.Options(meta_prompts=4)]}, {}, [{}], 0).trained
-    weights = {n: t[0] for n, t in start.items()}
-    large = meet(b, p, ALIASES["prompt"], b.Options(), [p.Options(meta_prompts=5)], SCHEMA, small.sites)
+    small = parts("deepfm", "plate", ALIASES["pretrain_prompt"], {"meta_prompts": 4})
+    weights = {n: t[0] for n, t in stack(small, [Lane(0)]).trained.items()}
+    large = parts("deepfm", "plate", ALIASES["prompt"], {"meta_prompts": 5}, sites=small.sites)
     with pytest.raises(
         AssemblyError, match=r"prompt\.user\.out\.weight: this row needs shape \(32, 5\), .* pre-trained with \(32, 4\)"
     ):
-        stack(large, [Lane(0)], {"backbone": [b.Options()], "prompt": [p.Options(meta_prompts=5)]}, weights, [{}], 0)
+        stack(large, [Lane(0)], [weights])
 
 
 @pytest.mark.parametrize("name", sorted(ALIASES))
 def test_what_a_strategy_does_not_train_is_shared_by_all_lanes(name: str) -> None:
     strategy = ALIASES[name]
     prompt = "none" if strategy.prompt == "off" else "plate"
-    made = parts("deepfm", prompt, strategy)
-    options = {
-        "backbone": [component("backbones", "deepfm").Options()] * 3,
-        "prompt": [component("prompts", prompt).Options()] * 3,
-    }
-    own = replace(made, prompts=made.prompts * 3)
-    model = stack(own, [Lane(i) for i in range(3)], options, {}, [{}] * 3, 1)
+    made = parts("deepfm", prompt, strategy, {}, {}, {})
+    model = stack(made, [Lane(i) for i in range(3)], seed=1)
     wanted = set(strategy.train)
     groups = {p.group for p in made.backbone.parameters()}
     trained = (groups if "all" in wanted else wanted & groups) | ({"prompt"} if "prompt" in wanted else set())

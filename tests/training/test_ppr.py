@@ -19,8 +19,10 @@ from raytune_rec.prompts._profile import Profile
 from raytune_rec.schema import Batch, DataSchema, Field, Lane, Site
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step, contrast
-from raytune_rec.training.assemble import Model, meet, stack
 from raytune_rec.training.feed import TableFeed
+from raytune_rec.training.model import Model
+from raytune_rec.training.parts import meet
+from raytune_rec.training.stack import stack
 from tests.training.conftest import HISTORIES, histories
 
 PPR: Any = component("prompts", "ppr")
@@ -30,8 +32,8 @@ STEP = Step(True, frozenset(), Noise((7,), torch.arange(24).unsqueeze(0)))
 
 def model(**options: Any) -> Model:
     own, backbone = PPR.Options(**options), SASREC.Options(width=8, inner=8, dropout=0.0)
-    made = meet(SASREC, PPR, ALIASES["prompt_backbone"], backbone, [own], HISTORIES)
-    return stack(made, [Lane(0)], {"backbone": [backbone], "prompt": [own]}, {}, [{}], 1)
+    made = meet(SASREC, PPR, ALIASES["prompt_backbone"], {"backbone": [backbone], "prompt": [own]}, HISTORIES)
+    return stack(made, [Lane(0)], seed=1)
 
 
 def batch(rows: int = 24) -> Batch:
@@ -188,7 +190,8 @@ def test_ppr_light_is_small_beside_a_real_catalogue() -> None:
     fields = (Field("user", "categorical", "user", 4000), Field("item", "categorical", "item", 3417), *HISTORIES.fields[2:5])
     schema = DataSchema(fields, ("movies",), "0" * 16, length=50)
     backbone = SASREC.Options()
-    made = meet(SASREC, PPR, ALIASES["prompt"], backbone, [PPR.Options(tokens=4, hidden_width=32)], schema)
+    options = {"backbone": [backbone], "prompt": [PPR.Options(tokens=4, hidden_width=32)]}
+    made = meet(SASREC, PPR, ALIASES["prompt"], options, schema)
     prompt, whole = (sum(math.prod(p.shape) for p in part.parameters()) for part in (made.prompts[0], made.backbone))
     assert prompt < 0.05 * whole
 
@@ -199,4 +202,4 @@ def test_rows_that_are_no_histories_are_refused() -> None:
     none = component("prompts", "none")
     schema = replace(HISTORIES, length=0)
     with pytest.raises(AssemblyError, match=r"SasRec does not fit the data: its rows are histories; set data\.sequences"):
-        meet(SASREC, none, ALIASES["single"], SASREC.Options(), [none.Options()], schema)
+        meet(SASREC, none, ALIASES["single"], {"backbone": [SASREC.Options()], "prompt": [none.Options()]}, schema)

@@ -14,10 +14,12 @@ from raytune_rec.components import component, names
 from raytune_rec.schema import Batch, Lane, Pack, Row, Site, Strategy, UnitData
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
-from raytune_rec.training.assemble import Model, meet, stack
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
+from raytune_rec.training.model import Model
+from raytune_rec.training.parts import meet
 from raytune_rec.training.settings import settings
+from raytune_rec.training.stack import stack
 from tests.training.conftest import AS_HISTORIES, HISTORIES, histories, job
 
 SEQUENCES = [n for n in names("backbones") if component("backbones", n).histories and n != "popularity"]
@@ -29,8 +31,8 @@ NONE: Any = component("prompts", "none")
 def model(name: str, **options: Any) -> Model:
     cls = component("backbones", name)
     own = cls.Options(**options)
-    made = meet(cls, NONE, ALIASES["single"], own, [NONE.Options()], HISTORIES)
-    whole = stack(made, [Lane(0)], {"backbone": [own], "prompt": [NONE.Options()]}, {}, [{}], 1)
+    made = meet(cls, NONE, ALIASES["single"], {"backbone": [own], "prompt": [NONE.Options()]}, HISTORIES)
+    whole = stack(made, [Lane(0)], seed=1)
     draw = torch.Generator().manual_seed(5)
     whole.trained = {n: torch.randn(t.shape, generator=draw).double() * 0.3 for n, t in whole.trained.items()}
     return whole

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from raytune_rec.components import component
 from raytune_rec.config import Job
 from raytune_rec.data.stored.units import unit_data
 from raytune_rec.schema import Lane, LaneResult, Pack, Table, UnitData
-from raytune_rec.training.assemble import meet, stack
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
+from raytune_rec.training.parts import parts_of
 from raytune_rec.training.settings import row_of, settings
+from raytune_rec.training.stack import stack
 from tests.training.conftest import SCHEMA, job, table
 from tests.training.test_lanes import same
 
@@ -45,9 +45,9 @@ def start(own: Job, row: str) -> Any:
         return None
     before = row_of(own, "pretrain." + found.variant)
     s = settings(own, before, Lane(0))
-    sides = component("backbones", before.backbone), component("prompts", before.prompt)
-    parts = meet(*sides, before.strategy, s.backbone, [s.prompt], SCHEMA)
-    model = stack(parts, [Lane(0)], {"backbone": [s.backbone], "prompt": [s.prompt]}, {}, [{}], 5)
+    options = {"backbone": [s.backbone], "prompt": [s.prompt]}
+    parts = parts_of(before.backbone, before.prompt, before.strategy, options, SCHEMA)
+    model = stack(parts, [Lane(0)], seed=5)
     draw = torch.Generator().manual_seed(2)
     weights = {n: t[0] + 0.1 * torch.randn(t[0].shape, generator=draw) for n, t in {**model.trained, **model.buffers}.items()}
     return SimpleNamespace(sites={site: (shape.count, shape.width) for site, shape in parts.sites.items()}), weights

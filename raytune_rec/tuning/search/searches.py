@@ -12,8 +12,8 @@ from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.config import Job
 from raytune_rec.errors import AssemblyError, JobError
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Row, Scalar
-from raytune_rec.training.assemble import Parts, groups_of
 from raytune_rec.training.build import assemble
+from raytune_rec.training.parts import Parts
 from raytune_rec.training.settings import PRETRAIN, is_option, learned, padding, row_of, settings, structure
 from raytune_rec.tuning.search import warmstart
 from raytune_rec.tuning.search.catalogue import compose
@@ -82,7 +82,7 @@ def row_space(job: Job, row: Row, schema: DataSchema, base: BackboneFacts | None
     names = job.pretrain.variants[row.variant].space if row.name.startswith(PRETRAIN) else job.rows[row.name].space
     if not row.strategy.train:
         return Space()
-    trained = groups_of(parts)
+    trained = parts.trained_groups
     space = compose(names, job)
     searched = space.keys()
     if as_pretrained := {f"prompt.{n}": v for n, v in learned(job, row, start).items() if f"prompt.{n}" in searched}:
