@@ -20,6 +20,7 @@ from raytune_rec import __version__, config
 from raytune_rec.errors import JobError, RunFailed, UserError, told
 from raytune_rec.job import shipped
 from raytune_rec.machine.signals import ends_on_sigterm
+from raytune_rec.storage.files import STORAGE
 
 if TYPE_CHECKING:
     from raytune_rec.config import Job
@@ -186,7 +187,7 @@ def _pipeline(
 
 def _writable(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        STORAGE.make_folder(folder)
     except OSError as error:
         raise UserError(f"--out {folder}: cannot be made ({error.strerror}); name a folder that you may write to.") from None
 

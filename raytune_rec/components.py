@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic import Field as _Field
 
 from raytune_rec.errors import JobError
+from raytune_rec.storage.files import STORAGE
 
 Kind = Literal["numeric", "padded", "structural"]
 Family = Literal["backbones", "prompts", "objectives", "data.sources"]
@@ -65,7 +66,7 @@ def names(family: Family, folders: Sequence[Path] = ()) -> list[str]:
     package = importlib.import_module(f"raytune_rec.{family}")
     found = {m.name for m in pkgutil.iter_modules(package.__path__)}
     for folder in folders:
-        found |= {p.stem for p in _own(folder, family).glob("*.py")}
+        found |= {path.stem for path in STORAGE.list(_own(folder, family), "*.py")}
     return sorted(n for n in found if not n.startswith("_") and n not in _NOT_COMPONENTS)
 
 

@@ -26,11 +26,10 @@ from raytune_rec.pulse import SECONDS, Pulse
 from raytune_rec.report.tables.terminal import console as results_table
 from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
-from raytune_rec.storage import claim
-from raytune_rec.storage import listing as written
-from raytune_rec.storage.files import MARKER, read_json, write_text
-from raytune_rec.storage.lease import held
+from raytune_rec.storage import claim, listing
+from raytune_rec.storage.files import read_json, write_text
 from raytune_rec.storage.listing import Files
+from raytune_rec.storage.marker import complete
 from raytune_rec.storage.stage import Stage
 from raytune_rec.tuning.run import resources
 
@@ -80,7 +79,7 @@ def run(
     if only not in (None, names[0]) and not claim.claimed(out):
         raise ArtifactError(f"{out}: there is no run here, and {only} goes on with one; {_remedy(out)}")
     _ask_ray(context, [only] if only else names[: names.index(until) + 1])
-    with held(out), Pulse(context.say, 0 if console.is_terminal else SECONDS) as pulse:
+    with claim.held(out), Pulse(context.say, 0 if console.is_terminal else SECONDS) as pulse:
         context.say, context.at = pulse.say, pulse.at
         claim.claim(out)
         for name, module in STAGES.items():
@@ -169,9 +168,9 @@ def _lost(context: Context, name: str, marker: Stage, verify: bool) -> list[str]
     """
     files = marker.files()
     for later in (_marker(context, after, STAGES[after], {}) for after in _after(name)):
-        if (later.folder / MARKER).exists():
+        if complete(later.folder):
             files |= {file: facts for file, facts in later.files().items() if file in files}
-    lost = written.lost(context.folder, files, verify)
+    lost = listing.lost(context.folder, files, verify)
     if segments := [context.folder / file for file in lost if file.startswith("journal/0")]:
         what = "this segment of the journal is missing or damaged"
         raise ArtifactError(f"{path}: {what}; copy it anew, or start a new run." for path in segments)
@@ -179,7 +178,7 @@ def _lost(context: Context, name: str, marker: Stage, verify: bool) -> list[str]
 
 
 def _files(context: Context, module: ModuleType) -> Files:
-    return written.listing(context.folder, module.outputs(context), getattr(module, "REWRITTEN", ()))
+    return listing.listing(context.folder, module.outputs(context), getattr(module, "REWRITTEN", ()))
 
 
 def _forget_after(context: Context, name: str) -> None:
@@ -203,7 +202,7 @@ def _remedy(out: Path) -> str:
 
 def _ask_ray(context: Context, names: list[str]) -> None:
     """What the stages that are left need of Ray is asked before anything is done; a process that has one goes on with it."""
-    left = [STAGES[name] for name in names if not (_folder(context, name) / MARKER).exists()]
+    left = [STAGES[name] for name in names if not complete(_folder(context, name))]
     ray = sys.modules.get("ray")  # loading it takes seconds
     using = [stage for stage in left if hasattr(stage, "uses_ray") and stage.uses_ray(context.job)]
     if not using:

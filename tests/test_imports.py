@@ -99,6 +99,58 @@ def test_rooms_point_one_way(part: str) -> None:
                 assert other == room or level[other] < level[room], f"{path}: {part}/{room} may not import {name}"
 
 
+# What moves, lists, locks or removes files: modules, functions of `os`, methods of paths.
+_OF_STORAGE = {"shutil", "tempfile", "fcntl", "glob"}
+_OF_OS = {
+    "replace",
+    "rename",
+    "renames",
+    "link",
+    "symlink",
+    "remove",
+    "unlink",
+    "rmdir",
+    "removedirs",
+    "mkdir",
+    "makedirs",
+    "walk",
+}
+_OF_PATHS = {
+    "rename",
+    "unlink",
+    "rmdir",
+    "mkdir",
+    "glob",
+    "rglob",
+    "iterdir",
+    "touch",
+    "write_bytes",
+    "symlink_to",
+    "hardlink_to",
+}
+_BESIDE = {("command/doctor.py", "shutil")}
+"""It asks for a program, and how full a disk is."""
+
+
+def _touches(path: Path) -> Iterator[str]:
+    """What a file does to files by itself."""
+    yield from (name for name in _top_names(path) if name in _OF_STORAGE)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        module, name = getattr(node.func.value, "id", ""), node.func.attr
+        of_path = module != "os" and (name in _OF_PATHS or (name == "replace" and len(node.args) == 1 and not node.keywords))
+        if of_path or (module == "os" and name in _OF_OS | {"listdir", "scandir", "fsync"}):
+            yield f"{module}.{name}"
+
+
+def test_storage_alone_moves_lists_locks_and_removes_files() -> None:
+    outside = [path for path in _FILES if _part(path) != "storage"]
+    touched = {(path.relative_to(_PACKAGE).as_posix(), what) for path in outside for what in _touches(path)}
+    assert sorted(touched - _BESIDE) == [], "use raytune_rec.storage"
+    assert any(list(_touches(path)) for path in _FILES if _part(path) == "storage"), "the test sees what it looks for"
+
+
 def _top_names(path: Path) -> set[str]:
     return {name.split(".")[0] for name in _imports(path)}
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +20,8 @@ from raytune_rec.artifacts.facts import close_folder, open_folder, read_facts
 from raytune_rec.artifacts.weights import TensorFacts
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import Scalar, pretraining
-from raytune_rec.storage.files import MARKER, read_json, replace, write_json
+from raytune_rec.storage import marker
+from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256, fingerprint
 from raytune_rec.storage.listing import remove_files
 
@@ -184,29 +183,24 @@ def load(folder: Path, *, data: bool = True) -> tuple[BackboneFacts, dict[str, T
 
 
 def move(folder: Path, target: Path) -> None:
-    """Give a backbone another place; a damaged one there is replaced, file by file, marker last."""
-    if not target.exists():
-        folder.rename(target)
-        return
-    (target / MARKER).unlink(missing_ok=True)
-    for path in sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: (p.name == MARKER, p)):
-        replace(target / path.relative_to(folder), partial(shutil.copyfile, path))
-        path.unlink()
-    remove_files(folder)
+    """Give a backbone another place; a damaged one there is replaced."""
+    marker.copy(folder, target)
+    marker.withdraw(folder)
+    remove_files(folder, "**/*")
 
 
 def _copy_data(store: Path, target: Path) -> dict[str, str]:
     """Copy what maps raw rows to ids: relative path -> sha256."""
     if not (store / "schema.json").exists():
         raise ArtifactError(f"{store}: no prepared data (schema.json is missing); run `raytune-rec prepare` first.")
-    vocabulary = sorted((store / "vocabulary").glob("*.parquet"))
+    vocabulary = STORAGE.list(store / "vocabulary", "*.parquet")
     tables = [store / "schema.json", *vocabulary, store / "users.parquet", store / "items.parquet"]
-    found = {}
+    sha256 = {}
     for source in (path for path in tables if path.exists()):
         name = source.relative_to(store).as_posix()
-        replace(target / name, partial(shutil.copyfile, source))
-        found[name] = file_sha256(target / name)
-    return found
+        STORAGE.copy(source, target / name)
+        sha256[name] = file_sha256(target / name)
+    return sha256
 
 
 def _check_data(folder: Path, files: Mapping[str, str]) -> None:

@@ -10,8 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from raytune_rec.components import sentence
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage.files import MARKER, read_json, write_json
+from raytune_rec.storage import marker
+from raytune_rec.storage.files import STORAGE, read_json
 from raytune_rec.storage.fingerprint import file_sha256
+from raytune_rec.storage.marker import MARKER
 
 F = TypeVar("F")
 _MOST, _LONGEST = 10, 500
@@ -20,13 +22,13 @@ _MOST, _LONGEST = 10, 500
 
 def open_folder(folder: Path) -> None:
     """Make a folder for writing. Its marker goes first, so that a half-written artifact never looks whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARKER).unlink(missing_ok=True)
+    STORAGE.make_folder(folder)
+    marker.withdraw(folder)
 
 
 def close_folder(folder: Path, kind: str, format: int) -> None:
     """Write the marker, with the sha256 of the facts: from now on the artifact exists."""
-    write_json(folder / MARKER, {"artifact": kind, "format": format, "sha256": file_sha256(folder / f"{kind}.json")})
+    marker.publish(folder, {"artifact": kind, "format": format, "sha256": file_sha256(folder / f"{kind}.json")})
 
 
 def read_facts(folder: Path, kind: str, form: type[F], formats: tuple[int, ...]) -> F:
@@ -44,7 +46,7 @@ def read_facts(folder: Path, kind: str, form: type[F], formats: tuple[int, ...])
     path = folder / f"{kind}.json"
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: there is no such folder; give the folder that holds {path.name}.")
-    if not (folder / MARKER).exists():
+    if not marker.complete(folder):
         raise ArtifactError(
             f"{folder}: no complete {kind} (its marker {MARKER} is missing); "
             "run the job again to finish it, or copy the whole folder."
@@ -72,11 +74,11 @@ def _adapter(form: type[F]) -> TypeAdapter[F]:
     return TypeAdapter(form)
 
 
-def _check_marker(marker: Path, kind: str, path: Path) -> None:
+def _check_marker(place: Path, kind: str, path: Path) -> None:
     """An artifact of 0.1 has no hash of its facts in its marker."""
-    held = read_json(marker)
+    held = read_json(place)
     if not isinstance(held, dict) or held.get("artifact") != kind:
-        raise ArtifactError(f"{marker}: damaged, it is not the marker of a {kind}; copy the artifact anew, or export it again.")
+        raise ArtifactError(f"{place}: damaged, it is not the marker of a {kind}; copy the artifact anew, or export it again.")
     found = file_sha256(path)
     if held.get("sha256", found) != found:
         raise ArtifactError(

@@ -9,7 +9,6 @@ table, `rows.<vocabulary>` (v,) int64 lists their global ids; the other rows are
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -24,6 +23,8 @@ from raytune_rec.artifacts.weights import TensorFacts
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import Scalar
 from raytune_rec.storage.files import write_json, write_text
+from raytune_rec.storage.listing import remove_files
+from raytune_rec.storage.marker import MARKER
 
 FORMATS = (1,)
 _WEIGHTS = "prompt.safetensors"
@@ -146,7 +147,7 @@ def load(folder: Path, backbone_fingerprint: str | None) -> tuple[PromptFacts, d
 def remove(folder: Path) -> None:
     """Delete a prompt that stands for nothing any more; what is no prompt stays."""
     if (Path(folder) / "prompt.json").exists():
-        shutil.rmtree(folder)
+        remove_files(folder, _WEIGHTS, "prompt.json", "README.md", MARKER, ".*.tmp")
 
 
 def with_test(folder: Path, test: Mapping[str, Any]) -> PromptFacts:

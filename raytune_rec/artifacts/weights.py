@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage.files import replace
+from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.fingerprint import file_sha256
 
 _MOST = 20
@@ -64,7 +64,7 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """
     # A clone each: two tensors over one storage (lanes of a stack) would be refused.
     copies = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
-    replace(Path(path), lambda temporary: _save(copies, temporary))
+    STORAGE.put(Path(path), lambda temporary: _save(copies, temporary))
     return file_sha256(path)
 
 

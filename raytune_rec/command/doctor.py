@@ -11,7 +11,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from raytune_rec.command.show import console
 from raytune_rec.machine import ray_start
 from raytune_rec.machine.finding import Finding
 from raytune_rec.machine.hardware import cpus, memory_mib
+from raytune_rec.storage.files import scratch
 
 _START = """
 import ray
@@ -91,7 +91,7 @@ def _dashboard() -> Finding:
 def _storage(out: Path) -> Finding:
     place = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     try:
-        with tempfile.NamedTemporaryFile(dir=place):
+        with scratch(place):
             pass
     except OSError as error:
         return Finding("storage", "wrong", f"{place}: cannot be written ({error.strerror}); name another folder with --out.")

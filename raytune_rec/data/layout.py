@@ -10,8 +10,6 @@ import pyarrow.compute as pc
 
 from raytune_rec.names import path_name
 
-MARKER = "_complete.json"
-BEGUN = "_begun.json"
 FOLDER = "sequences"
 """Of the histories."""
 USERS = "users.parquet"

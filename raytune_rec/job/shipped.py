@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from raytune_rec.storage.files import STORAGE
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -16,4 +18,4 @@ def folder(name: Literal["jobs", "search_spaces"]) -> Path:
 
 def names(name: Literal["jobs", "search_spaces"]) -> list[str]:
     """What is shipped, without the ending `.toml`."""
-    return sorted(path.stem for path in folder(name).glob("*.toml"))
+    return [path.stem for path in STORAGE.list(folder(name), "*.toml")]

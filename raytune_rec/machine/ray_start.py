@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import tempfile
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from raytune_rec.errors import MachineError
 from raytune_rec.machine.finding import Finding
 from raytune_rec.machine.ray_address import is_local, look
+from raytune_rec.storage.files import STORAGE, scratch
 
 _SOCKET = "ray/session_2000-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
 """The longest path of a socket below a temporary folder."""
@@ -91,12 +91,7 @@ def provide_token(environment: MutableMapping[str, str]) -> None:
         return
     path = token_path(environment)
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        os.fchmod(handle, 0o600)  # whatever the umask
-        os.write(handle, secrets.token_hex(32).encode())
-        os.close(handle)
-        Path(name).rename(path)
+        STORAGE.put(path, lambda temporary: temporary.write_text(secrets.token_hex(32)), private=True)
     elif "RAY_AUTH_TOKEN_PATH" not in environment and path.stat().st_uid == os.getuid():
         path.chmod(0o600)
     environment["RAY_AUTH_TOKEN_PATH"] = str(path)
@@ -137,7 +132,7 @@ def _unwritable(place: Path) -> str:
     """Why a folder cannot be made or written; tried, since permissions do not tell all. Empty where it can."""
     try:
         there = next(p for p in (place, *place.parents) if os.path.lexists(p))
-        with tempfile.TemporaryDirectory(dir=there):
+        with scratch(there):
             return ""
     except OSError as error:
         return f"cannot be made or written ({error.strerror})"

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,7 +35,7 @@ from raytune_rec.pretraining.follow import Tell, following
 from raytune_rec.pretraining.meeting import interfaces, meeting
 from raytune_rec.pretraining.plan import Plan, streamed
 from raytune_rec.storage.claim import begin_scratch, remove_scratch
-from raytune_rec.storage.files import write_json
+from raytune_rec.storage.files import STORAGE, scratch, write_json
 from raytune_rec.training.feed import StreamFeed
 from raytune_rec.training.loop import Trainer
 
@@ -96,7 +95,7 @@ def train(plan: Plan, store: Store, tell: Tell, watch: Watch | None = None) -> F
     except ray.train.TrainingFailedError as error:
         raise RunFailed(_reason(plan, error)) from error
     remove_scratch(folder / name)
-    progress.unlink(missing_ok=True)
+    STORAGE.delete(progress)
     return facts
 
 
@@ -164,9 +163,9 @@ def _report(work: Work, store: Store, trainer: Trainer, rank: int) -> None:
     if rank != 0:
         ray.train.report(epoch)
         return
-    with tempfile.TemporaryDirectory() as held:
-        checkpoint.save(Path(held), trainer)
-        ray.train.report(epoch, checkpoint=ray.train.Checkpoint.from_directory(held))
+    with scratch() as held:
+        checkpoint.save(held, trainer)
+        ray.train.report(epoch, checkpoint=ray.train.Checkpoint.from_directory(str(held)))
     write_json(work.progress, summary(work.plan, store, trainer))
 
 

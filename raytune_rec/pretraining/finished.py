@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from raytune_rec.artifacts import backbone
@@ -17,7 +15,7 @@ from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
 from raytune_rec.pretraining.renewed import renewed
 from raytune_rec.schema import DataSchema, Row
-from raytune_rec.storage.files import MARKER, replace
+from raytune_rec.storage import marker
 from raytune_rec.training.settings import PRETRAIN, row_of
 
 
@@ -46,7 +44,7 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path, number: int = 
         own, tensors = renewed(job, variant, _where(variant, source), facts, tensors, schema)
         facts = backbone.save(folder, own, tensors, store_path)
     elif source.resolve() != folder.resolve():
-        _copy(source, folder)
+        marker.copy(source, folder)
     return {
         "variant": variant,
         "replicate": number,
@@ -169,11 +167,3 @@ def _same_ids(facts: BackboneFacts, schema: DataSchema) -> bool:
 
 def _prompt(name: str, learned: bool) -> str:
     return "no prompt" if name == "none" else f"prompt {name!r}" if learned else f"zeros in the place of prompt {name!r}"
-
-
-def _copy(source: Path, folder: Path) -> None:
-    """File by file, the marker last."""
-    (folder / MARKER).unlink(missing_ok=True)
-    files = sorted((p for p in source.rglob("*") if p.is_file()), key=lambda p: (p.name == MARKER, p))
-    for path in files:
-        replace(folder / path.relative_to(source), partial(shutil.copyfile, path))

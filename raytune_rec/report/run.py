@@ -16,7 +16,7 @@ from raytune_rec.evaluation.measure_classes import RARE
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.evaluation.results import FORMAT
 from raytune_rec.schema import Scalar
-from raytune_rec.storage.files import read_json
+from raytune_rec.storage.files import STORAGE, read_json
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def read(folder: Path) -> Run:
         results=results,
         trials=read_trials(folder),
         pretrain=_optional(folder / "pretrain.json", {}),
-        backbones=tuple(read_json(p) for p in sorted(folder.glob("backbones/*/backbone.json"))),
+        backbones=tuple(read_json(p) for p in STORAGE.list(folder, "backbones/*/backbone.json")),
     )
 
 

@@ -16,6 +16,7 @@ from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 from raytune_rec.names import path_name
 from raytune_rec.report.run import Trial, read_trials
 from raytune_rec.schema import Scalar
+from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import remove_files
 
 BEST = 20
@@ -50,7 +51,7 @@ def write(run: Path) -> None:
 
 def files(run: Path) -> list[Path]:
     """What `write` has written into a run folder."""
-    return list((Path(run) / "tensorboard").glob(_FILES))
+    return STORAGE.list(Path(run) / "tensorboard", _FILES)
 
 
 def best(trials: Sequence[Trial], count: int = BEST) -> list[Trial]:

@@ -18,9 +18,9 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import Table
 from raytune_rec.scoring.tuned import scoring_model
-from raytune_rec.storage.files import replace
+from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import lost
-from raytune_rec.storage.stage import files_of
+from raytune_rec.storage.marker import files_of
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Step
 from raytune_rec.training.feed import device_table, take
@@ -49,7 +49,7 @@ def write_vectors(run: Path, out: Path, variant: str = "") -> tuple[int, int]:
     """
     _check_out(Path(out))
     found = user_vectors(Path(run), variant)
-    replace(Path(out), partial(pq.write_table, found, compression="zstd"))
+    STORAGE.put(Path(out), partial(pq.write_table, found, compression="zstd"))
     return len(found), len(found["vector"][0])
 
 

@@ -13,6 +13,7 @@ from raytune_rec.data.sources.base import Source
 from raytune_rec.data.stored.store import Store
 from raytune_rec.names import path_name
 from raytune_rec.schema import pretraining
+from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.fingerprint import file_sha256
 
 
@@ -58,7 +59,7 @@ class Context:
 
     def own_code(self) -> dict[str, str]:
         """What the user's own components are: file -> sha256. Where they change, results do."""
-        files = [(folder, path) for folder in self.own for path in sorted(folder.rglob("*.py"))]
+        files = [(folder, path) for folder in self.own for path in STORAGE.list(folder, "**/*.py")]
         return {str(path.relative_to(folder)): file_sha256(path) for folder, path in files}
 
     def winner_folder(self, row: str, unit: str) -> Path:

@@ -35,7 +35,7 @@ from raytune_rec.stages.outcomes import (
     predictions,
     replicates,
 )
-from raytune_rec.storage.files import read_json, write_json
+from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256
 from raytune_rec.training.settings import row_of
 
@@ -43,7 +43,9 @@ FORMAT = 2
 
 
 def inputs(context: Context) -> dict[str, Any]:
-    winners = {str(p.parent.relative_to(context.folder)): file_sha256(p) for p in context.folder.glob("winners/*/*/winner.json")}
+    winners = {
+        str(p.parent.relative_to(context.folder)): file_sha256(p) for p in STORAGE.list(context.folder, "winners/*/*/winner.json")
+    }
     baselines = [name for name, row in context.job.rows.items() if row.baseline]
     evaluate = context.job.evaluate.model_dump(mode="json")
     return {"evaluate": evaluate, "winners": winners, "baselines": baselines, "seed": context.job.seed}

@@ -26,7 +26,8 @@ from raytune_rec.scoring.tuned import cut
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
-from raytune_rec.storage.files import MARKER, read_json, write_json
+from raytune_rec.storage.files import STORAGE, read_json, write_json
+from raytune_rec.storage.marker import MARKER
 from raytune_rec.training.build import rows_of
 from raytune_rec.training.parts import Parts, parts_of
 from raytune_rec.training.settings import Settings, row_of, settings
@@ -265,4 +266,4 @@ def _best(replicates: Sequence[Mapping[str, Any]], higher: bool) -> Mapping[str,
 
 
 def artifact_folders(folder: Path) -> list[Path]:
-    return sorted(p.parent for p in (folder / "artifacts").glob("*/prompt.json"))
+    return [path.parent for path in STORAGE.list(folder / "artifacts", "*/prompt.json")]

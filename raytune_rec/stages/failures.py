@@ -9,7 +9,8 @@ from typing import Any
 
 from raytune_rec.config import Job
 from raytune_rec.stages.context import Context
-from raytune_rec.storage.files import MARKER, read_json
+from raytune_rec.storage.files import read_json
+from raytune_rec.storage.marker import complete, read
 from raytune_rec.training.settings import PRETRAIN, row_of
 
 
@@ -41,8 +42,8 @@ def facts(failures: Iterable[Failure]) -> dict[str, Any]:
 
 def recorded(folder: Path) -> list[Failure]:
     """Of all finished stages of a run folder, in the order of the stages."""
-    markers = [folder / "stages" / stage / MARKER for stage in ("pretrain", "tune", "export")]
-    held = [f for path in markers if path.exists() for f in read_json(path).get("facts", {}).get("failed", ())]
+    finished = [path for stage in ("pretrain", "tune", "export") if complete(path := folder / "stages" / stage)]
+    held = [failure for path in finished for failure in read(path).get("facts", {}).get("failed", ())]
     return [Failure(**{**f, "replicates": tuple(f["replicates"])}) for f in held]
 
 

@@ -10,7 +10,7 @@ from raytune_rec.errors import RunFailed
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import facts, recorded, searched_in_vain, startable
 from raytune_rec.stages.steps import steps
-from raytune_rec.storage.files import write_json
+from raytune_rec.storage.files import STORAGE, write_json
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.run import engine
@@ -47,7 +47,7 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def outputs(context: Context) -> list[Path]:
-    return [context.folder / "trials.json", *(context.folder / "journal").glob("0*.json")]
+    return [context.folder / "trials.json", *STORAGE.list(context.folder / "journal", "0*.json")]
 
 
 def run(context: Context) -> dict[str, Any]:

@@ -1,18 +1,19 @@
-"""Whose a folder is. Nothing is written into a folder of the user's, and nothing is removed that a run did not write."""
+"""Whose a folder is, and who works in it. A folder of the user's stays as it is, and nothing goes that a run did not write."""
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import raytune_rec
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage.files import MARKER, read_json, write_json
-from raytune_rec.storage.lease import LOCK
-from raytune_rec.storage.stage import BEGUN
+from raytune_rec.storage.files import STORAGE, read_json, write_json
+from raytune_rec.storage.marker import BEGUN, MARKER
 
 RUN = "run.json"
 """Written first into a run folder: it says whose the folder is."""
+LOCK = "lock"
 SCRATCH = "_scratch.json"
 """Written first into a folder that is needed for a while only, and that Ray fills: what bears it may be removed."""
 
@@ -43,13 +44,28 @@ def claimed(folder: Path) -> bool:
     """Whether a folder is a run: by its own word, or by the markers of its stages (0.1 wrote no other)."""
     if _says(folder / RUN, "raytune_rec"):
         return True
-    return any(_says(path, "stage") for name in (MARKER, BEGUN) for path in folder.glob(f"stages/*/{name}"))
+    return any(_says(path, "stage") for name in (MARKER, BEGUN) for path in STORAGE.list(folder, f"stages/*/{name}"))
 
 
 def claim(folder: Path) -> None:
     """Make a checked folder a run."""
     if not _says(folder / RUN, "raytune_rec"):
         write_json(folder / RUN, {"raytune_rec": raytune_rec.__version__})
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process: two drivers would take each other's packs and overwrite each other's files.
+
+    Raises:
+        ArtifactError: another process holds it.
+    """
+    with STORAGE.lease(folder / LOCK) as granted:
+        if not granted:
+            raise ArtifactError(
+                f"{folder}: another raytune-rec works in this folder; wait until it has ended, or use another --out folder."
+            )
+        yield
 
 
 def begin_scratch(folder: Path) -> None:
@@ -60,7 +76,7 @@ def begin_scratch(folder: Path) -> None:
 def remove_scratch(folder: Path) -> None:
     """Remove a folder that `begin_scratch` has made; any other stays, and what a link points to."""
     if not folder.is_symlink() and _says(folder / SCRATCH, "raytune_rec"):
-        shutil.rmtree(folder, ignore_errors=True)
+        STORAGE.clear(folder)
 
 
 def _of_a_beginning(path: Path) -> bool:

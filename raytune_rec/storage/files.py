@@ -1,21 +1,24 @@
-"""Text and JSON on disk: complete or absent, and readable sentences where a file is damaged."""
+"""Text and JSON: complete or absent, and readable sentences where a file is damaged."""
 
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import math
-import os
-import stat
+import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from raytune_rec.errors import ArtifactError
+from raytune_rec.storage.base import Storage
+from raytune_rec.storage.local import Local
 
-MARKER = "_complete.json"
-"""Written last into a folder. A folder without it does not exist for any reader."""
+STORAGE: Storage = Local()
+"""Where all files of a run lie: nothing else in the package renames, lists, locks or removes any."""
 
 _ROOM = 2**20
 """Bytes that a folder must have room for."""
@@ -26,38 +29,28 @@ JSON = Any
 """What `json` reads: None, bool, int, float, str, list and dict of these."""
 
 
-def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then put it in place at once; after a crash there is the old file or the new one.
+@contextmanager
+def scratch(place: Path | None = None) -> Iterator[Path]:
+    """A folder of this process alone, while the block runs.
 
     Args:
-        path: the file; its folder is made if it is missing.
-        write: fills the file that it is given.
-
-    Raises:
-        OSError: with the name of `path`; there is the old file still.
+        place: a folder that it lies in; None: where temporary files belong.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            write(temporary)
-            _sync(temporary)
-            temporary.chmod(0o644)  # a temporary file is private to its owner, an artifact is not
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync(path.parent)
-    except OSError as error:  # a write that fails names no file, and the temporary one's name tells nobody anything
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        yield Path(folder)
+
+
+def matching(pattern: str) -> list[Path]:
+    """Files of the user's that a pattern names, in order."""
+    return sorted(map(Path, glob.glob(pattern, recursive=True)))
 
 
 def unwritable(folder: Path) -> OSError | None:
     """Why nothing can be written into a folder; it is tried, with as much as a small checkpoint takes."""
+    place = folder / f".room-{secrets.token_hex(8)}.tmp"  # nobody's name
     try:
-        replace(folder / "room", lambda temporary: temporary.write_bytes(bytes(_ROOM)))
-        (folder / "room").unlink()
+        STORAGE.put(place, lambda temporary: temporary.write_bytes(bytes(_ROOM)))
+        STORAGE.delete(place)
     except OSError as error:
         return OSError(error.errno, error.strerror, str(folder))
     return None
@@ -65,12 +58,17 @@ def unwritable(folder: Path) -> OSError | None:
 
 def write_text(path: Path, text: str) -> None:
     """UTF-8 text with line ends as given, atomically."""
-    replace(Path(path), lambda temporary: temporary.write_bytes(text.encode()))
+    STORAGE.put(Path(path), lambda temporary: temporary.write_bytes(text.encode()))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Sorted, indented JSON of plain values and dataclasses, atomically. NaN and infinity, unknown to JSON, become null."""
-    write_text(path, json.dumps(_finite(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, sort: bool = True) -> None:
+    """Indented JSON of plain values and dataclasses, atomically. NaN and infinity, unknown to JSON, become null.
+
+    Args:
+        sort: keys by name; otherwise they keep their order.
+    """
+    text = json.dumps(_finite(value), indent=2, sort_keys=sort, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path, finite: bool = True) -> JSON:
@@ -85,9 +83,7 @@ def read_json(path: Path, finite: bool = True) -> JSON:
     """
     path = Path(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep its reader waiting
-            raise ArtifactError(f"{path}: is no file; check the path, or remove it and run its stage again.")
-        return parse_json(path.read_text(encoding="utf-8"), finite)
+        return parse_json(STORAGE.get(path).decode(), finite)
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}); check the path, or run its stage again.") from None
     except (ValueError, RecursionError) as error:
@@ -147,18 +143,3 @@ def _finite(value: Any) -> JSON:
     if isinstance(value, list | tuple):
         return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _sync(path: Path) -> None:
-    """Force a file or a folder's entries to disk; some network file systems cannot open a folder for that."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        if not path.is_dir():
-            raise
-    finally:
-        os.close(handle)

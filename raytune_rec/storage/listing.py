@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from raytune_rec.storage.files import STORAGE
 
 SMALL = 1 << 20
 """Bytes up to which a file is hashed whenever it is verified; of a larger one the size is compared, unless all is to be read."""
@@ -21,7 +22,8 @@ def listing(root: Path, paths: Iterable[Path], rewritten: Iterable[str] = ()) ->
     Args:
         rewritten: names of files whose content is not theirs to say.
     """
-    files = {file for path in paths for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file()}
+    inside = {file for path in paths for file in (STORAGE.list(path, "**/*") if path.is_dir() else (path,))}
+    files = [file for file in inside if file.is_file()]
     named = {file.relative_to(root).as_posix(): file for file in files if not (file.name[0] == "." and file.suffix == ".tmp")}
     return {name: {} if named[name].name in rewritten else _facts(named[name]) for name in sorted(named)}
 
@@ -39,13 +41,10 @@ def remove_files(folder: Path, *patterns: str) -> None:
     """Remove files of a folder by patterns of names that only we give, and the folders that are empty then."""
     if folder.is_symlink() or not folder.is_dir():
         return
-    for path in {path for pattern in patterns for path in folder.glob(pattern)}:
+    for path in STORAGE.list(folder, *patterns):
         if path.is_file() or path.is_symlink():
-            path.unlink(missing_ok=True)
-    within = [path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink()]
-    for path in (*sorted(within, reverse=True), folder):
-        with suppress(OSError):  # not empty: what is left is not ours
-            path.rmdir()
+            STORAGE.delete(path)
+    STORAGE.prune(folder)  # what is not empty holds what is not ours
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage.files import JSON, MARKER, read_json, write_json
+from raytune_rec.storage import marker
+from raytune_rec.storage.files import JSON, STORAGE, read_json
 from raytune_rec.storage.fingerprint import digest, plain
 from raytune_rec.storage.listing import Files
 
-BEGUN = "_begun.json"
 _ABSENT = object()
 
 
@@ -54,10 +53,10 @@ class Stage:
         Raises:
             ArtifactError: it holds, or a resumable attempt began, something else; every difference is listed.
         """
-        if (marker := self.folder / MARKER).exists():
-            return not self._raised(read_json(marker), marker)
-        if self.resumes and (begun := self.folder / BEGUN).exists():
-            self._raised(read_json(begun), begun)
+        if marker.complete(self.folder):
+            return not self._raised(marker.MARKER)
+        if self.resumes and marker.begun(self.folder):
+            self._raised(marker.BEGUN)
         return False
 
     def begin(self) -> None:
@@ -68,15 +67,13 @@ class Stage:
         """
         finished = self.done()
         assert not finished, f"{self.folder}: stage {self.name} is complete; nothing to begin"
-        ours = (self.folder / BEGUN).exists() or (self.folder / MARKER).exists()
-        if not ours and self.folder.exists() and any(self.folder.iterdir()):
+        marked = marker.complete(self.folder) or marker.begun(self.folder)
+        if not marked and STORAGE.list(self.folder, "*"):
             raise ArtifactError(
                 f"{self.folder}: holds files that stage {self.name!r} did not write, and they would be overwritten; "
                 "empty the folder, or use another --out folder."
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / BEGUN, self._facts())  # before anything is removed: an interruption here leaves a folder of ours
-        (self.folder / MARKER).unlink(missing_ok=True)
+        marker.begin(self.folder, self._facts())
 
     def finish(self, facts: Mapping[str, JSON] | None = None, files: Files | None = None) -> None:
         """Declare the result complete.
@@ -85,50 +82,47 @@ class Stage:
             facts: what later stages and readers want to know of it.
             files: what the stage wrote.
         """
-        marker = {**self._facts(), "facts": plain(facts or {}, self.name), "files": files or {}}
-        write_json(self.folder / MARKER, {**marker, "sha256": digest(marker)})
-        (self.folder / BEGUN).unlink(missing_ok=True)
+        values = {**self._facts(), "facts": plain(facts or {}, self.name), "files": files or {}}
+        marker.publish(self.folder, {**values, "sha256": digest(values)})
 
     def reopen(self) -> None:
-        """A finished stage works again, on what is lost of its result."""
-        write_json(self.folder / BEGUN, self._facts())
-        (self.folder / MARKER).unlink()
+        """The stage works again on a folder of its own, of whose result something is lost."""
+        marker.begin(self.folder, self._facts())
 
     def forget(self) -> None:
         """From now on the stage is neither done nor begun. What it wrote elsewhere stays."""
-        for name in (MARKER, BEGUN):
-            (self.folder / name).unlink(missing_ok=True)
+        for name in (marker.MARKER, marker.BEGUN):
+            STORAGE.delete(self.folder / name)
 
     def files(self) -> Files:
         """What the finished stage wrote."""
-        return files_of(self.folder)
+        return marker.files_of(self.folder)
 
     def facts(self) -> dict[str, JSON]:
         """What `finish` was given."""
-        marker: Any = read_json(self.folder / MARKER)
-        facts = marker.get("facts") if isinstance(marker, dict) else None
+        facts = marker.read(self.folder).get("facts")
         if not isinstance(facts, dict):
-            raise ArtifactError(
-                f"{self.folder / MARKER}: damaged, it holds no facts; delete the folder {self.folder} and run again."
-            )
+            path = self.folder / marker.MARKER
+            raise ArtifactError(f"{path}: damaged, it holds no facts; delete the folder {self.folder} and run again.")
         return facts
 
     def _facts(self) -> dict[str, JSON]:
         return {"stage": self.name, "format": self.format, "inputs": self.inputs}
 
-    def _raised(self, marker: JSON, path: Path) -> bool:
-        """Whether a free key was raised; any other difference is refused."""
-        if not isinstance(marker, dict) or not isinstance(marker.get("inputs"), dict):
+    def _raised(self, name: str) -> bool:
+        """Whether a free key was raised since a marker was written; any other difference is refused."""
+        path = self.folder / name
+        written = read_json(path)
+        if not isinstance(written, dict) or not isinstance(written.get("inputs"), dict):
             raise ArtifactError(f"{path}: damaged, it lists no inputs; delete the folder {self.folder} and run again.")
-        if marker.get("sha256", "") != digest({k: v for k, v in marker.items() if k != "sha256"}) and "sha256" in marker:
+        if "sha256" in written and written["sha256"] != digest({k: v for k, v in written.items() if k != "sha256"}):
             raise ArtifactError(f"{path}: altered since it was written; delete the folder {self.folder} and run again.")
         problems, raised = [], False
-        if marker.get("stage") != self.name:
-            problems.append(f"{self.folder}: belongs to stage {marker.get('stage')!r}, not to {self.name!r}.")
-        if marker.get("format") != self.format:
-            found = marker.get("format")
-            problems.append(f"{self.folder}: made in format {found} of stage {self.name!r}; this version has {self.format}.")
-        for key, old, new in differences(marker["inputs"], self.inputs):
+        if (stage := written.get("stage")) != self.name:
+            problems.append(f"{self.folder}: belongs to stage {stage!r}, not to {self.name!r}.")
+        if (format := written.get("format")) != self.format:
+            problems.append(f"{self.folder}: made in format {format} of stage {self.name!r}; this version has {self.format}.")
+        for key, old, new in differences(written["inputs"], self.inputs):
             if key in self.free and _number(old) and _number(new) and new > old:
                 raised = True
                 continue
@@ -138,19 +132,6 @@ class Stage:
         if problems:
             raise ArtifactError([*problems, "Use another --out folder, or go back to what it was made with."])
         return raised
-
-
-def files_of(folder: Path) -> Files:
-    """What the finished stage in a folder wrote, as its marker lists it.
-
-    Raises:
-        ArtifactError: there is no marker, or it lists no files.
-    """
-    marker: Any = read_json(folder / MARKER)
-    files = marker.get("files") if isinstance(marker, dict) else None
-    if not isinstance(files, dict) or not all(isinstance(f, dict) for f in files.values()):
-        raise ArtifactError(f"{folder / MARKER}: damaged, it lists no files; delete the folder {folder} and run again.")
-    return files
 
 
 def differences(old: JSON, new: JSON, key: str = "") -> Iterator[tuple[str, JSON, JSON]]:

@@ -14,7 +14,7 @@ from raytune_rec.artifacts import backbone, prompt, weights
 from raytune_rec.artifacts.facts import close_folder
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage.files import MARKER
+from raytune_rec.storage.marker import MARKER
 
 _GOLDEN = Path(__file__).parents[1] / "golden"
 _MAKE: dict[str, Any] = runpy.run_path(str(_GOLDEN / "make.py"))

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from raytune_rec.artifacts import weights
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage.files import read_json, replace, write_json, write_text
+from raytune_rec.storage.files import STORAGE, read_json, write_json, write_text
 from raytune_rec.storage.fingerprint import file_sha256, fingerprint
 
 
@@ -43,7 +43,7 @@ def test_a_write_that_the_disk_refuses_names_its_file(tmp_path: Path, monkeypatc
 
     write_text(tmp_path / "a.txt", "old")
     with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"):
-        replace(tmp_path / "a.txt", full)
+        STORAGE.put(tmp_path / "a.txt", full)
     with pytest.raises(FileExistsError, match=r"File exists: '.*b\.txt'"):
         write_text(tmp_path / "a.txt" / "b.txt", "")
     said = "Error while serializing: I/O error: No space left on device (os error 28)"
@@ -61,7 +61,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        replace(tmp_path / "a.txt", broken)
+        STORAGE.put(tmp_path / "a.txt", broken)
     assert (tmp_path / "a.txt").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage.files import MARKER, read_json
+from raytune_rec.storage.files import read_json
+from raytune_rec.storage.marker import MARKER
 from raytune_rec.storage.stage import Stage, differences
 
 _INPUTS = {"tune": {"trials": 16, "pack": 32}, "data": "abc", "seed": 0}

@@ -11,7 +11,7 @@ import pytest
 
 from raytune_rec.data.stored.store import Store
 from raytune_rec.data.stored.units import localise, unit_data
-from raytune_rec.errors import DataError
+from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.schema import ALL_DOMAINS
 
 SMALL = {"interactions": {"a": 3000, "b": 1500}, "users": 200, "items": 80}
@@ -38,7 +38,7 @@ def test_a_store_whose_marker_is_damaged_is_made_anew(damage: bytes, make) -> No
 def test_files_of_others_are_left_alone(make, tmp_path: Path) -> None:
     (tmp_path / "store" / "train").mkdir(parents=True)
     (tmp_path / "store" / "train" / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match="holds files that no preparation has written"):
+    with pytest.raises(ArtifactError, match=r"holds files that stage 'prepare' did not write, .* empty the folder"):
         make("synthetic", SMALL)
     assert (tmp_path / "store" / "train" / "mine.txt").exists()
 
@@ -48,7 +48,7 @@ def test_second_preparation_changes_nothing_and_another_is_refused(make) -> None
     before = {p: p.stat().st_mtime_ns for p in store.path.rglob("*")}
     make("synthetic", SMALL)
     assert {p: p.stat().st_mtime_ns for p in store.path.rglob("*")} == before
-    with pytest.raises(DataError, match=r"options.split.seed: 0 -> 1"):
+    with pytest.raises(ArtifactError, match=r"options\.split\.seed was 0 when 'prepare' ran there, and is 1 now"):
         make("synthetic", SMALL, split={"seed": 1})
 
 

@@ -15,8 +15,8 @@ from raytune_rec.errors import DataError, UserError
 from raytune_rec.job import shipped
 from raytune_rec.stages import pretrain
 from raytune_rec.stages.prepare import check_units
+from raytune_rec.storage.claim import held
 from raytune_rec.storage.files import write_json
-from raytune_rec.storage.lease import held
 
 JOB: dict[str, Any] = {
     "name": "small",

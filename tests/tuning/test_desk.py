@@ -12,7 +12,7 @@ import pytest
 
 from raytune_rec.errors import ArtifactError, RunFailed
 from raytune_rec.schema import Lane, LaneResult, Pack
-from raytune_rec.storage import files
+from raytune_rec.storage import local
 from raytune_rec.tuning.packs.folder import PackFolder
 from raytune_rec.tuning.packs.planner import DONE, FixedPlanner
 from raytune_rec.tuning.run.causes import cause
@@ -48,7 +48,7 @@ def closed(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files, "_sync", refuse)
+    monkeypatch.setattr(local, "_sync", refuse)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES])

@@ -17,7 +17,7 @@ import ray
 from raytune_rec import config
 from raytune_rec.errors import AssemblyError, RunFailed
 from raytune_rec.schema import Lane, Pack
-from raytune_rec.storage import files
+from raytune_rec.storage import local
 from raytune_rec.tuning.packs.folder import PackFolder
 from raytune_rec.tuning.packs.planner import FixedPlanner, SearchPlanner
 from raytune_rec.tuning.run import engine
@@ -185,7 +185,7 @@ def test_what_ray_tune_makes_of_a_full_disk_is_told_as_one(
     tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreadable(tuner: Any) -> None:
-        monkeypatch.setattr(files, "_sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        monkeypatch.setattr(local, "_sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         raise EOFError("Ran out of input")  # of the error that it could not write
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"):

@@ -9,7 +9,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from raytune_rec.errors import ArtifactError, RunFailed
-from raytune_rec.storage import files
+from raytune_rec.storage import local
 from raytune_rec.tuning.search.journal import Journal, merge
 
 
@@ -120,7 +120,7 @@ def test_a_full_disk_leaves_what_was_told(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match=r"No space left on device: '.*\d{12}\.json'"):
-        patch.setattr(files, "_sync", full)
+        patch.setattr(local, "_sync", full)
         study.ask()
     again = optuna.load_study(study_name="a/b", storage=JournalStorage(Journal(tmp_path)))
     assert _plain(again) == before

@@ -7,7 +7,6 @@ bytes, so that a file unlike its name is refused with what it is.
 from __future__ import annotations
 
 import codecs
-import glob
 import gzip
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from raytune_rec.errors import DataError
+from raytune_rec.storage.files import matching
 
 BLOCK_BYTES = 8 << 20
 _LINE_BYTES = 8 << 20
@@ -83,7 +83,7 @@ def named_files(patterns: str | Sequence[str]) -> tuple[list[Path], list[str]]:
     for pattern in (patterns,) if isinstance(patterns, str) else patterns:
         literal = Path(pattern).expanduser()
         try:
-            paths = [literal] if os.path.lexists(literal) else sorted(map(Path, glob.glob(str(literal), recursive=True)))
+            paths = [literal] if os.path.lexists(literal) else matching(str(literal))
         except ValueError:  # a NUL byte
             paths = []
         if not paths:

@@ -31,6 +31,7 @@ from raytune_rec.data.preparing.vocabulary import Codes, Order
 from raytune_rec.data.sources.base import Source
 from raytune_rec.errors import DataError
 from raytune_rec.schema import DataSchema, Field, FieldKind
+from raytune_rec.storage.files import STORAGE
 
 _PART_GROUPS = 16
 _MOST_DOMAINS = 500
@@ -291,7 +292,7 @@ class Preparation:
         return pa.table(columns)
 
     def _vocabulary(self, orders: Mapping[str, Order], domains: tuple[str, ...]) -> None:
-        (self._out / "vocabulary").mkdir(exist_ok=True)
+        STORAGE.make_folder(self._out / "vocabulary")
         for name, order in orders.items():
             pq.write_table(order.table(), vocabulary_file(self._out, name), compression="zstd")
         ids = pa.array(range(1, len(domains) + 1), pa.int32())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,21 @@ import pyarrow.parquet as pq
 from raytune_rec.config import DataOptions
 from raytune_rec.data.blocks import ROW_COLUMNS, SourceField
 from raytune_rec.data.cold_users import HISTORY_COLUMNS
-from raytune_rec.data.layout import BEGUN, MARKER, domain_file
+from raytune_rec.data.layout import domain_file
 from raytune_rec.data.preparing.order import ties
 from raytune_rec.data.preparing.passes import Preparation, Tell
 from raytune_rec.data.preparing.sequences import write_sequences
 from raytune_rec.data.preparing.spill import Spill
 from raytune_rec.data.preparing.summary import untested
-from raytune_rec.data.preparing.tables import Rejects, write_json
+from raytune_rec.data.preparing.tables import Rejects
 from raytune_rec.data.schema_file import schema_values
 from raytune_rec.data.sources.base import Source
-from raytune_rec.errors import DataError
+from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema
+from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.listing import listing, lost, remove_files
+from raytune_rec.storage.marker import MARKER, begun, complete
+from raytune_rec.storage.stage import Stage
 
 STAGE = "prepare"
 FORMAT = 3
@@ -41,7 +44,7 @@ _PARTS = (
     "vocabulary/*.parquet",
     "sequences/**/*.parquet",
 )
-_FILES = ("users.parquet", "items.parquet", "rejected.parquet", "schema.json", "summary.json", "*.json.part")
+_FILES = ("users.parquet", "items.parquet", "rejected.parquet", "schema.json", "summary.json", ".*.json.*.tmp")
 _WRITTEN = (*_PARTS, *_FILES)
 """What a preparation writes: that alone is removed before another."""
 
@@ -89,15 +92,16 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
         tell: told what the preparation is at, in words, again and again.
 
     Raises:
-        DataError: a file or column is missing, too many rows cannot be used, or `out` holds something else.
+        DataError: a file or column is missing, or too many rows cannot be used.
+        ArtifactError: `out` holds something else.
     """
     _check_fields(source.fields(), options.sequences is not None)
     inputs = stage_inputs(options, source)
-    marker = {"stage": STAGE, "format": FORMAT, "inputs": inputs, "facts": {"fingerprint": fingerprint(inputs)}}
-    if _is_done(out, marker):
+    stage = Stage(out, STAGE, inputs, FORMAT)
+    if _is_done(stage):
         return
     try:
-        _begin(out, marker)
+        _begin(stage)
         with Rejects(out / "rejected.parquet") as rejects, Spill(out / "_spill") as spill:
             schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs), tell).run()
         schema = replace(schema, trained=trained(inputs))
@@ -118,59 +122,45 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
         values = {**schema_values(schema), "shared_items": source.shared_items}
         if options.sequences is not None:
             values["sequences"] = {"options": options.sequences.model_dump(mode="json"), "seed": options.split.seed}
-        write_json(out / "schema.json", values)
-        write_json(out / "summary.json", summary)
-        write_json(out / MARKER, {**marker, "files": listing(out, files(out))})
-        (out / BEGUN).unlink()
+        write_json(out / "schema.json", values, sort=False)
+        write_json(out / "summary.json", summary, sort=False)
+        stage.finish({"fingerprint": schema.fingerprint}, listing(out, files(out)))
     except OSError as error:
         raise DataError(f"{out}: the store cannot be written ({error}); make room or choose another folder.") from None
 
 
 def files(store: Path) -> list[Path]:
     """What a preparation wrote."""
-    return [path for pattern in (*_WRITTEN, MARKER) for path in store.glob(pattern)]
+    return STORAGE.list(store, *_WRITTEN, MARKER)
 
 
-def _is_done(out: Path, marker: Mapping[str, Any]) -> bool:
-    if not (out / MARKER).exists():
-        return False
+def _is_done(stage: Stage) -> bool:
+    """False too where the marker is damaged or files are lost: then the store is made anew.
+
+    Raises:
+        ArtifactError: it was prepared from something else.
+    """
     try:
-        found = json.loads((out / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        written = stage.files()
+        stage.facts()
+    except ArtifactError:
         return False
-    if not isinstance(found, dict) or not marker.keys() <= found.keys():  # damaged, so that nothing is known of the store
-        return False
-    changed = [part for part in _differences("", found, marker) if not part[0].startswith(("facts", "files"))]
-    changes = [f"  {key}: {was} -> {now}" for key, was, now in changed]
-    if changes:
-        raise DataError([f"{out}: was prepared from something else; choose another folder, or undo the change:", *changes])
-    return not lost(out, found.get("files", {}), every=True)
+    return stage.done() and not lost(stage.folder, written, every=True)
 
 
-def _differences(key: str, was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(was, dict) and isinstance(now, dict):
-        for name in sorted(was.keys() | now.keys()):
-            yield from _differences(f"{key}.{name}".strip("."), was.get(name), now.get(name))
-    elif was != now:
-        yield key, was, now
-
-
-def _begin(out: Path, marker: Mapping[str, Any]) -> None:
+def _begin(stage: Stage) -> None:
     """An empty folder, or one that a preparation has left, interrupted or damaged since: only such a folder is ever cleared."""
-    if out.exists() and any(out.iterdir()) and not _prepared(out):
-        raise DataError(f"{out}: holds files that no preparation has written; empty the folder, or choose another.")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / BEGUN, marker)
-    (out / MARKER).unlink(missing_ok=True)
-    remove_files(out, *_WRITTEN)
+    if _prepared(stage.folder):
+        stage.reopen()
+    else:
+        stage.begin()
+    remove_files(stage.folder, *_WRITTEN)
 
 
 def _prepared(out: Path) -> bool:
-    if (out / BEGUN).exists() or (out / MARKER).exists():
-        return True
     try:
-        return "fingerprint" in json.loads((out / "schema.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
+        return complete(out) or begun(out) or "fingerprint" in read_json(out / "schema.json")
+    except (ArtifactError, TypeError):
         return False
 
 

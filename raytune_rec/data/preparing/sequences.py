@@ -29,6 +29,7 @@ from raytune_rec.data.preparing.tables import RowGroups
 from raytune_rec.data.ranked import Ranked
 from raytune_rec.errors import DataError
 from raytune_rec.schema import SPLITS, DataSchema, Split
+from raytune_rec.storage.files import STORAGE
 
 _WINDOW = pa.schema([("user", pa.int32()), ("domain", pa.int32()), ("items", pa.list_(pa.int32()))])
 _PART_GROUPS = 16
@@ -54,7 +55,7 @@ def write_sequences(
     if options.predict:
         predicted(schema.fields, options.predict)
     folder = store / FOLDER
-    folder.mkdir(exist_ok=True)
+    STORAGE.make_folder(folder)
     hashed = {name: text_hash(pq.read_table(store / f"{name}.parquet")["raw"].to_pylist()) for name in ("users", "items")}
     seed = data.split.seed
     known, parts, told = schema.field("item").size, [], dict[str, dict[str, Any]]()

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from raytune_rec.data.hashing import scramble
+from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import remove_files
 
 BUCKETS = 64
@@ -27,7 +28,7 @@ class Spill:
         self._writers: list[pa.ipc.RecordBatchStreamWriter] = []
 
     def __enter__(self) -> Spill:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        STORAGE.make_folder(self._folder)
         return self
 
     def __exit__(self, *_: object) -> None:

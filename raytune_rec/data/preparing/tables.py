@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.data.blocks import Fault, Reject
 from raytune_rec.data.formats import suggested
+from raytune_rec.storage.files import STORAGE
 
 REJECTED = pa.schema([("file", pa.string()), ("line", pa.int64()), ("value", pa.string()), ("reason", pa.string())])
 _REMEDIES = {
@@ -36,7 +34,7 @@ class RowGroups:
         self._held: list[pa.Table] = []
         self._count = self._written = 0
         self._writer: pq.ParquetWriter | None = None
-        folder.mkdir(parents=True, exist_ok=True)
+        STORAGE.make_folder(folder)
 
     def add(self, table: pa.Table) -> None:
         self._held.append(table)
@@ -124,10 +122,3 @@ def _remedy(reject: Reject) -> str:
     form = suggested(reject.value) if "is not a finite number" in reject.reason else ""
     fits = form and (form == "iso") >= (reject.column == "timestamp") and (form, reject.column) != ("iso", "label")
     return f'; set data.options.formats.{reject.column} = "{form}"' if fits else ""
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Complete or absent: written beside its place, then moved there."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path)

@@ -29,6 +29,7 @@ from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.data.stored.pools import enough, negatives
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, Split
+from raytune_rec.storage.files import STORAGE
 
 Columns = dict[str, np.ndarray]
 
@@ -47,7 +48,7 @@ class Histories:
         self.options, self.seed = options, seed
 
     def train_files(self) -> list[Path]:
-        return sorted((self.folder / "train").glob("part-*.parquet"))
+        return STORAGE.list(self.folder / "train", "part-*.parquet")
 
     def load(self, unit: str, split: Split) -> Columns:
         """Columns of a unit's rows: `user` (rows of the table of users), `domain`, `history`, and `target` or `candidates`; where

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
 from raytune_rec.data.cold_users import CLASS
-from raytune_rec.data.layout import MARKER, domain_file
+from raytune_rec.data.layout import domain_file
 from raytune_rec.data.schema_file import schema_from
 from raytune_rec.data.stored.columns import Columns, arrays, cast, lists
 from raytune_rec.data.stored.histories import Histories
@@ -23,6 +23,8 @@ from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.data.stored.raw import RawRows
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS, Split, Table
+from raytune_rec.storage import marker
+from raytune_rec.storage.files import STORAGE
 
 
 class Store:
@@ -53,8 +55,10 @@ class Store:
             DataError: there is none, or it is not complete.
         """
         path = Path(path)
-        if complete and not (path / MARKER).exists():
-            raise DataError(f"{path}: no prepared data here (there is no {MARKER}); run `raytune-rec prepare` on the job first.")
+        if complete and not marker.complete(path):
+            raise DataError(
+                f"{path}: no prepared data here (there is no {marker.MARKER}); run `raytune-rec prepare` on the job first."
+            )
         try:
             values = json.loads((path / "schema.json").read_text(encoding="utf-8"))
             schema, sequences = schema_from(values), values.get("sequences")
@@ -132,7 +136,7 @@ class Store:
         """Parquet files of all domains' training rows, mixed in hash order, in row groups of `block_rows`."""
         if self.histories:
             return self.histories.train_files()
-        return sorted((self.path / "train").glob("part-*.parquet"))
+        return STORAGE.list(self.path / "train", "part-*.parquet")
 
     def vocabulary(self, field: str) -> pa.Table:
         """raw:string, id:int32 of a categorical or multi-valued field."""

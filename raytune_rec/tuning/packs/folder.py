@@ -23,7 +23,7 @@ from raytune_rec.artifacts import weights
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import LaneResult, Pack
-from raytune_rec.storage import files
+from raytune_rec.storage.files import STORAGE, read_json, write_json, write_text
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.storage.listing import remove_files
 
@@ -63,11 +63,11 @@ class PackFolder:
     def save_results(self, results: Sequence[LaneResult], best: Sequence[Mapping[str, Tensor]] = ()) -> None:
         """Store results, and the lanes' best weights where they are given; the checkpoint goes, unless a lane is paused."""
         sha256 = [weights.write(self.path / f"lane-{i}.safetensors", tensors) for i, tensors in enumerate(best)]
-        files.write_json(self.path / "result.json", {"key": self.key, "lanes": [asdict(r) for r in results], "weights": sha256})
+        write_json(self.path / "result.json", {"key": self.key, "lanes": [asdict(r) for r in results], "weights": sha256})
         self.clear_error()
         if all(r.status != "paused" for r in results):
-            for path in [self.path / "state.json", *self.path.glob("state-*.safetensors")]:
-                path.unlink(missing_ok=True)
+            for path in STORAGE.list(self.path, "state.json", "state-*.safetensors"):
+                STORAGE.delete(path)
 
     def weights(self, i: int) -> dict[str, Tensor]:
         """Best weights of lane i.
@@ -96,10 +96,10 @@ class PackFolder:
         # Not `write_json`: a state may hold NaN or infinity (a failed lane), and must come back as it was.
         known = {"key": self.key, "pack": self.path.name, "lanes": self.lanes}
         state = {**known, "tensors": name, "sha256": sha256, "facts": {**facts, "number": number}}
-        files.write_text(self.path / "state.json", json.dumps(state))
-        for path in self.path.glob("state-*.safetensors"):
+        write_text(self.path / "state.json", json.dumps(state))
+        for path in STORAGE.list(self.path, "state-*.safetensors"):
             if path.name != name:
-                path.unlink()
+                STORAGE.delete(path)
 
     def taken_over(self, after: Sequence[tuple[str, int]]) -> State | None:
         """The states of the pack's lanes where other packs left them paused; None if one is missing, damaged or of another lane.
@@ -121,7 +121,7 @@ class PackFolder:
 
     def _other(self, name: str) -> State | None:
         try:
-            held = files.read_json(self.path.parent / _inside(name) / "state.json", finite=False)
+            held = read_json(self.path.parent / _inside(name) / "state.json", finite=False)
         except ArtifactError:
             return None
         state = self._state(held)
@@ -140,14 +140,14 @@ class PackFolder:
         return self._read("error.json")
 
     def save_error(self, kind: str, problems: Sequence[str]) -> None:
-        files.write_json(self.path / "error.json", {"key": self.key, "kind": kind, "problems": list(problems)})
+        write_json(self.path / "error.json", {"key": self.key, "kind": kind, "problems": list(problems)})
 
     def clear_error(self) -> None:
-        (self.path / "error.json").unlink(missing_ok=True)
+        STORAGE.delete(self.path / "error.json")
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            found = files.read_json(self.path / name, finite=False)
+            found = read_json(self.path / name, finite=False)
         except ArtifactError:
             return None
         return found if isinstance(found, dict) and found.get("key") == self.key else None

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from raytune_rec.storage.claim import begin_scratch, remove_scratch
+from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.listing import remove_files
 from raytune_rec.tuning.run.causes import cause
 from raytune_rec.tuning.run.desk import Desk
 from raytune_rec.tuning.run.progress import Reporter
@@ -85,10 +87,9 @@ def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove what attempts have left, and nothing else."""
-    for attempt in folder.glob("*"):
+    for attempt in STORAGE.list(folder, "*"):
         remove_scratch(attempt)
-    with suppress(OSError):  # it is not there, or holds what is not ours
-        folder.rmdir()
+    remove_files(folder)
 
 
 def _dirname(trial: Any) -> str:

@@ -10,6 +10,7 @@ from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.job import shipped, toml
 from raytune_rec.schema import Scalar
+from raytune_rec.storage.files import STORAGE
 from raytune_rec.tuning.search.space import Dimension, Point, Space, finite, ordered
 
 _SETTINGS = {"type", "low", "high", "log", "step", "choices", "when", "optional"}
@@ -23,7 +24,7 @@ def folders(job: Job | None = None) -> list[Path]:
 
 def available(job: Job | None = None) -> list[str]:
     """Names of all search spaces."""
-    found = {path.stem for folder in folders(job) for path in folder.glob("*.toml")}
+    found = {path.stem for folder in folders(job) for path in STORAGE.list(folder, "*.toml")}
     return sorted(found | set(job.spaces if job else ()))
 
 
@@ -63,7 +64,7 @@ def _joined(lists: Sequence[Sequence[Point]]) -> Iterator[Point]:
 def _read(name: str, job: Job | None, problems: list[str]) -> Mapping[str, Any]:
     if job is not None and name in job.spaces:
         return job.spaces[name]
-    path = next((p for folder in folders(job) for p in folder.glob("*.toml") if p.stem == name), None)
+    path = next((p for folder in folders(job) for p in STORAGE.list(folder, "*.toml") if p.stem == name), None)
     if path is None:
         problems.append(f"search space: there is no {name!r}; there are {', '.join(available(job)) or 'none'}.")
         return {}

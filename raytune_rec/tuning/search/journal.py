@@ -18,7 +18,7 @@ from optuna.exceptions import OptunaError
 from optuna.storages.journal import BaseJournalBackend
 
 from raytune_rec.errors import ArtifactError, RunFailed
-from raytune_rec.storage import files
+from raytune_rec.storage.files import STORAGE, parse_json
 
 FORMAT = 1
 Record = dict[str, Any]
@@ -81,11 +81,10 @@ class Journal(BaseJournalBackend):
 
     def _publish(self, logs: list[Record]) -> None:
         path = _segment(self.folder, self._next)
-        if path.exists():
-            raise RunFailed(f"{path}: another process writes this journal; let it end, then run the same command again.")
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         head = {"format": FORMAT, "records": len(logs), "sha256": hashlib.sha256(lines.encode()).hexdigest()}
-        files.write_text(path, json.dumps(head) + "\n" + lines)
+        if not STORAGE.put_if_absent(path, f"{json.dumps(head)}\n{lines}".encode()):
+            raise RunFailed(f"{path}: another process writes this journal; let it end, then run the same command again.")
         self._next += 1
 
     def _load(self) -> None:
@@ -111,7 +110,7 @@ def merge(folder: Path, out: Path) -> None:
                 file.writelines(json.dumps(record, separators=(",", ":")) + "\n" for record in _read(segment))
                 number += 1
 
-    files.replace(Path(out), write)
+    STORAGE.put(Path(out), write)
 
 
 def _segment(folder: Path, number: int) -> Path:
@@ -119,20 +118,16 @@ def _segment(folder: Path, number: int) -> Path:
 
 
 def _check_numbers(folder: Path) -> None:
-    found = sorted(path.name for path in folder.glob("[0-9]*.json"))
-    for number, name in enumerate(found):
-        if name != _segment(folder, number).name:
-            path = _segment(folder, number)
-            raise ArtifactError(f"{path}: this segment of the journal is missing; copy it anew, or start a new run.")
+    for number, path in enumerate(STORAGE.list(folder, "[0-9]*.json")):
+        if path != (missing := _segment(folder, number)):
+            raise ArtifactError(f"{missing}: this segment of the journal is missing; copy it anew, or start a new run.")
 
 
 def _read(path: Path) -> list[Record]:
     remedy = "copy it anew, or start a new run"
     try:
-        if not path.is_file():  # a pipe would keep its reader waiting
-            raise ValueError
-        head_line, _, lines = path.read_bytes().partition(b"\n")
-        head = files.parse_json(head_line.decode())
+        head_line, _, lines = STORAGE.get(path).partition(b"\n")
+        head = parse_json(head_line.decode())
         known, sha256 = head["format"], head["sha256"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ArtifactError(f"{path}: this segment of the journal is damaged (no readable first line); {remedy}.") from None
@@ -141,7 +136,7 @@ def _read(path: Path) -> list[Record]:
     if hashlib.sha256(lines).hexdigest() != sha256:
         raise ArtifactError(f"{path}: this segment of the journal is damaged (its checksum does not fit); {remedy}.")
     try:
-        records = [files.parse_json(line, finite=False) for line in lines.decode().splitlines()]
+        records = [parse_json(line, finite=False) for line in lines.decode().splitlines()]
     except (ValueError, RecursionError):
         records = [None]
     if not all(isinstance(record, dict) for record in records):

@@ -13,6 +13,7 @@ from typing import Any
 from raytune_rec.errors import JobError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import Scalar
+from raytune_rec.storage.files import STORAGE
 from raytune_rec.tuning.search.records import SEARCH, studies, trials
 from raytune_rec.tuning.search.space import Point, Space
 
@@ -40,7 +41,7 @@ def read(folders: Sequence[str], metric: str) -> list[Past]:
     problems, found = [], list[Past]()
     for folder in folders:
         journal = Path(folder).expanduser() / "journal"
-        if not any(journal.glob("[0-9]*.json")):
+        if not STORAGE.list(journal, "[0-9]*.json"):
             problems.append(f"tune.warm_start: {folder} holds no journal; name the folder of a run that has searched.")
             continue
         metrics = {study.study_name: study.user_attrs[SEARCH]["metric"] for _, _, study in studies(journal)}
