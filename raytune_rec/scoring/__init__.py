@@ -1,6 +1,7 @@
 """Scores with exported prompts, from plain Python."""
 
+from raytune_rec.scoring.load import load_prompt, load_prompts
 from raytune_rec.scoring.rows import Answers, Scores
-from raytune_rec.scoring.scorer import Scorer, load_prompt
+from raytune_rec.scoring.scorer import Scorer
 
-__all__ = ["Answers", "Scorer", "Scores", "load_prompt"]
+__all__ = ["Answers", "Scorer", "Scores", "load_prompt", "load_prompts"]

@@ -21,6 +21,8 @@ from raytune_rec.errors import DataError
 Unknown = Literal["backbone", "raise"]
 _LISTS = ("history", "taken")
 """Columns whose rows are lists of identifiers."""
+UNIT = "unit"
+"""Column that names whose a row is, where a scorer serves several units."""
 _MANY = (list, tuple, np.ndarray, pd.Series, Mapping, Set)
 
 
@@ -55,14 +57,19 @@ class Rows:
 
     Args:
         named: column -> its values. count: N.
+        units: whose each row is.
     """
 
     named: dict[str, list[Any]]
     count: int
+    units: Sequence[str] = ()
 
     @classmethod
-    def read(cls, rows: Any, store: Store, unit: str) -> Rows:
-        """The columns of a dictionary or a frame, with the unit as the domain where it is one and none is given.
+    def read(cls, rows: Any, store: Store, units: Sequence[str]) -> Rows:
+        """The columns of a dictionary or a frame, with a row's unit as its domain where it is one and none is given.
+
+        Args:
+            units: that are served; of several the column `unit` names one for each row.
 
         Raises:
             DataError: everything that is wrong with their form, at once.
@@ -78,11 +85,12 @@ class Rows:
         if len(set(lengths.values())) > 1:
             raise DataError(f"rows to score: columns of unequal length ({lengths}); give one value for each row.")
         count = max(lengths.values(), default=0)
-        if not schema.length or unit in schema.domains:
-            named.setdefault("domain", [unit] * count)
+        whose = _units(named, units, count)
+        if not schema.length or {*units} <= {*schema.domains}:
+            named.setdefault("domain", whose)
         if "domain" in named and count:
-            _check_domains(named["domain"], schema.domains, unit)
-        return cls(named, count)
+            _check_domains(named["domain"], schema.domains, whose)
+        return cls(named, count, whose)
 
     def unknown(self, store: Store, columns: Columns, how: Unknown) -> dict[str, np.ndarray]:
         """Column -> (N,) bool, where its value is none that training knew; columns that hold some alone.
@@ -152,33 +160,62 @@ def _shown(value: Any) -> str:
     return f"given: {str(value)[:60]!r}, of type {type(value).__name__}"
 
 
-def _check_domains(given: Sequence[Any], domains: Sequence[str], unit: str) -> None:
-    """Refuse rows of a domain that there is not, or for which the model was not tuned.
+def _units(named: dict[str, list[Any]], units: Sequence[str], count: int) -> list[str]:
+    """Whose each row is; of several units the rows' own column, which is taken out, says it.
 
     Raises:
-        DataError: all such domains, each once.
+        DataError: there is none, or it names a unit that is not served.
     """
-    served = [unit] if unit in domains else list(domains)
-    codes = encoded(text(given))
+    if len(units) == 1:
+        return [units[0]] * count
+    known = f"{', '.join(units[:5])}{' ...' if len(units) > 5 else ''}"
+    if UNIT not in named:
+        raise DataError(f"rows to score: there is no column {UNIT}; name the unit of each row, one of {known}.")
+    whose = named.pop(UNIT)
     problems = []
-    for name in dict.fromkeys(codes.to_pylist()):
-        where = f"domain: rows {_first([i for i, own in enumerate(codes.to_pylist()) if own == name])}"
-        if name is None:
-            problems.append(f"{where} name none; name {' or '.join(served)}.")
-        elif name not in domains:
-            close = difflib.get_close_matches(name.casefold(), [d.casefold() for d in domains], 1)
-            meant = [d for d in domains if close and d.casefold() == close[0]]
-            problems.append(
-                f"{where} name {name!r}, and there is no such domain{f'; did you mean {meant[0]!r}?' if meant else '.'} "
-                f"This artifact serves {', '.join(served)}."
-            )
-        elif name not in served:
-            problems.append(
-                f"{where} name {name!r}, and this artifact was tuned for {unit!r} and serves it alone; score them with the "
-                f"artifact of {name!r}, or leave the column out to score them as rows of {unit!r}."
-            )
+    for name in dict.fromkeys(map(str, whose)):
+        if name not in units:
+            places = [i for i, unit in enumerate(whose) if str(unit) == name]
+            problems.append(f"{UNIT}: rows {_first(places)} name {name!r}, which no loaded prompt serves; name one of {known}.")
     if problems:
         raise DataError(problems)
+    return [str(name) for name in whose]
+
+
+def _check_domains(given: Sequence[Any], domains: Sequence[str], whose: Sequence[str]) -> None:
+    """Refuse rows of a domain that there is not, or for which their unit's model was not tuned.
+
+    Raises:
+        DataError: all such domains, each once for a unit.
+    """
+    rows = list(zip(encoded(text(given)).to_pylist(), whose, strict=True))
+    problems = [
+        f"domain: rows {_first([i for i, row in enumerate(rows) if row == (name, unit)])} {problem}"
+        for name, unit in dict.fromkeys(rows)
+        if (problem := _wrong_domain(name, unit, domains))
+    ]
+    if problems:
+        raise DataError(problems)
+
+
+def _wrong_domain(name: str | None, unit: str, domains: Sequence[str]) -> str:
+    """What is wrong with rows of a domain, said of them; empty where nothing is."""
+    served = [unit] if unit in domains else list(domains)
+    if name is None:
+        return f"name none; name {' or '.join(served)}."
+    if name not in domains:
+        close = difflib.get_close_matches(name.casefold(), [d.casefold() for d in domains], 1)
+        meant = [d for d in domains if close and d.casefold() == close[0]]
+        return (
+            f"name {name!r}, and there is no such domain{f'; did you mean {meant[0]!r}?' if meant else '.'} "
+            f"This artifact serves {', '.join(served)}."
+        )
+    if name not in served:
+        return (
+            f"name {name!r}, and this artifact was tuned for {unit!r} and serves it alone; score them with the "
+            f"artifact of {name!r}, or leave the column out to score them as rows of {unit!r}."
+        )
+    return ""
 
 
 def _missing(values: Sequence[Any]) -> np.ndarray:

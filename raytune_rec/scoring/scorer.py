@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.artifacts import prompt as prompt_artifact
-from raytune_rec.artifacts import weights
-from raytune_rec.artifacts.card import own_components
-from raytune_rec.components import options_of
+from raytune_rec.data.stored.columns import Columns
 from raytune_rec.data.stored.store import Store
-from raytune_rec.errors import ArtifactError, DataError, UserError
-from raytune_rec.schema import DataSchema, Strategy, Table
+from raytune_rec.errors import DataError
+from raytune_rec.schema import Table
+from raytune_rec.scoring.bank import LANE, Bank
 from raytune_rec.scoring.rows import Answers, Rows, Scores, Unknown
-from raytune_rec.scoring.tuned import ROWS, Weights, scoring_model
 from raytune_rec.tensors import Step
 from raytune_rec.training.feed import device_table, take
 from raytune_rec.training.model import Model
-from raytune_rec.training.parts import Parts, parts_of
 
 _USERS = 1024
 """Most users of a pass: of each the whole history goes through the model."""
@@ -36,19 +29,23 @@ class Scorer:
     """A model ready to score.
 
     Args:
-        model: of one lane.
+        model: of one lane; or a bank, of whose units each raw row names one in its column `unit`.
         store: maps raw rows; `score` and `recommend` need it.
-        unit: what the model serves; stands for a missing `domain` column.
+        unit: what a model of one lane serves. The unit stands for a missing `domain` column.
         batch_size: rows of a pass.
     """
 
-    def __init__(self, model: Model, store: Store | None = None, unit: str = "", batch_size: int = 16384) -> None:
-        self.model, self.store, self.unit, self.batch_size = model, store, unit, batch_size
+    def __init__(self, model: Model | Bank, store: Store | None = None, unit: str = "", batch_size: int = 16384) -> None:
+        self.bank = model if isinstance(model, Bank) else Bank((model,), (unit,))
+        self.model, self.store, self.unit, self.batch_size = self.bank.models[0], store, ", ".join(self.bank.units), batch_size
 
     def logits(self, table: Table) -> np.ndarray:
         """(N,) float32 logits of prepared rows with global ids; (N, K) of candidates, the positive first."""
-        found = [logits for _, logits in self._passes(table, self.batch_size)]
-        return torch.cat(found).numpy() if found else np.zeros(0, np.float32)
+        passes = list(self._passes(table, self.batch_size))
+        if not passes:
+            return np.zeros(0, np.float32)
+        index, logits = (torch.cat(parts) for parts in zip(*passes, strict=True))
+        return logits[index.argsort()].numpy()
 
     def score(self, rows: Mapping[str, Sequence[Any]], unknown: Unknown = "backbone") -> Scores:
         """(N,) probabilities of raw rows.
@@ -76,7 +73,7 @@ class Scorer:
                 f"rows to score: there is no column item; there are {', '.join(given.named) or 'none'}. Give one raw item id for "
                 "each row, or ask `recommend` for the best of all items."
             )
-        columns = store.encode(given.named)
+        columns = store.encode(given.named) | self._lanes(given)
         marked = given.unknown(store, columns, unknown)
         logits = self.logits(Table(columns, np.zeros(given.count, np.float32)))
         if store.schema.length:
@@ -120,18 +117,19 @@ class Scorer:
         if seen is None:
             seen = store.histories is not None and store.histories.options.repeats == "count"
         besides = named.pop("taken", [[]] * count)
-        columns, past, further = store.encode(named), store.raw.past(named), store.raw.past({**named, "history": besides})
+        columns = store.encode(named) | self._lanes(given)
+        past, further = store.raw.past(named), store.raw.past({**named, "history": besides})
         marked = Rows(named, count).unknown(store, columns, unknown)
         names, domains = store.lookup.catalogue
-        found: list[list[tuple[str, float]]] = []
+        answers: list[list[tuple[str, float]]] = [[] for _ in range(count)]
         for index, logits in self._passes(Table(columns, np.zeros(count, np.float32)), _SCORES // len(names) + 1):
             for row, scores in zip(index.tolist(), logits.numpy(), strict=True):
                 scores = scores.copy()
                 scores[(domains > 0) & (domains != columns["domain"][row])] = -np.inf
                 scores[[0] if seen else [0, *past[row], *further[row]]] = -np.inf
                 best = top(scores, k)
-                found.append(list(zip(names[best].tolist(), _sigmoid(scores[best]).tolist(), strict=True)))
-        return Answers(found, marked)
+                answers[row] = list(zip(names[best].tolist(), _sigmoid(scores[best]).tolist(), strict=True))
+        return Answers(answers, marked)
 
     def predict(self, rows: Mapping[str, Sequence[Any]], unknown: Unknown = "backbone") -> Answers:
         """The attribute that the artifact predicts, of users with histories.
@@ -151,7 +149,7 @@ class Scorer:
             raise DataError(f"predict: the artifact of {self.unit!r} predicts no attribute of users; ask `score` or `recommend`.")
         if not given.count:
             return Answers([], {})
-        columns = store.encode({name: values for name, values in given.named.items() if name != "item"})
+        columns = store.encode({name: values for name, values in given.named.items() if name != "item"}) | self._lanes(given)
         marked = given.unknown(store, columns, unknown)
         names = store.vocabulary(store.schema.predicts)["raw"].to_pylist()
         logits = self.logits(Table(columns, np.zeros(given.count, np.float32)))
@@ -169,15 +167,22 @@ class Scorer:
     @torch.no_grad()
     def _passes(self, table: Table, most: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows of a pass (B,), at most so many, and their logits (B,) or (B, K)."""
-        columns, label = device_table(table, "cpu")
-        most = min(most, _USERS) if "history" in columns else most
-        for index in torch.arange(len(table)).split(most) if len(table) else ():
-            batch = take(columns, label, index.unsqueeze(0))
-            yield index, self.model.forward(batch, self.model.encode(batch), Step(False, last=True))["logit"][0]
+        named = dict(table.columns)
+        lane = named.pop(LANE, np.zeros(len(table), np.int64))
+        columns, label = device_table(Table(named, table.label), "cpu")
+        for model, rows in self.bank.passes(lane, min(most, _USERS) if "history" in columns else most):
+            batch, real = take(columns, label, rows.clamp(min=0)), rows >= 0
+            logit = model.forward(batch, model.encode(batch), Step(False, last=True))["logit"]
+            yield rows[real], logit.expand(len(rows), *logit.shape[1:])[real]
+
+    def _lanes(self, given: Rows) -> Columns:
+        """The column that says which lane each row asks, where there are several."""
+        units = self.bank.units
+        return {LANE: np.array([units.index(unit) for unit in given.units], np.int64)} if len(units) > 1 else {}
 
     def _read(self, rows: Any) -> tuple[Store, Rows]:
         assert self.store is not None, "a scorer without a store scores prepared rows"
-        return self.store, Rows.read(rows, self.store, self.unit)
+        return self.store, Rows.read(rows, self.store, self.bank.units)
 
 
 def top(scores: np.ndarray, k: int) -> np.ndarray:
@@ -190,96 +195,3 @@ def top(scores: np.ndarray, k: int) -> np.ndarray:
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return torch.from_numpy(logits.astype(np.float64)).sigmoid().numpy()
-
-
-_NONSENSE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What building a model of facts and weights raises that do not belong together."""
-
-
-def load_prompt(path: str | Path, backbone: str | Path, components: Sequence[str | Path] = ()) -> Scorer:
-    """The model of an exported prompt beside its backbone.
-
-    Args:
-        path: folder `artifacts/<unit>` of a run.
-        backbone: folder `backbones/<fingerprint>` that it stands on.
-        components: folders of the user's own components, where the prompt is one.
-
-    Raises:
-        ArtifactError: one of them is missing, damaged or does not belong to the other, or needs components that are not named.
-    """
-    folders = [Path(f) for f in components]
-    base, start = backbone_artifact.load(Path(backbone))
-    facts, tuned = prompt_artifact.load(Path(path), base.fingerprint)
-    if missing := [f"{family}/{name}.py" for family, name in own_components(facts, folders)]:
-        raise ArtifactError(
-            f"{path}: it needs {' and '.join(missing)}, which is no part of raytune_rec; name the folder that holds it: "
-            "load_prompt(..., components=[FOLDER])."
-        )
-    try:
-        return _served(Path(backbone), base, start, facts, tuned, folders)
-    except UserError as error:
-        raise ArtifactError(f"{path}: {problem}" for problem in error.problems) from None
-    except _NONSENSE as error:  # the hashes fit, and yet no model of ours wrote this
-        what = f"it and the backbone {backbone} do not make a model ({type(error).__name__}: {str(error)[:200]})"
-        raise ArtifactError(f"{path}: {what}; copy both anew, or export the prompt again.") from None
-
-
-def _served(
-    backbone: Path,
-    base: backbone_artifact.BackboneFacts,
-    start: Weights,
-    facts: prompt_artifact.PromptFacts,
-    tuned: Weights,
-    folders: Sequence[Path],
-) -> Scorer:
-    store = Store.open(backbone / backbone_artifact.DATA, complete=False, predicts=facts.predicts)
-    options = {
-        "backbone": [options_of("backbones", facts.backbone, facts.backbone_options, folders)],
-        "prompt": [options_of("prompts", facts.prompt, facts.prompt_options, folders)],
-    }
-    s = facts.strategy
-    strategy = Strategy(s.name, s.start, s.train, s.prompt)
-    parts = parts_of(facts.backbone, facts.prompt, strategy, options, store.schema, base, folders)
-    if problems := [*_wrong(parts, tuned, start, facts), *_no_unit(facts.unit, store.schema)]:
-        raise ArtifactError([*problems, "copy the artifact anew, or export it again."])
-    return Scorer(scoring_model(parts, [tuned], start), store, facts.unit)
-
-
-def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: prompt_artifact.PromptFacts) -> list[str]:
-    """What of the tensors is not what the components declare."""
-    own = parts.declared()
-    problems = [
-        f"the tensor {name!r} belongs to neither {facts.backbone!r} nor {facts.prompt!r}."
-        for name in tuned
-        if name not in own and not name.startswith(ROWS)
-    ]
-    for name, p in own.items():
-        tensor, ids = tuned.get(name, start.get(name)), tuned.get(f"{ROWS}{p.rows}") if name in tuned else None
-        if tensor is None or (name not in tuned and p.group in facts.strategy.train):
-            problems.append(f"the tensor {name!r} is missing.")
-            continue
-        shape = tuple(p.shape) if ids is None else (len(ids), *p.shape[1:])
-        if tuple(tensor.shape) != shape or not tensor.is_floating_point():
-            problems.append(
-                f"{name!r} is {weights.dtype_name(tensor)}{list(tensor.shape)}, the model has numbers of {list(shape)}."
-            )
-        elif ids is not None and int(ids.max()) >= p.shape[0]:
-            problems.append(f"'{ROWS}{p.rows}' holds the id {int(ids.max())}, the backbone's data know {p.shape[0]}.")
-    return problems
-
-
-def _no_unit(unit: str, schema: DataSchema) -> list[str]:
-    """A unit is a domain, or a task and fold of cold users."""
-    if unit in schema.domains or (schema.length and re.fullmatch(r"[^/\\\0]+\.[1-9]\d*", unit)):
-        return []
-    return [f"it serves {unit[:99]!r}, which is no domain of its backbone's data ({', '.join(schema.domains)[:200]})."]

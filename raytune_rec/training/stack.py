@@ -87,7 +87,7 @@ class _Seat:
         """Frozen tensors of one origin have one value."""
         unit = self.lane.unit if self.local else ""
         if self.name in self.start:
-            return id(self.start[self.name]), self.parameter.shape, unit
+            return self.start[self.name].data_ptr(), self.parameter.shape, unit
         return unit if self.name.startswith("backbone.") else id(self)
 
     def value(self, seed: int) -> Tensor:
@@ -107,7 +107,7 @@ class _Seat:
 
 def _stacked(seats: Sequence[_Seat], seed: int) -> Tensor:
     """(T, *padded shape)."""
-    return pad([seat.value(seed) for seat in seats]).contiguous()
+    return pad([seat.value(seed) for seat in seats])
 
 
 def _shared(seats: Sequence[_Seat], seed: int) -> Tensor:
@@ -118,7 +118,7 @@ def _shared(seats: Sequence[_Seat], seed: int) -> Tensor:
             values[seat.origin] = seat.value(seed)
     first = next(iter(values.values()))
     alike = all(torch.equal(value, first) for value in values.values() if value is not first)
-    return pad([first] if alike else [values[seat.origin] for seat in seats]).contiguous()
+    return first.unsqueeze(0).contiguous() if alike else pad([values[seat.origin] for seat in seats])
 
 
 def _shape(p: Parameter, rows: Rows) -> tuple[int, ...]:

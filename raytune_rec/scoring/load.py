@@ -1,0 +1,169 @@
+"""Exported prompts beside their backbone, as a scorer: checked first, since files may be damaged or of another's making."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from raytune_rec.artifacts import backbone as backbone_artifact
+from raytune_rec.artifacts import prompt as prompt_artifact
+from raytune_rec.artifacts import weights
+from raytune_rec.artifacts.card import own_components
+from raytune_rec.components import options_of
+from raytune_rec.data.stored.store import Store
+from raytune_rec.errors import ArtifactError, UserError
+from raytune_rec.schema import DataSchema, Strategy
+from raytune_rec.scoring.bank import Bank
+from raytune_rec.scoring.rows import UNIT
+from raytune_rec.scoring.scorer import Scorer
+from raytune_rec.scoring.tuned import ROWS, Weights, scoring_model
+from raytune_rec.training.parts import Parts, parts_of
+
+_NONSENSE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What building a model of facts and weights raises that do not belong together."""
+
+
+def load_prompt(path: str | Path, backbone: str | Path, components: Sequence[str | Path] = ()) -> Scorer:
+    """The model of an exported prompt beside its backbone.
+
+    Args:
+        path: folder `artifacts/<unit>` of a run.
+        backbone: folder `backbones/<fingerprint>` that it stands on.
+        components: folders of the user's own components, where the prompt is one.
+
+    Raises:
+        ArtifactError: one of them is missing, damaged or does not belong to the other, or needs components that are not named.
+    """
+    return load_prompts([path], backbone, components)
+
+
+def load_prompts(paths: Sequence[str | Path], backbone: str | Path, components: Sequence[str | Path] = ()) -> Scorer:
+    """The models of many exported prompts over one backbone, as one: each raw row names in its column `unit` whose it is.
+
+    Args:
+        paths: folders `artifacts/<unit>`.
+        backbone, components: as for `load_prompt`.
+
+    Raises:
+        ArtifactError: as `load_prompt`, of all prompts at once; there is none, two serve one unit, they have different tasks, or
+            the data have a feature called `unit`.
+    """
+    base, start = backbone_artifact.load(Path(backbone))
+    folders = [Path(f) for f in components]
+    scorers: list[Scorer] = []
+    problems: list[str] = []
+    for path in map(Path, paths):
+        try:
+            facts, tuned = prompt_artifact.load(path, base.fingerprint)
+            scorers.append(_loaded(path, Path(backbone), base, start, facts, tuned, folders))
+        except ArtifactError as error:
+            problems += error.problems
+    problems += [] if problems else _apart(scorers)
+    if problems:
+        raise ArtifactError(problems)
+    if len(scorers) == 1:
+        return scorers[0]
+    return Scorer(Bank.of([scorer.model for scorer in scorers], [scorer.unit for scorer in scorers]), scorers[0].store)
+
+
+def _apart(scorers: Sequence[Scorer]) -> list[str]:
+    """Why some prompts cannot serve together."""
+    if not scorers:
+        return ["load_prompts: there is no prompt; name the folder of one or more."]
+    doubled = [unit for unit, count in Counter(scorer.unit for scorer in scorers).items() if count > 1]
+    problems = [f"load_prompts: {unit!r} is served by more than one of the prompts; name one for each unit." for unit in doubled]
+    schemas = [scorer.store.schema for scorer in scorers if scorer.store]
+    if len({schema.predicts for schema in schemas}) > 1:
+        problems.append("load_prompts: some of the prompts predict another attribute than others; load those of a task together.")
+    if len(schemas) > 1 and any(field.name == UNIT for field in schemas[0].fields):
+        problems.append(
+            f"load_prompts: the data have a feature {UNIT!r}, and so is called the column that names a row's prompt; load each "
+            "prompt with load_prompt."
+        )
+    return problems
+
+
+def _loaded(
+    path: Path,
+    backbone: Path,
+    base: backbone_artifact.BackboneFacts,
+    start: Weights,
+    facts: prompt_artifact.PromptFacts,
+    tuned: Weights,
+    folders: Sequence[Path],
+) -> Scorer:
+    if missing := [f"{family}/{name}.py" for family, name in own_components(facts, folders)]:
+        raise ArtifactError(
+            f"{path}: it needs {' and '.join(missing)}, which is no part of raytune_rec; name the folder that holds it: "
+            "load_prompt(..., components=[FOLDER])."
+        )
+    try:
+        return _served(backbone, base, start, facts, tuned, folders)
+    except UserError as error:
+        raise ArtifactError(f"{path}: {problem}" for problem in error.problems) from None
+    except _NONSENSE as error:  # the hashes fit, and yet no model of ours wrote this
+        what = f"it and the backbone {backbone} do not make a model ({type(error).__name__}: {str(error)[:200]})"
+        raise ArtifactError(f"{path}: {what}; copy both anew, or export the prompt again.") from None
+
+
+def _served(
+    backbone: Path,
+    base: backbone_artifact.BackboneFacts,
+    start: Weights,
+    facts: prompt_artifact.PromptFacts,
+    tuned: Weights,
+    folders: Sequence[Path],
+) -> Scorer:
+    store = Store.open(backbone / backbone_artifact.DATA, complete=False, predicts=facts.predicts)
+    options = {
+        "backbone": [options_of("backbones", facts.backbone, facts.backbone_options, folders)],
+        "prompt": [options_of("prompts", facts.prompt, facts.prompt_options, folders)],
+    }
+    s = facts.strategy
+    strategy = Strategy(s.name, s.start, s.train, s.prompt)
+    parts = parts_of(facts.backbone, facts.prompt, strategy, options, store.schema, base, folders)
+    if problems := [*_wrong(parts, tuned, start, facts), *_no_unit(facts.unit, store.schema)]:
+        raise ArtifactError([*problems, "copy the artifact anew, or export it again."])
+    return Scorer(scoring_model(parts, [tuned], start), store, facts.unit)
+
+
+def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: prompt_artifact.PromptFacts) -> list[str]:
+    """What of the tensors is not what the components declare."""
+    own = parts.declared()
+    problems = [
+        f"the tensor {name!r} belongs to neither {facts.backbone!r} nor {facts.prompt!r}."
+        for name in tuned
+        if name not in own and not name.startswith(ROWS)
+    ]
+    for name, p in own.items():
+        tensor, ids = tuned.get(name, start.get(name)), tuned.get(f"{ROWS}{p.rows}") if name in tuned else None
+        if tensor is None or (name not in tuned and p.group in facts.strategy.train):
+            problems.append(f"the tensor {name!r} is missing.")
+            continue
+        shape = tuple(p.shape) if ids is None else (len(ids), *p.shape[1:])
+        if tuple(tensor.shape) != shape or not tensor.is_floating_point():
+            problems.append(
+                f"{name!r} is {weights.dtype_name(tensor)}{list(tensor.shape)}, the model has numbers of {list(shape)}."
+            )
+        elif ids is not None and int(ids.max()) >= p.shape[0]:
+            problems.append(f"'{ROWS}{p.rows}' holds the id {int(ids.max())}, the backbone's data know {p.shape[0]}.")
+    return problems
+
+
+def _no_unit(unit: str, schema: DataSchema) -> list[str]:
+    """A unit is a domain, or a task and fold of cold users."""
+    if unit in schema.domains or (schema.length and re.fullmatch(r"[^/\\\0]+\.[1-9]\d*", unit)):
+        return []
+    return [f"it serves {unit[:99]!r}, which is no domain of its backbone's data ({', '.join(schema.domains)[:200]})."]
