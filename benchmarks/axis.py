@@ -33,7 +33,7 @@ from torch.nn.functional import softplus
 from raytune_rec.config import parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.data.stored.units import unit_data
-from raytune_rec.schema import Batch, DataSchema, Field, Lane, Pack, Row, Strategy, Table, UnitData
+from raytune_rec.schema import Batch, DataSchema, Field, Lane, Method, Pack, Strategy, Table, UnitData
 from raytune_rec.tensors import Noise, lane, mix
 from raytune_rec.training.build import train_with
 from raytune_rec.training.feed import TableFeed
@@ -41,7 +41,7 @@ from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings
 
 USERS, ITEMS, BATCH = 1654, 5568, 512
-ROW = Row("axis", Strategy("prompt_linear", "scratch", ("prompt", "linear"), "on"), "deepfm", "plate")
+ROW = Method("axis", Strategy("prompt_linear", "scratch", ("prompt", "linear"), "on"), "deepfm", "plate")
 KEY = (1, "axis", 0)
 
 
@@ -80,7 +80,7 @@ def trainer(schema: DataSchema, data: UnitData, count: int, steps: int, epochs: 
             "data": {"source": "synthetic"},
             "backbone": {"name": "deepfm", "options": {"width": 16, "hidden": [16, 16], "embedding_std": 0.3}},
             "training": {"batch_size": BATCH, "epochs": epochs, "patience": epochs},
-            "rows": {"axis": {"strategy": "single"}},
+            "methods": {"axis": {"strategy": "single"}},
         }
     )
     lanes = tuple(Lane(0, 0, o, data.unit) for o in options(count))

@@ -29,7 +29,7 @@ from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.storage.files import read_json, write_json
 from raytune_rec.training.build import assemble, build
 from raytune_rec.training.loop import Trainer
-from raytune_rec.training.settings import PRETRAIN, row_of, settings
+from raytune_rec.training.settings import PRETRAIN, method_of, settings
 
 STARTS = 3
 
@@ -38,14 +38,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("job")
     parser.add_argument("--run", type=Path, required=True, help="folder of a finished run of the job")
-    parser.add_argument("--variant", default="plate")
+    parser.add_argument("--pretraining", default="plate")
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 5, 10, 24])
     parser.add_argument("--set", action="append", metavar="PART.OPTION=VALUE")
     options = parser.parse_args()
     torch.set_num_threads(1)
     job, store = read_job(options.job, options.set or []), Store.open(options.run / "data")
-    recipe: dict[str, Scalar] = read_json(options.run / "pretrain.json")[options.variant]["recipe"]
-    row, sizes = PRETRAIN + options.variant, options.sizes
+    recipe: dict[str, Scalar] = read_json(options.run / "pretrain.json")[options.pretraining]["recipe"]
+    row, sizes = PRETRAIN + options.pretraining, options.sizes
     fixed = [{**recipe, "prompt.meta_prompts": r, "prompt.elastic": False} for r in sizes]
     alone = _train(job, store, row, [(t, o) for o in fixed for t in range(STARTS)])
     elastic = {**recipe, "prompt.meta_prompts": max(sizes), "prompt.elastic": True}
@@ -73,7 +73,7 @@ def _train(job: Job, store: Store, row: str, lanes: list[tuple[int, dict[str, Sc
 
 def _used(job: Job, store: Store, row: str, weights: dict[str, Any], options: dict[str, Scalar]) -> float:
     """Validation AUC, mean over domains, with the first R meta-prompts."""
-    found = row_of(job, row)
+    found = method_of(job, row)
     own = settings(job, found, Lane(0, 0, options))
     parts = assemble(job, found, [own], store.schema, None)
     scorer = Scorer(scoring_model(parts, [{}], weights))

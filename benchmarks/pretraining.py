@@ -98,8 +98,9 @@ def job(workers: int, rows: int, epochs: int) -> Job:
             "data": {"source": "synthetic", "options": {"interactions": shares, "users": 8000, "items": 4000}},
             "backbone": {"name": "deepfm"},
             "training": {"patience": epochs},
-            "pretrain": {"variants": {"plain": {}}, "workers": workers, "training": {"epochs": epochs}},
-            "rows": {"pretrained": {"strategy": "pretrained", "variant": "plain"}},
+            "pretrain": {"workers": workers, "training": {"epochs": epochs}},
+            "pretrainings": {"plain": {}},
+            "methods": {"pretrained": {"strategy": "pretrained", "pretraining": "plain"}},
         }
     )
 

@@ -32,12 +32,12 @@ def main() -> None:
     options = _arguments()
     job = read_job(options.job, options.set or [])
     row = options.row or job.evaluate.compare[0]
-    baselines = options.baselines or [name for name, r in job.rows.items() if r.baseline and name != row]
+    baselines = options.baselines or [name for name, r in job.methods.items() if r.baseline and name != row]
     job = _only(job, [row, *baselines])
     found = [_differences(_run(job, seed, Path(options.out).absolute()), row, baselines) for seed in options.seeds]
     table, facts = _summary(found, row, options.seeds)
     Console(width=140).print(table)
-    write_json(Path(options.out) / "splits.json", {"job": job.name, "row": row, "seeds": options.seeds, "differences": facts})
+    write_json(Path(options.out) / "splits.json", {"job": job.name, "method": row, "seeds": options.seeds, "differences": facts})
 
 
 def _arguments() -> argparse.Namespace:
@@ -53,11 +53,10 @@ def _arguments() -> argparse.Namespace:
 
 def _only(job: Job, rows: Sequence[str]) -> Job:
     """The job with some of its rows, and the pre-trainings that they use."""
-    kept = {name: job.rows[name] for name in rows}
-    variants = {v: o for v, o in job.pretrain.variants.items() if v in {r.variant for r in kept.values()}}
-    pretrain = job.pretrain.model_copy(update={"variants": variants})
+    kept = {name: job.methods[name] for name in rows}
+    trained = {name: o for name, o in job.pretrainings.items() if name in {m.pretraining for m in kept.values()}}
     evaluate = job.evaluate.model_copy(update={"compare": [rows[0]], "export": rows[0]})
-    return job.model_copy(update={"rows": kept, "pretrain": pretrain, "evaluate": evaluate})
+    return job.model_copy(update={"methods": kept, "pretrainings": trained, "evaluate": evaluate})
 
 
 def _run(job: Job, seed: int, out: Path) -> dict[str, Any]:
@@ -74,12 +73,12 @@ def _differences(results: dict[str, Any], row: str, baselines: Sequence[str]) ->
     """Unit -> baseline -> difference of the mean test AUC. The best deep baseline is the one of the best validation value."""
     found: dict[str, dict[str, float]] = {}
     for unit in results["unit_order"]:
-        of = {name: results["rows"][name]["units"][unit] for name in [row, *baselines]}
+        of = {name: results["methods"][name]["units"][unit] for name in [row, *baselines]}
         own = {name: of[row]["auc"]["mean"] - of[name]["auc"]["mean"] for name in baselines}
         deep = [
             name
             for name in baselines
-            if results["rows"][name]["backbone"] != "linear" and ":linear" not in results["rows"][name]["strategy"]
+            if results["methods"][name]["backbone"] != "linear" and ":linear" not in results["methods"][name]["strategy"]
         ]
         found[unit] = {**own, BEST: own[max(deep, key=lambda name: of[name]["valid"])]}
     return found

@@ -89,7 +89,7 @@ def pretrain(job: JobArgument, settings: SetOption = None, out: OutOption = None
 
 @app.command()
 def tune(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """Search every row of the table on every domain (Ray Tune), after `pretrain`."""
+    """Search every method of the table on every domain (Ray Tune), after `pretrain`."""
     _pipeline(job, settings, out, "tune")
 
 
@@ -101,7 +101,7 @@ def export(job: JobArgument, settings: SetOption = None, out: OutOption = None) 
 
 @app.command()
 def evaluate(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """Score the winners on the test split, once, and compare the rows, after `export`."""
+    """Score the winners on the test split, once, and compare the methods, after `export`."""
     _pipeline(job, settings, out, "evaluate")
 
 
@@ -115,14 +115,14 @@ def report(job: JobArgument, settings: SetOption = None, out: OutOption = None) 
 def vectors(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run whose pre-training is done.")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The Parquet file: user, vector.")],
-    variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="The pre-training. Default: the only one.")] = "",
+    pretraining: Annotated[str, typer.Option("--pretraining", metavar="NAME", help="Its name. Default: the only one.")] = "",
 ) -> None:
     """Write what a pre-trained sequence backbone makes of each user, as the profile of another job's users."""
     if out.suffix.lower() != ".parquet":
         raise UserError(f"--out {out}: vectors are written as Parquet; give a name that ends in .parquet.")
     from raytune_rec.scoring.vectors import write_vectors
 
-    count, width = write_vectors(run, out, variant)
+    count, width = write_vectors(run, out, pretraining)
     typer.echo(f"{out}: {count:,} users, vectors of {width} numbers")
 
 

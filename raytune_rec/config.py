@@ -2,11 +2,12 @@
 
 A job names components and gives their options; each component checks its own (`components.options_of`). The searched values of a
 trial are flat keys (`training.lr.linear`, `prompt.temperature`, `backbone.dropout`) over the same tree, so that a search space, a
-row's fixed options and `--set` all speak one language.
+method's fixed options and `--set` all speak one language.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from pydantic import (
 from raytune_rec.components import sentence, shown
 from raytune_rec.errors import JobError
 from raytune_rec.job import flat, toml
+from raytune_rec.job.renamed import old_name, rename, renamed_path
 from raytune_rec.schema import Scalar
 
 Rate = Annotated[float, Field(ge=0, le=3e38)]
@@ -40,11 +42,11 @@ RowMetric = Literal["auc", "logloss"]
 ListMetric = Literal["list_auc", "mrr", "hit@1", "hit@5", "hit@10", "hit@20", "hit@50", "ndcg@5", "ndcg@10", "ndcg@20", "ndcg@50"]
 """Of candidate lists with one positive each."""
 _NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
-"""Of rows and variants: they name folders, and `pretrain.<variant>` is the row of a variant's own search."""
+"""Of methods and pre-trainings: they name folders, and `pretrain.<name>` is the study of a pre-training's recipe."""
 
 
 OF_HISTORIES = (
-    "histories (data.sequences) need, in the whole job: a training.metric of lists, such as 'ndcg@10'; in backbone, rows and "
+    "histories (data.sequences) need, in the whole job: a training.metric of lists, such as 'ndcg@10'; in backbone, methods and "
     "pre-trainings a backbone that reads them (sasrec, bert4rec, popularity), with options of its own; an objective that it is "
     "trained on (softmax, the default there, or sampled_softmax; of bert4rec masked_item); no prompt but ppr; and the search "
     "spaces sequence and, with the prompt, ppr and profile, instead of those of other components"
@@ -229,7 +231,7 @@ class TrainingOptions(Section):
         return rates.get(group, rates.get("default", 0.0))
 
 
-class Variant(Section):
+class PretrainingOptions(Section):
     """One pre-training: a backbone, with or without prompt fields."""
 
     backbone: str = ""
@@ -243,16 +245,17 @@ class Variant(Section):
     new_ids: bool = Field(False, description="`from` was trained on other data: what ids index begins anew, the rest is taken")
 
     @model_validator(mode="after")
-    def _new_ids_of_something(self) -> Variant:
+    def _new_ids_of_something(self) -> PretrainingOptions:
         if self.new_ids and not self.from_path:
             raise ValueError("new_ids = true takes all but the ids from a finished backbone; name it as `from`, or leave it out")
         return self
 
 
 class PretrainOptions(Section):
-    variants: dict[str, Variant] = {}
+    """What all pre-trainings share."""
+
     trials: int = Field(0, ge=0, le=_TIMES, description="recipes tried on validation before it; 0: the job's own recipe")
-    replicates: int = Field(1, ge=1, le=1000, description="pre-trainings of each variant; 3 or more to compare rows of several")
+    replicates: int = Field(1, ge=1, le=1000, description="times that each is made; 3 or more to compare methods of several")
     workers: int = Field(1, ge=0, le=10_000, description="Ray Train workers; 0 runs in this process")
     gpu: bool = False
     mixed_precision: bool = Field(False, description="bf16 on GPU")
@@ -271,7 +274,7 @@ class StopOptions(Section):
 
 
 class TuneOptions(Section):
-    trials: int = Field(64, ge=1, le=_TIMES, description="configurations of each row on each domain")
+    trials: int = Field(64, ge=1, le=_TIMES, description="configurations of each method on each domain")
     round: int = Field(
         0,
         ge=0,
@@ -291,7 +294,7 @@ class TuneOptions(Section):
     )
     stop: StopOptions = StopOptions()
     warm_start: list[str] = Field([], description="folders of earlier runs whose best configurations are tried first")
-    warm_points: int = Field(4, ge=1, le=1000, description="configurations taken from earlier runs, for each row and domain")
+    warm_points: int = Field(4, ge=1, le=1000, description="configurations taken from earlier runs, for each method and domain")
     reuse_actors: bool = Field(True, description="a process trains one pack after the other; false: a new process for each")
     concurrent: int = Field(0, ge=0, le=10_000, description="packs at a time; 0: one per CPU or GPU of the cluster")
     cpus: float = Field(1, ge=0.01, le=10_000, description="CPUs of a pack")
@@ -308,24 +311,24 @@ class TuneOptions(Section):
         return gpus
 
 
-class RowOptions(Section):
-    """A row of the results table."""
+class MethodOptions(Section):
+    """A line of the results table."""
 
     strategy: str
     prompt: str = "none"
     backbone: str = ""
-    variant: str = Field("", description="pre-training it starts from; empty: the only one, or none for scratch")
+    pretraining: str = Field("", description="pre-training it starts from; empty: the only one, or none for scratch")
     space: list[str] = ["training"]
     options: Flat = {}
-    baseline: bool = Field(False, description="a row that the others are compared with")
+    baseline: bool = Field(False, description="a method that the others are compared with")
 
 
 class EvaluateOptions(Section):
     replicates: int = Field(5, ge=1, le=1000, description="times that each winner is trained again, on the pre-trainings in turn")
     export: str = Field(
-        "", description="row whose winners become the artifacts; empty: the prompt row of best mean validation rank"
+        "", description="method whose winners become the artifacts; empty: the prompt method of best mean validation rank"
     )
-    compare: list[str] = Field([], description="rows that claim something; each is tested against every baseline row")
+    compare: list[str] = Field([], description="methods that claim something; each is tested against every baseline")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     bootstrap: int = Field(2000, ge=100, le=10**6, description="resamples of the users; 2,000 know the standard error to 1.6 %")
 
@@ -339,13 +342,14 @@ class Job(Section):
     components: list[str] = Field([], description="folders of the user's own components, relative to the job file")
     data: DataOptions
     backbone: Component
-    prompts: dict[str, dict[str, Any]] = Field({}, description="prompt name -> its options, for every row that uses it")
-    backbones: dict[str, dict[str, Any]] = Field({}, description="options of further backbones that rows name")
+    prompts: dict[str, dict[str, Any]] = Field({}, description="prompt name -> its options, for every method that uses it")
+    backbones: dict[str, dict[str, Any]] = Field({}, description="options of further backbones that methods name")
     objectives: dict[str, dict[str, Any]] = Field({}, description="objective name -> its options")
     training: TrainingOptions = TrainingOptions()
     pretrain: PretrainOptions = PretrainOptions()
+    pretrainings: dict[str, PretrainingOptions] = {}
     tune: TuneOptions = TuneOptions()
-    rows: dict[str, RowOptions]
+    methods: dict[str, MethodOptions]
     spaces: dict[str, dict[str, Any]] = Field({}, description="search spaces written in the job itself")
     evaluate: EvaluateOptions = EvaluateOptions()
 
@@ -358,17 +362,18 @@ class Job(Section):
         return values
 
     @model_validator(mode="after")
-    def _rows_name_what_exists(self) -> Job:
+    def _methods_name_what_exists(self) -> Job:
         rule = "use letters, digits and _ + - . and blanks, a letter, digit or _ first, and not 'pretrain.' in front"
-        named = [("rows", name) for name in self.rows] + [("pretrain.variants", name) for name in self.pretrain.variants]
+        named = [("methods", name) for name in self.methods] + [("pretrainings", name) for name in self.pretrainings]
         problems = [f"{where}: {name!r} names folders; {rule}" for where, name in named if not _NAME.fullmatch(name)]
-        for name, row in self.rows.items():
-            variant = self.pretrain.variants.get(row.variant)
-            if row.variant and variant is None:
-                known = ", ".join(self.pretrain.variants) or "none"
-                problems.append(f"rows.{name}.variant: no pre-training {row.variant!r}; the job has {known}")
-            elif variant and row.backbone not in ("", own := variant.backbone or self.backbone.name):
-                problems.append(f"rows.{name}.backbone: {row.backbone!r}, but its pre-training {row.variant!r} is of {own!r}")
+        for name, method in self.methods.items():
+            pretraining = self.pretrainings.get(method.pretraining)
+            if method.pretraining and pretraining is None:
+                known = ", ".join(self.pretrainings) or "none"
+                problems.append(f"methods.{name}.pretraining: no pre-training {method.pretraining!r}; the job has {known}")
+            elif pretraining and method.backbone not in ("", own := pretraining.backbone or self.backbone.name):
+                place = f"methods.{name}.backbone: {method.backbone!r}"
+                problems.append(f"{place}, but its pre-training {method.pretraining!r} is of {own!r}")
         if (trained := self.evaluate.replicates) < (needed := self.pretrain.replicates):
             what = f"but each of the pretrain.replicates = {needed} pre-trainings needs a replicate of every winner"
             problems.append(f"evaluate.replicates = {trained}, {what}; raise it to {needed} or a multiple of it")
@@ -386,8 +391,8 @@ class Job(Section):
             problems.append(
                 f"tune.stop.rule = {self.tune.stop.rule!r} compares trials by one objective; leave it out, or tune.objectives"
             )
-        unknown = [r for r in [*self.evaluate.compare, self.evaluate.export] if r and r not in self.rows]
-        problems += [f"evaluate: no row {r!r}; the job has {', '.join(self.rows)}" for r in unknown]
+        unknown = [r for r in [*self.evaluate.compare, self.evaluate.export] if r and r not in self.methods]
+        problems += [f"evaluate: no method {r!r}; the job has {', '.join(self.methods)}" for r in unknown]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -404,16 +409,22 @@ class Job(Section):
         return [name for name in named if (name in lists) != (self.training.metric in lists)]
 
 
-def parse(values: Mapping[str, Any], where: str = "job") -> Job:
+def parse(values: Mapping[str, Any], known: Sequence[str] = ()) -> Job:
     """A checked job.
+
+    Args:
+        values: the job's tables; a name that they had before is refused.
+        known: problems that were found before.
 
     Raises:
         JobError: all mistakes at once.
     """
-    wrong = toml.problems(values)
-    problems = [f"{key}: {text}" for key, text in wrong.items()]
+    tables = copy.deepcopy(dict(values))
+    problems = [*known, *rename(tables)]
+    wrong = toml.problems(tables)
+    problems += [f"{key}: {text}" for key, text in wrong.items()]
     try:
-        job = Job.model_validate(values)
+        job = Job.model_validate(tables)
     except ValidationError as error:
         others = [e for e in error.errors() if ".".join(map(str, e["loc"])) not in wrong]
         raise JobError([*problems, *(sentence("", e, Job) for e in others)]) from None
@@ -429,11 +440,15 @@ def read(path: Path, settings: Sequence[str] = ()) -> Job:
         JobError: the file is missing or no TOML, or the job is wrong.
     """
     values = toml.read(Path(path))
+    problems = rename(values)
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise JobError(f"--set {shown(setting)}: write part.option=value.")
-        flat.assign(values, flat.place_of(values, flat.key_of(setting, key.strip())), flat.value_of(setting, text.strip()))
-    job = parse(values, str(path))
+        given = flat.key_of(setting, key.strip())
+        if (now := renamed_path(given)) != given:
+            problems.append(f"--set {old_name(given)}")
+        flat.assign(values, flat.place_of(values, now), flat.value_of(setting, text.strip()))
+    job = parse(values, problems)
     base = Path(path).resolve().parent
     return job.model_copy(update={"components": [str(base / folder) for folder in job.components]})

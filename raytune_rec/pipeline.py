@@ -71,7 +71,7 @@ def run(
         RunFailed: work could not be finished, or something of it failed and the rest is done.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(job.tune.threads))
-    check(job)  # a mistake in a row must not wait for the end of the pre-training
+    check(job)  # a mistake in a method must not wait for the end of the pre-training
     console = _console()
     context = Context(job, out, say or partial(console.print, soft_wrap=True), {})
     names = list(STAGES)

@@ -34,9 +34,9 @@ ALL_DOMAINS = "all"
 """The unit that stands for every domain together: what pre-training trains on."""
 
 
-def pretraining(variant: str, number: int) -> str:
-    """Name of one of a variant's pre-trainings: `plain`, `plain#1`, `plain#2` ... No variant has a `#` in its name."""
-    return f"{variant}#{number}" if number else variant
+def numbered(pretraining: str, number: int) -> str:
+    """Name of one of a pre-training's replicates: `plain`, `plain#1`, `plain#2` ... No pre-training has a `#` in its name."""
+    return f"{pretraining}#{number}" if number else pretraining
 
 
 @dataclass(frozen=True)
@@ -280,23 +280,23 @@ class Strategy:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of the results table: a method that is searched, retrained and compared.
+class Method:
+    """One line of the results table: what is searched, retrained and compared.
 
     Args:
-        name: the row's name in the job.
+        name: its name in the job.
         strategy: who trains what.
         backbone: component name in `backbones/`.
         prompt: component name in `prompts/`.
-        variant: the pre-training it starts from; empty for a scratch start.
-        options: fixed options of this row, flat (`prompt.variant`, `training.epochs` ...), over the job's own.
+        pretraining: the pre-training it starts from; empty for a scratch start.
+        options: fixed options of this method, flat (`prompt.variant`, `training.epochs` ...), over the job's own.
     """
 
     name: str
     strategy: Strategy
     backbone: str
     prompt: str
-    variant: str = ""
+    pretraining: str = ""
     options: Mapping[str, Scalar] = field(default_factory=dict)
 
 
@@ -307,7 +307,7 @@ class Lane:
     Args:
         trial: number within its study; decides the start values.
         replicate: decides batch order and noise, and start values too; 0 during the search and of a first pre-training.
-        options: the trial's searched options, flat, over the row's and the job's.
+        options: the trial's searched options, flat, over the method's and the job's.
         unit: whose rows it trains on; empty where only its options matter.
     """
 
@@ -319,21 +319,21 @@ class Lane:
 
 @dataclass(frozen=True)
 class Pack:
-    """The lanes that one process trains together: trials of one row, on one unit or on several small ones.
+    """The lanes that one process trains together: trials of one method, on one unit or on several small ones.
 
     Args:
         name: unique in a run; names its folder.
         until: epoch after which lanes that have not ended pause, with their state kept; 0: all train to their own end.
         after: for each lane the pack and the place in it where its state was kept; empty: lanes begin.
-        pretraining: number of the pre-training that its row starts from, where the variant has several.
+        start: which replicate of the pre-training the lanes start from.
     """
 
     name: str
-    row: str
+    method: str
     lanes: tuple[Lane, ...]
     until: int = 0
     after: tuple[tuple[str, int], ...] = ()
-    pretraining: int = 0
+    start: int = 0
 
     @property
     def units(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ name = "small"
 source = "synthetic"
 [backbone]
 name = "deepfm"
-[rows.single]
+[methods.single]
 strategy = "single"
 """
 
@@ -64,7 +64,7 @@ def test_every_number_of_a_component_has_bounds(family: Family, name: str) -> No
 )
 def test_every_number_of_a_job_has_bounds(section: type[BaseModel]) -> None:
     """Flat options are checked where they are used."""
-    assert _unbounded(section, ("options", "training", "rows", "pretrain", "variants")) == []
+    assert _unbounded(section, ("options", "training", "methods", "pretrain", "pretrainings")) == []
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_every_number_of_a_job_has_bounds(section: type[BaseModel]) -> None:
         ("title=" + "x" * 10**5, "a text has at most 4000 characters (given: 100000)."),
         ("name=" + "x" * 300, "a job's name has letters"),
         ("data.sequences.tasks=['" + "9" * 300 + "-shot']", "a task of cold users is few"),
-        ("rows.single.options={" + "a={" * 400 + "}" * 401, "nests more than 20 deep"),
+        ("methods.single.options={" + "a={" * 400 + "}" * 401, "nests more than 20 deep"),
     ],
 )
 def test_nonsense_in_a_setting_is_one_short_line(
@@ -118,7 +118,7 @@ def test_files_of_nonsense_are_one_line_each(tmp_path: Path, text: str, rule: st
     path = tmp_path / "search_spaces" / "own.toml"
     path.write_text(text)
     job = config.parse(
-        {"name": "x", "data": {"source": "s"}, "backbone": {"name": "b"}, "rows": {}, "components": [str(tmp_path)]}
+        {"name": "x", "data": {"source": "s"}, "backbone": {"name": "b"}, "methods": {}, "components": [str(tmp_path)]}
     )
     with pytest.raises(JobError) as caught:
         compose(["own"], job)
@@ -130,7 +130,14 @@ def test_files_of_nonsense_are_one_line_each(tmp_path: Path, text: str, rule: st
 
 
 def test_bounds_are_told_with_everything_else() -> None:
-    values = {"name": "x", "seed": 2**70, "data": {"source": "s"}, "backbone": {}, "rows": {}, "tune": {"trials": float("inf")}}
+    values = {
+        "name": "x",
+        "seed": 2**70,
+        "data": {"source": "s"},
+        "backbone": {},
+        "methods": {},
+        "tune": {"trials": float("inf")},
+    }
     with pytest.raises(JobError) as caught:
         config.parse(values)
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["seed", "tune.trials", "backbone.name"]

@@ -29,7 +29,7 @@ _WORDS = {
     "export": _STAGE,
     "evaluate": _STAGE,
     "report": _STAGE,
-    "vectors": ["--help", "--out", "--variant", "RUN"],
+    "vectors": ["--help", "--out", "--pretraining", "RUN"],
     "check": ["--help", "--set", "JOB"],
     "show": ["--help", "WHAT"],
     "doctor": ["--help", "--out", "--start-ray"],
@@ -40,7 +40,7 @@ name = "small"
 source = "synthetic"
 [backbone]
 name = "deepfm"
-[rows.single]
+[methods.single]
 strategy = "single"
 """
 

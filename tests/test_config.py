@@ -12,7 +12,7 @@ _JOB: dict[str, Any] = {
     "name": "small",
     "data": {"source": "synthetic"},
     "backbone": {"name": "deepfm"},
-    "rows": {"single": {"strategy": "single", "baseline": True}},
+    "methods": {"single": {"strategy": "single", "baseline": True}},
 }
 _TOML = """
 name = "small"
@@ -23,7 +23,7 @@ source = "synthetic"
 name = "deepfm"
 [training]
 lr = { default = 1e-3, linear = 1e-2 }
-[rows.single]
+[methods.single]
 strategy = "single"
 """
 
@@ -37,7 +37,7 @@ def _file(folder: Path, text: str = _TOML) -> Path:
 def test_a_small_job_has_every_default() -> None:
     job = config.parse(_JOB)
     assert job.tune.trials == 64 and job.evaluate.replicates == 5 and job.training.metric == "auc"
-    assert job.data.max_rejected == 0.01 and job.rows["single"].baseline
+    assert job.data.max_rejected == 0.01 and job.methods["single"].baseline
 
 
 def test_a_filled_in_job_reads_as_itself() -> None:
@@ -63,11 +63,11 @@ def test_every_mistake_is_reported_at_once() -> None:
     assert len(error.value.problems) == 7
 
 
-def test_rows_name_what_exists() -> None:
-    rows = {"plate": {"strategy": "prompt", "prompt": "plate", "variant": "missing"}}
+def test_methods_name_what_exists() -> None:
+    rows = {"plate": {"strategy": "prompt", "prompt": "plate", "pretraining": "missing"}}
     with pytest.raises(JobError, match=r"no pre-training 'missing'"):
-        config.parse({**_JOB, "rows": rows})
-    with pytest.raises(JobError, match=r"evaluate: no row 'plate'; the job has single"):
+        config.parse({**_JOB, "methods": rows})
+    with pytest.raises(JobError, match=r"evaluate: no method 'plate'; the job has single"):
         config.parse({**_JOB, "evaluate": {"compare": ["plate"]}})
 
 
@@ -109,7 +109,7 @@ def test_own_components_are_relative_to_the_job(tmp_path: Path) -> None:
         (["tune.tirals=3"], r"tune\.tirals: no such option"),
         (["name.x=3"], "'name' is a value, not a section"),
         (["name=a/b"], r"^name: a job's name has letters .*\(given: 'a/b'\)\.$"),
-        (["evaluate.export=pprr"], r"^evaluate: no row 'pprr'; the job has single\.$"),
+        (["evaluate.export=pprr"], r"^evaluate: no method 'pprr'; the job has single\.$"),
         (["data.split.valid=0.5", "data.split.test=0.5"], r"^data\.split: valid 0\.5 and test 0\.5 leave nothing to train on; "),
         (["data.split.kind=cold_users"], r"^data: split\.kind = 'cold_users' needs sequences\.tasks.* or joint\.$"),
         (
@@ -118,14 +118,17 @@ def test_own_components_are_relative_to_the_job(tmp_path: Path) -> None:
         ),
         (["data.sequences.lenght=3"], r"lenght: no such option; known here: length, windows, negatives"),
         (
-            ["pretrain.variants.a.form=x"],
-            r"pretrain\.variants\.a\.form: no such option; known here: .*options, space, from, new_ids\.",
+            ["pretrainings.a.form=x"],
+            r"pretrainings\.a\.form: no such option; known here: .*options, space, from, new_ids\.",
         ),
         (
-            ["rows.single.options.training.epochs=[1]"],
-            r"^rows\.single\.options: training\.epochs = \[1\]: an option .* one value",
+            ["methods.single.options.training.epochs=[1]"],
+            r"^methods\.single\.options: training\.epochs = \[1\]: an option .* one value",
         ),
-        (["rows.single.options.training={epochs=1}", "rows.single.options.training.epochs=[1]"], "an option here is one value"),
+        (
+            ["methods.single.options.training={epochs=1}", "methods.single.options.training.epochs=[1]"],
+            "an option here is one value",
+        ),
     ],
 )
 def test_wrong_settings(tmp_path: Path, settings: list[str], text: str) -> None:
@@ -156,15 +159,15 @@ def test_jobs_are_frozen() -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "pretrain.plain", "", "a\nb"])
-def test_rows_name_folders(name: str) -> None:
+def test_methods_name_folders(name: str) -> None:
     with pytest.raises(JobError, match="names folders"):
-        config.parse({**_JOB, "rows": {name: {"strategy": "single"}}})
+        config.parse({**_JOB, "methods": {name: {"strategy": "single"}}})
 
 
 def test_a_row_has_the_backbone_of_its_pretraining() -> None:
-    row = {"strategy": "finetune_all", "variant": "plain", "backbone": "linear"}
-    with pytest.raises(JobError, match=r"rows\.x\.backbone: 'linear', but its pre-training 'plain' is of 'deepfm'"):
-        config.parse({**_JOB, "pretrain": {"variants": {"plain": {}}}, "rows": {"x": row}})
+    row = {"strategy": "finetune_all", "pretraining": "plain", "backbone": "linear"}
+    with pytest.raises(JobError, match=r"methods\.x\.backbone: 'linear', but its pre-training 'plain' is of 'deepfm'"):
+        config.parse({**_JOB, "pretrainings": {"plain": {}}, "methods": {"x": row}})
 
 
 @pytest.mark.parametrize("lr", [{"linear": 1e-2}, {"default": -1e-3}, {"default": float("nan")}, {"default": float("inf")}])
@@ -175,35 +178,68 @@ def test_rates_that_would_train_nothing_or_upwards(lr: dict[str, float]) -> None
 
 def test_a_setting_reaches_a_flat_key_in_quotes(tmp_path: Path) -> None:
     path = tmp_path / "job.toml"
-    path.write_text('name = "x"\n[data]\nsource = "synthetic"\n[backbone]\nname = "deepfm"\n[rows.plate]\nstrategy = "prompt"\n')
-    job = config.read(path, ['rows.plate.options."prompt.temperature"=0.5', "training.epochs=3"])
-    assert job.rows["plate"].options == {"prompt.temperature": 0.5} and job.training.epochs == 3
-    own = config.read(path, ['rows.plate.options."prompt.temperature"=0.5', "rows.plate.options.prompt.temperature=0.4"])
-    assert own.rows["plate"].options == {"prompt.temperature": 0.4}
+    path.write_text(
+        'name = "x"\n[data]\nsource = "synthetic"\n[backbone]\nname = "deepfm"\n[methods.plate]\nstrategy = "prompt"\n'
+    )
+    job = config.read(path, ['methods.plate.options."prompt.temperature"=0.5', "training.epochs=3"])
+    assert job.methods["plate"].options == {"prompt.temperature": 0.5} and job.training.epochs == 3
+    own = config.read(path, ['methods.plate.options."prompt.temperature"=0.5', "methods.plate.options.prompt.temperature=0.4"])
+    assert own.methods["plate"].options == {"prompt.temperature": 0.4}
     with pytest.raises(JobError, match=r"no TOML key.*part\.option=value"):
-        config.read(path, ["rows..plate=1"])
+        config.read(path, ["methods..plate=1"])
 
 
 def test_flat_options_may_be_written_as_tables() -> None:
     options = {"prompt": {"tokens": 3}, "training": {"lr": {"prompt": 0.1}}}
     rows = {"x": {"strategy": "single", "options": options}}
     job = config.parse(
-        {**_JOB, "rows": rows, "pretrain": {"training": {"lr": {"default": 0.2}}, "variants": {"a": {"options": options}}}}
+        {**_JOB, "methods": rows, "pretrain": {"training": {"lr": {"default": 0.2}}}, "pretrainings": {"a": {"options": options}}}
     )
-    assert job.rows["x"].options == job.pretrain.variants["a"].options == {"prompt.tokens": 3, "training.lr.prompt": 0.1}
+    assert job.methods["x"].options == job.pretrainings["a"].options == {"prompt.tokens": 3, "training.lr.prompt": 0.1}
     assert job.pretrain.training == {"lr.default": 0.2}
-    with pytest.raises(JobError, match=r"rows\.x\.options: prompt\.tokens is given twice, as 3 and as 4; write it once\.$"):
-        config.parse({**_JOB, "rows": {"x": {"strategy": "single", "options": {"prompt": {"tokens": 3}, "prompt.tokens": 4}}}})
+    with pytest.raises(JobError, match=r"methods\.x\.options: prompt\.tokens is given twice, as 3 and as 4; write it once\.$"):
+        config.parse({**_JOB, "methods": {"x": {"strategy": "single", "options": {"prompt": {"tokens": 3}, "prompt.tokens": 4}}}})
 
 
 def test_a_prompt_that_has_no_effect_is_refused() -> None:
-    from raytune_rec.training.settings import row_of
+    from raytune_rec.training.settings import method_of
 
     values = {"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}}
-    job = config.parse({**values, "rows": {"a": {"strategy": "single", "prompt": "plate"}}})
-    with pytest.raises(JobError, match=r"rows\.a\.prompt: strategy 'single' uses no prompt"):
-        row_of(job, "a")
+    job = config.parse({**values, "methods": {"a": {"strategy": "single", "prompt": "plate"}}})
+    with pytest.raises(JobError, match=r"methods\.a\.prompt: strategy 'single' uses no prompt"):
+        method_of(job, "a")
 
 
 def test_a_file_may_begin_with_the_mark_of_an_editor(tmp_path: Path) -> None:
     assert config.read(_file(tmp_path, "\ufeff" + _TOML)).name == "small"
+
+
+def test_old_names_are_refused_with_the_new_ones(tmp_path: Path) -> None:
+    """All of them at once, beside what else is wrong; what the refusal names is accepted."""
+    old = """name = "x"\nseed = -1\n[data]\nsource = "synthetic"\n[backbone]\nname = "deepfm"\n[pretrain]\ntrials = 2
+[pretrain.variants.plain]\nspace = ["training"]\n[rows.a]\nstrategy = "finetune_all"\nvariant = "plain"
+[rows.b]\nstrategy = "pretrained"\nvariant = "plain"\noptions = { "prompt.variant" = "fusion" }\n"""
+    path = tmp_path / "job.toml"
+    path.write_text(old)
+    with pytest.raises(JobError) as refused:
+        config.read(path, ["rows.a.options.training.epochs=3", "pretrain.variants.plain.prompt=none"])
+    assert refused.value.problems == (
+        "rows: it is called methods now; rename it.",
+        "pretrain.variants: it is called pretrainings now; rename it.",
+        "methods.a.variant: it is called methods.a.pretraining now; rename it.",
+        "methods.b.variant: it is called methods.b.pretraining now; rename it.",
+        "--set rows.a.options.training.epochs: it is called methods.a.options.training.epochs now; rename it.",
+        "--set pretrain.variants.plain.prompt: it is called pretrainings.plain.prompt now; rename it.",
+        "seed: Input should be greater than or equal to 0 (given: -1).",
+    )
+    new = old.replace("[rows.", "[methods.").replace("[pretrain.variants.", "[pretrainings.")
+    path.write_text(new.replace("\nvariant", "\npretraining").replace("seed = -1\n", ""))
+    job = config.read(path, ["methods.a.options.training.epochs=3", "pretrainings.plain.prompt=none"])
+    assert job.methods["a"].pretraining == "plain" and job.methods["b"].options == {"prompt.variant": "fusion"}
+
+
+def test_old_names_in_values_are_refused_and_the_values_stay() -> None:
+    values = {**_JOB, "rows": {"plate": {"strategy": "single", "variant": "x"}}}
+    with pytest.raises(JobError, match=r"^rows: it is called methods now; rename it\.\nmethods\.plate\.variant: "):
+        config.parse(values)
+    assert values["rows"] == {"plate": {"strategy": "single", "variant": "x"}}

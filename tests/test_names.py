@@ -70,7 +70,7 @@ def test_a_pack_of_a_damaged_journal_leads_nowhere(name: str, tmp_path: Path) ->
 def test_a_search_space_is_a_name_and_no_path(tmp_path: Path) -> None:
     (tmp_path / "search_spaces").mkdir()
     (tmp_path / "secret.toml").write_text('[space]\n"training.patience" = { type = "int", low = 1, high = 2 }\n')
-    values = {"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}, "rows": {}}
+    values = {"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}, "methods": {}}
     job = parse({**values, "components": [str(tmp_path)]})
     for name in ("../secret", str(tmp_path / "secret")):
         with pytest.raises(JobError, match="search space: there is no"):
@@ -100,7 +100,7 @@ def test_features_and_domains_of_any_name_stay_in_the_store(tmp_path: Path) -> N
     log.write_text("\n".join("\t".join(row) for row in [head, *rows]) + "\n", encoding="utf-8")
     mapped = {name: {"role": "context", "column": f"f{i}"} for i, name in enumerate(features)}
     data = {"source": "tabular", "options": {"files": str(log), "features": mapped}}
-    job = parse({"name": "x", "data": data, "backbone": {"name": "deepfm"}, "rows": {}})
+    job = parse({"name": "x", "data": data, "backbone": {"name": "deepfm"}, "methods": {}})
     out = tmp_path / "a" / "b" / "data"
     prepare(job.data, Tabular(Tabular.Options(**job.data.options)), out)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "in"] and [p.name for p in (tmp_path / "a").iterdir()] == ["b"]

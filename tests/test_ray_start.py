@@ -239,7 +239,7 @@ def small(**changes: object) -> config.Job:
             "name": "small",
             "data": {"source": "synthetic", "options": {"interactions": {"a": 300}, "users": 20, "items": 20}},
             "backbone": {"name": "linear"},
-            "rows": {"single": {"strategy": "single"}},
+            "methods": {"single": {"strategy": "single"}},
             **changes,
         }
     )

@@ -39,14 +39,14 @@ def test_jobs_are_jobs() -> None:
     components.options_of("backbones", job.backbone.name, job.backbone.options)
     for name, options in job.prompts.items():
         components.options_of("prompts", name, options)
-    for row in job.rows.values():
+    for row in job.methods.values():
         assert row.strategy in ALIASES
         catalogue.compose(row.space)
 
 
 def test_the_options_of_the_search_are_options() -> None:
     options = next(values for block in _blocks("toml") if set(values := tomllib.loads(block)) == {"tune"})
-    job = config.parse({"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}, "rows": {}, **options})
+    job = config.parse({"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}, "methods": {}, **options})
     assert job.tune.stop.rule == "hyperband"
 
 
@@ -82,7 +82,7 @@ def test_the_new_method_is_found_and_its_space_fits(tmp_path: Path) -> None:
     (tmp_path / "prompts" / "nudge.py").write_text(next(block for block in _blocks("python") if "class Nudge" in block))
     (tmp_path / "search_spaces" / "nudge.toml").write_text(next(block for block in _blocks("toml") if "prompt.scale" in block))
     assert components.options_of("prompts", "nudge", {}, [tmp_path]).scale == 1.0
-    values = {"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}, "rows": {}}
+    values = {"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}, "methods": {}}
     job = config.parse({**values, "components": [str(tmp_path)]})
     assert "prompt.scale" in {dimension.key for dimension in catalogue.compose(["nudge"], job).dimensions}
 

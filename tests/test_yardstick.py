@@ -14,7 +14,7 @@ from raytune_rec.tensors import crop
 from raytune_rec.training.build import train_with
 from raytune_rec.training.feed import TableFeed, permutation
 from raytune_rec.training.loop import Trainer
-from raytune_rec.training.settings import row_of, settings
+from raytune_rec.training.settings import method_of, settings
 from tests.training.conftest import FIELDS, job, table
 
 SCHEMA = DataSchema(tuple(f for f in FIELDS if f.kind == "categorical"), ("music", "book"), "0" * 16)
@@ -37,7 +37,7 @@ def world() -> UnitData:
 def product(data: UnitData) -> Trainer:
     """Two lanes in one pack, with start values at which every part of the prompt matters."""
     own = job(backbone={"name": "deepfm", "options": {"width": 4, "hidden": [8, 6], "dropout": 0.0}})
-    row, lanes = row_of(own, "prompt_linear"), tuple(Lane(0, 0, options, "music") for options in LANES)
+    row, lanes = method_of(own, "prompt_linear"), tuple(Lane(0, 0, options, "music") for options in LANES)
     feed = TableFeed(data.train, [(own.seed, "music", 0)], 64, 65536)
     of_lanes = [settings(own, row, lane) for lane in lanes]
     trainer = train_with(own, Pack("p", row.name, lanes), row, of_lanes, SCHEMA, {"music": data}, feed)
@@ -53,7 +53,7 @@ def yardstick(trainer: Trainer, data: UnitData, lane: int) -> Training:
     tuned = {n: crop(t[lane].detach(), model.shapes[lane][n]).clone() for n, t in model.trained.items()}
     rows = plain_rows(SCHEMA, data, tuned | {n: t[0] for n, t in model.fixed.items()})
     orders = permutation(len(data.train), trainer.feed.keys[0], 1, 0).unsqueeze(0).numpy()
-    options, training = LANES[lane], settings(job(), row_of(job(), "prompt_linear"), Lane(0, 0, LANES[lane])).training
+    options, training = LANES[lane], settings(job(), method_of(job(), "prompt_linear"), Lane(0, 0, LANES[lane])).training
     configuration = {
         **{f"lr.{g}": training.group_rate("lr", g) for g in ("prompt", "linear")},
         **{f"weight_decay.{g}": training.group_rate("weight_decay", g) for g in ("prompt", "linear")},

@@ -7,7 +7,7 @@ import torch
 from benchmarks.sweep import ppr
 from benchmarks.sweep.case import configuration
 from benchmarks.sweep.plain_ppr import Training
-from raytune_rec.schema import DataSchema, Lane, Pack, Row, Strategy, UnitData
+from raytune_rec.schema import DataSchema, Lane, Method, Pack, Strategy, UnitData
 from raytune_rec.tensors import pad
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
@@ -18,7 +18,7 @@ SCHEMA = DataSchema(FIELDS[:4], ("movies",), "0" * 16, length=6)
 BACKBONE = {"name": "sasrec", "options": {"width": 8, "inner": 12, "dropout": 0.0}}
 TRAINING = {"objective": "sampled_softmax", "metric": "ndcg@10", "batch_size": 64, "epochs": 3, "lr": {"default": 0.01}}
 JOB = job(data=AS_HISTORIES, backbone=BACKBONE, training=TRAINING, objectives={"sampled_softmax": {"negatives": 12}})
-ROW = Row("own", Strategy("own", "scratch", ("prompt",), "on"), "sasrec", "ppr")
+ROW = Method("own", Strategy("own", "scratch", ("prompt",), "on"), "sasrec", "ppr")
 LANES = [
     {"prompt.tokens": 3, "prompt.hidden_width": 8, "prompt.weight": 1.0, "prompt.temperature": 0.3, "training.lr.prompt": 0.02},
     {"prompt.tokens": 5, "prompt.item_mask": 0.6, "prompt.profile_mask": 0.5, "training.weight_decay.profile": 0.01},

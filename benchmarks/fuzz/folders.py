@@ -34,7 +34,7 @@ def make(scratch: Path) -> Files:
     stage.finish({"backbones": {"plain": "0" * 16}}, {"x": {"bytes": 1, "sha256": "0" * 64}})
     storage = optuna.storages.JournalStorage(Journal(scratch / "journal"))
     study = optuna.create_study(storage=storage, study_name="row/feed", direction="maximize")
-    study.set_user_attr(records.SEARCH, {"row": "row", "unit": "feed"})
+    study.set_user_attr(records.SEARCH, {"method": "row", "unit": "feed"})
     for value in (0.25, 0.5):
         trial = study.ask({"training.lr.default": optuna.distributions.FloatDistribution(0.1, 1.0)})
         study.tell(trial, value)
@@ -89,7 +89,7 @@ def _artifacts(scratch: Path) -> None:
     prompt.save(
         scratch / "prompt",
         prompt.PromptFacts(
-            unit="feed", row="row",
+            unit="feed", method="row",
             strategy=prompt.StrategyFacts(name=strategy.name, start="backbone", train=strategy.train, prompt="on"),
             prompt="plate", prompt_options=plain["prompt"], backbone="deepfm", backbone_options=plain["backbone"],
             backbone_fingerprint=base.fingerprint, data_fingerprint=store.schema.fingerprint,

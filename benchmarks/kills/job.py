@@ -17,26 +17,21 @@ JOB: dict[str, Any] = {
     },
     "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [8, 8]}},
     "training": {"batch_size": 64, "epochs": 8, "patience": 8, "lr": {"default": 0.005}},
-    "pretrain": {
-        "trials": 2,
-        "replicates": 2,
-        "training": {"epochs": 3},
-        "max_failures": 4,
-        "variants": {
-            "plate": {
-                "prompt": "plate",
-                "space": ["training", "plate"],
-                "options": {"prompt.meta_prompts": 24, "prompt.elastic": True},
-            }
-        },
+    "pretrain": {"trials": 2, "replicates": 2, "training": {"epochs": 3}, "max_failures": 4},
+    "pretrainings": {
+        "plate": {
+            "prompt": "plate",
+            "space": ["training", "plate"],
+            "options": {"prompt.meta_prompts": 24, "prompt.elastic": True},
+        }
     },
     "prompts": {"plate": {"hidden_width": 8}},
     # a process that is killed more than max_failures times in one pack ends the run, as it should
     "tune": {"trials": 8, "round": 4, "pack": 2, "max_failures": 4, "stop": {"rule": "halving", "min_epochs": 2, "factor": 2}},
-    "rows": {
+    "methods": {
         "single": {"strategy": "single", "baseline": True},
-        "untuned": {"strategy": "prompt_untuned", "prompt": "plate", "variant": "plate", "baseline": True},
-        "plate": {"strategy": "prompt_linear", "prompt": "plate", "variant": "plate", "space": ["training", "plate"]},
+        "untuned": {"strategy": "prompt_untuned", "prompt": "plate", "pretraining": "plate", "baseline": True},
+        "plate": {"strategy": "prompt_linear", "prompt": "plate", "pretraining": "plate", "space": ["training", "plate"]},
     },
     "evaluate": {"replicates": 2, "compare": ["plate"], "export": "plate", "bootstrap": 200},
 }
@@ -50,7 +45,7 @@ def tiny() -> dict[str, Any]:
     job = copy.deepcopy(JOB)
     job["pretrain"] |= {"trials": 0, "workers": 0, "training": {"epochs": 1}}
     job["tune"] |= {"trials": 4, "round": 2, "concurrent": 1, "stop": {"rule": "none"}}
-    del job["rows"]["single"]
+    del job["methods"]["single"]
     return job
 
 

@@ -23,7 +23,7 @@ def build(job: Any, pack: Any, *others: Any) -> Any:
     from raytune_rec.training.build import build as real
 
     folder = Path(os.environ[RUN]) / "checkpoints" / pack.name
-    lanes = [[f"{pack.row}/{lane.unit}", lane.trial, lane.replicate] for lane in pack.lanes]
+    lanes = [[f"{pack.method}/{lane.unit}", lane.trial, lane.replicate] for lane in pack.lanes]
     line = {"pack": pack.name, "lanes": lanes, "finished": (folder / "result.json").exists()}
     with open(os.environ[NOTES], "a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -165,7 +165,7 @@ class Sweep:
         found = {(study, number, 0) for study, number in journal.read(self.run / "journal").ends}
         for path in self.run.glob("winners/*/*/winner.json"):
             facts = json.loads(path.read_text())
-            study = f"{facts['row']}/{facts['unit']}"
+            study = f"{facts['method']}/{facts['unit']}"
             found |= {(study, facts["trial"], r["replicate"]) for r in facts["replicates"]}
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import tomllib
@@ -38,7 +39,13 @@ def renames() -> dict[str, str]:
 
 
 def _name(place: list[str], renamed: Mapping[str, str]) -> str:
-    return "/".join(renamed.get(part, part) for part in place)
+    return "/".join(_part(place[: end + 1], renamed) for end in range(len(place)))
+
+
+def _part(place: list[str], renamed: Mapping[str, str]) -> str:
+    """The name now of the last part of a place."""
+    ends = {f"*{old}" if "/" in old else f"*/{old}": new for old, new in renamed.items()}
+    return next((new for old, new in ends.items() if fnmatch.fnmatchcase("/" + "/".join(place), old)), place[-1])
 
 
 def _backbones(run: Path) -> dict[str, str]:

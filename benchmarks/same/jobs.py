@@ -39,7 +39,7 @@ def keep(out: Path, data: Path | None) -> None:
     vectors = str(out / "beauty.parquet")
     _command("vectors", str(out / "sasrec_beauty"), "--out", vectors)
     _run("ppr_cross_domain", out / "ppr_cross_domain", {
-        **shops, **_COLD, "data.options.vectors": vectors, "pretrain.variants.sasrec.from": str(out / "sasrec_beauty"),
+        **shops, **_COLD, "data.options.vectors": vectors, "pretrainings.sasrec.from": str(out / "sasrec_beauty"),
         "tune.stop.min_epochs": 1,
     })  # fmt: skip
 

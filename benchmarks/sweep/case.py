@@ -56,7 +56,7 @@ class Case:
         return Path(self.run) / "data"
 
     def backbones(self) -> dict[str, Path]:
-        """Variant -> folder of the finished backbone."""
+        """Pre-training -> folder of the finished backbone."""
         variant, found = method(self.prompt).VARIANT, read_json(Path(self.run) / "pretrain.json")
         return {variant: Path(self.run) / "backbones" / found[variant]["fingerprint"]}
 
@@ -120,10 +120,10 @@ def packs_of(case: Case) -> list[Pack]:
 def configurations_of(case: Case, lanes: list[Lane]) -> dict[int, Mapping[str, Any]]:
     """Trial -> what a yardstick must know of its configuration, every default filled in."""
     from raytune_rec.artifacts import backbone
-    from raytune_rec.training.settings import row_of, settings
+    from raytune_rec.training.settings import method_of, settings
 
     of, job = method(case.prompt), job_of(case)
-    row, facts = row_of(job, of.ROW), backbone.read(case.backbones()[of.VARIANT])
+    row, facts = method_of(job, of.ROW), backbone.read(case.backbones()[of.VARIANT])
     return {lane.trial: configuration(of, settings(job, row, lane, facts)) for lane in lanes}
 
 

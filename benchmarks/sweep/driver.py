@@ -49,7 +49,7 @@ def job_of(trials: int, seed: int = 0) -> Job:
             "data": {"source": "none"},
             "backbone": {"name": "none"},
             "tune": {"trials": trials, "round": 16, "pack": 32, "sampler": "tpe"},
-            "rows": {"row": {"strategy": "single"}},
+            "methods": {"row": {"strategy": "single"}},
         }
     )
 

@@ -32,16 +32,18 @@ PROTOCOL = (
 
 
 def job(data: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    row = {"strategy": "prompt_linear", "prompt": "plate", "variant": VARIANT, "space": ["training", "plate"], "options": options}
+    row = {"strategy": "prompt_linear", "prompt": "plate", "pretraining": VARIANT, "options": options}
+    row["space"] = ["training", "plate"]
     variant = {"prompt": "plate", "options": {"prompt.meta_prompts": 24, "prompt.elastic": True, "prompt.temperature": 1.0}}
     recipe = {"batch_size": 1024, "epochs": 10, "lr.default": 2e-3, "weight_decay.default": 1e-5}
     return {
         "data": {"source": "douban", "options": {"path": data}},
         "backbone": {"name": "deepfm", "options": {"width": 16, "hidden": [16, 16], "dropout": 0.2}},
         "training": {"batch_size": 512},
-        "pretrain": {"variants": {VARIANT: variant}, "trials": 0, "workers": 0, "training": recipe},
+        "pretrain": {"trials": 0, "workers": 0, "training": recipe},
+        "pretrainings": {VARIANT: variant},
         "prompts": {"plate": {"variant": "fusion", "hidden_width": 32}},
-        "rows": {ROW: row},
+        "methods": {ROW: row},
     }
 
 

@@ -37,7 +37,7 @@ PROTOCOL = (
 
 def job(data: str, options: Mapping[str, Any]) -> dict[str, Any]:
     space = ["sequence", "profile", "ppr"]
-    row = {"strategy": "prompt", "prompt": "ppr", "variant": VARIANT, "space": space, "options": options}
+    row = {"strategy": "prompt", "prompt": "ppr", "pretraining": VARIANT, "space": space, "options": options}
     sequences = {"length": 50, "windows": "all", "tasks": ["few"], "events": 9, "folds": 2}
     recipe = {"batch_size": 128, "epochs": 10, "lr.default": 2e-3, "weight_decay.default": 1e-8}
     return {
@@ -50,8 +50,9 @@ def job(data: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "backbone": {"name": "sasrec", "options": {"width": 64, "blocks": 2, "heads": 2, "inner": 64, "dropout": 0.2}},
         "objectives": {"sampled_softmax": {"negatives": 128}},
         "training": {"objective": "sampled_softmax", "metric": "ndcg@10", "batch_size": 64, "valid_batch_size": 4096},
-        "pretrain": {"variants": {VARIANT: {}}, "trials": 0, "workers": 0, "training": recipe},
-        "rows": {ROW: row},
+        "pretrain": {"trials": 0, "workers": 0, "training": recipe},
+        "pretrainings": {VARIANT: {}},
+        "methods": {ROW: row},
     }
 
 

@@ -19,16 +19,16 @@ from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.facts import close_folder, open_folder, read_facts
 from raytune_rec.artifacts.weights import TensorFacts
 from raytune_rec.errors import ArtifactError
-from raytune_rec.schema import Scalar, pretraining
+from raytune_rec.schema import Scalar, numbered
 from raytune_rec.storage import marker
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256, fingerprint
 from raytune_rec.storage.listing import remove_files
 
-FORMATS = (1,)
+FORMATS = (1, 2)
 DATA = "data"
 PRETRAINED = "pretrain.json"
-"""In a run folder: what each pre-training reached, by variant."""
+"""In a run folder: what each pre-training reached, by name."""
 _WEIGHTS = "backbone.safetensors"
 
 
@@ -40,14 +40,14 @@ class BackboneFacts:
         name, options: the component and its options.
         prompt, prompt_options: the prompt that it was pre-trained for; `none` without.
         sites: site -> (count, width) that the backbone makes room for.
-        variant: name of the pre-training in its job.
+        pretraining: name of the pre-training in its job.
         learn_prompt: whether the prompt learned in pre-training too.
         training: options of the recipe that won.
         trials: recipes tried.
         data_fingerprint: of the prepared data.
         trained_fingerprint: of what of them training saw (`DataSchema.trained`); empty in older artifacts.
         origin: fingerprint of the backbone whose tensors these are, but for those that ids index, which are untrained.
-        seed: of the job. replicate: which of the variant's pre-trainings this is, from 0.
+        seed: of the job. replicate: which replicate of the pre-training this is, from 0.
         metric, value: validation metric of the best epoch.
         epochs, curve: epochs trained; the metric after each, the first entry before training. None where it was not finite.
         parameters: tensor name -> facts, buffers included.
@@ -58,13 +58,13 @@ class BackboneFacts:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    format: int = 1
+    format: int = 2
     name: str
     options: Mapping[str, Any]
     prompt: str = "none"
     prompt_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     sites: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    variant: str = ""
+    pretraining: str = ""
     learn_prompt: bool = True
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     trials: int = 0
@@ -115,11 +115,11 @@ def read(folder: Path) -> BackboneFacts:
     Raises:
         ArtifactError: see `load`.
     """
-    return read_facts(Path(folder), "backbone", BackboneFacts, FORMATS)
+    return read_facts(Path(folder), "backbone", BackboneFacts, FORMATS, {"variant": "pretraining"})
 
 
 def of_run(run: Path) -> dict[str, Path]:
-    """Name of a pre-training (`schema.pretraining`) -> folder of its backbone, in a run folder.
+    """Name of a pre-training (`schema.numbered`) -> folder of its backbone, in a run folder.
 
     Raises:
         ArtifactError: the run has no finished pre-training.
@@ -145,22 +145,23 @@ def of_fingerprint(run: Path, fingerprint: str) -> Path:
     return Path(run) / "backbones" / fingerprint
 
 
-def find(path: Path, variant: str) -> list[Path]:
-    """The folders of a variant's pre-trainings, the first one first: `path`, or in a run folder those of the variant of this
-    name, or of its only one.
+def find(path: Path, pretraining: str) -> list[Path]:
+    """The folders of a pre-training's replicates, the first one first: `path`, or in a run folder those of the pre-training of
+    this name, or of its only one.
 
     Raises:
-        ArtifactError: a run has several variants, and none of this name.
+        ArtifactError: a run has several pre-trainings, and none of this name.
     """
     if (path / "backbone.json").exists() or not (path / PRETRAINED).exists():
         return [path]
     known = of_run(path)
-    variants = [name for name in known if "#" not in name]
-    if variant not in variants and len(variants) != 1:
-        names = ", ".join(variants) or "none"
-        raise ArtifactError(f"{path}: the run has the backbones {names}, not {variant!r}; name the folder of one, in backbones/.")
-    name = variant if variant in variants else variants[0]
-    return [known[n] for n in (pretraining(name, i) for i in range(len(known))) if n in known]
+    pretrainings = [name for name in known if "#" not in name]
+    if pretraining not in pretrainings and len(pretrainings) != 1:
+        names = ", ".join(pretrainings) or "none"
+        rule = f"the run has the backbones {names}, not {pretraining!r}"
+        raise ArtifactError(f"{path}: {rule}; name the folder of one, in backbones/.")
+    name = pretraining if pretraining in pretrainings else pretrainings[0]
+    return [known[n] for n in (numbered(name, i) for i in range(len(known))) if n in known]
 
 
 def load(folder: Path, *, data: bool = True) -> tuple[BackboneFacts, dict[str, Tensor]]:

@@ -52,7 +52,7 @@ def card(facts: PromptFacts) -> str:
         "## Method",
         _table(
             {
-                "row of the results table": facts.row,
+                "method of the results table": facts.method,
                 "strategy": facts.strategy.name,
                 "start": facts.strategy.start,
                 "trained groups": trained,

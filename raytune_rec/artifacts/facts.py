@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +32,7 @@ def close_folder(folder: Path, kind: str, format: int) -> None:
     marker.publish(folder, {"artifact": kind, "format": format, "sha256": file_sha256(folder / f"{kind}.json")})
 
 
-def read_facts(folder: Path, kind: str, form: type[F], formats: tuple[int, ...]) -> F:
+def read_facts(folder: Path, kind: str, form: type[F], formats: tuple[int, ...], renamed: Mapping[str, str]) -> F:
     """The checked facts of `<folder>/<kind>.json`.
 
     Args:
@@ -39,6 +40,7 @@ def read_facts(folder: Path, kind: str, form: type[F], formats: tuple[int, ...])
         kind: `backbone` or `prompt`.
         form: the dataclass.
         formats: format numbers that this version reads.
+        renamed: keys of format 1 -> their names now.
 
     Raises:
         ArtifactError: there is no such artifact, it is unfinished, of an unknown format, or its facts are not whole.
@@ -58,6 +60,8 @@ def read_facts(folder: Path, kind: str, form: type[F], formats: tuple[int, ...])
         raise ArtifactError(
             f"{path}: format {found!r}; this version reads {known}. Use the version of raytune_rec that wrote it, or a newer one."
         )
+    if found == 1:
+        values = {renamed.get(key, key): value for key, value in values.items()}
     try:
         facts = _adapter(form).validate_python(values)  # type: ignore[arg-type]  # a class is hashable
     except ValidationError as error:

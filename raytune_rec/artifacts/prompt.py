@@ -26,7 +26,7 @@ from raytune_rec.storage.files import write_json, write_text
 from raytune_rec.storage.listing import remove_files
 from raytune_rec.storage.marker import MARKER
 
-FORMATS = (1,)
+FORMATS = (1, 2)
 _WEIGHTS = "prompt.safetensors"
 
 
@@ -46,7 +46,7 @@ class PromptFacts:
 
     Args:
         unit: what it serves. about: a sentence on that, where it is no domain.
-        row: of the results table.
+        method: of the results table.
         strategy: who was trained.
         prompt, prompt_options: the component and its options.
         backbone, backbone_options: likewise.
@@ -66,10 +66,10 @@ class PromptFacts:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    format: int = 1
+    format: int = 2
     unit: str
     about: str = ""
-    row: str
+    method: str
     strategy: StrategyFacts
     prompt: str
     prompt_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -118,7 +118,7 @@ def read(folder: Path) -> PromptFacts:
     Raises:
         ArtifactError: see `load`.
     """
-    return read_facts(Path(folder), "prompt", PromptFacts, FORMATS)
+    return read_facts(Path(folder), "prompt", PromptFacts, FORMATS, {"row": "method"})
 
 
 def load(folder: Path, backbone_fingerprint: str | None) -> tuple[PromptFacts, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""Rows that claim something against baseline rows, paired on the same test rows or lists, judged by user."""
+"""Methods that claim something against baseline methods, paired on the same test rows or lists, judged by user."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Compared:
     """What is compared.
 
     Args:
-        measured: unit -> row -> what was measured. sizes: unit -> how many rows or lists. users: of all units.
-        metrics: what rows are judged by. averaged: metric -> the units of the mean over units; empty: there is no mean.
+        measured: unit -> method -> what was measured. sizes: unit -> how many rows or lists. users: of all units.
+        metrics: what methods are judged by. averaged: metric -> the units of the mean over units; empty: there is no mean.
     """
 
     measured: Mapping[str, Mapping[str, Measured]]
@@ -34,31 +34,31 @@ class Compared:
 def comparisons(
     of: Compared, compare: Sequence[str], baselines: Sequence[str], confidence: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Differences of mean metrics, one entry per row, baseline, metric and unit, then their mean over units (see `results`).
+    """Differences of mean metrics, one entry per method, baseline, metric and unit, then their mean over units (see `results`).
 
     Args:
-        compare: rows that claim. baselines: rows that they are compared with; two rows that are both are compared once.
+        compare: methods that claim. baselines: methods that they are compared with; two methods that are both are compared once.
         confidence: of the intervals.
 
     Returns:
-        The entries, and the comparisons that could not be made: {row, baseline, unit, why}.
+        The entries, and the comparisons that could not be made: {method, baseline, unit, why}.
     """
     entries: list[dict[str, Any]] = []
     missing: list[dict[str, str]] = []
     pairs = [(r, b) for r in compare for b in baselines if r != b]
     pairs = [(r, b) for i, (r, b) in enumerate(pairs) if (b, r) not in pairs[:i]]
-    for row, baseline in pairs:
-        lacking = {u: [r for r in (row, baseline) if r not in rows] for u, rows in of.measured.items()}
+    for method, baseline in pairs:
+        lacking = {u: [r for r in (method, baseline) if r not in methods] for u, methods in of.measured.items()}
         missing += [
-            {"row": row, "baseline": baseline, "unit": u, "why": f"{' and '.join(rows)} has no result there"}
-            for u, rows in lacking.items()
-            if rows
+            {"method": method, "baseline": baseline, "unit": u, "why": f"{' and '.join(methods)} has no result there"}
+            for u, methods in lacking.items()
+            if methods
         ]
         for metric in of.metrics:
             for unit, units in _places(of, metric).items():
                 if not any(lacking[u] for u in units):
-                    names = {"row": row, "baseline": baseline, "metric": metric, "unit": unit}
-                    entries.append({**names, **_entry(of, row, baseline, metric, units, confidence)})
+                    names = {"method": method, "baseline": baseline, "metric": metric, "unit": unit}
+                    entries.append({**names, **_entry(of, method, baseline, metric, units, confidence)})
     for entry, corrected in zip(entries, statistics.holm([e["p"] for e in entries]), strict=True):
         entry["p_holm"] = corrected
     return entries, missing
@@ -73,7 +73,7 @@ def covers(estimate: Estimate, units: int) -> str:
     trained = f"{users}; replicates" if several else users
     if estimate.pretrainings:
         return f"{trained}; one pre-training stands under it, whose variance is not in it"
-    return trained if several else f"{trained}; a single run of each row, whose variance is not in it"
+    return trained if several else f"{trained}; a single run of each method, whose variance is not in it"
 
 
 def _places(of: Compared, metric: str) -> dict[str, Sequence[str]]:
@@ -82,9 +82,9 @@ def _places(of: Compared, metric: str) -> dict[str, Sequence[str]]:
     return places | ({MEAN: of.averaged[metric]} if len(places) > 1 and of.averaged.get(metric) else {})
 
 
-def _entry(of: Compared, row: str, baseline: str, metric: str, units: Sequence[str], confidence: float) -> dict[str, Any]:
+def _entry(of: Compared, method: str, baseline: str, metric: str, units: Sequence[str], confidence: float) -> dict[str, Any]:
     users = of.users.count(units)
-    a, b = (statistics.average([of.measured[u][name].estimate(metric) for u in units], users) for name in (row, baseline))
+    a, b = (statistics.average([of.measured[u][name].estimate(metric) for u in units], users) for name in (method, baseline))
     gap = statistics.difference(a, b)
     limits = statistics.interval(gap, confidence)
     return {

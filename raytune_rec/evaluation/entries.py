@@ -1,4 +1,4 @@
-"""The entries of `results.json` that hold measures of a row; `results` says what they mean. Shapes: R replicates."""
+"""The entries of `results.json` that hold measures of a method; `results` says what they mean. Shapes: R replicates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from raytune_rec.evaluation import statistics
-from raytune_rec.evaluation.inputs import RowFacts
+from raytune_rec.evaluation.inputs import MethodFacts
 from raytune_rec.evaluation.measure import Measured, weights
 from raytune_rec.evaluation.statistics import Array, Estimate
 from raytune_rec.evaluation.users import Users
@@ -29,8 +29,8 @@ def with_interval(metric: str, values: Array | None, estimate: Estimate, confide
     return {**each, "mean": limits.mean, **ends}
 
 
-def of_unit(f: RowFacts, unit: str, folds: Sequence[str] | None, m: Measured, confidence: float) -> dict[str, Any]:
-    """The measures of a row on a unit. `folds` are the tuning units that it pools, None where it pools none."""
+def of_unit(f: MethodFacts, unit: str, folds: Sequence[str] | None, m: Measured, confidence: float) -> dict[str, Any]:
+    """The measures of a method on a unit. `folds` are the tuning units that it pools, None where it pools none."""
     entry = _winner(f, unit) if folds is None else _winners(f, folds)
     weight = weights(m.replicates)
     for name, values in m.values.items():
@@ -48,7 +48,7 @@ def of_mean(
     users: Users,
     confidence: float,
 ) -> dict[str, Any]:
-    """The measures of a row's mean over units. Replicate r is averaged with replicate r of the others.
+    """The measures of a method's mean over units. Replicate r is averaged with replicate r of the others.
 
     Args:
         parts: unit -> what was measured. valid: the validation values of all units.
@@ -76,11 +76,11 @@ def _together(parts: Sequence[Measured], name: str) -> Array | None:
     return np.asarray(np.mean([np.broadcast_to(m.values[name], count) for m in parts], axis=0))
 
 
-def _winner(f: RowFacts, unit: str) -> dict[str, Any]:
+def _winner(f: MethodFacts, unit: str) -> dict[str, Any]:
     return {"valid": f.valid.get(unit), "trial": f.trial.get(unit), "options": dict(f.options.get(unit, {}))}
 
 
-def _winners(f: RowFacts, folds: Sequence[str]) -> dict[str, Any]:
+def _winners(f: MethodFacts, folds: Sequence[str]) -> dict[str, Any]:
     """Of a unit that pools several tuning units: the mean of their validation values, and each one's winner."""
     return {
         "valid": _average([f.valid.get(fold) for fold in folds]),

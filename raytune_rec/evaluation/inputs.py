@@ -12,11 +12,11 @@ from raytune_rec.schema import Scalar
 
 
 @dataclass(frozen=True)
-class RowFacts:
-    """What is known of a row of the table before its test rows are looked at.
+class MethodFacts:
+    """What is known of a method of the table before its test rows are looked at.
 
     Args:
-        row: name in the job. strategy, prompt, backbone, variant: of it.
+        method: name in the job. strategy, prompt, backbone, pretraining: of it.
         baseline: whether others are compared with it.
         trials: spent on its search, over all units.
         tuned_parameters: trained for one unit. backbone_parameters: of the whole backbone.
@@ -25,11 +25,11 @@ class RowFacts:
             -> its number. A tuning unit is a unit of the table, or one of those that it pools.
     """
 
-    row: str
+    method: str
     strategy: str
     prompt: str
     backbone: str
-    variant: str
+    pretraining: str
     baseline: bool
     trials: int
     tuned_parameters: int
@@ -45,8 +45,8 @@ class Replicates:
     """Which trainings of a winner there are.
 
     Args:
-        numbers: (R,), ascending; some may be missing. Equal numbers of two rows share their seeds.
-        pretrainings: (R,) the number of the pre-training that each stands on; empty where a row starts from scratch.
+        numbers: (R,), ascending; some may be missing. Equal numbers of two methods share their seeds.
+        pretrainings: (R,) the number of the pre-training that each stands on; empty where a method starts from scratch.
     """
 
     numbers: tuple[int, ...]
@@ -70,10 +70,10 @@ def first(count: int) -> Replicates:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Test logits of a row's winner on a unit: scores (R, N); R = 1 where nothing was trained. Without `replicates` a start from
-    scratch."""
+    """Test logits of a method's winner on a unit: scores (R, N); R = 1 where nothing was trained. Without `replicates` a
+    start from scratch."""
 
-    row: str
+    method: str
     unit: str
     scores: NDArray[np.floating]
     replicates: Replicates | None = None
@@ -99,14 +99,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ListOutcomes:
-    """Outcomes of a row's winner on a unit's test lists, which are the same for every row; R = 1 where nothing was trained.
+    """Outcomes of a method's winner on a unit's test lists, which are the same for every method; R = 1 where nothing was trained.
 
     Args:
         sampled: among the protocol's candidates, which may be all items. full: among all items, where that was measured beside.
         replicates: as of `Predictions`.
     """
 
-    row: str
+    method: str
     unit: str
     sampled: Outcome
     full: Outcome | None = None
@@ -119,14 +119,14 @@ class ListOutcomes:
 
 @dataclass(frozen=True)
 class ClassOutcomes:
-    """What a row's winner predicts of a unit's test users; R = 1 where nothing was trained.
+    """What a method's winner predicts of a unit's test users; R = 1 where nothing was trained.
 
     Args:
-        predicted: (R, N) classes. truth: (N,), the same for every row.
+        predicted: (R, N) classes. truth: (N,), the same for every method.
         replicates: as of `Predictions`.
     """
 
-    row: str
+    method: str
     unit: str
     predicted: NDArray[np.integer]
     truth: NDArray[np.integer]

@@ -1,4 +1,4 @@
-"""All rows of the table on all units, on shared resamples of the users; and what rows with labels need for it.
+"""All methods of the table on all units, on shared resamples of the users; and what rows with labels need for it.
 
 Shapes: R replicates, N rows, U users, S resamples, B resamples of a block, K all score vectors of a unit."""
 
@@ -20,10 +20,10 @@ from raytune_rec.evaluation.users import Users
 
 
 class Meter(Protocol):
-    """Measures all rows of the table on one unit.
+    """Measures all methods of the table on one unit.
 
     Attributes:
-        values: row -> metric -> (R,). replicates: row -> which they are.
+        values: method -> metric -> (R,). replicates: method -> which they are.
     """
 
     @property
@@ -33,13 +33,13 @@ class Meter(Protocol):
     def replicates(self) -> Mapping[str, Replicates]: ...
 
     def drawn(self, times: Array) -> Mapping[str, Mapping[str, Array]]:
-        """Row -> metric -> (R, B) with users drawn so often (U, B), for metrics that get an interval; NaN where not defined."""
+        """Method -> metric -> (R, B) with users drawn so often (U, B), for metrics that get an interval; NaN: not defined."""
         ...
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One row of the table on one unit.
+    """One method of the table on one unit.
 
     Args:
         values: metric name -> (R,). replicates: which they are. users: how many there are.
@@ -69,21 +69,21 @@ def weights(replicates: Replicates) -> Array:
 
 
 def measure(meters: Mapping[str, Meter], users: Users, resamples: int, seed: Sequence[int]) -> dict[str, dict[str, Measured]]:
-    """Unit -> row of the table -> what was measured, every row and unit on the same S resamples of the users."""
+    """Unit -> method of the table -> what was measured, every method and unit on the same S resamples of the users."""
     draws: dict[tuple[str, str, str], Array] = {}
     for block, times in users.draws(resamples, seed):
         for unit, meter in meters.items():
-            for row, metrics_ in meter.drawn(times).items():
-                weight = weights(meter.replicates[row])
+            for method, metrics_ in meter.drawn(times).items():
+                weight = weights(meter.replicates[method])
                 for metric, values in metrics_.items():
-                    draws.setdefault((unit, row, metric), np.zeros(resamples))[block] = weight @ values
+                    draws.setdefault((unit, method, metric), np.zeros(resamples))[block] = weight @ values
     return {
         unit: {
-            row: Measured(
-                values, meter.replicates[row], users.count([unit]),
-                {metric: draws[unit, row, metric] for metric in values if (unit, row, metric) in draws},
+            method: Measured(
+                values, meter.replicates[method], users.count([unit]),
+                {metric: draws[unit, method, metric] for metric in values if (unit, method, metric) in draws},
             )
-            for row, values in meter.values.items()
+            for method, values in meter.values.items()
         }
         for unit, meter in meters.items()
     }  # fmt: skip
@@ -93,7 +93,7 @@ class RowMeter:
     """Rows with a label each.
 
     Args:
-        predictions: row -> its logits; R may differ between rows.
+        predictions: method -> its logits; R may differ between methods.
         labels: (N,) in {0, 1}. users: (N,) each row's user. size: U.
     """
 
@@ -101,18 +101,19 @@ class RowMeter:
         self, predictions: Mapping[str, Predictions], labels: NDArray[np.floating], users: NDArray[np.intp], size: int
     ) -> None:
         stacked = np.concatenate([np.atleast_2d(p.scores) for p in predictions.values()]).astype(np.float64)
-        self.replicates = {row: p.trained for row, p in predictions.items()}
+        self.replicates = {method: p.trained for method, p in predictions.items()}
         measures = _values(stacked, labels, users)
-        self.values = {row: {name: v[part] for name, v in measures.items()} for row, part in self._parts()}
+        self.values = {method: {name: v[part] for name, v in measures.items()} for method, part in self._parts()}
         self._areas, self._losses = Areas(stacked, labels, users), Means(_losses(stacked, labels), users, size)
 
     def drawn(self, times: Array) -> dict[str, dict[str, Array]]:
         areas, losses = self._areas.drawn(times), self._losses.drawn(times)
-        return {row: {"auc": areas[part], "logloss": losses[part]} for row, part in self._parts()}
+        return {method: {"auc": areas[part], "logloss": losses[part]} for method, part in self._parts()}
 
     def _parts(self) -> list[tuple[str, slice]]:
         ends = np.cumsum([len(r.numbers) for r in self.replicates.values()])
-        return [(row, slice(end - len(r.numbers), end)) for (row, r), end in zip(self.replicates.items(), ends, strict=True)]
+        held = zip(self.replicates.items(), ends, strict=True)
+        return [(method, slice(end - len(r.numbers), end)) for (method, r), end in held]
 
 
 def cohort(predictions: NDArray[np.floating], labels: NDArray[np.floating], mask: NDArray[np.bool_]) -> dict[str, Array]:

@@ -21,24 +21,24 @@ RARE = "rare."
 
 
 class ClassMeter:
-    """The users of one unit under all rows of the table.
+    """The users of one unit under all methods of the table.
 
     Args:
-        outcomes: row -> what it predicts; R may differ between rows, the true classes are the same.
+        outcomes: method -> what it predicts; R may differ between methods, the true classes are the same.
         users: (N,) who each is.
     """
 
     def __init__(self, outcomes: Mapping[str, ClassOutcomes], users: NDArray[np.intp]) -> None:
-        self.values = {row: values(o) for row, o in outcomes.items()}
-        self.replicates = {row: o.trained for row, o in outcomes.items()}
-        self._codes = {row: _codes(o) for row, o in outcomes.items()}  # (R, N)
+        self.values = {method: values(o) for method, o in outcomes.items()}
+        self.replicates = {method: o.trained for method, o in outcomes.items()}
+        self._codes = {method: _codes(o) for method, o in outcomes.items()}  # (R, N)
         truth = next(iter(outcomes.values())).truth
         self._shape, self._rare, self._users = _shape(truth), _rare(truth), users
 
     def drawn(self, times: Array) -> dict[str, dict[str, Array]]:
-        """Row -> metric -> (R, B), with users drawn so often (U, B)."""
+        """Method -> metric -> (R, B), with users drawn so often (U, B)."""
         weight = np.ascontiguousarray(times[self._users].T)  # (B, N)
-        return {row: self._measured(codes, weight) for row, codes in self._codes.items()}
+        return {method: self._measured(codes, weight) for method, codes in self._codes.items()}
 
     def _measured(self, codes: NDArray[np.int64], weight: Array) -> dict[str, Array]:
         each = [_metrics(_confusions(code, weight, self._shape), self._rare) for code in codes]

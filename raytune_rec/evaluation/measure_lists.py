@@ -21,27 +21,27 @@ OF_COHORTS = ("auc", "hit@10", "ndcg@10")
 
 
 class ListMeter:
-    """The lists of one unit under all rows of the table.
+    """The lists of one unit under all methods of the table.
 
     Args:
-        outcomes: row -> where its positives stand; R may differ between rows, the lists are the same.
+        outcomes: method -> where its positives stand; R may differ between methods, the lists are the same.
         users: (N,) each list's user. size: U.
     """
 
     def __init__(self, outcomes: Mapping[str, ListOutcomes], users: NDArray[np.intp], size: int) -> None:
-        each = {row: values(o) for row, o in outcomes.items()}
-        self.values = {row: {name: v.mean(1) for name, v in measures.items()} for row, measures in each.items()}
-        self.replicates = {row: o.trained for row, o in outcomes.items()}
-        self._drawn = [(row, name) for row, measures in each.items() for name in WITH_INTERVAL if name in measures]
-        self._means = Means(np.concatenate([each[row][name] for row, name in self._drawn]), users, size)
+        each = {method: values(o) for method, o in outcomes.items()}
+        self.values = {method: {name: v.mean(1) for name, v in measures.items()} for method, measures in each.items()}
+        self.replicates = {method: o.trained for method, o in outcomes.items()}
+        self._drawn = [(method, name) for method, measures in each.items() for name in WITH_INTERVAL if name in measures]
+        self._means = Means(np.concatenate([each[method][name] for method, name in self._drawn]), users, size)
 
     def drawn(self, times: Array) -> dict[str, dict[str, Array]]:
-        """Row -> metric -> (R, B), with users drawn so often (U, B)."""
-        drawn: dict[str, dict[str, Array]] = {row: {} for row in self.values}
+        """Method -> metric -> (R, B), with users drawn so often (U, B)."""
+        drawn: dict[str, dict[str, Array]] = {method: {} for method in self.values}
         rest = self._means.drawn(times)
-        for row, name in self._drawn:
-            count = len(self.values[row][name])
-            drawn[row][name], rest = rest[:count], rest[count:]
+        for method, name in self._drawn:
+            count = len(self.values[method][name])
+            drawn[method][name], rest = rest[:count], rest[count:]
         return drawn
 
 

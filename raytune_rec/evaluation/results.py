@@ -1,32 +1,32 @@
 """What a run found, as one JSON value: a pure function of predictions, labels and facts.
 
-    format        2
+    format        3
     kind          "rows": test rows with a label each; "lists": candidate lists with one positive each; "classes": users with a
                   class each
     protocol      as given (split, metric, cohort, candidates; of lists also full), and confidence, bootstrap, seed, ties,
                   interval, rows {unit: n}
     provenance    as given: versions, fingerprints, seeds, command
-    row_order     rows as the job lists them, since JSON objects have no order; unit_order: the units
+    method_order  methods as the job lists them, since JSON objects have no order; unit_order: the units
     users         how many different ones the test rows of all units have
     units         {unit: {n, positives, users}}; of lists {unit: {n, users, candidates: [least, most], full_candidates: the same,
-                  tied: [row, ...]}}, tied: rows under which all candidates of every list score the same (absent: none); of
+                  tied: [method, ...]}}, tied: methods under which all candidates of every list score the same (absent: none); of
                   classes {unit: {n, users, classes, largest: share of the most frequent one}}
     tables        {unit: [tuning unit, ...]}, where units pool several tuning units (folds); absent where none does
     averaged      {metric: [unit, ...]}: the units of the mean, of metrics that some unit has no value of (AUC of one class);
                   absent where every unit has all
     untested      {unit: why}: units without a test row, or with a single class of them; absent where there are none
-    rows          {row: {strategy, prompt, backbone, variant, baseline, claims, trials, tuned_parameters,
+    methods          {method: {strategy, prompt, backbone, pretraining, baseline, claims, trials, tuned_parameters,
                          backbone_parameters, tuned_share, seconds, pretrainings, units: {unit: MEASURES}, mean: MEASURES}}
-                  pretrainings: how many stand under the row, 0 where it starts from scratch
-    comparisons   [{row, baseline, metric, unit, difference, low, high, p, p_holm, n, users, pretrainings | null,
+                  pretrainings: how many stand under the method, 0 where it starts from scratch
+    comparisons   [{method, baseline, metric, unit, difference, low, high, p, p_holm, n, users, pretrainings | null,
                     trainings: [...] | null, covers}]
-                  one for each row that claims x baseline x metric (auc; of lists auc and ndcg@10; of classes accuracy and
+                  one for each method that claims x baseline x metric (auc; of lists auc and ndcg@10; of classes accuracy and
                   f1) x (unit or "mean")
-    not_compared  [{row, baseline, unit, why}]: comparisons for which a result is missing; absent where none is
-    winners       {unit or "mean": {test: row, valid: row}}, test by auc, of classes by accuracy
-    missing       [{row, unit, reason, replicates}], absent where nothing is: what could not be trained. `row` may be
-                  `pretrain.<variant>`, an empty unit stands for all of them; `replicates` are those that a result lacks
-    costs         {trials, seconds, rows: {row: {trials, seconds, seconds_per_trial}}}
+    not_compared  [{method, baseline, unit, why}]: comparisons for which a result is missing; absent where none is
+    winners       {unit or "mean": {test: method, valid: method}}, test by auc, of classes by accuracy
+    missing       [{method, unit, reason, replicates}], absent where nothing is: what could not be trained. `method` may be
+                  `pretrain.<name>`, an empty unit stands for all of them; `replicates` are those that a result lacks
+    costs         {trials, seconds, methods: {method: {trials, seconds, seconds_per_trial}}}
 
 MEASURES, for a unit, hold `auc` and `logloss` {mean, low, high, sd, replicates: [...]}, `group_auc` and `calibration_error`
 {mean, sd, replicates}, `numbers` and `pretrainings` (of each replicate its number and the pre-training that it stands on; the
@@ -42,14 +42,14 @@ have intervals.
 Of classes, MEASURES hold `accuracy` and the macro means `precision`, `recall` and `f1`, and of two classes the last three of the
 rarer one after `rare.`; all have intervals.
 
-Where units are different tasks their mean says nothing: without it there is no `mean` in rows, comparisons and winners.
+Where units are different tasks their mean says nothing: without it there is no `mean` in methods, comparisons and winners.
 
-Every interval and every p-value is by user (`statistics`): users are drawn once for all rows and units of the table, and the
+Every interval and every p-value is by user (`statistics`): users are drawn once for all methods and units of the table, and the
 variance between trainings is added. `mean` counts every pre-training the same where there are several (that of its replicates),
-else every replicate. In a comparison `n` and `users` are those under it, `pretrainings` how many stand under the row that has
+else every replicate. In a comparison `n` and `users` are those under it, `pretrainings` how many stand under the method that has
 fewest (null: both start from scratch), `trainings` the differences by pre-training or replicate (null where those of the two
-rows do not go together), `covers` what of this the interval holds, in words; `p_holm` is corrected for all comparisons of the
-job. Intervals of a level say how well the level is known; rows are judged by `comparisons`, which are paired on the same test
+methods do not go together), `covers` what of this the interval holds, in words; `p_holm` is corrected for all comparisons of the
+job. Intervals of a level say how well the level is known; methods are judged by `comparisons`, which are paired on the same test
 rows and so much narrower.
 """
 
@@ -65,15 +65,15 @@ from numpy.typing import NDArray
 from raytune_rec.errors import UserError
 from raytune_rec.evaluation import entries
 from raytune_rec.evaluation.comparisons import MEAN, Compared, comparisons
-from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Predictions, RowFacts
+from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, MethodFacts, Predictions
 from raytune_rec.evaluation.measure import Measured, measure
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.evaluation.tasks import Classes, Groups, Lists, Rows
 from raytune_rec.evaluation.users import Users
 
-FORMAT = 2
+FORMAT = 3
 INTERVAL = (
-    "bootstrap over users, each drawn with all his rows in every unit, once for all rows of the table; the variance between "
+    "bootstrap over users, each drawn with all his rows in every unit, once for all methods of the table; the variance between "
     "pre-trainings (where there is one, or none, between replicates) added; Student's law"
 )
 
@@ -83,7 +83,7 @@ Masks = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 
 
 def summarise(
-    facts: Sequence[RowFacts],
+    facts: Sequence[MethodFacts],
     predictions: Sequence[Predictions] | Sequence[ListOutcomes] | Sequence[ClassOutcomes],
     labels: Mapping[str, NDArray[np.floating]],
     groups: Mapping[str, NDArray[np.integer]],
@@ -101,12 +101,12 @@ def summarise(
     """The content of `results.json` (see the module).
 
     Args:
-        facts: one per row, in the table's order.
-        predictions: of rows on units, all of one kind; a pair that failed or is none is left out. The units of lists
+        facts: one per method, in the table's order.
+        predictions: of methods on units, all of one kind; a pair that failed or is none is left out. The units of lists
             stand in the order of `groups`, then in that in which they come.
         labels: unit -> (N,) in {0, 1}; of lists, which need none, empty. groups: unit -> (N,) who each row is of: equal
             numbers are the same user in every unit.
-        compare: rows that claim something. baselines: rows that they are compared with.
+        compare: methods that claim something. baselines: methods that they are compared with.
         protocol: what makes the numbers comparable: split, metric, cohort, candidates, and full where all items are ranked too.
         confidence: of every interval. bootstrap: resamples. seed: of the resampling.
         cohorts: unit -> cohort -> (N,) bool.
@@ -122,17 +122,17 @@ def summarise(
     users = Users({unit: groups[unit] for unit in units})
     measured = measure({unit: task.meter(unit, users) for unit in units}, users, bootstrap, [seed])
     averaged = _averaged(measured) if mean else {}
-    rows = {}
+    methods = {}
     for f in facts:
-        own = {u: entries.of_unit(f, u, tables.get(u), m[f.row], confidence) for u, m in measured.items() if f.row in m}
-        under = {"pretrainings": _pretrainings(measured, f.row)}
-        rows[f.row] = {**_facts(f, f.row in compare, f.row in baselines), **under, "units": own}
+        own = {u: entries.of_unit(f, u, tables.get(u), m[f.method], confidence) for u, m in measured.items() if f.method in m}
+        under = {"pretrainings": _pretrainings(measured, f.method)}
+        methods[f.method] = {**_facts(f, f.method in compare, f.method in baselines), **under, "units": own}
         if mean and own and len(own) == len(units):
-            parts, valid = {u: m[f.row] for u, m in measured.items()}, [m["valid"] for m in own.values()]
-            rows[f.row][MEAN] = entries.of_mean(parts, valid, averaged, users, confidence)
+            parts, valid = {u: m[f.method] for u, m in measured.items()}, [m["valid"] for m in own.values()]
+            methods[f.method][MEAN] = entries.of_mean(parts, valid, averaged, users, confidence)
         for unit, masks in (cohorts or {}).items():
             if unit in own:
-                own[unit]["cohorts"] = {n: _cohort(task, f.row, unit, m) for n, m in masks.items()}
+                own[unit]["cohorts"] = {n: _cohort(task, f.method, unit, m) for n, m in masks.items()}
     sizes = {u: task.facts(u)["n"] for u in units}
     compared, missing = comparisons(Compared(measured, sizes, users, task.compared, averaged), compare, baselines, confidence)
     partly = {metric: counted for metric, counted in averaged.items() if len(counted) < len(units)}
@@ -145,16 +145,16 @@ def summarise(
             "confidence": confidence, "bootstrap": bootstrap, "seed": seed,
         },
         "provenance": dict(provenance or {}),
-        "row_order": [f.row for f in facts],
+        "method_order": [f.method for f in facts],
         "unit_order": list(units),
         "units": {u: task.facts(u) for u in units},
         **({"tables": {u: folds for u, folds in tables.items() if u in units}} if tables else {}),
         **({"averaged": partly} if partly else {}),
         "users": users.size,
-        "rows": rows,
+        "methods": methods,
         "comparisons": compared,
         **({"not_compared": missing} if missing else {}),
-        "winners": _winners(rows, [*units, MEAN] if mean else units, str(protocol.get("metric", "auc")), task.lead),
+        "winners": _winners(methods, [*units, MEAN] if mean else units, str(protocol.get("metric", "auc")), task.lead),
         "costs": _costs(facts),
     }  # fmt: skip
     return plain(result)
@@ -168,11 +168,11 @@ def _task(predictions: Sequence[Any], labels: Mapping[str, NDArray[np.floating]]
 
 
 def _averaged(measured: Measures) -> dict[str, list[str]]:
-    """Metric that every unit has -> the units of its mean: those where a row has a value (a unit of one class has no AUC)."""
-    names = [{name for m in rows.values() for name in m.values} for rows in measured.values()]
+    """Metric that every unit has -> the units of its mean: those where a method has a value (a unit of one class has no AUC)."""
+    names = [{name for m in methods.values() for name in m.values} for methods in measured.values()]
     return {
-        name: [u for u, rows in measured.items() if any(_known(m, name) for m in rows.values())]
-        for name in dict.fromkeys(name for rows in measured.values() for m in rows.values() for name in m.values)
+        name: [u for u, methods in measured.items() if any(_known(m, name) for m in methods.values())]
+        for name in dict.fromkeys(name for methods in measured.values() for m in methods.values() for name in m.values)
         if all(name in there for there in names)
     }
 
@@ -181,9 +181,10 @@ def _known(m: Measured, name: str) -> bool:
     return name in m.values and bool(np.isfinite(m.values[name]).all())
 
 
-def _pretrainings(measured: Measures, row: str) -> int:
-    """How many stand under a row on the unit where it has fewest; 0 where it starts from scratch."""
-    return min((len(set(rows[row].replicates.pretrainings)) for rows in measured.values() if row in rows), default=0)
+def _pretrainings(measured: Measures, method: str) -> int:
+    """How many stand under a method on the unit where it has fewest; 0 where it starts from scratch."""
+    of_units = [methods[method] for methods in measured.values() if method in methods]
+    return min((len(set(m.replicates.pretrainings)) for m in of_units), default=0)
 
 
 def plain(value: Any) -> Any:
@@ -199,12 +200,12 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _facts(f: RowFacts, claims: bool, baseline: bool) -> dict[str, Any]:
+def _facts(f: MethodFacts, claims: bool, baseline: bool) -> dict[str, Any]:
     return {
         "strategy": f.strategy,
         "prompt": f.prompt,
         "backbone": f.backbone,
-        "variant": f.variant,
+        "pretraining": f.pretraining,
         "baseline": f.baseline or baseline,
         "claims": claims,
         "trials": f.trials,
@@ -215,16 +216,16 @@ def _facts(f: RowFacts, claims: bool, baseline: bool) -> dict[str, Any]:
     }
 
 
-def _cohort(task: Task, row: str, unit: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
-    return {**task.size(unit, mask), **{name: entries.value(v) for name, v in task.cohort(row, unit, mask).items()}}
+def _cohort(task: Task, method: str, unit: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
+    return {**task.size(unit, mask), **{name: entries.value(v) for name, v in task.cohort(method, unit, mask).items()}}
 
 
-def _winners(rows: Mapping[str, Any], units: Sequence[str], metric: str, lead: str) -> dict[str, dict[str, str | None]]:
-    """The best row of each unit, their mean included, by the mean of the test metric that leads and by validation."""
+def _winners(methods: Mapping[str, Any], units: Sequence[str], metric: str, lead: str) -> dict[str, dict[str, str | None]]:
+    """The best method of each unit, their mean included, by the mean of the test metric that leads and by validation."""
     higher = metric not in METRICS or METRICS[metric].higher
     found = {}
     for unit in units:
-        measures = {name: r.get(MEAN) if unit == MEAN else r["units"].get(unit) for name, r in rows.items()}
+        measures = {name: r.get(MEAN) if unit == MEAN else r["units"].get(unit) for name, r in methods.items()}
         test = {name: m[lead]["mean"] for name, m in measures.items() if m and lead in m}
         valid = {name: m["valid"] if higher else -m["valid"] for name, m in measures.items() if m and m["valid"] is not None}
         found[unit] = {"test": _best(test), "valid": _best(valid)}
@@ -236,9 +237,9 @@ def _best(values: Mapping[str, float]) -> str | None:
     return max(known, key=lambda name: known[name]) if known else None
 
 
-def _costs(facts: Sequence[RowFacts]) -> dict[str, Any]:
-    rows = {
-        f.row: {"trials": f.trials, "seconds": f.seconds, "seconds_per_trial": f.seconds / f.trials if f.trials else None}
+def _costs(facts: Sequence[MethodFacts]) -> dict[str, Any]:
+    methods = {
+        f.method: {"trials": f.trials, "seconds": f.seconds, "seconds_per_trial": f.seconds / f.trials if f.trials else None}
         for f in facts
     }
-    return {"trials": sum(f.trials for f in facts), "seconds": sum(f.seconds for f in facts), "rows": rows}
+    return {"trials": sum(f.trials for f in facts), "seconds": sum(f.seconds for f in facts), "methods": methods}

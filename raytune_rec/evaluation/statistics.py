@@ -3,8 +3,8 @@
 Two things vary. **Users**: all methods are tested on the same ones, whose rows are not independent. Their part of the variance is
 that of a bootstrap which draws whole users, once for all units and methods (`users`). **Trainings**: another pre-training, other
 start values and another order of rows give other numbers. Their part is s^2 / G, from the G values that independent trainings
-reached (`trainings`). Replicates on one pre-training share its luck, so where a row stands on several pre-trainings each of those
-counts once, with the mean of its replicates; where it stands on one or none, each replicate counts.
+reached (`trainings`). Replicates on one pre-training share its luck, so where a method stands on several pre-trainings each of
+those counts once, with the mean of its replicates; where it stands on one or none, each replicate counts.
 
 The two parts add up (the law of total variance); limits and p-value are Student's on their sum, with Satterthwaite's degrees of
 freedom: users - 1 for the first part, G - 1 for the second. Three pre-trainings know their own spread badly: where they make most
@@ -44,8 +44,8 @@ class Estimate:
     Args:
         mean: the number. draws: (S,) on resampled users, NaN where it is not defined. users: how many are drawn.
         trainings: independent sets of values by the number of their training; the means of the sets add up to the number.
-            Values of one number go together: equal numbers of two rows share their seeds.
-        pretrainings: how many stand under it, of the row that has fewest; 0: none.
+            Values of one number go together: equal numbers of two methods share their seeds.
+        pretrainings: how many stand under it, of the method that has fewest; 0: none.
         nested: whether the numbers are those of pre-trainings, and not of replicates.
     """
 
@@ -63,12 +63,12 @@ class Estimate:
 
 
 def difference(a: Estimate, b: Estimate) -> Estimate:
-    """`a` less `b`, of two rows on the same users."""
+    """`a` less `b`, of two methods on the same users."""
     return _sum([a, b], [1.0, -1.0], a.users, a.draws - b.draws)
 
 
 def average(parts: Sequence[Estimate], users: int) -> Estimate:
-    """Of one row over units; on a resample the mean over those that have a value there.
+    """Of one method over units; on a resample the mean over those that have a value there.
 
     Args:
         users: how many different ones the units have.
@@ -116,7 +116,7 @@ def _sum(parts: Sequence[Estimate], weights: Sequence[float], users: int, draws:
 def _shared(parts: Sequence[Estimate]) -> list[int]:
     """Numbers of the trainings that go together in all parts; none where the parts are independent.
 
-    Rows on the same pre-trainings always go together, with those that all of them have. Replicates do where all have the same:
+    Methods on the same pre-trainings always go together, with those that all of them have. Replicates do where all have the same:
     a single run stands against all of another, and of unequal numbers each side counts by itself.
     """
     if any(len(p.trainings) != 1 for p in parts) or len({p.nested for p in parts}) > 1:

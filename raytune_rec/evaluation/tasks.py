@@ -26,24 +26,24 @@ class Rows:
     """Rows with a label each.
 
     Args:
-        predictions: of rows of the table on units. labels: unit -> (N,). groups: unit -> (N,) user ids.
+        predictions: of methods of the table on units. labels: unit -> (N,). groups: unit -> (N,) user ids.
     """
 
     kind = "rows"
     ties = "count half"
     compared: Sequence[str] = ("auc",)
     lead = "auc"
-    """The metric that ranks the rows of the table."""
+    """The metric that ranks the methods of the table."""
 
     def __init__(self, predictions: Sequence[Predictions], labels: Mapping[str, NDArray[np.floating]], groups: Groups) -> None:
         self._labels, self._groups = labels, groups
-        self._predictions = {(p.row, p.unit): p for p in predictions}
+        self._predictions = {(p.method, p.unit): p for p in predictions}
         self.units = [u for u in labels if any(p.unit == u for p in predictions)]
         _users_known({u: len(labels[u]) for u in self.units}, groups, "rows")
 
     def meter(self, unit: str, users: Users) -> Meter:
-        rows = {row: p for (row, u), p in self._predictions.items() if u == unit}
-        return RowMeter(rows, self._labels[unit], users.places[unit], users.size)
+        methods = {method: p for (method, u), p in self._predictions.items() if u == unit}
+        return RowMeter(methods, self._labels[unit], users.places[unit], users.size)
 
     def facts(self, unit: str) -> dict[str, Any]:
         every = np.ones(len(self._labels[unit]), dtype=np.bool_)
@@ -52,18 +52,18 @@ class Rows:
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
         return {"n": int(mask.sum()), "positives": int((np.asarray(self._labels[unit])[mask] > 0).sum())}
 
-    def cohort(self, row: str, unit: str, mask: Mask) -> dict[str, Array]:
-        return cohort(self._predictions[row, unit].scores, self._labels[unit], mask)
+    def cohort(self, method: str, unit: str, mask: Mask) -> dict[str, Array]:
+        return cohort(self._predictions[method, unit].scores, self._labels[unit], mask)
 
 
 class Lists:
     """Candidate lists, each with one positive.
 
     Args:
-        outcomes: of rows of the table on units. groups: unit -> (N,) user ids.
+        outcomes: of methods of the table on units. groups: unit -> (N,) user ids.
 
     Raises:
-        UserError: rows of the table that were tested on different lists.
+        UserError: methods of the table that were tested on different lists.
     """
 
     kind = "lists"
@@ -73,7 +73,7 @@ class Lists:
 
     def __init__(self, outcomes: Sequence[ListOutcomes], groups: Groups) -> None:
         self._groups = groups
-        self._outcomes = {(o.row, o.unit): o for o in outcomes}
+        self._outcomes = {(o.method, o.unit): o for o in outcomes}
         present = dict.fromkeys([*groups, *(o.unit for o in outcomes)])
         self.units = [u for u in present if any(o.unit == u for o in outcomes)]
         _users_known({u: self._count(u) for u in self.units}, groups, "lists")
@@ -87,38 +87,39 @@ class Lists:
         of = self._of(unit).values()
         full = [o.full for o in of if o.full is not None]
         sizes = {"candidates": _range(next(iter(of)).sampled)} | ({"full_candidates": _range(full[0])} if full else {})
-        tied = [row for row, o in self._of(unit).items() if _alike(o.sampled)]
+        tied = [method for method, o in self._of(unit).items() if _alike(o.sampled)]
         found = {"n": self._count(unit), "users": len(np.unique(self._groups[unit])), **sizes}
         return found | ({"tied": tied} if tied else {})
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
         return {"n": int(mask.sum())}
 
-    def cohort(self, row: str, unit: str, mask: Mask) -> dict[str, Array]:
-        return cohort_lists(self._outcomes[row, unit], mask)
+    def cohort(self, method: str, unit: str, mask: Mask) -> dict[str, Array]:
+        return cohort_lists(self._outcomes[method, unit], mask)
 
     def _of(self, unit: str) -> dict[str, ListOutcomes]:
-        return {row: o for (row, u), o in self._outcomes.items() if u == unit}
+        return {method: o for (method, u), o in self._outcomes.items() if u == unit}
 
     def _count(self, unit: str) -> int:
         return len(next(iter(self._of(unit).values())).sampled.candidates)
 
     def _same(self, unit: str) -> None:
         count = self._count(unit)
-        for row, o in self._of(unit).items():
+        for method, o in self._of(unit).items():
             for outcome in [o.sampled, *([] if o.full is None else [o.full])]:
                 if (found := np.shape(outcome.better)[-1]) != count or np.shape(outcome.ties)[-1] != count:
-                    raise UserError(f"{unit}: row {row!r} has {found} lists, others {count}; test all rows on the same lists.")
+                    rule = f"method {method!r} has {found} lists, others {count}"
+                    raise UserError(f"{unit}: {rule}; test all methods on the same lists.")
 
 
 class Classes:
     """Users with a class each.
 
     Args:
-        outcomes: of rows of the table on units. groups: unit -> (N,) user ids.
+        outcomes: of methods of the table on units. groups: unit -> (N,) user ids.
 
     Raises:
-        UserError: rows of the table that were tested on different users.
+        UserError: methods of the table that were tested on different users.
     """
 
     kind = "classes"
@@ -128,16 +129,16 @@ class Classes:
 
     def __init__(self, outcomes: Sequence[ClassOutcomes], groups: Groups) -> None:
         self._groups = groups
-        self._outcomes = {(o.row, o.unit): o for o in outcomes}
+        self._outcomes = {(o.method, o.unit): o for o in outcomes}
         present = dict.fromkeys([*groups, *(o.unit for o in outcomes)])
         self.units = [u for u in present if any(o.unit == u for o in outcomes)]
         for o in outcomes:
             if not np.array_equal(o.truth, self._truth(o.unit)) or np.shape(o.predicted)[-1] != len(o.truth):
-                raise UserError(f"{o.unit}: row {o.row!r} has other users or classes; test all rows on the same users.")
+                raise UserError(f"{o.unit}: method {o.method!r} has other users or classes; test all methods on the same users.")
         _users_known({u: len(self._truth(u)) for u in self.units}, groups, "rows")
 
     def meter(self, unit: str, users: Users) -> Meter:
-        outcomes = {row: o for (row, u), o in self._outcomes.items() if u == unit}
+        outcomes = {method: o for (method, u), o in self._outcomes.items() if u == unit}
         return measure_classes.ClassMeter(outcomes, users.places[unit])
 
     def facts(self, unit: str) -> dict[str, Any]:
@@ -148,8 +149,8 @@ class Classes:
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
         return {"n": int(mask.sum())}
 
-    def cohort(self, row: str, unit: str, mask: Mask) -> dict[str, Array]:
-        return measure_classes.values(self._outcomes[row, unit], mask)
+    def cohort(self, method: str, unit: str, mask: Mask) -> dict[str, Array]:
+        return measure_classes.values(self._outcomes[method, unit], mask)
 
     def _truth(self, unit: str) -> NDArray[np.integer]:
         return next(o.truth for (_, u), o in self._outcomes.items() if u == unit)

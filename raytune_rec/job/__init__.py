@@ -1,1 +1,1 @@
-"""Job files: the TOML that we read, flat options, and what is shipped."""
+"""Job files: the TOML that we read, flat options, what has another name now, and what is shipped."""

@@ -10,7 +10,7 @@ from raytune_rec.components import shown
 from raytune_rec.errors import JobError
 from raytune_rec.job import toml
 
-_FLAT = (("rows", "", "options"), ("pretrain", "variants", "", "options"), ("pretrain", "training"))
+_FLAT = (("methods", "", "options"), ("pretrainings", "", "options"), ("pretrain", "training"))
 """Where flat options stand; an empty part is any name."""
 
 
@@ -47,7 +47,7 @@ def assign(values: dict[str, Any], key: str | Sequence[str], value: Any) -> None
 
 
 def key_of(setting: str, key: str) -> list[str]:
-    """The parts of a TOML key: `rows.plate.options."prompt.temperature"` has four."""
+    """The parts of a TOML key: `methods.plate.options."prompt.temperature"` has four."""
     try:
         tree: Any = tomllib.loads(f"{key} = 0")
     except tomllib.TOMLDecodeError as error:

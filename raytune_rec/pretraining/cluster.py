@@ -211,6 +211,6 @@ def _reason(plan: Plan, error: Exception) -> str:
         str(error).strip().splitlines()[-1]
     ]
     return (
-        f"pre-training {plan.variant!r} failed more often than pretrain.max_failures = {plan.job.pretrain.max_failures} allows; "
-        f"the last time: {'; '.join(causes)}. Run the same command again to go on from the last epoch."
+        f"pre-training {plan.pretraining!r} failed more often than pretrain.max_failures = {plan.job.pretrain.max_failures} "
+        f"allows; the last time: {'; '.join(causes)}. Run the same command again to go on from the last epoch."
     )

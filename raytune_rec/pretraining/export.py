@@ -21,17 +21,17 @@ Facts = dict[str, Any]
 def export(plan: Plan, store: Store, trainer: Trainer) -> Facts:
     """Write the artifact; the facts of `summary` with its fingerprint."""
     tensors, result = best(trainer), trainer.results()[0]
-    own, row = plan.settings, plan.row
+    own, method = plan.settings, plan.method
     parts = trainer.model.parts
     groups = trainer.model.groups | {f"backbone.{b.name}": b.group for b in parts.backbone.buffers()}
     facts = BackboneFacts(
-        name=row.backbone,
+        name=method.backbone,
         options=own.backbone.model_dump(),
-        prompt=row.prompt,
+        prompt=method.prompt,
         prompt_options=own.prompt.model_dump(),
         sites={site.value: (shape.count, shape.width) for site, shape in parts.sites.items()},
-        variant=plan.variant,
-        learn_prompt=plan.job.pretrain.variants[plan.variant].learn_prompt,
+        pretraining=plan.pretraining,
+        learn_prompt=plan.job.pretrainings[plan.pretraining].learn_prompt,
         training=own.training.model_dump(),
         trials=plan.trials,
         data_fingerprint=store.schema.fingerprint,
@@ -60,14 +60,14 @@ def summary(plan: Plan, store: Store, trainer: Trainer) -> Facts:
     """What is known after an epoch, as JSON values.
 
     Returns:
-        variant, replicate, recipe, trials, metric, curve (metric after each epoch, the first before training), losses, best,
+        pretraining, replicate, recipe, trials, metric, curve (metric after each epoch, the first before training), losses, best,
         best_epoch, epochs, seconds, rows_per_second, parameters, status, error.
     """
     result = dataclasses.asdict(trainer.results()[0])
     rows = sum(store.schema.rows[domain, "train"] for domain in store.schema.domains) * result["epochs"]
     kept = ("best_epoch", "epochs", "seconds", "parameters", "status", "error")
     return {
-        "variant": plan.variant,
+        "pretraining": plan.pretraining,
         "replicate": plan.lane.replicate,
         "recipe": dict(plan.recipe),
         "trials": plan.trials,

@@ -1,4 +1,4 @@
-"""A finished backbone in place of a pre-training (`pretrain.variants.<name>.from`)."""
+"""A finished backbone in place of a pre-training (`pretrainings.<name>.from`)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
 from raytune_rec.pretraining.renewed import renewed
-from raytune_rec.schema import DataSchema, Row
+from raytune_rec.schema import DataSchema, Method
 from raytune_rec.storage import marker
-from raytune_rec.training.settings import PRETRAIN, row_of
+from raytune_rec.training.settings import PRETRAIN, method_of
 
 
-def adopt(job: Job, variant: str, store_path: Path, folder: Path, number: int = 0) -> Facts:
-    """Check the backbone that a variant names and copy it into the run; with `new_ids`, make one of this job's data of it.
+def adopt(job: Job, pretraining: str, store_path: Path, folder: Path, number: int = 0) -> Facts:
+    """Check the backbone that a pre-training names and copy it into the run; with `new_ids`, make one of this job's data of it.
 
     Args:
         store_path: the prepared data.
@@ -32,21 +32,21 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path, number: int = 
         fingerprint of what stood there.
 
     Raises:
-        ArtifactError: it is damaged, was trained on other data, is not what the variant describes, or its shapes do not fit.
+        ArtifactError: it is damaged, was trained on other data, is not what the pre-training describes, or its shapes do not fit.
         JobError: the job's options of this backbone are unknown or out of range.
     """
-    schema, wanted = Store.open(store_path).schema, job.pretrain.variants[variant]
-    source = check(job, variant, schema)[number]
-    with _named(variant):
+    schema, wanted = Store.open(store_path).schema, job.pretrainings[pretraining]
+    source = check(job, pretraining, schema)[number]
+    with _named(pretraining):
         facts, tensors = backbone.load(source)
     origin = facts.fingerprint
     if wanted.new_ids:
-        own, tensors = renewed(job, variant, _where(variant, source), facts, tensors, schema)
+        own, tensors = renewed(job, pretraining, _where(pretraining, source), facts, tensors, schema)
         facts = backbone.save(folder, own, tensors, store_path)
     elif source.resolve() != folder.resolve():
         marker.copy(source, folder)
     return {
-        "variant": variant,
+        "pretraining": pretraining,
         "replicate": number,
         "recipe": {},
         "trials": facts.trials,
@@ -68,8 +68,8 @@ def adopt(job: Job, variant: str, store_path: Path, folder: Path, number: int = 
     }
 
 
-def check(job: Job, variant: str, schema: DataSchema) -> list[Path]:
-    """The folders of the backbones that a variant names, whose facts are what the job asks for; their weights are not read.
+def check(job: Job, pretraining: str, schema: DataSchema) -> list[Path]:
+    """The folders of the backbones that a pre-training names, whose facts are what the job asks for; their weights are not read.
 
     Args:
         schema: of the prepared data.
@@ -77,48 +77,48 @@ def check(job: Job, variant: str, schema: DataSchema) -> list[Path]:
     Raises:
         ArtifactError, JobError: see `adopt`.
     """
-    sources = sources_of(job, variant)
+    sources = sources_of(job, pretraining)
     for source in sources:
-        _check(job, variant, source, backbone.read(source), schema)
+        _check(job, pretraining, source, backbone.read(source), schema)
     return sources
 
 
-def sources_of(job: Job, variant: str) -> list[Path]:
-    """The folders of the backbones that a variant names, by the folder of one or by that of a run, whose pre-trainings of the
-    variant are taken: at most `pretrain.replicates`.
+def sources_of(job: Job, pretraining: str) -> list[Path]:
+    """The folders of the backbones that a pre-training names, by the folder of one or by that of a run, whose replicates of
+    that pre-training are taken: at most `pretrain.replicates`.
 
     Raises:
-        ArtifactError: there is no finished backbone, or a run has several and none of the variant's name.
+        ArtifactError: there is no finished backbone, or a run has several and none of the pre-training's name.
     """
-    path = Path(job.pretrain.variants[variant].from_path).expanduser().absolute()
+    path = Path(job.pretrainings[pretraining].from_path).expanduser().absolute()
     if not any((path / name).exists() for name in ("backbone.json", backbone.PRETRAINED)):
         raise ArtifactError(
-            f"{_where(variant, path)} holds no backbone (backbone.json) and is no run with a finished pre-training "
+            f"{_where(pretraining, path)} holds no backbone (backbone.json) and is no run with a finished pre-training "
             f"({backbone.PRETRAINED}); name the folder of one."
         )
-    with _named(variant):
-        folders = backbone.find(path, variant)[: job.pretrain.replicates]
+    with _named(pretraining):
+        folders = backbone.find(path, pretraining)[: job.pretrain.replicates]
         for folder in folders:
             backbone.read(folder)
     return folders
 
 
 @contextmanager
-def _named(variant: str) -> Iterator[None]:
+def _named(pretraining: str) -> Iterator[None]:
     """What is wrong with a folder is told of the option that names it."""
     try:
         yield
     except ArtifactError as error:
-        raise ArtifactError(_where(variant, problem) for problem in error.problems) from None
+        raise ArtifactError(_where(pretraining, problem) for problem in error.problems) from None
 
 
-def _where(variant: str, source: object) -> str:
-    return f"pretrain.variants.{variant}.from: {source}"
+def _where(pretraining: str, source: object) -> str:
+    return f"pretrainings.{pretraining}.from: {source}"
 
 
-def _check(job: Job, variant: str, source: Path, facts: BackboneFacts, schema: DataSchema) -> None:
-    row, wanted = row_of(job, PRETRAIN + variant), job.pretrain.variants[variant]
-    where = _where(variant, source)
+def _check(job: Job, pretraining: str, source: Path, facts: BackboneFacts, schema: DataSchema) -> None:
+    method, wanted = method_of(job, PRETRAIN + pretraining), job.pretrainings[pretraining]
+    where = _where(pretraining, source)
     problems = []
     if not wanted.new_ids and not _same_ids(facts, schema):
         problems.append(
@@ -126,31 +126,31 @@ def _check(job: Job, variant: str, source: Path, facts: BackboneFacts, schema: D
             "Prepare the same source with the same [data] options (what cold users do may differ), leave `from` out to pre-train "
             "here, or set new_ids = true to take all of it but what ids index."
         )
-    if facts.name != row.backbone:
-        problems.append(f"{where} is a {facts.name!r}, the variant names backbone {row.backbone!r}; set it to {facts.name!r}.")
+    if facts.name != method.backbone:
+        problems.append(f"{where} is a {facts.name!r}, the pre-training names {method.backbone!r}; set it to {facts.name!r}.")
     else:
-        problems += [f"{where} {problem}" for problem in _other_options(job, row, facts)]
-    found, asked = _prompt(facts.prompt, facts.learn_prompt), _prompt(row.prompt, wanted.learn_prompt)
+        problems += [f"{where} {problem}" for problem in _other_options(job, method, facts)]
+    found, asked = _prompt(facts.prompt, facts.learn_prompt), _prompt(method.prompt, wanted.learn_prompt)
     if found != asked:
-        problems.append(f"{where} was pre-trained with {found}, the variant asks for {asked}; change one of them.")
+        problems.append(f"{where} was pre-trained with {found}, the pre-training asks for {asked}; change one of them.")
     if problems:
         raise ArtifactError(problems)
 
 
-def _other_options(job: Job, row: Row, facts: BackboneFacts) -> list[str]:
+def _other_options(job: Job, method: Method, facts: BackboneFacts) -> list[str]:
     """Options that the job gives, and that the finished backbone was built with another value of. What is numeric may differ."""
-    folders, name = [Path(f) for f in job.components], row.backbone
+    folders, name = [Path(f) for f in job.components], method.backbone
     of_job = job.backbone.name == name
     given = dict(job.backbone.options if of_job else job.backbones.get(name, {}))
-    of_variant = {k.removeprefix("backbone."): v for k, v in row.options.items() if k.startswith("backbone.")}
-    asked = options_of("backbones", name, {**facts.options, **given, **of_variant}, folders)
+    of_pretraining = {k.removeprefix("backbone."): v for k, v in method.options.items() if k.startswith("backbone.")}
+    asked = options_of("backbones", name, {**facts.options, **given, **of_pretraining}, folders)
     has = options_of("backbones", name, facts.options, folders)
     problems = []
     for option, kind in kinds(component("backbones", name, folders).Options).items():
-        if kind == "numeric" or option not in {**given, **of_variant} or getattr(asked, option) == getattr(has, option):
+        if kind == "numeric" or option not in {**given, **of_pretraining} or getattr(asked, option) == getattr(has, option):
             continue
         written = f"backbone.options.{option}" if of_job else f"backbones.{name}.{option}"
-        place = f'pretrain.variants.{row.variant}.options."backbone.{option}"' if option in of_variant else written
+        place = f'pretrainings.{method.pretraining}.options."backbone.{option}"' if option in of_pretraining else written
         problems.append(
             f"was built with {option} = {getattr(has, option)!r}, and the job says {place} = {getattr(asked, option)!r}; "
             f"set it to {getattr(has, option)!r}, or leave it out."

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
-from raytune_rec.schema import pretraining
+from raytune_rec.schema import numbered
 from raytune_rec.storage.files import read_json
 
 Tell = Callable[[Facts], None]
@@ -40,7 +40,7 @@ def saying(say: Callable[[str], None], epochs: int) -> Tell:
 
 def line(facts: Facts, epochs: int) -> str:
     """An epoch, in words."""
-    name = pretraining(facts["variant"], facts.get("replicate", 0))
+    name = numbered(facts["pretraining"], facts.get("replicate", 0))
     now, best = _number(facts["curve"][-1]), _number(facts["best"])
     return (
         f"pretrain {name}: {facts['epochs']} of {epochs} epochs, "

@@ -12,14 +12,14 @@ import numpy as np
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.names import path_name
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Pack, Row, Scalar, Table, UnitData
+from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Method, Pack, Scalar, Table, UnitData
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.training.build import assemble, train_with
 from raytune_rec.training.feed import Key
 from raytune_rec.training.loop import Feed, Reduce, Trainer
-from raytune_rec.training.settings import PRETRAIN, Settings, row_of, settings
+from raytune_rec.training.settings import PRETRAIN, Settings, method_of, settings
 
-FORMAT = 1
+FORMAT = 2
 """Raised only when the same pre-training gives another result: an interrupted run of another format is not gone on with."""
 
 
@@ -28,8 +28,8 @@ class Plan:
     """One pre-training.
 
     Args:
-        job: whose `pretrain.variants` holds the variant.
-        variant: which one.
+        job: whose `pretrainings` holds it.
+        pretraining: which one.
         lane: its number decides the start values, its options are those of the recipe.
         trials: recipes that were tried before.
         store: folder of the prepared data.
@@ -38,7 +38,7 @@ class Plan:
     """
 
     job: Job
-    variant: str
+    pretraining: str
     lane: Lane
     trials: int
     store: Path
@@ -46,12 +46,12 @@ class Plan:
     run_folder: Path
 
     @property
-    def row(self) -> Row:
-        return row_of(self.job, PRETRAIN + self.variant)
+    def method(self) -> Method:
+        return method_of(self.job, PRETRAIN + self.pretraining)
 
     @property
     def settings(self) -> Settings:
-        return settings(self.job, self.row, self.lane)
+        return settings(self.job, self.method, self.lane)
 
     @property
     def recipe(self) -> Mapping[str, Scalar]:
@@ -67,8 +67,8 @@ class Plan:
         pretrain = self.job.pretrain
         devices = (pretrain.workers, pretrain.gpu, pretrain.mixed_precision, self.job.tune.threads)
         order = (self.job.seed, self.lane, self.job.data.block_rows)
-        identity = (FORMAT, self.row, self.settings, order, devices, schema.fingerprint)
-        return f"{path_name(self.variant)}-{fingerprint(identity)}"
+        identity = (FORMAT, self.method, self.settings, order, devices, schema.fingerprint)
+        return f"{path_name(self.pretraining)}-{fingerprint(identity)}"
 
     def check(self, schema: DataSchema) -> None:
         """Refuse what cannot be assembled before a worker starts.
@@ -76,13 +76,13 @@ class Plan:
         Raises:
             JobError, AssemblyError: as `settings` and `assemble` do.
         """
-        assemble(self.job, self.row, [self.settings], schema, None)
+        assemble(self.job, self.method, [self.settings], schema, None)
 
     def trainer(self, store: Store, data: UnitData, feed: Feed, device: str = "cpu", reduce: Reduce | None = None) -> Trainer:
         """The one loop on this plan."""
-        pack = Pack(PRETRAIN + self.variant, self.row.name, (replace(self.lane, unit=ALL_DOMAINS),))
+        pack = Pack(PRETRAIN + self.pretraining, self.method.name, (replace(self.lane, unit=ALL_DOMAINS),))
         how: dict[str, Any] = {"device": device, "reduce": reduce, "autocast": self.job.pretrain.mixed_precision}
-        return train_with(self.job, pack, self.row, [self.settings], store.schema, {data.unit: data}, feed, **how)
+        return train_with(self.job, pack, self.method, [self.settings], store.schema, {data.unit: data}, feed, **how)
 
 
 def streamed(store: Store) -> UnitData:

@@ -16,12 +16,12 @@ from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Parameter
 from raytune_rec.training.parts import parts_of
-from raytune_rec.training.settings import PRETRAIN, row_of
+from raytune_rec.training.settings import PRETRAIN, method_of
 from raytune_rec.training.stack import stack
 
 
 def renewed(
-    job: Job, variant: str, where: str, facts: BackboneFacts, tensors: Mapping[str, Tensor], schema: DataSchema
+    job: Job, pretraining: str, where: str, facts: BackboneFacts, tensors: Mapping[str, Tensor], schema: DataSchema
 ) -> tuple[BackboneFacts, dict[str, Tensor]]:
     """A backbone of other data as one of this job's. Start values are those of a pre-training from scratch here.
 
@@ -32,21 +32,22 @@ def renewed(
     Raises:
         ArtifactError: a tensor that is to be taken has another shape here.
     """
-    folders, row = [Path(f) for f in job.components], row_of(job, PRETRAIN + variant)
+    folders, method = [Path(f) for f in job.components], method_of(job, PRETRAIN + pretraining)
     options = {
         "backbone": [options_of("backbones", facts.name, facts.options, folders)],
         "prompt": [options_of("prompts", facts.prompt, facts.prompt_options, folders)],
     }
-    parts = parts_of(facts.name, facts.prompt, row.strategy, options, schema, folders=folders)
+    parts = parts_of(facts.name, facts.prompt, method.strategy, options, schema, folders=folders)
     declared = parts.declared()
     _check(where, declared, tensors)
     taken = {name: tensor for name, tensor in tensors.items() if declared[name].rows is None}
     model = stack(parts, [Lane(0, unit=ALL_DOMAINS)], [taken], seed=job.seed)
     found = {name: tensor[0].clone() for name, tensor in (*model.fixed.items(), *model.buffers.items(), *model.trained.items())}
     own = dataclasses.replace(
-        facts, variant=variant, trials=0, data_fingerprint=schema.fingerprint, trained_fingerprint=schema.trained, seed=job.seed,
-        value=None, epochs=0, curve=(), parameters=weights.facts(found, {name: p.group for name, p in declared.items()}),
-        versions=versions(), origin=facts.fingerprint, fingerprint="", weights_sha256="", data_files={},
+        facts, pretraining=pretraining, trials=0, data_fingerprint=schema.fingerprint, trained_fingerprint=schema.trained,
+        seed=job.seed, value=None, epochs=0, curve=(), versions=versions(),
+        parameters=weights.facts(found, {name: p.group for name, p in declared.items()}),
+        origin=facts.fingerprint, fingerprint="", weights_sha256="", data_files={},
     )  # fmt: skip
     return own, found
 

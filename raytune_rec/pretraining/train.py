@@ -1,4 +1,4 @@
-"""Pre-training of one variant: from a job and prepared data to a backbone artifact."""
+"""One pre-training: from a job and prepared data to a backbone artifact."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger("raytune_rec.pretraining")
 
 def pretrain(
     job: Job,
-    variant: str,
+    pretraining: str,
     recipe: Mapping[str, Scalar],
     trials: int,
     store_path: Path,
@@ -33,14 +33,14 @@ def pretrain(
     lane: Lane | None = None,
     tell: Tell = silent,
 ) -> Facts:
-    """Train a variant on every domain and save the best epoch as a backbone artifact.
+    """Pre-train on every domain and save the best epoch as a backbone artifact.
 
     With workers, a pre-training that was interrupted goes on from its last epoch when it is called again with the same arguments.
 
     Args:
         job: `job.pretrain` says on how many workers; 0 trains in this process, without Ray.
-        variant: name in `job.pretrain.variants`.
-        recipe: flat options of the trial that won, over the variant's own; may be empty.
+        pretraining: name in `job.pretrainings`.
+        recipe: flat options of the trial that won, over its own; may be empty.
         trials: recipes that were tried.
         store_path: the prepared data.
         folder: of the artifact, on storage that all nodes share.
@@ -52,13 +52,13 @@ def pretrain(
         JSON facts: see `export.summary`, with the artifact's `fingerprint`.
 
     Raises:
-        JobError, AssemblyError: the variant's options or components do not fit.
+        JobError, AssemblyError: its options or components do not fit.
         Diverged: its loss or its metric was not finite.
         RunFailed: workers failed too often.
     """
     lane = lane or Lane(0)
     lane = Lane(lane.trial, lane.replicate, dict(recipe), ALL_DOMAINS)
-    plan = Plan(job, variant, lane, trials, *(Path(p).absolute() for p in (store_path, folder, run_folder)))
+    plan = Plan(job, pretraining, lane, trials, *(Path(p).absolute() for p in (store_path, folder, run_folder)))
     store = Store.open(plan.store)
     plan.check(store.schema)
     if job.pretrain.mixed_precision and not job.pretrain.gpu:
@@ -71,8 +71,8 @@ def pretrain(
         facts = _here(plan, store, tell)
     if facts["status"] != "complete":
         raise Diverged(
-            f"pre-training {variant!r} failed: {facts['error']}. Lower its learning rate (pretrain.training, lr.default ...) in "
-            "another --out folder, or look for empty validation rows."
+            f"pre-training {pretraining!r} failed: {facts['error']}. Lower its learning rate (pretrain.training, lr.default ...) "
+            "in another --out folder, or look for empty validation rows."
         )
     return facts
 

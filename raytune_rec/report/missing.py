@@ -9,12 +9,12 @@ from raytune_rec.evaluation.comparisons import MEAN
 
 
 def lines(results: Mapping[str, Any]) -> list[str]:
-    """One line for each row, unit or pre-training that is missing or lacks replicates."""
+    """One line for each method, unit or pre-training that is missing or lacks replicates."""
     averaged = len(results["units"]) > 1 and MEAN in results["winners"]
     told = []
     for entry in results.get("missing", ()):
         alone = (
-            " Without it the row has no mean over domains and is not compared there."
+            " Without it the method has no mean over domains and is not compared there."
             if averaged and _whole(entry, results)
             else ""
         )
@@ -23,6 +23,6 @@ def lines(results: Mapping[str, Any]) -> list[str]:
 
 
 def _whole(entry: Mapping[str, Any], results: Mapping[str, Any]) -> bool:
-    """Whether a row has no result at all on a unit."""
-    row = results["rows"].get(entry["row"])
-    return row is not None and bool(entry["unit"]) and entry["unit"] not in row["units"]
+    """Whether a method has no result at all on a unit."""
+    method = results["methods"].get(entry["method"])
+    return method is not None and bool(entry["unit"]) and entry["unit"] not in method["units"]

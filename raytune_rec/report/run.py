@@ -26,11 +26,11 @@ class Trial:
     Args:
         unit: the tuning unit: one of the table of results, or a fold that it pools.
         measures: further objectives at the best epoch, by name, without `parameters`.
-        front: whether no other trial of its row and unit surpasses it without falling behind in another objective; false
+        front: whether no other trial of its method and unit surpasses it without falling behind in another objective; false
             where only one objective was searched.
     """
 
-    row: str
+    method: str
     unit: str
     number: int
     state: str
@@ -60,7 +60,7 @@ class Run:
 
     Args:
         folder: of the run. job: text of `job.toml`. results: of `results.json`.
-        trials: all of the search. pretrain: variant -> its facts. backbones: facts of each backbone folder.
+        trials: all of the search. pretrain: pretraining -> its facts. backbones: facts of each backbone folder.
     """
 
     folder: Path
@@ -71,8 +71,8 @@ class Run:
     backbones: tuple[Mapping[str, Any], ...] = ()
 
     @property
-    def rows(self) -> list[str]:
-        return list(self.results.get("row_order") or self.results["rows"])
+    def methods(self) -> list[str]:
+        return list(self.results.get("method_order") or self.results["methods"])
 
     @property
     def units(self) -> list[str]:
@@ -90,7 +90,7 @@ class Run:
 
     @property
     def lead(self) -> str:
-        """The test metric that ranks the rows."""
+        """The test metric that ranks the methods."""
         return lead(self.results)
 
     @property
@@ -120,12 +120,12 @@ class Run:
         return {", ".join(of): of[0] for of in units.values()}
 
     def tied(self, unit: str) -> list[str]:
-        """Rows under which all candidates of a unit's lists score the same: at chance, they would only widen a chart."""
+        """Methods under which all candidates of a unit's lists score the same: at chance, they would only widen a chart."""
         return list(self.results.get("units", {}).get(unit, {}).get("tied", ()))
 
     def charted(self, unit: str) -> list[str]:
-        """The rows that charts of a unit show."""
-        return [row for row in self.rows if row not in self.tied(unit)]
+        """The methods that charts of a unit show."""
+        return [method for method in self.methods if method not in self.tied(unit)]
 
     @property
     def compared(self) -> list[str]:
@@ -161,38 +161,38 @@ class Run:
 
     @property
     def claims(self) -> list[str]:
-        return [r for r in self.rows if self.results["rows"][r].get("claims")]
+        return [r for r in self.methods if self.results["methods"][r].get("claims")]
 
     @property
     def title(self) -> str:
         return str(self.settings.get("title") or self.settings.get("name") or self.folder.name)
 
-    def searched(self, row: str | None = None, unit: str | None = None) -> list[Trial]:
+    def searched(self, method: str | None = None, unit: str | None = None) -> list[Trial]:
         """Complete trials, in order of their number."""
         units = None if unit is None else self.tuned(unit)
-        chosen = [t for t in self.trials if t.complete and row in (None, t.row) and (units is None or t.unit in units)]
+        chosen = [t for t in self.trials if t.complete and method in (None, t.method) and (units is None or t.unit in units)]
         return sorted(chosen, key=lambda t: t.number)
 
-    def studies(self, row: str, unit: str) -> list[list[Trial]]:
+    def studies(self, method: str, unit: str) -> list[list[Trial]]:
         """Complete trials of each search: one, or one for each fold."""
-        trials = self.searched(row, unit)
+        trials = self.searched(method, unit)
         return [found for u in self.tuned(unit) if (found := [t for t in trials if t.unit == u])]
 
-    def winners(self, row: str, unit: str) -> list[Trial]:
+    def winners(self, method: str, unit: str) -> list[Trial]:
         """The winning trial of each search, as far as `trials.json` holds it."""
-        numbers = {u: chosen.get("trial") for u, chosen in self.chosen(row, unit).items()}
-        found = {t.unit: t for t in self.trials if t.row == row and t.unit in numbers and t.number == numbers[t.unit]}
+        numbers = {u: chosen.get("trial") for u, chosen in self.chosen(method, unit).items()}
+        found = {t.unit: t for t in self.trials if t.method == method and t.unit in numbers and t.number == numbers[t.unit]}
         return [found[u] for u in numbers if u in found]
 
-    def chosen(self, row: str, unit: str) -> dict[str, Mapping[str, Any]]:
+    def chosen(self, method: str, unit: str) -> dict[str, Mapping[str, Any]]:
         """Tuning unit -> trial, options and validation value of the winner."""
-        measures = self.measures(row, unit)
+        measures = self.measures(method, unit)
         found = measures.get("folds", {unit: measures} if measures else {})
         return {u: found[u] for u in self.tuned(unit) if u in found}
 
-    def measures(self, row: str, unit: str) -> Mapping[str, Any]:
-        """What was measured of a row on a unit or, for `mean`, over units; empty where nothing was."""
-        facts = self.results["rows"][row]
+    def measures(self, method: str, unit: str) -> Mapping[str, Any]:
+        """What was measured of a method on a unit or, for `mean`, over units; empty where nothing was."""
+        facts = self.results["methods"][method]
         return (facts.get(MEAN) if unit == MEAN else facts["units"].get(unit)) or {}
 
 
@@ -241,7 +241,7 @@ def _optional(path: Path, default: Any) -> Any:
 
 def _trial(t: Mapping[str, Any]) -> Trial:
     return Trial(
-        row=str(t["row"]),
+        method=str(t["method"]),
         unit=str(t["unit"]),
         number=int(t["number"]),
         state=str(t["state"]).lower(),

@@ -1,7 +1,7 @@
 """TensorBoard's view of the search: the best trials of each unit as runs, and one HParams table over them.
 
 tensorboard/                          the HParams experiment: every option of any run, and the final metric
-tensorboard/<unit>/01-<row>-<trial>/  validation metric and training loss by epoch, the trial's options and final value
+tensorboard/<unit>/01-<method>-<trial>/  validation metric and training loss by epoch, the trial's options and final value
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def write(run: Path) -> None:
     _experiment(folder, options)
     for unit, shown in chosen.items():
         for place, t in enumerate(shown, start=1):
-            _run(folder / path_name(unit) / f"{place:02d}-{path_name(t.row)}-{t.number}", t)
+            _run(folder / path_name(unit) / f"{place:02d}-{path_name(t.method)}-{t.number}", t)
 
 
 def files(run: Path) -> list[Path]:
@@ -59,11 +59,11 @@ def best(trials: Sequence[Trial], count: int = BEST) -> list[Trial]:
     curves = [(t, [v for v in t.curve if math.isfinite(v)]) for t in trials]
     up = sum(abs(t.value - max(c)) < abs(t.value - min(c)) for t, c in curves if c)
     down = sum(abs(t.value - max(c)) > abs(t.value - min(c)) for t, c in curves if c)
-    return sorted(trials, key=lambda t: (-t.value if up >= down else t.value, t.row, t.number))[:count]
+    return sorted(trials, key=lambda t: (-t.value if up >= down else t.value, t.method, t.number))[:count]
 
 
 def _options(t: Trial) -> dict[str, Scalar]:
-    return {"row": t.row, "unit": t.unit, **t.options}
+    return {"method": t.method, "unit": t.unit, **t.options}
 
 
 def _experiment(folder: Path, options: Mapping[str, Scalar]) -> None:

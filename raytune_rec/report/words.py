@@ -70,10 +70,12 @@ def place(unit: str) -> str:
 
 
 def tied(results: Mapping[str, Any], unit: str, before: str = "") -> str:
-    """A note on rows under which all candidates of a unit score the same; empty where there are none."""
-    rows = results["units"].get(unit, {}).get("tied", ())
-    what = "scores all candidates of a list" if len(rows) == 1 else "score all candidates of a list"
-    return f"{before}{listed(rows)} {what} the same {place(unit)} (no history, and nothing else known): chance." if rows else ""
+    """A note on methods under which all candidates of a unit score the same; empty where there are none."""
+    methods = results["units"].get(unit, {}).get("tied", ())
+    what = "scores all candidates of a list" if len(methods) == 1 else "score all candidates of a list"
+    if not methods:
+        return ""
+    return f"{before}{listed(methods)} {what} the same {place(unit)} (no history, and nothing else known): chance."
 
 
 def pooled(run: Run, before: str = "", after: str = "") -> str:
@@ -92,15 +94,15 @@ def spread(results: Mapping[str, Any]) -> str:
 
 
 def under(results: Mapping[str, Any]) -> str:
-    """How many pre-trainings stand under the rows; empty where all start from scratch."""
-    counts = {row: facts["pretrainings"] for row, facts in results["rows"].items() if facts["pretrainings"]}
-    single = [row for row, n in counts.items() if n == 1]
+    """How many pre-trainings stand under the methods; empty where all start from scratch."""
+    counts = {method: facts["pretrainings"] for method, facts in results["methods"].items() if facts["pretrainings"]}
+    single = [method for method, n in counts.items() if n == 1]
     if not counts:
         return ""
     if not single:
-        return f"{min(counts.values())} pre-trainings or more stand under each row that starts from one; each counts the same."
-    rows = "every row that starts from one" if len(single) == len(counts) else listed(single)
-    return f"One pre-training stands under {rows}: its variance is in no interval."
+        return f"{min(counts.values())} pre-trainings or more stand under each method that starts from one; each counts the same."
+    methods = "every method that starts from one" if len(single) == len(counts) else listed(single)
+    return f"One pre-training stands under {methods}: its variance is in no interval."
 
 
 def averaged(results: Mapping[str, Any], metric: str, before: str = "") -> str:
@@ -126,7 +128,7 @@ def untested(results: Mapping[str, Any], before: str = "") -> str:
 
 def not_compared(results: Mapping[str, Any], before: str = "") -> str:
     """Comparisons that could not be made; empty where all were."""
-    said = [f"{c['row']} with {c['baseline']} {place(c['unit'])} ({c['why']})" for c in results.get("not_compared", ())]
+    said = [f"{c['method']} with {c['baseline']} {place(c['unit'])} ({c['why']})" for c in results.get("not_compared", ())]
     return f"{before}Not compared: {'; '.join(said)}." if said else ""
 
 
@@ -156,9 +158,9 @@ class Verdict:
 
 
 def verdict(run: Run) -> Verdict:
-    """What the run shows, for the claiming row that validation likes best: on the mean over units or, without it, on each."""
+    """What the run shows, for the claiming method that validation likes best: on the mean over units or, without it, on each."""
     leads = leaders(run)
-    found = [c for c in run.results["comparisons"] if leads.get(c["unit"]) == c["row"]]
+    found = [c for c in run.results["comparisons"] if leads.get(c["unit"]) == c["method"]]
     if not found:
         return Verdict(_untested(run), [])
     points = [(_capital(place(u)), _against_strongest(run, found, u)) for u in leads]
@@ -169,33 +171,33 @@ def verdict(run: Run) -> Verdict:
 
 
 def leaders(run: Run) -> dict[str, str]:
-    """Unit of a comparison -> the claiming row with the best validation value, so that the test rows do not choose whom the
-    verdict is about. Where there is a mean over units, its best row speaks everywhere."""
+    """Unit of a comparison -> the claiming method with the best validation value, so that the test rows do not choose whom the
+    verdict is about. Where there is a mean over units, its best method speaks everywhere."""
     claims: dict[str, list[str]] = {}
     for c in run.results["comparisons"]:
-        claims.setdefault(c["unit"], []).append(c["row"])
+        claims.setdefault(c["unit"], []).append(c["method"])
     if not run.averaged:
-        return {unit: _leader(run, rows, unit) for unit, rows in claims.items()}
-    every = [row for rows in claims.values() for row in rows]
-    return {unit: lead for unit, rows in claims.items() if (lead := _leader(run, every, MEAN)) in rows}
+        return {unit: _leader(run, methods, unit) for unit, methods in claims.items()}
+    every = [method for methods in claims.values() for method in methods]
+    return {unit: lead for unit, methods in claims.items() if (lead := _leader(run, every, MEAN)) in methods}
 
 
 def _leader(run: Run, claims: Sequence[str], unit: str) -> str:
-    values = {r: run.measures(r, unit).get("valid") for r in run.rows if r in claims}
+    values = {r: run.measures(r, unit).get("valid") for r in run.methods if r in claims}
     known = {r: v if run.higher else -v for r, v in values.items() if v is not None}
     return max(known, key=lambda r: known[r]) if known else claims[0]
 
 
 def _untested(run: Run) -> str:
     units = [MEAN] if run.averaged else run.units
-    best = {u: row for u in units if (row := run.results["winners"].get(u, {}).get("test"))}
-    nothing = "No row claims to be better than another, so no difference was tested."
+    best = {u: method for u in units if (method := run.results["winners"].get(u, {}).get("test"))}
+    nothing = "No method claims to be better than another, so no difference was tested."
     if not best:
-        return f"No row has a test value{' in every domain' if run.averaged else ''}, so there is no best one."
+        return f"No method has a test value{' in every domain' if run.averaged else ''}, so there is no best one."
     metric = title(run.lead)
     if run.averaged:
         return f"{best[MEAN]} has the highest mean test {metric}. {nothing}"
-    return f"{_capital(listed([f'{place(u)} {row}' for u, row in best.items()]))} has the highest test {metric}. {nothing}"
+    return f"{_capital(listed([f'{place(u)} {method}' for u, method in best.items()]))} has the highest test {metric}. {nothing}"
 
 
 def _headline(run: Run, leads: Mapping[str, str], found: Sequence[Mapping[str, Any]]) -> str:
@@ -206,7 +208,7 @@ def _headline(run: Run, leads: Mapping[str, str], found: Sequence[Mapping[str, A
         for unit in [u for u in shown if leads[u] == lead]:
             here = [c for c in found if c["unit"] == unit and metric_of(c) == run.lead]
             groups.setdefault(_standing(run, here), []).append(unit)
-        alike = len({outcome(c, confidence) for c in found if c["row"] == lead and metric_of(c) == run.lead}) == 1
+        alike = len({outcome(c, confidence) for c in found if c["method"] == lead and metric_of(c) == run.lead}) == 1
         parts = [f"{how} in {listed(names)}" for how, names in groups.items()]
         said.append(f"{lead} is {listed(parts, last='and' if alike else 'but')}")
     return f"{f'By {title(run.lead)}, ' if len(run.compared) > 1 else ''}{'; '.join(said)}."
@@ -232,11 +234,12 @@ def _against_strongest(run: Run, found: Sequence[Mapping[str, Any]], unit: str) 
     sentences = []
     for metric in run.compared:
         here = [c for c in found if c["unit"] == unit and metric_of(c) == metric]
-        level = {row: run.measures(row, unit).get(metric, {}).get("mean") for c in here for row in (c["row"], c["baseline"])}
+        compared = {c[side] for c in here for side in ("method", "baseline")}
+        level = {method: run.measures(method, unit).get(metric, {}).get("mean") for method in compared}
         strongest = max(here, key=lambda c: level[c["baseline"]] or 0.0)
-        row, baseline = strongest["row"], strongest["baseline"]
+        method, baseline = strongest["method"], strongest["baseline"]
         sentences.append(
-            f"{row} has {title(metric)} {fixed(level[row])}, the strongest baseline {baseline} {fixed(level[baseline])}: "
+            f"{method} has {title(metric)} {fixed(level[method])}, the strongest baseline {baseline} {fixed(level[baseline])}: "
             f"{difference(run, strongest)}"
         )
     return " ".join(sentences)
@@ -257,15 +260,15 @@ def difference(run: Run, c: Mapping[str, Any]) -> str:
     return f"{number}, {said[outcome(c, confidence)]}."
 
 
-def linear_rows(run: Run) -> list[str]:
-    """Rows that train a linear part and no prompt: what a prompt has to add to."""
-    rows = run.results["rows"]
-    return [r for r in run.rows if rows[r]["backbone"] == "linear" or rows[r]["strategy"].partition(":")[2] == "linear"]
+def linear_methods(run: Run) -> list[str]:
+    """Methods that train a linear part and no prompt: what a prompt has to add to."""
+    methods = run.results["methods"]
+    return [r for r in run.methods if methods[r]["backbone"] == "linear" or methods[r]["strategy"].partition(":")[2] == "linear"]
 
 
 def _beyond_linear(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
     sentences = []
-    for baseline in linear_rows(run):
+    for baseline in linear_methods(run):
         here = {c["unit"]: c for c in found if c["baseline"] == baseline}
         if MEAN in here:
             parts = listed([f"{signed(c['difference'])} in {u}" for u, c in here.items() if u != MEAN])
@@ -277,13 +280,13 @@ def _beyond_linear(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
 
 def _how_sure(run: Run) -> str:
     p = run.results["protocol"]
-    measures = [m for r in run.results["rows"].values() for m in r["units"].values()]
+    measures = [m for r in run.results["methods"].values() for m in r["units"].values()]
     replicates = max((len(m[run.lead]["replicates"]) for m in measures), default=0)
-    rows = listed([f"{count(n)} in {u}" for u, n in ((u, p["rows"].get(u)) for u in run.units)])
-    trained = f"{replicates} replicates of each trained row" if replicates != 1 else "One run of each row"
+    tested = listed([f"{count(n)} in {u}" for u, n in ((u, p["rows"].get(u)) for u in run.units)])
+    trained = f"{replicates} replicates of each trained method" if replicates != 1 else "One run of each method"
     what = "users" if run.classes else "lists" if run.lists else "rows"
     return (
-        f"{trained}; test {what}: {rows}, of {count(run.results['users'])} different users. Differences are paired on the same "
+        f"{trained}; test {what}: {tested}, of {count(run.results['users'])} different users. Differences are paired on the same "
         f"{what}. {spread(run.results)} P-values are corrected for all {len(run.results['comparisons'])} comparisons (Holm). "
         f"Validation chose every winner; the test {what} were used once.{not_compared(run.results, ' ')}"
     )

@@ -66,7 +66,7 @@ def scoring_model(parts: Parts, tuned: Sequence[Weights], start: Weights) -> Mod
     """A model that trains nothing.
 
     Args:
-        parts: a row's components, in the options of each lane.
+        parts: a method's components, in the options of each lane.
         tuned: from `cut`, of each lane. start: the tensors of the backbone on which all stand.
     """
     starts = [whole(weights, start, parts.declared(lane)) for lane, weights in enumerate(tuned)]

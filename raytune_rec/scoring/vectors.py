@@ -33,13 +33,13 @@ _FROM = b"backbone"
 """In the file: which backbone the vectors are of. No other file has it."""
 
 
-def write_vectors(run: Path, out: Path, variant: str = "") -> tuple[int, int]:
+def write_vectors(run: Path, out: Path, pretraining: str = "") -> tuple[int, int]:
     """Write the user vectors of a run as Parquet: `user`, the raw id, and `vector`, list<float32>.
 
     Args:
         run: folder of a run whose pre-training is done.
         out: the file, replaced at once.
-        variant: the pre-training; empty: the only one.
+        pretraining: the pre-training; empty: the only one.
 
     Returns:
         (N, D).
@@ -48,7 +48,7 @@ def write_vectors(run: Path, out: Path, variant: str = "") -> tuple[int, int]:
         ArtifactError: the run has no such pre-training, or its backbone knows no users.
     """
     _check_out(Path(out))
-    found = user_vectors(Path(run), variant)
+    found = user_vectors(Path(run), pretraining)
     STORAGE.put(Path(out), partial(pq.write_table, found, compression="zstd"))
     return len(found), len(found["vector"][0])
 
@@ -65,13 +65,13 @@ def _check_out(out: Path) -> None:
         )
 
 
-def user_vectors(run: Path, variant: str = "") -> pa.Table:
+def user_vectors(run: Path, pretraining: str = "") -> pa.Table:
     """The representation of every user who is no cold one after all items that the data know of him, the last L of them read.
 
     Items of validation and test are among them: the vectors are for other data, never for what is measured on these. A user of
     several domains has the mean of theirs. In the order of the table of users.
     """
-    folder = _backbone(run, variant)
+    folder = _backbone(run, pretraining)
     if gone := lost(run, files_of(run / "stages" / "prepare")):
         raise ArtifactError(f"{run}: {gone[0]} is lost or damaged; run `raytune-rec run JOB --out {run}` again.")
     store = Store.open(run / "data")
@@ -95,16 +95,16 @@ def user_vectors(run: Path, variant: str = "") -> pa.Table:
     return pa.table({"user": raws, "vector": lists}).replace_schema_metadata({_FROM: folder.name})
 
 
-def _backbone(run: Path, variant: str) -> Path:
+def _backbone(run: Path, pretraining: str) -> Path:
     """Its folder, by the name of its pre-training."""
     known = backbone_artifact.of_run(run)
     firsts = [name for name in known if "#" not in name]
-    if not variant and len(firsts) == 1:
+    if not pretraining and len(firsts) == 1:
         return known[firsts[0]]
-    if variant not in known:
-        wanted = f"no pre-training {variant!r}" if variant else "several pre-trainings"
-        raise ArtifactError(f"{run}: the run has {wanted}; name one of {', '.join(firsts) or 'none'} (--variant).")
-    return known[variant]
+    if pretraining not in known:
+        wanted = f"no pre-training {pretraining!r}" if pretraining else "several pre-trainings"
+        raise ArtifactError(f"{run}: the run has {wanted}; name one of {', '.join(firsts) or 'none'} (--pretraining).")
+    return known[pretraining]
 
 
 def _model(run: Path, folder: Path, store: Store) -> Model:

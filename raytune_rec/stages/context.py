@@ -12,7 +12,7 @@ from raytune_rec.config import Job
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.stored.store import Store
 from raytune_rec.names import path_name
-from raytune_rec.schema import pretraining
+from raytune_rec.schema import numbered
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.fingerprint import file_sha256
 
@@ -25,8 +25,8 @@ class Context:
         job: of the run.
         folder: of the run, absolute.
         say: shows a line to the user.
-        backbones: name of a pre-training (`schema.pretraining`; that of a variant's first one is the variant's) -> folder of its
-            artifact; known once `pretrain` is done.
+        backbones: name of a pre-training (`schema.numbered`; its first replicate has its own name) -> folder of the
+            backbone; known once `pretrain` is done.
         at: told what a stage is doing, in words; shown where nothing else is said for a while.
     """
 
@@ -62,12 +62,12 @@ class Context:
         files = [(folder, path) for folder in self.own for path in STORAGE.list(folder, "**/*.py")]
         return {str(path.relative_to(folder)): file_sha256(path) for folder, path in files}
 
-    def winner_folder(self, row: str, unit: str) -> Path:
-        return self.folder / "winners" / path_name(row) / path_name(unit)
+    def winner_folder(self, method: str, unit: str) -> Path:
+        return self.folder / "winners" / path_name(method) / path_name(unit)
 
-    def pretrainings(self, variant: str) -> list[int]:
-        """Numbers of the pre-trainings that a variant has; none of no variant."""
-        return [i for i in range(self.job.pretrain.replicates) if pretraining(variant, i) in self.backbones]
+    def pretrainings(self, pretraining: str) -> list[int]:
+        """The replicates that a pre-training has; none of no pre-training."""
+        return [i for i in range(self.job.pretrain.replicates) if numbered(pretraining, i) in self.backbones]
 
     def connect(self) -> None:
         """Connect to Ray. It takes seconds to load, so only where something must be trained."""

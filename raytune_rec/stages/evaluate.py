@@ -1,4 +1,4 @@
-"""The test split, once: compare the rows by what their winners reach on it, and tell each artifact what it reached."""
+"""The test split, once: compare the methods by what their winners reach on it, and tell each artifact what it reached."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
 from raytune_rec.errors import RunFailed
 from raytune_rec.evaluation.cohorts import cold_warm, counts
-from raytune_rec.evaluation.inputs import RowFacts
+from raytune_rec.evaluation.inputs import MethodFacts
 from raytune_rec.evaluation.results import summarise
 from raytune_rec.schema import Table
 from raytune_rec.stages import export
@@ -37,16 +37,16 @@ from raytune_rec.stages.outcomes import (
 )
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256
-from raytune_rec.training.settings import row_of
+from raytune_rec.training.settings import method_of
 
-FORMAT = 2
+FORMAT = 3
 
 
 def inputs(context: Context) -> dict[str, Any]:
     winners = {
         str(p.parent.relative_to(context.folder)): file_sha256(p) for p in STORAGE.list(context.folder, "winners/*/*/winner.json")
     }
-    baselines = [name for name, row in context.job.rows.items() if row.baseline]
+    baselines = [name for name, method in context.job.methods.items() if method.baseline]
     evaluate = context.job.evaluate.model_dump(mode="json")
     return {"evaluate": evaluate, "winners": winners, "baselines": baselines, "seed": context.job.seed}
 
@@ -66,17 +66,17 @@ def run(context: Context) -> dict[str, Any]:
     found, of_artifact = _measured(context, tests)
     tests = {name: units for name, units in tests.items() if any(p.unit == name for p in found)}
     if not tests:
-        raise RunFailed("\n".join(["evaluate: no row has a result on any test:", *map(str, recorded(context.folder))]))
-    facts = [_facts(context, row, list(dict.fromkeys(u for units in tests.values() for u in units))) for row in job.rows]
+        raise RunFailed("\n".join(["evaluate: no method has a result on any test:", *map(str, recorded(context.folder))]))
+    facts = [_facts(context, method, list(dict.fromkeys(u for units in tests.values() for u in units))) for method in job.methods]
     rows = {} if lists else {name: next(iter(units.values())) for name, units in tests.items()}
-    context.at("comparing the rows")
+    context.at("comparing the methods")
     results = summarise(
         facts,
         found,
         {name: t.label for name, t in rows.items()},
         {name: _users(context, units) for name, units in tests.items()},
         job.evaluate.compare,
-        [name for name, row in job.rows.items() if row.baseline],
+        [name for name, method in job.methods.items() if method.baseline],
         _protocol(context),
         job.evaluate.confidence,
         job.evaluate.bootstrap,
@@ -94,7 +94,7 @@ def run(context: Context) -> dict[str, Any]:
     write_json(context.folder / "results.json", results)
     for folder in artifact_folders(context.folder):
         own = prompt_artifact.read(folder)
-        if test := of_artifact(own) if of_artifact else _row_values(context, results, own):
+        if test := of_artifact(own) if of_artifact else _method_values(context, results, own):
             prompt_artifact.with_test(folder, test)
     return {}
 
@@ -107,48 +107,48 @@ def _users(context: Context, units: Mapping[str, Table]) -> np.ndarray:
 
 def _measured(context: Context, tests: Tests) -> tuple[Sequence[Any], Callable[[PromptFacts], dict[str, Any]] | None]:
     """What `summarise` is given, and what an artifact reached on its own unit; None where that is a part of the results."""
-    rows, schema = context.job.rows, context.store.schema
+    methods, schema = context.job.methods, context.store.schema
     if schema.predicts:
-        said = {row: class_outcomes(context, row, tests) for row in rows}
-        return pooled_classes(context, said, tests), lambda own: class_values(said[own.row], own.unit, _place(context, own))
+        said = {method: class_outcomes(context, method, tests) for method in methods}
+        return pooled_classes(context, said, tests), lambda own: class_values(said[own.method], own.unit, _place(context, own))
     if schema.length:
-        outcomes = {row: list_outcomes(context, row, tests) for row in rows}
+        outcomes = {method: list_outcomes(context, method, tests) for method in methods}
         return pooled(context, outcomes, tests), lambda own: _list_values(context, outcomes, own)
-    return [p for row in rows for p in predictions(context, row, tests)], None
+    return [p for method in methods for p in predictions(context, method, tests)], None
 
 
 def _place(context: Context, own: PromptFacts) -> int:
     """Of the artifact's replicate among those of its winner."""
-    return replicates(context, own.row, own.unit).index(own.replicate)
+    return replicates(context, own.method, own.unit).index(own.replicate)
 
 
-def _row_values(context: Context, results: Mapping[str, Any], own: PromptFacts) -> dict[str, Any]:
+def _method_values(context: Context, results: Mapping[str, Any], own: PromptFacts) -> dict[str, Any]:
     """Metric -> what the artifact's replicate reached on its unit."""
-    measures = results["rows"][own.row]["units"].get(own.unit, {})
+    measures = results["methods"][own.method]["units"].get(own.unit, {})
     of_replicates = {name: v["replicates"] for name, v in measures.items() if isinstance(v, dict) and v.get("replicates")}
     return {name: values[_place(context, own)] for name, values in of_replicates.items()}
 
 
 def _list_values(context: Context, outcomes: Mapping[str, Outcomes], own: PromptFacts) -> dict[str, Any]:
     """Likewise, on the unit's own lists (a part of the table's where that pools several), and what they were ranked among."""
-    found, told = list_values(context, outcomes[own.row], own.unit, _place(context, own)), _candidates(context)
+    found, told = list_values(context, outcomes[own.method], own.unit, _place(context, own)), _candidates(context)
     protocol = "; full: ".join(told[name] for name in ("candidates", "full") if name in told)
     return {**found, "protocol": protocol} if found else {}
 
 
-def _facts(context: Context, row: str, units: list[str]) -> RowFacts:
-    found = row_of(context.job, row)
-    winners = {unit: w for unit in units if (w := winner(context, row, unit))}
-    own = [t for t in read_json(context.folder / "trials.json") if t["row"] == row]
+def _facts(context: Context, method: str, units: list[str]) -> MethodFacts:
+    found = method_of(context.job, method)
+    winners = {unit: w for unit in units if (w := winner(context, method, unit))}
+    own = [t for t in read_json(context.folder / "trials.json") if t["method"] == method]
     first = next(iter(winners.values()), None)
-    whole = winner_settings(context, row, first)[1].backbone.parameters() if first else ()
-    return RowFacts(
-        row=row,
+    whole = winner_settings(context, method, first)[1].backbone.parameters() if first else ()
+    return MethodFacts(
+        method=method,
         strategy=found.strategy.name,
         prompt=found.prompt,
         backbone=found.backbone,
-        variant=found.variant,
-        baseline=context.job.rows[row].baseline,
+        pretraining=found.pretraining,
+        baseline=context.job.methods[method].baseline,
         trials=sum(w["trials"] for w in winners.values()),
         tuned_parameters=round(np.mean([w["replicates"][0]["parameters"] for w in winners.values()] or [0])),
         backbone_parameters=sum(math.prod(p.shape) for p in whole),
@@ -193,7 +193,7 @@ def _candidates(context: Context) -> dict[str, str]:
     without = "" if sequences.repeats == "count" else f", without those that the user had taken before{further}"
     every = f"all items of the training split{of}{without}"
     seed = context.job.data.split.seed
-    drawn = f"{sequences.negatives} items{of} that the user never took, drawn uniformly (seed {seed}), the same for every row"
+    drawn = f"{sequences.negatives} items{of} that the user never took, drawn uniformly (seed {seed}), the same for every method"
     cohort = cold if sequences.tasks else "all rows"
     if sequences.repeats == "leave_out":
         cohort += ", but none that repeats an item of its history"

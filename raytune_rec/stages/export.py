@@ -30,7 +30,7 @@ from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.marker import MARKER
 from raytune_rec.training.build import rows_of
 from raytune_rec.training.parts import Parts, parts_of
-from raytune_rec.training.settings import Settings, row_of, settings
+from raytune_rec.training.settings import Settings, method_of, settings
 from raytune_rec.tuning.packs.folder import PackFolder, remove
 from raytune_rec.tuning.packs.packing import pack_name
 from raytune_rec.tuning.packs.planner import FixedPlanner
@@ -38,7 +38,7 @@ from raytune_rec.tuning.run import engine
 from raytune_rec.tuning.search.journal import merge
 from raytune_rec.tuning.search.records import Winner, winners
 
-FORMAT = 2
+FORMAT = 3
 REWRITTEN = ("prompt.json", "README.md", MARKER)
 """Files of an artifact that `evaluate` adds to."""
 
@@ -50,20 +50,20 @@ def uses_ray(job: Job) -> bool:
 
 def inputs(context: Context) -> dict[str, Any]:
     job = context.job
-    chosen = {f"{row}/{unit}": w.trial for (row, unit), w in _winners(context).items()}
-    further = {name: path.name for name, path in context.backbones.items() if name not in job.pretrain.variants}
+    chosen = {f"{method}/{unit}": w.trial for (method, unit), w in _winners(context).items()}
+    further = {name: path.name for name, path in context.backbones.items() if name not in job.pretrainings}
     known = {"pretrainings": further} if further else {}
     return {"replicates": job.evaluate.replicates, "export": job.evaluate.export, "winners": chosen, "seed": job.seed, **known}
 
 
 def outputs(context: Context) -> list[Path]:
-    own = [context.winner_folder(row, unit) for row, unit in _winners(context)]
+    own = [context.winner_folder(method, unit) for method, unit in _winners(context)]
     return [*own, *artifact_folders(context.folder), context.folder / "journal" / "journal.log"]
 
 
 def run(context: Context) -> dict[str, Any]:
     job, best = context.job, _winners(context)
-    row = exported_row(job, best)
+    method = exported_method(job, best)
     packs = {key: _packs(context, *key, winner) for key, winner in best.items()}
     missing = {key: own for key, own in packs.items() if not _stored(context, *key, best[key])}
     planner = FixedPlanner([pack for own in missing.values() for pack in own])
@@ -77,84 +77,86 @@ def run(context: Context) -> dict[str, Any]:
     failed = [failure for key in best for failure in failures.of_winner(context, *key)]
     if not any(failures.winner(context, *key) for key in best):
         raise RunFailed("\n".join(map(str, [*failures.recorded(context.folder), *failed])))
-    units = context.store.schema.units if row else ()
-    exported = [unit for unit in units if _on_first(context, row, unit)]
+    units = context.store.schema.units if method else ()
+    exported = [unit for unit in units if _on_first(context, method, unit)]
     for unit in exported:
         context.at(f"writing artifact {unit}")
-        _artifact(context, row, unit)
+        _artifact(context, method, unit)
     for unit in [u for u in units if u not in exported]:
         place = f"artifacts/{path_name(unit)}"
         prompt_artifact.remove(context.folder / place)
-        lacks = f"{row}, the row that is exported, has no winner on {unit} that stands on the first pre-training"
-        failed.append(Failure(row, unit, f"no artifact in {place}: {lacks}."))
+        lacks = f"{method}, the method that is exported, has no winner on {unit} that stands on the first pre-training"
+        failed.append(Failure(method, unit, f"no artifact in {place}: {lacks}."))
     for pack in (pack for own in packs.values() for pack in own):
         remove(context.folder, pack.name)
     merge(context.folder / "journal", context.folder / "journal" / "journal.log")
     if exported:
-        context.say(f"artifacts of row {row}: {', '.join(f'artifacts/{path_name(unit)}' for unit in exported)}")
+        context.say(f"artifacts of method {method}: {', '.join(f'artifacts/{path_name(unit)}' for unit in exported)}")
     for failure in failed:
         context.say(str(failure))
-    return {"row": row, **failures.facts(failed)}
+    return {"method": method, **failures.facts(failed)}
 
 
 def check_export(job: Job) -> None:
-    """Refuse a row whose winners cannot become artifacts.
+    """Refuse a method whose winners cannot become artifacts.
 
     Raises:
-        JobError: the row that the job names starts from scratch.
+        JobError: the method that the job names starts from scratch.
     """
-    if job.evaluate.export and row_of(job, job.evaluate.export).strategy.start != "backbone":
+    if job.evaluate.export and method_of(job, job.evaluate.export).strategy.start != "backbone":
         raise JobError(
-            f"evaluate.export: row {job.evaluate.export!r} starts from scratch; an artifact stands on a pre-trained backbone. "
-            "Name another row."
+            f"evaluate.export: method {job.evaluate.export!r} starts from scratch; an artifact stands on a pre-trained backbone. "
+            "Name another method."
         )
 
 
-def exported_row(job: Job, best: Mapping[tuple[str, str], Winner]) -> str:
-    """The row whose winners become artifacts:
+def exported_method(job: Job, best: Mapping[tuple[str, str], Winner]) -> str:
+    """The method whose winners become artifacts:
 
-    the job's choice, else the prompt row of the best mean validation rank over domains.
+    the job's choice, else the prompt method of the best mean validation rank over domains.
     """
     if job.evaluate.export:
         check_export(job)
         return job.evaluate.export
-    rows = [name for name in job.rows if row_of(job, name).strategy.prompt == "on" and any(row == name for row, _ in best)]
+    won = {method for method, _ in best}
+    methods = [name for name in job.methods if name in won and method_of(job, name).strategy.prompt == "on"]
     units = sorted({unit for _, unit in best})
     sign = -1 if METRICS[job.training.metric].higher else 1
-    values = np.array([[sign * best[row, u].value if (row, u) in best else np.nan for u in units] for row in rows])  # NaN: last
-    if not rows:
+    none = float("nan")  # comes last
+    values = np.array([[sign * best[name, u].value if (name, u) in best else none for u in units] for name in methods])
+    if not methods:
         return ""
     ranks = values.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
-    return rows[int(ranks.mean(axis=1).argmin())]
+    return methods[int(ranks.mean(axis=1).argmin())]
 
 
-def winner_settings(context: Context, row: str, facts: Mapping[str, Any]) -> tuple[Settings, Parts]:
+def winner_settings(context: Context, method: str, facts: Mapping[str, Any]) -> tuple[Settings, Parts]:
     """The options and components of a winner."""
-    found = row_of(context.job, row)
-    base = backbone_artifact.read(context.backbones[found.variant]) if found.strategy.start == "backbone" else None
+    found = method_of(context.job, method)
+    base = backbone_artifact.read(context.backbones[found.pretraining]) if found.strategy.start == "backbone" else None
     own = settings(context.job, found, Lane(facts["trial"], 0, facts["options"]), base)
     options = {"backbone": [own.backbone], "prompt": [own.prompt]}
     return own, parts_of(found.backbone, found.prompt, found.strategy, options, context.store.schema, base, context.own)
 
 
 def _winners(context: Context) -> dict[tuple[str, str], Winner]:
-    return {key: w for key, w in winners(context.folder / "journal").items() if key[0] in context.job.rows}
+    return {key: w for key, w in winners(context.folder / "journal").items() if key[0] in context.job.methods}
 
 
-def _packs(context: Context, row: str, unit: str, winner: Winner) -> list[Pack]:
+def _packs(context: Context, method: str, unit: str, winner: Winner) -> list[Pack]:
     """The winner's replicates, on the pre-trainings in turn: a pack for each. Where nothing is trained there is one on each."""
-    _, parts = winner_settings(context, row, asdict(winner))
-    numbers = context.pretrainings(row_of(context.job, row).variant) or [0]
+    _, parts = winner_settings(context, method, asdict(winner))
+    numbers = context.pretrainings(method_of(context.job, method).pretraining) or [0]
     count = context.job.evaluate.replicates if parts.trained_groups else len(numbers)
     lanes = [Lane(winner.trial, replicate, winner.options, unit) for replicate in range(1, count + 1)]
     of_numbers = [(number, tuple(lanes[place :: len(numbers)])) for place, number in enumerate(numbers)]
-    names = [pack_name(row, [unit], "winner", *([str(number)] if number else [])) for number in numbers]
-    return [Pack(name, row, own, pretraining=n) for name, (n, own) in zip(names, of_numbers, strict=True)]
+    names = [pack_name(method, [unit], "winner", *([str(number)] if number else [])) for number in numbers]
+    return [Pack(name, method, own, start=n) for name, (n, own) in zip(names, of_numbers, strict=True)]
 
 
-def _stored(context: Context, row: str, unit: str, winner: Winner) -> bool:
+def _stored(context: Context, method: str, unit: str, winner: Winner) -> bool:
     """Whether an attempt that was interrupted later has stored this winner."""
-    path = context.winner_folder(row, unit) / "winner.json"
+    path = context.winner_folder(method, unit) / "winner.json"
     try:
         known = read_json(path)
         for replicate in known["replicates"]:
@@ -176,12 +178,12 @@ def tuned(folder: Path, replicate: Mapping[str, Any]) -> dict[str, Tensor]:
     return weights.read(folder / f"replicate-{replicate['replicate']}.safetensors", replicate["sha256"])
 
 
-def _keep(context: Context, row: str, unit: str, packs: Sequence[Pack], winner: Winner) -> None:
+def _keep(context: Context, method: str, unit: str, packs: Sequence[Pack], winner: Winner) -> None:
     """Store what each replicate tuned, and its facts, with the pre-training that it stands on (null: it starts from scratch)."""
-    folder, facts = context.winner_folder(row, unit), asdict(winner)
-    _, parts = winner_settings(context, row, facts)
+    folder, facts = context.winner_folder(method, unit), asdict(winner)
+    _, parts = winner_settings(context, method, facts)
     declared, data = parts.declared(), rows_of(str(context.store_path), unit)
-    scratch = row_of(context.job, row).strategy.start == "scratch"
+    scratch = method_of(context.job, method).strategy.start == "scratch"
     replicates: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     for pack in packs:
@@ -194,28 +196,28 @@ def _keep(context: Context, row: str, unit: str, packs: Sequence[Pack], winner: 
                 continue
             own = cut(work.weights(i), declared, data)
             sha256 = weights.write(folder / f"replicate-{result.replicate}.safetensors", own)
-            replicates.append({**asdict(result), "sha256": sha256, "pretraining": None if scratch else pack.pretraining})
+            replicates.append({**asdict(result), "sha256": sha256, "pretraining": None if scratch else pack.start})
     for trained in (replicates, failed):
         trained.sort(key=lambda r: int(r["replicate"]))
-    whole = {"row": row, "unit": unit, **facts, "replicates": replicates}
+    whole = {"method": method, "unit": unit, **facts, "replicates": replicates}
     write_json(folder / "winner.json", {**whole, **({"failed": failed} if failed else {})})
 
 
-def _on_first(context: Context, row: str, unit: str) -> list[dict[str, Any]]:
+def _on_first(context: Context, method: str, unit: str) -> list[dict[str, Any]]:
     """The replicates of a winner that stand on the first pre-training, which all artifacts share."""
-    return [r for r in (failures.winner(context, row, unit) or {"replicates": ()})["replicates"] if not r["pretraining"]]
+    return [r for r in (failures.winner(context, method, unit) or {"replicates": ()})["replicates"] if not r["pretraining"]]
 
 
-def _artifact(context: Context, row: str, unit: str) -> None:
+def _artifact(context: Context, method: str, unit: str) -> None:
     """The replicate of the best validation metric on the first pre-training becomes the artifact."""
-    folder, found = context.winner_folder(row, unit), row_of(context.job, row)
+    folder, found = context.winner_folder(method, unit), method_of(context.job, method)
     facts = read_json(folder / "winner.json")
     metric = METRICS[context.job.training.metric]
-    chosen = _best(_on_first(context, row, unit), metric.higher)
+    chosen = _best(_on_first(context, method, unit), metric.higher)
     tensors = tuned(folder, chosen)
-    own, parts = winner_settings(context, row, facts)
-    base = backbone_artifact.read(context.backbones[found.variant])
-    tensors = _with_prompt(context, found.variant, parts, own, tensors)
+    own, parts = winner_settings(context, method, facts)
+    base = backbone_artifact.read(context.backbones[found.pretraining])
+    tensors = _with_prompt(context, found.pretraining, parts, own, tensors)
     declared = parts.declared()
     groups = {name: declared[name].group for name in tensors if name in declared}
     rows = {name: declared[name].rows for name in tensors if name in declared and f"rows.{declared[name].rows}" in tensors}
@@ -223,7 +225,7 @@ def _artifact(context: Context, row: str, unit: str) -> None:
     prompt_artifact.save(
         context.folder / "artifacts" / path_name(unit),
         PromptFacts(
-            unit=unit, about=_about(context, unit), row=row,
+            unit=unit, about=_about(context, unit), method=method,
             strategy=StrategyFacts(name=s.name, start=s.start, train=s.train, prompt=s.prompt),
             prompt=found.prompt, prompt_options=own.prompt.model_dump(mode="json"),
             backbone=found.backbone, backbone_options=own.backbone.model_dump(mode="json"),
@@ -250,13 +252,13 @@ def _about(context: Context, unit: str) -> str:
     return about(unit, sequences) if sequences else ""
 
 
-def _with_prompt(context: Context, variant: str, parts: Parts, own: Settings, tensors: dict[str, Any]) -> dict[str, Any]:
+def _with_prompt(context: Context, pretraining: str, parts: Parts, own: Settings, tensors: dict[str, Any]) -> dict[str, Any]:
     """A prompt that was not tuned is exported as it was pre-trained."""
     from raytune_rec.tensors import crop
 
     if any(name.startswith("prompt.") for name in tensors):
         return tensors
-    _, start = backbone_artifact.load(context.backbones[variant], data=False)
+    _, start = backbone_artifact.load(context.backbones[pretraining], data=False)
     untuned = {f"prompt.{p.name}": p for prompt in parts.prompts for p in prompt.parameters() if f"prompt.{p.name}" in start}
     return tensors | {name: crop(start[name], p.shape).contiguous() for name, p in untuned.items()}
 

@@ -11,7 +11,7 @@ from raytune_rec.config import Job
 from raytune_rec.stages.context import Context
 from raytune_rec.storage.files import read_json
 from raytune_rec.storage.marker import complete, read
-from raytune_rec.training.settings import PRETRAIN, row_of
+from raytune_rec.training.settings import PRETRAIN, method_of
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Failure:
     """One of them.
 
     Args:
-        row: of the table, or `pretrain.<variant>`.
+        method: of the table, or `pretrain.<name>`.
         unit: where; empty: everywhere.
         reason: a sentence that says of whom it speaks, what happened, and what may be done.
         replicates: those that are missing of a result that there is; empty: there is none.
     """
 
-    row: str
+    method: str
     unit: str
     reason: str
     replicates: tuple[int, ...] = ()
@@ -48,40 +48,40 @@ def recorded(folder: Path) -> list[Failure]:
 
 
 def startable(job: Job, backbones: Iterable[str]) -> tuple[Job, list[Failure]]:
-    """The job with the rows whose pre-training there is, and those that have none."""
-    lost = {v for v in job.pretrain.variants if v not in set(backbones)}
-    variants = {name: row_of(job, name).variant for name in job.rows}
+    """The job with the methods whose pre-training there is, and those that have none."""
+    lost = {v for v in job.pretrainings if v not in set(backbones)}
+    pretrainings = {name: method_of(job, name).pretraining for name in job.methods}
     failures = [
-        Failure(name, "", f"{name} is not searched: the pre-training {variant!r} that it starts from failed.")
-        for name, variant in variants.items()
-        if variant in lost
+        Failure(name, "", f"{name} is not searched: the pre-training {pretraining!r} that it starts from failed.")
+        for name, pretraining in pretrainings.items()
+        if pretraining in lost
     ]
-    rows = {name: row for name, row in job.rows.items() if variants[name] not in lost}
-    return job.model_copy(update={"rows": rows}), failures
+    methods = {name: method for name, method in job.methods.items() if pretrainings[name] not in lost}
+    return job.model_copy(update={"methods": methods}), failures
 
 
-def searched_in_vain(trials: Sequence[Mapping[str, Any]], row: str, unit: str) -> Failure:
+def searched_in_vain(trials: Sequence[Mapping[str, Any]], method: str, unit: str) -> Failure:
     """A search none of whose trials has ended well."""
-    errors = [t["error"] for t in trials if t["row"] == row and t["unit"] == unit]
+    errors = [t["error"] for t in trials if t["method"] == method and t["unit"] == unit]
     first = next((e for e in errors if e), "an objective is not finite")
-    remedy = f"Raise tune.trials in this folder, or lower the learning rates of rows.{row}.space in another --out folder"
+    remedy = f"Raise tune.trials in this folder, or lower the learning rates of methods.{method}.space in another --out folder"
     where = f" on {unit}"
-    if row.startswith(PRETRAIN):
-        place = f"pretrain.variants.{row.removeprefix(PRETRAIN)}.space, pretrain.training"
+    if method.startswith(PRETRAIN):
+        place = f"pretrainings.{method.removeprefix(PRETRAIN)}.space, pretrain.training"
         where, unit, remedy = "", "", f"Lower its learning rates ({place}) in another --out folder"
-    return Failure(row, unit, f"every trial failed for {row}{where} ({len(errors)} trials; the first: {first}). {remedy}.")
+    return Failure(method, unit, f"every trial failed for {method}{where} ({len(errors)} trials; the first: {first}). {remedy}.")
 
 
-def winner(context: Context, row: str, unit: str) -> dict[str, Any] | None:
+def winner(context: Context, method: str, unit: str) -> dict[str, Any] | None:
     """Facts and replicates of a winner; None where there is none, or none of its replicates could be trained."""
-    path = context.winner_folder(row, unit) / "winner.json"
+    path = context.winner_folder(method, unit) / "winner.json"
     known: dict[str, Any] = read_json(path) if path.exists() else {}
     return known if known.get("replicates") else None
 
 
-def of_winner(context: Context, row: str, unit: str) -> list[Failure]:
+def of_winner(context: Context, method: str, unit: str) -> list[Failure]:
     """One word on the replicates of a winner that could not be trained."""
-    known = read_json(context.winner_folder(row, unit) / "winner.json")
+    known = read_json(context.winner_folder(method, unit) / "winner.json")
     lost, count = known.get("failed", ()), len(known["replicates"])
     if not lost:
         return []
@@ -89,11 +89,11 @@ def of_winner(context: Context, row: str, unit: str) -> list[Failure]:
     if count:
         return [
             Failure(
-                row,
+                method,
                 unit,
-                f"{row} on {unit}: {count} of {count + len(lost)} replicates; {said}.",
+                f"{method} on {unit}: {count} of {count + len(lost)} replicates; {said}.",
                 tuple(f["replicate"] for f in lost),
             )
         ]
     remedy = "Raise tune.trials in this folder for another winner, or lower the learning rates in another --out folder"
-    return [Failure(row, unit, f"{row} on {unit}: no replicate of its winner could be trained; {said}. {remedy}.")]
+    return [Failure(method, unit, f"{method} on {unit}: no replicate of its winner could be trained; {said}. {remedy}.")]

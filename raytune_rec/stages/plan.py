@@ -1,4 +1,4 @@
-"""What a job will do, before it does it: rows, what each searches and trains, trials, packs and memory."""
+"""What a job will do, before it does it: methods, what each searches and trains, trials, packs and memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from raytune_rec.config import OF_HISTORIES, Job
 from raytune_rec.data.cold_users import cohorts, predicted
 from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.report.words import counted
-from raytune_rec.schema import DataSchema, Field, Lane, Row
+from raytune_rec.schema import DataSchema, Field, Lane, Method
 from raytune_rec.stages.export import check_export
 from raytune_rec.stages.sections import unknown_components, unknown_groups
 from raytune_rec.training.build import assemble
 from raytune_rec.training.parts import Parts
-from raytune_rec.training.settings import PRETRAIN, built_alike, row_of, settings
+from raytune_rec.training.settings import PRETRAIN, built_alike, method_of, settings
 from raytune_rec.tuning.search.brackets import ladders
 from raytune_rec.tuning.search.pace import MODELS, Pace
-from raytune_rec.tuning.search.searches import for_recipes, row_space
+from raytune_rec.tuning.search.searches import for_recipes, method_space
 from raytune_rec.tuning.search.space import Space
 
 
@@ -35,12 +35,12 @@ def plan(job: Job) -> Group:
     Raises:
         UserError: everything that is wrong with the job, at once.
     """
-    if not job.rows:
-        raise JobError("rows: the job has none, so there is nothing to tune; write one as [rows.<name>] with a strategy.")
+    if not job.methods:
+        raise JobError("methods: the job has none, so there is nothing to tune; write one as [methods.<name>] with a strategy.")
     schema = declared(job)
-    names = [PRETRAIN + v for v, o in job.pretrain.variants.items() if not o.from_path] + list(job.rows)
+    names = [PRETRAIN + v for v, o in job.pretrainings.items() if not o.from_path] + list(job.methods)
     table = Table(
-        "row",
+        "method",
         "strategy",
         "trains",
         "searches",
@@ -105,26 +105,26 @@ def declared(job: Job) -> DataSchema:
 
 
 def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:
-    row = row_of(job, name)
-    space = row_space(job, row, schema, None)
-    own = settings(job, row, Lane(0))
-    parts = assemble(job, row, [own], schema, None)
-    if row.strategy.start == "backbone":
-        _check_start(job, row, parts, schema)
-    _check_values(job, row, space)
+    method = method_of(job, name)
+    space = method_space(job, method, schema, None)
+    own = settings(job, method, Lane(0))
+    parts = assemble(job, method, [own], schema, None)
+    if method.strategy.start == "backbone":
+        _check_start(job, method, parts, schema)
+    _check_values(job, method, space)
     pretraining = name.startswith(PRETRAIN)
     trials, modelled, width = _budget(job, name, space)
     units = "all domains" if pretraining else f"each of {len(schema.units)}"
     groups = ", ".join(sorted(parts.trained_groups)) or "nothing"
     return (
         name,
-        row.strategy.name,
+        method.strategy.name,
         groups,
         f"{len(space.dimensions)} options",
         f"{trials} on {units}",
         str(modelled) if space.dimensions and trials else "-",
         str(width or 1),
-        f"{_mib(parts, row):.1f}",
+        f"{_mib(parts, method):.1f}",
     )
 
 
@@ -142,7 +142,7 @@ def _hardly_modelled(job: Job, names: Sequence[str], schema: DataSchema) -> list
     """Warnings of searches that are over before their sampler has learnt much."""
     said: dict[tuple[int, int, str], list[str]] = {}
     for name in names:
-        space = row_space(job, row_of(job, name), schema, None)
+        space = method_space(job, method_of(job, name), schema, None)
         trials, modelled, _ = _budget(job, name, space)
         option, wanted = (
             ("pretrain.trials", job.pretrain.trials) if name.startswith(PRETRAIN) else ("tune.trials", job.tune.trials)
@@ -159,53 +159,55 @@ def _hardly_modelled(job: Job, names: Sequence[str], schema: DataSchema) -> list
     ]
 
 
-def _check_values(job: Job, row: Row, space: Space) -> None:
+def _check_values(job: Job, method: Method, space: Space) -> None:
     """Refuse a space whose ends, choices or first points no trial can have.
 
     Raises:
-        JobError: an option refuses a value, there is no such objective, or the row would be judged by a metric of its own.
+        JobError: an option refuses a value, there is no such objective, or the method would be judged by a metric of its own.
     """
     ends = [{d.key: value} for d in space.dimensions for value in d.choices or (d.low, d.high)]
-    pretraining = row.name.startswith(PRETRAIN)
+    pretraining = method.name.startswith(PRETRAIN)
     table, metric = ("pretrain.training", job.pretrain_metric) if pretraining else ("training", job.training.metric)
     for point in [{}, *ends, *(p.values for p in space.first)]:
-        training = settings(job, row, Lane(0, 0, point)).training
+        training = settings(job, method, Lane(0, 0, point)).training
         component("objectives", training.objective, [Path(f) for f in job.components])
         if training.metric != metric:
             raise JobError(
-                f"rows.{row.name}: training.metric = {training.metric!r}, and the job chooses by {metric!r}; "
-                f"all rows are chosen by one metric, so set it under [{table}] alone."
+                f"methods.{method.name}: training.metric = {training.metric!r}, and the job chooses by {metric!r}; "
+                f"all methods are chosen by one metric, so set it under [{table}] alone."
             )
 
 
-def _check_start(job: Job, row: Row, parts: Parts, schema: DataSchema) -> None:
-    """Refuse a row that does not fit the pre-training it starts from, before that is trained.
+def _check_start(job: Job, method: Method, parts: Parts, schema: DataSchema) -> None:
+    """Refuse a method that does not fit the pre-training it starts from, before that is trained.
 
     Raises:
-        JobError: the backbone will have no room for the row's prompt, or the prompt is learned nowhere.
+        JobError: the backbone will have no room for the method's prompt, or the prompt is learned nowhere.
     """
-    variant, where = job.pretrain.variants[row.variant], f"rows.{row.name}"
-    before = row_of(job, PRETRAIN + row.variant)
-    if not variant.from_path:
+    pretraining, where = job.pretrainings[method.pretraining], f"methods.{method.name}"
+    before = method_of(job, PRETRAIN + method.pretraining)
+    if not pretraining.from_path:
         trained = settings(job, before, Lane(0))
         if not job.pretrain.trials:
-            built_alike(row, Lane(0), settings(job, row, Lane(0)).backbone, trained.backbone)
+            built_alike(method, Lane(0), settings(job, method, Lane(0)).backbone, trained.backbone)
         room = assemble(job, before, [trained], schema, None).sites
         if dict(room) != dict(parts.sites):
             raise JobError(
-                f"{where}: pre-training {row.variant!r} is one for prompt {before.prompt!r}, and the row's prompt "
-                f"({row.prompt!r}, {row.strategy.prompt}) needs another first layer; start it from a variant with that prompt."
+                f"{where}: pre-training {method.pretraining!r} is one for prompt {before.prompt!r}, and the method's prompt "
+                f"({method.prompt!r}, {method.strategy.prompt}) needs another first layer; "
+                "start it from a pre-training with that prompt."
             )
-    learned = variant.learn_prompt and variant.prompt == row.prompt
-    trains = "prompt" in row.strategy.train
-    if row.strategy.prompt == "on" and not trains and not learned and any(p.parameters() for p in parts.prompts):
+    learned = pretraining.learn_prompt and pretraining.prompt == method.prompt
+    trains = "prompt" in method.strategy.train
+    if method.strategy.prompt == "on" and not trains and not learned and any(p.parameters() for p in parts.prompts):
         raise JobError(
-            f"{where}: strategy {row.strategy.name!r} trains no prompt, and pre-training {row.variant!r} learns none: its prompt "
-            "would stay as it was drawn. Start the row from a variant that learns it, or choose a strategy that trains it."
+            f"{where}: strategy {method.strategy.name!r} trains no prompt, and pre-training {method.pretraining!r} learns none: "
+            "its prompt would stay as it was drawn. Start the method from a pre-training that learns it, or choose a strategy "
+            "that trains it."
         )
 
 
-def _mib(parts: Parts, row: Row) -> float:
+def _mib(parts: Parts, method: Method) -> float:
     """Parameters, gradients, two moments and the best epoch of what a lane trains."""
     trained = parts.trained_groups
     own = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
@@ -213,7 +215,7 @@ def _mib(parts: Parts, row: Row) -> float:
 
 
 def _sentence(job: Job, schema: DataSchema) -> str:
-    budgets = [_budget(job, name, row_space(job, row_of(job, name), schema, None))[0] for name in job.rows]
+    budgets = [_budget(job, name, method_space(job, method_of(job, name), schema, None))[0] for name in job.methods]
     trials = sum(budgets) * len(schema.units)
     units = counted(len(schema.units), "group" if schema.cohorts else "domain") + " of cold users" * bool(schema.cohorts)
     stop = job.tune.stop
@@ -222,7 +224,7 @@ def _sentence(job: Job, schema: DataSchema) -> str:
     return (
         f"{counted(trials, 'trial')} on {units} ({', '.join(schema.units)}), "
         f"then {counted(job.evaluate.replicates, 'replicate')} of each winner; "
-        f"{counted(len(job.pretrain.variants), 'pre-training')} with {counted(job.pretrain.trials or 1, 'recipe')} each, made "
+        f"{counted(len(job.pretrainings), 'pre-training')} with {counted(job.pretrain.trials or 1, 'recipe')} each, made "
         f"{counted(job.pretrain.replicates, 'time')}. "
         "Memory is told for 1,000 users and 1,000 items."
         + (f" Early stopping ({stop.rule}): trials of a round are compared after epochs {stopping}." if climbs else "")

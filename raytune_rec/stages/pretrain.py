@@ -11,14 +11,14 @@ from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, Diverged
 from raytune_rec.machine.signals import ends_on_sigterm
 from raytune_rec.names import path_name
-from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar, pretraining
+from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar, numbered
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
 from raytune_rec.stages.steps import steps
 from raytune_rec.storage.files import read_json, write_json
 from raytune_rec.storage.fingerprint import fingerprint
-from raytune_rec.training.settings import PRETRAIN, row_of, settings
+from raytune_rec.training.settings import PRETRAIN, method_of, settings
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.run import engine
 from raytune_rec.tuning.run.measuring import measurer
@@ -28,26 +28,26 @@ from raytune_rec.tuning.search.records import Winner, trials, winners
 from raytune_rec.tuning.search.searches import for_recipes, recipe_searches
 from raytune_rec.tuning.search.studies import Studies
 
-FORMAT = 3
+FORMAT = 4
 
 
 def uses_ray(job: Job) -> bool:
     """Whether something is searched, or trained by workers."""
-    return bool(job.pretrain.trials or job.pretrain.workers) and any(not v.from_path for v in job.pretrain.variants.values())
+    return bool(job.pretrain.trials or job.pretrain.workers) and any(not v.from_path for v in job.pretrainings.values())
 
 
 def inputs(context: Context) -> dict[str, Any]:
     job = context.job
-    spaces = {name: fingerprint(compose([name], job)) for v in job.pretrain.variants.values() for name in v.space}
-    parts = ("seed", "backbone", "backbones", "prompts", "training", "pretrain")
+    spaces = {name: fingerprint(compose([name], job)) for v in job.pretrainings.values() for name in v.space}
+    parts = ("seed", "backbone", "backbones", "prompts", "training", "pretrain", "pretrainings")
     chosen = job.model_dump(mode="json", by_alias=True, include=set(parts))
     chosen |= {"objectives": job.objectives} if job.objectives else {}
     chosen["pretrain"].pop("max_failures")
-    for name, variant in chosen["pretrain"]["variants"].items():
-        if not variant["new_ids"]:
-            variant.pop("new_ids")
-        if variant["from"]:
-            variant["from"] = _origin(context, name)
+    for name, pretraining in chosen["pretrainings"].items():
+        if not pretraining["new_ids"]:
+            pretraining.pop("new_ids")
+        if pretraining["from"]:
+            pretraining["from"] = _origin(context, name)
     if chosen["pretrain"]["replicates"] == 1:
         chosen["pretrain"].pop("replicates")
     search = job.tune.model_dump(mode="json", include={"sampler", "pack", "stop"}) if job.pretrain.trials else {}
@@ -56,7 +56,7 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def outputs(context: Context) -> list[Path]:
-    if not context.job.pretrain.variants:
+    if not context.job.pretrainings:
         return []
     return [context.folder / backbone_artifact.PRETRAINED, *backbone_artifact.of_run(context.folder).values()]
 
@@ -66,44 +66,44 @@ def run(context: Context) -> dict[str, Any]:
     from raytune_rec.pretraining.follow import saying
     from raytune_rec.pretraining.train import pretrain
 
-    for name, variant in context.job.pretrain.variants.items():
-        if variant.from_path:
+    for name, pretraining in context.job.pretrainings.items():
+        if pretraining.from_path:
             taken = check(context.job, name, context.store.schema)  # a wrong backbone must not wait for the others' recipes
             if (missing := context.job.pretrain.replicates - len(taken)) > 0:
                 context.say(_fewer(name, len(taken), missing))
-    trained = [PRETRAIN + name for name, variant in context.job.pretrain.variants.items() if not variant.from_path]
+    trained = [PRETRAIN + name for name, pretraining in context.job.pretrainings.items() if not pretraining.from_path]
     for line in steps(context.job, context.store.schema, trained):
         context.say(line)
     found, failed = _recipes(context)
     decides = fingerprint(inputs(context))
     facts: dict[str, Any] = _finished(context, decides)
-    for name, (variant_name, number) in _wanted(context).items():
+    for name, (pretraining_name, number) in _wanted(context).items():
         if name in facts:
             continue
-        variant = context.job.pretrain.variants[variant_name]
-        if variant_name in failed:  # without its first pre-training nothing is searched
+        pretraining = context.job.pretrainings[pretraining_name]
+        if pretraining_name in failed:  # without its first pre-training nothing is searched
             if not number:
-                _record(context, facts, variant_name, 0, failed[variant_name])
+                _record(context, facts, pretraining_name, 0, failed[pretraining_name])
             continue
         working = context.folder / "backbones" / f"_{path_name(name)}"
-        if variant.from_path:
-            facts[name] = adopt(context.job, variant_name, context.store_path, working, number)
+        if pretraining.from_path:
+            facts[name] = adopt(context.job, pretraining_name, context.store_path, working, number)
         else:
-            winner = found.get(variant_name)
+            winner = found.get(pretraining_name)
             recipe: dict[str, Scalar] = dict(winner.options) if winner else {}
             if context.job.pretrain.workers:
                 context.connect()
             tried = winner.trials if winner else 0
             lane = Lane(winner.trial if winner else 0, number, recipe)  # the first has the start values of the trial that won
-            epochs = settings(context.job, row_of(context.job, PRETRAIN + variant_name), lane).training.epochs
+            epochs = settings(context.job, method_of(context.job, PRETRAIN + pretraining_name), lane).training.epochs
             where, tell = (context.store_path, working, context.folder), saying(context.say, epochs)
             context.at(f"training backbone {name}")
             try:
                 with ends_on_sigterm():
-                    facts[name] = pretrain(context.job, variant_name, recipe, tried, *where, lane, tell)
+                    facts[name] = pretrain(context.job, pretraining_name, recipe, tried, *where, lane, tell)
             except Diverged as error:
                 failed[name] = Failure(PRETRAIN + name, "", str(error))
-                _record(context, facts, variant_name, number, failed[name], recipe, tried)
+                _record(context, facts, pretraining_name, number, failed[name], recipe, tried)
                 continue
         _publish(context, name, working, facts[name])
         facts[name]["inputs"] = decides
@@ -113,26 +113,26 @@ def run(context: Context) -> dict[str, Any]:
 
 
 def _wanted(context: Context) -> dict[str, tuple[str, int]]:
-    """Name of each pre-training -> its variant and number: all first ones first, as the search needs no others."""
+    """Name of each pre-training -> its name in the job and number: all first ones first, as the search needs no others."""
     from raytune_rec.pretraining.finished import sources_of
 
     job = context.job
     known = _known(context.folder / backbone_artifact.PRETRAINED)
-    counts = dict.fromkeys(job.pretrain.variants, job.pretrain.replicates)
-    for variant, options in job.pretrain.variants.items():
+    counts = dict.fromkeys(job.pretrainings, job.pretrain.replicates)
+    for pretraining, options in job.pretrainings.items():
         if options.from_path:
             try:
-                counts[variant] = len(sources_of(job, variant))
+                counts[pretraining] = len(sources_of(job, pretraining))
             except ArtifactError:  # it was moved away: what was copied from there counts
-                counts[variant] = sum(pretraining(variant, i) in known for i in range(job.pretrain.replicates))
+                counts[pretraining] = sum(numbered(pretraining, i) in known for i in range(job.pretrain.replicates))
     numbers = range(job.pretrain.replicates)
-    return {pretraining(v, i): (v, i) for i in numbers for v, count in counts.items() if i < count}
+    return {numbered(v, i): (v, i) for i in numbers for v, count in counts.items() if i < count}
 
 
-def _fewer(variant: str, there: int, missing: int) -> str:
+def _fewer(pretraining: str, there: int, missing: int) -> str:
     stands = "one pre-training stands" if there == 1 else f"{there} pre-trainings stand"
     return (
-        f"pretrain.variants.{variant}.from has {missing} fewer than pretrain.replicates: {stands} under its rows; name a run "
+        f"pretrainings.{pretraining}.from has {missing} fewer than pretrain.replicates: {stands} under its methods; name a run "
         "with more, or leave `from` out to pre-train here."
     )
 
@@ -140,7 +140,7 @@ def _fewer(variant: str, there: int, missing: int) -> str:
 def _record(
     context: Context,
     facts: dict[str, Any],
-    variant: str,
+    pretraining: str,
     number: int,
     failure: Failure,
     recipe: Mapping[str, Scalar] | None = None,
@@ -149,23 +149,23 @@ def _record(
     """A pre-training that failed, beside those that did not."""
     context.say(str(failure))
     trials = trials or context.job.pretrain.trials
-    known = {"variant": variant, "replicate": number, "recipe": dict(recipe or {}), "trials": trials}
+    known = {"pretraining": pretraining, "replicate": number, "recipe": dict(recipe or {}), "trials": trials}
     nothing: dict[str, Any] = {"best": None, "best_epoch": 0, "losses": []}
-    facts[pretraining(variant, number)] = {**known, **nothing, "status": "failed", "error": failure.reason}
+    facts[numbered(pretraining, number)] = {**known, **nothing, "status": "failed", "error": failure.reason}
     write_json(context.folder / backbone_artifact.PRETRAINED, facts)
 
 
-def _origin(context: Context, variant: str) -> str:
+def _origin(context: Context, pretraining: str) -> str:
     """What stands where `from` points: the backbone's fingerprint, or what was copied from there before it was moved away."""
     from raytune_rec.pretraining.finished import sources_of
 
     path = context.folder / backbone_artifact.PRETRAINED
     try:
-        return ", ".join(backbone_artifact.read(source).fingerprint for source in sources_of(context.job, variant))
+        return ", ".join(backbone_artifact.read(source).fingerprint for source in sources_of(context.job, pretraining))
     except ArtifactError:
         known = _known(path)
-        given = context.job.pretrain.variants[variant].from_path
-        names = [pretraining(variant, i) for i in range(context.job.pretrain.replicates)]
+        given = context.job.pretrainings[pretraining].from_path
+        names = [numbered(pretraining, i) for i in range(context.job.pretrain.replicates)]
         copied = [f for f in (known.get(name, {}) for name in names) if f.get("given") == given and "origin" in f]
         return ", ".join(f["origin"] for f in copied) or given
 
@@ -179,7 +179,7 @@ def _finished(context: Context, decides: str) -> dict[str, Any]:
 
 
 def _known(path: Path) -> dict[str, Any]:
-    """Variant -> its facts; none where the file is missing or damaged."""
+    """Pre-training -> its facts; none where the file is missing or damaged."""
     try:
         known = read_json(path)
     except ArtifactError:
@@ -196,7 +196,7 @@ def _whole(context: Context, fingerprint: str) -> bool:
 
 
 def _recipes(context: Context) -> tuple[dict[str, Winner], dict[str, Failure]]:
-    """The best recipe of each variant, and the variants none of whose recipes can be trained; empty where none is searched."""
+    """The best recipe of each pre-training, and those none of whose recipes can be trained; empty where none is searched."""
     job = context.job
     if not job.pretrain.trials:
         return {}, {}
@@ -209,7 +209,7 @@ def _recipes(context: Context) -> tuple[dict[str, Winner], dict[str, Failure]]:
         connect=context.connect, title="recipes", say=context.say,
     )  # fmt: skip
     best, every = winners(context.folder / "journal"), trials(context.folder / "journal")
-    names = [search.row.removeprefix(PRETRAIN) for search in wanted]
+    names = [search.method.removeprefix(PRETRAIN) for search in wanted]
     lost = [name for name in names if (PRETRAIN + name, ALL_DOMAINS) not in best]
     failed = {name: failures.searched_in_vain(every, PRETRAIN + name, ALL_DOMAINS) for name in lost}
     return {name: best[PRETRAIN + name, ALL_DOMAINS] for name in names if name not in failed}, failed

@@ -10,7 +10,7 @@ from raytune_rec.report.page import build
 from raytune_rec.stages.context import Context
 from raytune_rec.storage.fingerprint import file_sha256
 
-FORMAT = 1
+FORMAT = 2
 
 
 def inputs(context: Context) -> dict[str, Any]:

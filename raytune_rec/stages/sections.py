@@ -1,4 +1,4 @@
-"""What a job says outside its rows: options of components, rates of parameter groups. Slips there would change nothing."""
+"""What a job says outside its methods: options of components, rates of parameter groups. Slips there would change nothing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.schema import DataSchema, Lane
 from raytune_rec.training.build import assemble
-from raytune_rec.training.settings import row_of, settings
+from raytune_rec.training.settings import method_of, settings
 from raytune_rec.tuning.search.searches import known_groups
 
 
 def unknown_components(job: Job) -> list[str]:
-    """Sections of components that do not exist, or that nothing reads, or with wrong options. One that no row uses is fine."""
+    """Sections of components that do not exist, or that nothing reads, or with wrong options. One that no method uses is fine."""
     folders = [Path(f) for f in job.components]
     sections: dict[Family, Mapping[str, Any]] = {
         "prompts": job.prompts, "objectives": job.objectives,
@@ -34,15 +34,15 @@ def unknown_components(job: Job) -> list[str]:
     return problems
 
 
-def unknown_groups(job: Job, rows: Iterable[str], schema: DataSchema) -> list[str]:
-    """Learning rates and decays of parameter groups that neither a row nor a shipped component has.
+def unknown_groups(job: Job, methods: Iterable[str], schema: DataSchema) -> list[str]:
+    """Learning rates and decays of parameter groups that neither a method nor a shipped component has.
 
     Args:
-        rows: every row and pre-training of the job; they are known to fit.
+        methods: every method and pre-training of the job; they are known to fit.
     """
     known: set[str] = set()
-    for row in (row_of(job, name) for name in rows):
-        known |= known_groups(assemble(job, row, [settings(job, row, Lane(0))], schema, None))
+    for method in (method_of(job, name) for name in methods):
+        known |= known_groups(assemble(job, method, [settings(job, method, Lane(0))], schema, None))
     rates = {"lr": job.training.lr, "weight_decay": job.training.weight_decay}
     return [
         f"training.{table}.{group}: there is no parameter group {group!r}; there are {', '.join(sorted(known))}."

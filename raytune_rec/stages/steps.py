@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from raytune_rec.config import Job
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane
-from raytune_rec.training.settings import PRETRAIN, row_of, settings
+from raytune_rec.training.settings import PRETRAIN, method_of, settings
 from raytune_rec.tuning.search.searches import training_rows
 
 FEW = 300
@@ -14,18 +14,18 @@ FEW = 300
 
 
 def steps(job: Job, schema: DataSchema, names: Iterable[str]) -> list[str]:
-    """Lines on the steps of rows or pre-trainings: the fewest among their units, and a warning for each that makes few.
+    """Lines on the steps of methods or pre-trainings: the fewest among their units, and a warning for each that makes few.
 
     Args:
         schema: of prepared data, whose numbers of rows are known.
-        names: of rows, `pretrain.<variant>` for a pre-training.
+        names: of methods, `pretrain.<name>` for a pre-training.
     """
     said: dict[tuple[str, int, int, int], list[str]] = {}
     for name in names:
-        row = row_of(job, name)
-        if not row.strategy.train:
+        method = method_of(job, name)
+        if not method.strategy.train:
             continue
-        training = settings(job, row, Lane(0)).training
+        training = settings(job, method, Lane(0)).training
         units = (ALL_DOMAINS,) if name.startswith(PRETRAIN) else schema.units
         unit, count = min(((unit, training_rows(schema, unit)) for unit in units), key=lambda entry: entry[1])
         said.setdefault((unit, count, training.batch_size, training.epochs), []).append(name)

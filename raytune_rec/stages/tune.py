@@ -1,4 +1,4 @@
-"""Search every row on every domain."""
+"""Search every method on every domain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from raytune_rec.tuning.search.records import trials, winners
 from raytune_rec.tuning.search.searches import searches
 from raytune_rec.tuning.search.studies import Studies
 
-FORMAT = 3
+FORMAT = 4
 FREE = ("tune.trials",)
 SCHEDULING = {"concurrent", "cpus", "gpus", "max_failures", "memory_mib", "reuse_actors", "wait_minutes"}
 
@@ -33,15 +33,15 @@ def uses_ray(job: Job) -> bool:
 
 def inputs(context: Context) -> dict[str, Any]:
     job = context.job
-    spaces = {name: fingerprint(compose([name], job)) for row in job.rows.values() for name in row.space}
+    spaces = {name: fingerprint(compose([name], job)) for method in job.methods.values() for name in method.space}
     chosen = job.model_dump(
-        mode="json", by_alias=True, include={"seed", "backbone", "backbones", "prompts", "training", "rows", "tune"}
+        mode="json", by_alias=True, include={"seed", "backbone", "backbones", "prompts", "training", "methods", "tune"}
     )
     chosen |= {"objectives": job.objectives} if job.objectives else {}
     chosen["tune"] = {k: v for k, v in chosen["tune"].items() if k not in SCHEDULING}
-    for row in chosen["rows"].values():
-        row.pop("baseline")
-    backbones = {name: path.name for name, path in context.backbones.items() if name in job.pretrain.variants}
+    for method in chosen["methods"].values():
+        method.pop("baseline")
+    backbones = {name: path.name for name, path in context.backbones.items() if name in job.pretrainings}
     known = {"backbones": backbones, "data": context.store.schema.fingerprint, "own": context.own_code()}
     return {**chosen, "spaces": spaces, **known}
 
@@ -54,7 +54,7 @@ def run(context: Context) -> dict[str, Any]:
     job, journal = context.job, context.folder / "journal"
     able, failed = startable(job, context.backbones)
     wanted = searches(able, context.store.schema, context.backbones)
-    for line in steps(job, context.store.schema, able.rows):
+    for line in steps(job, context.store.schema, able.methods):
         context.say(line)
     measure = measurer(job, context.store_path, context.backbones)
     context.at("measuring how many trials fit in a pack")
@@ -66,11 +66,11 @@ def run(context: Context) -> dict[str, Any]:
     )  # fmt: skip
     every, best = trials(journal), winners(journal)
     write_json(context.folder / "trials.json", every)
-    lost = [(row, unit) for row in able.rows for unit in context.store.schema.units if (row, unit) not in best]
-    failed += [searched_in_vain(every, row, unit) for row, unit in lost]
+    lost = [(method, unit) for method in able.methods for unit in context.store.schema.units if (method, unit) not in best]
+    failed += [searched_in_vain(every, method, unit) for method, unit in lost]
     for failure in failed:
         context.say(str(failure))
-    if not any(row in job.rows for row, _ in best):
+    if not any(method in job.methods for method, _ in best):
         raise RunFailed("\n".join(map(str, [*recorded(context.folder), *failed])))
-    chosen = {f"{row}/{unit}": [w.trial, w.value] for (row, unit), w in best.items() if row in job.rows}
-    return {"trials": sum(t["row"] in job.rows for t in every), "winners": chosen, **facts(failed)}
+    chosen = {f"{method}/{unit}": [w.trial, w.value] for (method, unit), w in best.items() if method in job.methods}
+    return {"trials": sum(t["method"] in job.methods for t in every), "winners": chosen, **facts(failed)}

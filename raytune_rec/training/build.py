@@ -17,11 +17,11 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.data.stored.units import unit_data
 from raytune_rec.errors import AssemblyError
 from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Pack, Row, UnitData, pretraining
+from raytune_rec.schema import ALL_DOMAINS, DataSchema, Method, Pack, UnitData, numbered
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Feed, Reduce, Trainer
 from raytune_rec.training.parts import Parts, parts_of
-from raytune_rec.training.settings import PRETRAIN, Settings, row_of, same, settings
+from raytune_rec.training.settings import PRETRAIN, Settings, method_of, same, settings
 from raytune_rec.training.stack import option_tensors, stack
 
 
@@ -36,15 +36,15 @@ def build(
     """A trainer for the lanes of a pack, on rows in memory.
 
     Args:
-        pack: lanes of one row on one unit.
-        backbones: name of a pre-training (`schema.pretraining`) -> folder of its artifact.
+        pack: lanes of one method on one unit.
+        backbones: name of a pre-training (`schema.numbered`) -> folder of its artifact.
     """
     units = {unit: rows_of(str(store.path), unit) for unit in pack.units}
-    row = row_of(job, pack.row)
-    start = _start(row, backbones, pack.pretraining)
-    of_lanes = [settings(job, row, lane, start[0] if start else None) for lane in pack.lanes]
+    method = method_of(job, pack.method)
+    start = _start(method, backbones, pack.start)
+    of_lanes = [settings(job, method, lane, start[0] if start else None) for lane in pack.lanes]
     feed = table_feed(job, pack, units, same([s.training.batch_size for s in of_lanes], "training.batch_size"), device)
-    return train_with(job, pack, row, of_lanes, store.schema, units, feed, start, device, dtype)
+    return train_with(job, pack, method, of_lanes, store.schema, units, feed, start, device, dtype)
 
 
 def table_feed(job: Job, pack: Pack, units: Mapping[str, UnitData], batch_size: int, device: str = "cpu") -> TableFeed:
@@ -60,7 +60,7 @@ def table_feed(job: Job, pack: Pack, units: Mapping[str, UnitData], batch_size: 
 def train_with(
     job: Job,
     pack: Pack,
-    row: Row,
+    method: Method,
     of_lanes: Sequence[Settings],
     schema: DataSchema,
     units: Mapping[str, UnitData],
@@ -72,7 +72,7 @@ def train_with(
     autocast: bool = False,
 ) -> Trainer:
     """A trainer over any feed: what `build` does once rows and start values are there."""
-    parts = assemble(job, row, of_lanes, schema, start[0] if start else None)
+    parts = assemble(job, method, of_lanes, schema, start[0] if start else None)
     objective = same([s.training.objective for s in of_lanes], "training.objective")
     rows = [units[lane.unit].rows for lane in pack.lanes]
     model = stack(parts, pack.lanes, [start[1] if start else {}], rows, job.seed)
@@ -86,45 +86,45 @@ def train_with(
     )  # fmt: skip
 
 
-def assemble(job: Job, row: Row, of_lanes: Sequence[Settings], schema: DataSchema, start: BackboneFacts | None) -> Parts:
-    """The components of a row, met. Refuses what does not fit."""
-    schema = schema.for_pretraining() if row.name.startswith(PRETRAIN) else schema
+def assemble(job: Job, method: Method, of_lanes: Sequence[Settings], schema: DataSchema, start: BackboneFacts | None) -> Parts:
+    """The components of a method, met. Refuses what does not fit."""
+    schema = schema.for_pretraining() if method.name.startswith(PRETRAIN) else schema
     folders = [Path(f) for f in job.components]
     options = {"backbone": [s.backbone for s in of_lanes], "prompt": [s.prompt for s in of_lanes]}
-    parts = parts_of(row.backbone, row.prompt, row.strategy, options, schema, start, folders, f"{_place(row)}: ")
+    parts = parts_of(method.backbone, method.prompt, method.strategy, options, schema, start, folders, f"{_place(method)}: ")
     name = of_lanes[0].training.objective
     wanted = component("objectives", name, folders).reads
     if schema.predicts and parts.backbone.parameters():
-        _check_classes(row, parts, name, schema.predicts, folders)
-    elif row.strategy.train and parts.backbone.parameters() and wanted not in parts.backbone.returns:
+        _check_classes(method, parts, name, schema.predicts, folders)
+    elif method.strategy.train and parts.backbone.parameters() and wanted not in parts.backbone.returns:
         raise AssemblyError(
-            f"{_place(row)}: objective {name!r} trains on {wanted!r}, and backbone {row.backbone!r} gives "
-            f"{', '.join(sorted(parts.backbone.returns))}; set training.objective for this row."
+            f"{_place(method)}: objective {name!r} trains on {wanted!r}, and backbone {method.backbone!r} gives "
+            f"{', '.join(sorted(parts.backbone.returns))}; set training.objective for this method."
         )
     return parts
 
 
-def _place(row: Row) -> str:
-    """Where a row, or a pre-training, stands in the job."""
-    return f"pretrain.variants.{row.name.removeprefix(PRETRAIN)}" if row.name.startswith(PRETRAIN) else f"rows.{row.name}"
+def _place(method: Method) -> str:
+    """Where a method, or a pre-training, stands in the job."""
+    return f"pretrainings.{method.name.removeprefix(PRETRAIN)}" if method.name.startswith(PRETRAIN) else f"methods.{method.name}"
 
 
-def _check_classes(row: Row, parts: Parts, objective: str, attribute: str, folders: Sequence[Path]) -> None:
-    """Refuse a row that cannot learn to predict an attribute.
+def _check_classes(method: Method, parts: Parts, objective: str, attribute: str, folders: Sequence[Path]) -> None:
+    """Refuse a method that cannot learn to predict an attribute.
 
     Raises:
         AssemblyError: its strategy leaves the classifier as it was drawn, or its objective trains none.
     """
     if "output" not in parts.trained_groups:
         raise AssemblyError(
-            f"rows.{row.name}: strategy {row.strategy.name!r} does not train the classifier of {attribute!r}, which is new; "
-            "choose one that trains the group output, such as prompt_output or prompt_backbone."
+            f"methods.{method.name}: strategy {method.strategy.name!r} does not train the classifier of {attribute!r}, which is "
+            "new; choose one that trains the group output, such as prompt_output or prompt_backbone."
         )
     if not getattr(component("objectives", objective, folders), "classes", False):
         known = [n for n in names("objectives", folders) if getattr(component("objectives", n, folders), "classes", False)]
         raise AssemblyError(
-            f"rows.{row.name}: objective {objective!r} trains on items alone, and {attribute!r} is to be predicted; set "
-            f"training.objective for this row to {' or '.join(known)}."
+            f"methods.{method.name}: objective {objective!r} trains on items alone, and {attribute!r} is to be predicted; set "
+            f"training.objective for this method to {' or '.join(known)}."
         )
 
 
@@ -139,5 +139,5 @@ def _backbone(folder: str) -> tuple[BackboneFacts, dict[str, Tensor]]:
     return backbone_artifact.load(Path(folder), data=False)
 
 
-def _start(row: Row, backbones: Mapping[str, Path], number: int) -> tuple[BackboneFacts, dict[str, Tensor]] | None:
-    return _backbone(str(backbones[pretraining(row.variant, number)])) if row.strategy.start == "backbone" else None
+def _start(method: Method, backbones: Mapping[str, Path], number: int) -> tuple[BackboneFacts, dict[str, Tensor]] | None:
+    return _backbone(str(backbones[numbered(method.pretraining, number)])) if method.strategy.start == "backbone" else None

@@ -93,7 +93,7 @@ def meet(
 
     Args:
         sites: those that a pre-trained backbone was built with; None for a scratch start.
-        where: in front of a refusal of the pair: the row.
+        where: in front of a refusal of the pair: the method.
 
     Raises:
         AssemblyError: the prompt writes where the backbone takes nothing, reads what it does not give, the pre-trained backbone
@@ -127,8 +127,8 @@ def meet(
     if sites is not None and dict(sites) != room:
         raise AssemblyError(
             f"{where}strategy {strategy.name!r}: the pre-trained backbone was built for prompt sites {_sites(sites)}, "
-            f"this row writes {_sites(room)}. "
-            "Start the row from a pre-training variant with the same prompt."
+            f"this method writes {_sites(room)}. "
+            "Start the method from a pre-training with the same prompt."
         )
     prompts = [prompt(o, schema, gives, takes) for o in options["prompt"]] if on else []
     made = backbone(of_backbone, schema, room)

@@ -98,7 +98,7 @@ class _Seat:
         value = self.start[self.name]
         if value.dim() != len(p.shape) or any(have < want for have, want in zip(value.shape, p.shape, strict=True)):
             raise AssemblyError(
-                f"{self.name}: this row needs shape {p.shape}, the backbone was pre-trained with {tuple(value.shape)}. "
+                f"{self.name}: this method needs shape {p.shape}, the backbone was pre-trained with {tuple(value.shape)}. "
                 "Keep the pre-training's structure, or raise it there (prompt.meta_prompts of an elastic pre-training)."
             )
         value = crop(value, p.shape)

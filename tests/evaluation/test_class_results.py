@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from raytune_rec.errors import UserError
-from raytune_rec.evaluation.inputs import ClassOutcomes, RowFacts
+from raytune_rec.evaluation.inputs import ClassOutcomes, MethodFacts
 from raytune_rec.evaluation.measure import Measured, measure
 from raytune_rec.evaluation.measure_classes import ClassMeter, values
 from raytune_rec.evaluation.results import summarise
@@ -70,7 +70,9 @@ def test_resamples_are_measured_anew() -> None:
 
 def results(outcomes: list[ClassOutcomes], **further: Any) -> dict[str, Any]:
     facts = [
-        RowFacts(row, "prompt", "ppr", "sasrec", "plain", row != "light", 8, 40, 1000, 12.5, {"gender.1": 0.5, "gender.2": 0.6})
+        MethodFacts(
+            row, "prompt", "ppr", "sasrec", "plain", row != "light", 8, 40, 1000, 12.5, {"gender.1": 0.5, "gender.2": 0.6}
+        )
         for row in SKILL
     ]
     tables = {"gender": ["gender.1", "gender.2"]}
@@ -90,7 +92,7 @@ def test_rows_are_compared_by_accuracy_and_f1_and_won_by_accuracy() -> None:
         (baseline, metric) for baseline in ("weak", "majority") for metric in ("accuracy", "f1")
     ]
     assert all(c["p_holm"] >= c["p"] for c in found["comparisons"]) and found["comparisons"][3]["low"] > 0
-    measures = {row: facts["units"]["gender"] for row, facts in found["rows"].items()}
+    measures = {row: facts["units"]["gender"] for row, facts in found["methods"].items()}
     best = max(measures, key=lambda row: measures[row]["accuracy"]["mean"])
     assert found["winners"]["gender"] == {"test": best, "valid": "light"}
     low, mean, high = (measures["majority"]["accuracy"][k] for k in ("low", "mean", "high"))
@@ -100,5 +102,5 @@ def test_rows_are_compared_by_accuracy_and_f1_and_won_by_accuracy() -> None:
 
 def test_rows_tested_on_different_users_are_refused() -> None:
     other = outcome("weak", users=399)
-    with pytest.raises(UserError, match="row 'weak' has other users or classes; test all rows on the same users"):
+    with pytest.raises(UserError, match="method 'weak' has other users or classes; test all methods on the same users"):
         results([outcome("light"), other])

@@ -9,7 +9,7 @@ import pytest
 
 from raytune_rec.errors import UserError
 from raytune_rec.evaluation import statistics
-from raytune_rec.evaluation.inputs import ListOutcomes, Outcome, RowFacts
+from raytune_rec.evaluation.inputs import ListOutcomes, MethodFacts, Outcome
 from raytune_rec.evaluation.results import summarise
 
 UNITS = {"few": 600, "zero": 300}
@@ -36,8 +36,8 @@ def outcomes() -> list[ListOutcomes]:
     ]
 
 
-def _facts(row: str) -> RowFacts:
-    return RowFacts(
+def _facts(row: str) -> MethodFacts:
+    return MethodFacts(
         row, "prompt", "ppr", "sasrec", "plain", row != "light", 8, 40, 1000, 12.5,
         {u: 0.8 + 0.01 * i for i, u in enumerate(TUNED)}, {u: {"training.lr.prompt": 0.01} for u in TUNED},
         {u: i for i, u in enumerate(TUNED)},
@@ -60,7 +60,7 @@ def results(outcomes: list[ListOutcomes]) -> dict:
 
 def test_it_is_plain_json_and_says_its_protocol(results: dict) -> None:
     assert json.loads(json.dumps(results, allow_nan=False)) == results
-    assert (results["format"], results["kind"]) == (2, "lists")
+    assert (results["format"], results["kind"]) == (3, "lists")
     assert results["units"] == {
         "few": {"n": 600, "users": 120, "candidates": [100, 100], "full_candidates": [1000, 1000]},
         "zero": {"n": 300, "users": 300, "candidates": [100, 100]},
@@ -72,7 +72,7 @@ def test_it_is_plain_json_and_says_its_protocol(results: dict) -> None:
 
 def test_values_are_means_over_lists_sampled_and_full_apart(results: dict, outcomes: list[ListOutcomes]) -> None:
     for o in outcomes:
-        found = results["rows"][o.row]["units"][o.unit]
+        found = results["methods"][o.method]["units"][o.unit]
         for prefix, outcome in [("", o.sampled), ("full.", o.full)]:
             assert (f"{prefix}ndcg@5" in found) == (outcome is not None)
             if outcome is None:
@@ -85,14 +85,14 @@ def test_values_are_means_over_lists_sampled_and_full_apart(results: dict, outco
             for name in ("hit@10", "ndcg@10"):
                 assert found[prefix + name]["low"] < found[prefix + name]["mean"] < found[prefix + name]["high"]
             assert "low" not in found[f"{prefix}hit@20"] and "low" not in found[f"{prefix}mrr"]
-    assert "logloss" not in results["rows"]["light"]["units"]["few"]
+    assert "logloss" not in results["methods"]["light"]["units"]["few"]
 
 
 def test_the_interval_has_the_width_of_the_standard_error_over_users(results: dict, outcomes: list[ListOutcomes]) -> None:
-    o = next(o for o in outcomes if (o.row, o.unit) == ("popular", "few"))
+    o = next(o for o in outcomes if (o.method, o.unit) == ("popular", "few"))
     areas = (1 - (o.sampled.better + o.sampled.ties / 2) / 99)[0]
     of_users = np.array([(areas - areas.mean())[USERS["few"] == u].sum() for u in range(120)])
-    found = results["rows"]["popular"]["units"]["few"]["auc"]
+    found = results["methods"]["popular"]["units"]["few"]["auc"]
     error = np.sqrt((of_users**2).sum()) / len(areas)
     assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
 
@@ -100,7 +100,9 @@ def test_the_interval_has_the_width_of_the_standard_error_over_users(results: di
 def test_users_whose_lists_agree_widen_the_intervals(outcomes: list[ListOutcomes]) -> None:
     few = [o for o in outcomes if o.unit == "few"]  # each user has the same list five times, and a row one replicate
     copied = [
-        ListOutcomes(o.row, "few", Outcome(*(x[:1, USERS["few"]] for x in (o.sampled.better, o.sampled.ties)), np.full(600, 100)))
+        ListOutcomes(
+            o.method, "few", Outcome(*(x[:1, USERS["few"]] for x in (o.sampled.better, o.sampled.ties)), np.full(600, 100))
+        )
         for o in few
     ]
     by_user, by_list = (_summarise(copied, {"few": users}, 1000) for users in (USERS["few"], np.arange(600)))
@@ -115,7 +117,7 @@ def test_two_metrics_are_compared_and_holm_counts_every_entry(results: dict) -> 
         (b, m, u) for b in ("weak", "popular") for m in ("auc", "ndcg@10") for u in UNITS
     ]
     for c in found:
-        means = [results["rows"][r]["units"][c["unit"]][c["metric"]]["mean"] for r in (c["row"], c["baseline"])]
+        means = [results["methods"][r]["units"][c["unit"]][c["metric"]]["mean"] for r in (c["method"], c["baseline"])]
         assert c["difference"] == pytest.approx(means[0] - means[1]) and 0 < c["low"] < c["difference"] < c["high"]
         assert (c["n"], c["users"]) == (UNITS[c["unit"]], len(set(USERS[c["unit"]])))
         assert (c["trainings"] is None) == (c["baseline"] == "popular")
@@ -123,20 +125,20 @@ def test_two_metrics_are_compared_and_holm_counts_every_entry(results: dict) -> 
 
 
 def test_different_tasks_are_not_averaged_and_equal_ones_are(results: dict, outcomes: list[ListOutcomes]) -> None:
-    assert "mean" not in results["winners"] and not any("mean" in row for row in results["rows"].values())
+    assert "mean" not in results["winners"] and not any("mean" in row for row in results["methods"].values())
     assert results["winners"] == {u: {"test": "light", "valid": "light"} for u in UNITS}
     averaged = _summarise(outcomes)
-    light = averaged["rows"]["light"]
+    light = averaged["methods"]["light"]
     assert light["mean"]["hit@20"]["mean"] == pytest.approx(np.mean([m["hit@20"]["mean"] for m in light["units"].values()]))
     assert "full.auc" not in light["mean"]  # one of the units has none
     assert [c["unit"] for c in averaged["comparisons"]][:3] == ["few", "zero", "mean"]
 
 
 def test_a_row_may_lack_a_unit(outcomes: list[ListOutcomes]) -> None:
-    kept = [o for o in outcomes if (o.row, o.unit) != ("popular", "zero")]
+    kept = [o for o in outcomes if (o.method, o.unit) != ("popular", "zero")]
     for mean in (True, False):
         found = _summarise(kept, mean=mean)
-        assert list(found["rows"]["popular"]["units"]) == ["few"] and "mean" not in found["rows"]["popular"]
+        assert list(found["methods"]["popular"]["units"]) == ["few"] and "mean" not in found["methods"]["popular"]
         of_popular = [(c["metric"], c["unit"]) for c in found["comparisons"] if c["baseline"] == "popular"]
         assert of_popular == [("auc", "few"), ("ndcg@10", "few")]
 
@@ -148,7 +150,7 @@ def test_units_stand_in_the_order_of_the_groups(outcomes: list[ListOutcomes]) ->
 
 def test_a_pooled_unit_has_the_winner_of_each_fold(results: dict) -> None:
     assert results["tables"] == {"few": TABLES["few"]}
-    few, zero = (results["rows"]["light"]["units"][u] for u in UNITS)
+    few, zero = (results["methods"]["light"]["units"][u] for u in UNITS)
     assert "trial" not in few and "options" not in few
     assert few["folds"]["few.2"] == {"trial": 1, "options": {"training.lr.prompt": 0.01}, "valid": 0.81}
     assert few["valid"] == pytest.approx(0.81)  # the mean of 0.80, 0.81 and 0.82
@@ -158,7 +160,7 @@ def test_a_pooled_unit_has_the_winner_of_each_fold(results: dict) -> None:
 def test_a_fold_without_a_winner_leaves_no_mean_of_validation(outcomes: list[ListOutcomes]) -> None:
     facts = [replace(f, valid={"few.1": 0.8}, trial={"few.1": 1}) for f in FACTS]
     found = summarise(facts, outcomes, {}, USERS, [], [], {}, bootstrap=100, tables=TABLES)
-    few = found["rows"]["light"]["units"]["few"]
+    few = found["methods"]["light"]["units"]["few"]
     assert list(few["folds"]) == ["few.1"] and few["valid"] is None and found["winners"]["few"]["valid"] is None
 
 
@@ -167,16 +169,16 @@ def test_a_broken_outcome_is_null_and_harms_no_other_row(outcomes: list[ListOutc
     better[2, 5] = np.nan
     broken = [replace(outcomes[0], sampled=replace(outcomes[0].sampled, better=better)), *outcomes[1:]]
     found = _summarise(broken, mean=False, tables=TABLES)
-    few = found["rows"]["light"]["units"]["few"]
+    few = found["methods"]["light"]["units"]["few"]
     assert few["auc"]["mean"] is None and few["auc"]["low"] is None and few["full.auc"]["mean"] is not None
-    assert found["rows"]["weak"] == results["rows"]["weak"]
+    assert found["methods"]["weak"] == results["methods"]["weak"]
     assert found["comparisons"][0]["p_holm"] is None and found["winners"]["few"]["test"] == "weak"
 
 
 def test_cohorts_are_measured_on_their_lists(outcomes: list[ListOutcomes]) -> None:
     masks = {"short": np.arange(600) < 50, "none": np.zeros(600, dtype=bool)}
-    found = _summarise(outcomes, cohorts={"few": masks})["rows"]["weak"]["units"]["few"]["cohorts"]
-    o = next(o for o in outcomes if (o.row, o.unit) == ("weak", "few"))
+    found = _summarise(outcomes, cohorts={"few": masks})["methods"]["weak"]["units"]["few"]["cohorts"]
+    o = next(o for o in outcomes if (o.method, o.unit) == ("weak", "few"))
     expected = (1 - (o.sampled.better + o.sampled.ties / 2) / 99)[:, :50].mean()
     assert found["short"]["n"] == 50 and found["short"]["auc"]["mean"] == pytest.approx(expected)
     nothing = {"mean": None, "sd": None, "replicates": [None] * 5}
@@ -185,7 +187,7 @@ def test_cohorts_are_measured_on_their_lists(outcomes: list[ListOutcomes]) -> No
 
 def test_rows_tested_on_different_lists_are_refused(outcomes: list[ListOutcomes]) -> None:
     cut = replace(outcomes[0], sampled=Outcome(*(x[..., :50] for x in vars(outcomes[0].sampled).values())), full=None)
-    with pytest.raises(UserError, match=r"few: row 'weak' has 600 lists, others 50; test all rows on the same lists"):
+    with pytest.raises(UserError, match=r"few: method 'weak' has 600 lists, others 50; test all methods on the same lists"):
         _summarise([cut, *outcomes[1:]], {"few": np.arange(50), "zero": USERS["zero"]})
     with pytest.raises(UserError, match=r"few: 600 lists and 3 user ids; give each one its user"):
         _summarise(outcomes, {"few": np.arange(3)})
@@ -195,6 +197,6 @@ def test_rows_that_tell_no_candidates_apart_are_named(outcomes: list[ListOutcome
     level = Outcome(np.zeros((1, 300)), np.full((1, 300), 99), np.full(300, 100))
     nearly = replace(level, ties=level.ties - (np.arange(300) == 7))
     for outcome, tied in ((level, ["popular"]), (nearly, None)):
-        changed = [replace(o, sampled=outcome) if (o.row, o.unit) == ("popular", "zero") else o for o in outcomes]
+        changed = [replace(o, sampled=outcome) if (o.method, o.unit) == ("popular", "zero") else o for o in outcomes]
         units = _summarise(changed, mean=False, tables=TABLES, bootstrap=20)["units"]
         assert units["zero"].get("tied") == tied and "tied" not in units["few"]

@@ -35,7 +35,7 @@ def backbone_parts() -> tuple[backbone.BackboneFacts, dict[str, torch.Tensor]]:
         prompt="plate",
         prompt_options={"meta_prompts": 10, "temperature": 1e-5},
         sites={"fields": (2, 2)},
-        variant="plate",
+        pretraining="plate",
         training={"epochs": 2, "lr": {"default": 1e-3}},
         trials=3,
         data_fingerprint="0123456789abcdef",
@@ -58,7 +58,7 @@ def prompt_parts(fingerprint: str) -> tuple[prompt.PromptFacts, dict[str, torch.
     groups = {"prompt.domain": "prompt", "backbone.linear.user": "linear"}
     facts = prompt.PromptFacts(
         unit="music",
-        row="plate",
+        method="plate",
         strategy=prompt.StrategyFacts(name="prompt_linear", start="backbone", train=("prompt", "linear"), prompt="on"),
         prompt="plate",
         prompt_options={"meta_prompts": 10, "temperature": 1e-5},

@@ -21,7 +21,7 @@ source = "synthetic"
 options = { interactions = { feed = 300, search = 200 }, users = 20, items = 15 }
 [backbone]
 name = "deepfm"
-[rows.single]
+[methods.single]
 strategy = "single"
 """
 STAGES = ["tune", "export", "evaluate", "report"]

@@ -53,8 +53,8 @@ def job(folder: Path, domain: str, data: dict[str, Any], vectors: bool = False, 
     values: dict[str, Any] = {
         "name": domain, "seed": 4, "data": {"source": "amazon", "options": options, **data}, "backbone": SMALL,
         "training": {"objective": "softmax", "metric": "ndcg@10", "batch_size": 16, "epochs": 2, "lr": {"default": 0.01}},
-        "pretrain": {"workers": 0, "variants": {"own": {}}},
-        "rows": {"pretrained": {"strategy": "pretrained", "variant": "own"}},
+        "pretrain": {"workers": 0}, "pretrainings": {"own": {}},
+        "methods": {"pretrained": {"strategy": "pretrained", "pretraining": "own"}},
     }  # fmt: skip
     return parse(values | changes)
 
@@ -67,7 +67,7 @@ def pretrained(own: Job, out: Path) -> Path:
 
 def taken(source: Path, **more: Any) -> dict[str, Any]:
     """A job's section that starts from another run."""
-    return {"workers": 0, "variants": {"own": {"from": str(source), **more}}}
+    return {"own": {"from": str(source), **more}}
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def left(folder: Path) -> Path:
 def right(folder: Path, left: Path) -> tuple[Job, Path]:
     """The target's job, with the source's vectors and backbone, up to the pre-training that is none."""
     assert cli.main(["vectors", str(left), "--out", str(folder / "left.parquet")]) == 0
-    rows = {"full": {"strategy": "prompt_backbone", "prompt": "ppr", "variant": "own"}, "target": {"strategy": "single"}}
+    rows = {"full": {"strategy": "prompt_backbone", "prompt": "ppr", "pretraining": "own"}, "target": {"strategy": "single"}}
     prompts = {"ppr": {"tokens": 2, "hidden_width": 4, "profile_width": 4}}
-    own = job(folder, "Right", COLD, True, pretrain=taken(left, new_ids=True), rows=rows, prompts=prompts)
+    own = job(folder, "Right", COLD, True, pretrainings=taken(left, new_ids=True), methods=rows, prompts=prompts)
     return own, pretrained(own, folder / "right")
 
 
@@ -124,7 +124,7 @@ def test_new_ids_take_everything_but_what_ids_index(left: Path, right: tuple[Job
     items = Store.open(right[1] / "data").schema.field("item").size
     drawn = table(0.02)((items, 8), generator(4, ALL_DOMAINS, 0, 0, "backbone.item"))
     assert torch.equal(found["backbone.item"], drawn), "as a pre-training from scratch would begin"
-    assert (facts.origin, facts.variant, facts.value, facts.curve) == (source.fingerprint, "own", None, ())
+    assert (facts.origin, facts.pretraining, facts.value, facts.curve) == (source.fingerprint, "own", None, ())
     assert facts.data_fingerprint == Store.open(right[1] / "data").schema.fingerprint != source.data_fingerprint
     told = read_json(right[1] / "pretrain.json")["own"]
     assert told["fingerprint"] == facts.fingerprint != source.fingerprint and told["from"] == str(paths(left)["own"])
@@ -143,7 +143,7 @@ def test_rows_of_the_target_learn_from_the_vectors(right: tuple[Job, Path]) -> N
 def test_what_stands_at_the_source_decides_and_not_where_it_stands(folder: Path, left: Path, tmp_path: Path) -> None:
     def taken_over(source: Path) -> tuple[dict[str, Any], list[str]]:
         said: list[str] = []
-        pipeline.run(job(folder, "Left", LEAVE, pretrain=taken(source)), tmp_path / "run", until="pretrain", say=said.append)
+        pipeline.run(job(folder, "Left", LEAVE, pretrainings=taken(source)), tmp_path / "run", until="pretrain", say=said.append)
         return read_json(tmp_path / "run" / "pretrain.json")["own"], [line for line in said if line.startswith("backbone")]
 
     shutil.copytree(left, tmp_path / "source")
@@ -153,18 +153,18 @@ def test_what_stands_at_the_source_decides_and_not_where_it_stands(folder: Path,
     shutil.rmtree(tmp_path / "source")
     assert taken_over(tmp_path / "source") == (first, []), "what was taken over serves on"
     pretrained(job(folder, "Left", LEAVE, seed=5), tmp_path / "source")
-    with pytest.raises(ArtifactError, match=rf"(?s)variants\.own\.from was '{first['origin']}' .*Use another --out folder"):
+    with pytest.raises(ArtifactError, match=rf"(?s)pretrainings\.own\.from was '{first['origin']}' .*Use another --out folder"):
         taken_over(tmp_path / "source")
 
 
 def test_what_has_no_place_is_refused(folder: Path, left: Path, tmp_path: Path) -> None:
     longer = {**LEAVE, "sequences": {**LEAVE["sequences"], "length": 7}}
     with pytest.raises(ArtifactError, match=r"'backbone.position' has the shape \(6, 8\), and this job's data need \(7, 8\)"):
-        pretrained(job(folder, "Right", longer, pretrain=taken(left, new_ids=True)), tmp_path / "a")
+        pretrained(job(folder, "Right", longer, pretrainings=taken(left, new_ids=True)), tmp_path / "a")
     with pytest.raises(ArtifactError, match=r"other ids.* or set new_ids = true"):
-        pretrained(job(folder, "Right", LEAVE, pretrain=taken(left)), tmp_path / "b")
+        pretrained(job(folder, "Right", LEAVE, pretrainings=taken(left)), tmp_path / "b")
     with pytest.raises(JobError, match="new_ids = true takes all but the ids from a finished backbone; name it as `from`"):
-        job(folder, "Right", LEAVE, pretrain={"variants": {"own": {"new_ids": True}}})
+        job(folder, "Right", LEAVE, pretrainings={"own": {"new_ids": True}})
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_jobs_that_differ_in_what_cold_users_do_share_a_backbone(
     folder: Path, cold: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     data = {**COLD, "sequences": {**COLD["sequences"], **changes["sequences"]}}
-    run = pretrained(job(folder, "Right", data, pretrain=taken(cold)), tmp_path / "run")
+    run = pretrained(job(folder, "Right", data, pretrainings=taken(cold)), tmp_path / "run")
     assert Store.open(run / "data").schema.fingerprint != Store.open(cold / "data").schema.fingerprint
     assert backbone.read(paths(run)["own"]) == backbone.read(paths(cold)["own"])
 
@@ -194,7 +194,7 @@ def test_jobs_that_differ_in_what_cold_users_do_share_a_backbone(
 )
 def test_another_split_or_other_windows_need_another(folder: Path, cold: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError, match="other ids"):
-        pretrained(job(folder, "Right", {**COLD, **changes}, pretrain=taken(cold)), tmp_path / "run")
+        pretrained(job(folder, "Right", {**COLD, **changes}, pretrainings=taken(cold)), tmp_path / "run")
 
 
 def test_a_backbone_of_before_is_compared_as_before(folder: Path, cold: Path, tmp_path: Path) -> None:
@@ -203,15 +203,18 @@ def test_a_backbone_of_before_is_compared_as_before(folder: Path, cold: Path, tm
     backbone.save(tmp_path / "old", dataclasses.replace(facts, trained_fingerprint=""), tensors, cold / "data")
     other = {**COLD, "sequences": {**COLD["sequences"], "folds": 3}}
     with pytest.raises(ArtifactError, match="other ids"):
-        pretrained(job(folder, "Right", other, pretrain=taken(tmp_path / "old")), tmp_path / "a")
-    pretrained(job(folder, "Right", COLD, pretrain=taken(tmp_path / "old")), tmp_path / "b")
+        pretrained(job(folder, "Right", other, pretrainings=taken(tmp_path / "old")), tmp_path / "a")
+    pretrained(job(folder, "Right", COLD, pretrainings=taken(tmp_path / "old")), tmp_path / "b")
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda run: ["vectors", str(run / "nowhere"), "--out", "x.parquet"], "pretrain.json is missing); name a run folder"),
-        (lambda run: ["vectors", str(run), "--out", "x.parquet", "--variant", "two"], "no pre-training 'two'; name one of own"),
+        (
+            lambda run: ["vectors", str(run), "--out", "x.parquet", "--pretraining", "two"],
+            "no pre-training 'two'; name one of own",
+        ),
         (lambda run: ["vectors", str(run), "--out", "x.csv"], "x.csv: vectors are written as Parquet; give a name that ends in"),
     ],
 )
@@ -225,8 +228,8 @@ def test_vectors_of_nothing_are_refused(
 def test_vectors_need_histories(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = {
         "name": "x", "data": {"source": "synthetic", "options": {"interactions": {"a": 300}, "users": 20, "items": 10}},
-        "backbone": {"name": "linear"}, "pretrain": {"workers": 0, "variants": {"own": {}}, "training": {"epochs": 1}},
-        "rows": {"pretrained": {"strategy": "pretrained", "variant": "own"}},
+        "backbone": {"name": "linear"}, "pretrain": {"workers": 0, "training": {"epochs": 1}}, "pretrainings": {"own": {}},
+        "methods": {"pretrained": {"strategy": "pretrained", "pretraining": "own"}},
     }  # fmt: skip
     run = pretrained(parse(values), tmp_path / "run")
     assert cli.main(["vectors", str(run), "--out", str(tmp_path / "x.parquet")]) == 2

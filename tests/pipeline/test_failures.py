@@ -24,13 +24,14 @@ JOB: dict[str, Any] = {
     "data": {"source": "synthetic", "options": {"interactions": {"feed": 500, "search": 400}, "users": 40, "items": 30}},
     "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [8]}},
     "training": {"batch_size": 128, "epochs": 2},
-    "pretrain": {"workers": 0, "variants": {"plain": {}, "plate": {"prompt": "plate"}}},
+    "pretrain": {"workers": 0},
+    "pretrainings": {"plain": {}, "plate": {"prompt": "plate"}},
     "prompts": {"plate": {"temperature": 1.0, "hidden_width": 4, "meta_prompts": 2}},
     "tune": {"trials": 2},
-    "rows": {
+    "methods": {
         "linear": {"strategy": "single", "backbone": "linear", "baseline": True},
-        "finetune": {"strategy": "finetune_all", "variant": "plain", "baseline": True},
-        "plate": {"strategy": "prompt", "prompt": "plate", "variant": "plate"},
+        "finetune": {"strategy": "finetune_all", "pretraining": "plain", "baseline": True},
+        "plate": {"strategy": "prompt", "prompt": "plate", "pretraining": "plate"},
     },
     "spaces": {"huge": {"space": HUGE}},
     "evaluate": {"replicates": 3, "bootstrap": 100, "compare": ["plate"]},
@@ -66,28 +67,32 @@ def diverging(patch: pytest.MonkeyPatch, wanted: Callable[[Any], bool], curve: i
 
 
 def test_a_pretraining_none_of_whose_recipes_trains_is_missing_and_so_are_its_rows(run: Run) -> None:
-    pretrain = {"workers": 0, "trials": 2, "variants": {"plain": {"space": ["huge"]}, "plate": {"prompt": "plate"}}}
-    told, out = run(pretrain=pretrain)
+    trying = {
+        "pretrain": {"workers": 0, "trials": 2},
+        "pretrainings": {"plain": {"space": ["huge"]}, "plate": {"prompt": "plate"}},
+    }
+    told, out = run(**trying)
     assert "every trial failed for pretrain.plain (2 trials; the first: the training loss of epoch 1" in told
     assert "finetune is not searched: the pre-training 'plain' that it starts from failed" in told
     known = read_json(out / "pretrain.json")
     assert known["plain"]["status"] == "failed" and known["plain"]["trials"] == 2 and "fingerprint" not in known["plain"]
     results = read_json(out / "results.json")
-    assert results["rows"]["finetune"]["units"] == {} and set(results["rows"]["plate"]["units"]) == {"feed", "search"}
+    assert results["methods"]["finetune"]["units"] == {} and set(results["methods"]["plate"]["units"]) == {"feed", "search"}
     assert {c["baseline"] for c in results["comparisons"]} == {"linear"}
-    assert [m["row"] for m in results["missing"]] == ["pretrain.plain", "finetune"]
+    assert [m["method"] for m in results["missing"]] == ["pretrain.plain", "finetune"]
     assert (out / "artifacts" / "feed" / "prompt.json").exists()
     before = (out / "results.json").read_bytes()
-    assert run(pretrain=pretrain)[0] == told and (out / "results.json").read_bytes() == before
-    assert run(pretrain=pretrain, until="report")[0] == told
+    assert run(**trying)[0] == told and (out / "results.json").read_bytes() == before
+    assert run(**trying, until="report")[0] == told
     assert "every trial failed for pretrain.plain" in (out / "report" / "index.html").read_text()
 
 
 def test_nothing_can_be_done_without_a_backbone_that_all_rows_need(run: Run) -> None:
     told, out = run(
         until="report",
-        pretrain={"workers": 0, "trials": 2, "variants": {"plain": {"space": ["huge"]}}},
-        rows={"finetune": JOB["rows"]["finetune"]},
+        pretrain={"workers": 0, "trials": 2},
+        pretrainings={"plain": {"space": ["huge"]}},
+        methods={"finetune": JOB["methods"]["finetune"]},
         evaluate={"compare": []},
     )
     assert "pretrain.plain" in told and "finetune" in told and not (out / "results.json").exists()
@@ -95,10 +100,11 @@ def test_nothing_can_be_done_without_a_backbone_that_all_rows_need(run: Run) -> 
 
 def test_a_pretraining_that_diverges_after_its_search_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     diverging(monkeypatch, lambda lane: lane.unit == "all")
-    told, out = run(pretrain={"workers": 0, "variants": {"plain": {}}}, rows={n: JOB["rows"][n] for n in ("linear", "finetune")},
+    told, out = run(pretrain={"workers": 0}, pretrainings={"plain": {}},
+                    methods={n: JOB["methods"][n] for n in ("linear", "finetune")},
                     evaluate={"replicates": 1, "bootstrap": 100})  # fmt: skip
     assert "pre-training 'plain' failed: the training loss of epoch 1 is nan" in told and "another --out folder" in told
-    assert set(read_json(out / "results.json")["rows"]["linear"]["units"]) == {"feed", "search"}
+    assert set(read_json(out / "results.json")["methods"]["linear"]["units"]) == {"feed", "search"}
 
 
 def test_a_replicate_that_diverges_is_told_and_the_others_are_evaluated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +112,7 @@ def test_a_replicate_that_diverges_is_told_and_the_others_are_evaluated(run: Run
     told, out = run()
     assert "plate on feed: 2 of 3 replicates; replicate 1 failed: the training loss of epoch 1 is nan" in told
     results = read_json(out / "results.json")
-    plate = results["rows"]["plate"]
+    plate = results["methods"]["plate"]
     assert len(plate["units"]["feed"]["auc"]["replicates"]) == 2 and len(plate["units"]["search"]["auc"]["replicates"]) == 3
     facts = prompt_of(out / "artifacts" / "feed")
     assert facts.replicate in (2, 3) and facts.test["auc"] == plate["units"]["feed"]["auc"]["replicates"][facts.replicate - 2]
@@ -117,7 +123,7 @@ def test_a_replicate_that_diverges_is_told_and_the_others_are_evaluated(run: Run
 
 KEY = "training.weight_decay.prompt"
 OF_PLATE: dict[str, Any] = {
-    "rows": {"linear": JOB["rows"]["linear"], "plate": {**JOB["rows"]["plate"], "space": ["own"]}},
+    "methods": {"linear": JOB["methods"]["linear"], "plate": {**JOB["methods"]["plate"], "space": ["own"]}},
     "spaces": {"own": {"space": {KEY: {"type": "float", "low": 0.001, "high": 0.01}}}},
 }
 """A job of two rows, in which a lane tells by its options whose it is."""
@@ -129,14 +135,14 @@ def test_a_row_whose_trials_all_fail_on_a_domain_is_missing_there(run: Run, monk
     assert "every trial failed for plate on feed (2 trials; the first: the" in told and "Raise tune.trials" in told
     assert "no artifact in artifacts/feed" in told
     results = read_json(out / "results.json")
-    assert set(results["rows"]["plate"]["units"]) == {"search"} and "mean" not in results["rows"]["plate"]
+    assert set(results["methods"]["plate"]["units"]) == {"search"} and "mean" not in results["methods"]["plate"]
     assert {c["unit"] for c in results["comparisons"]} == {"search"}
     assert not (out / "artifacts" / "feed").exists() and (out / "artifacts" / "search").exists()
     assert any("every trial failed for plate on feed" in line and "no mean" in line for line in missing.lines(results))
     more = parse(JOB | OF_PLATE | {"tune": {"trials": 3}})  # the remedy
     pipeline.run(more, out, until="evaluate", say=lambda line: None)
     results = read_json(out / "results.json")
-    assert set(results["rows"]["plate"]["units"]) == {"feed", "search"} and "missing" not in results
+    assert set(results["methods"]["plate"]["units"]) == {"feed", "search"} and "missing" not in results
     assert (out / "artifacts" / "feed" / "prompt.json").exists()
 
 
@@ -144,7 +150,7 @@ def test_a_winner_none_of_whose_replicates_trains_is_missing(run: Run, monkeypat
     diverging(monkeypatch, lambda lane: lane.replicate > 0 and lane.unit == "feed" and KEY in lane.options)
     told, out = run(**OF_PLATE)
     assert "plate on feed: no replicate of its winner could be trained; replicate 1 failed" in told
-    assert set(read_json(out / "results.json")["rows"]["plate"]["units"]) == {"search"}
+    assert set(read_json(out / "results.json")["methods"]["plate"]["units"]) == {"search"}
     assert not (out / "artifacts" / "feed").exists() and (out / "artifacts" / "search" / "prompt.json").exists()
 
 

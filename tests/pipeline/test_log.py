@@ -17,7 +17,7 @@ JOB = config.parse(
         "name": "small",
         "data": {"source": "synthetic", "options": {"interactions": {"a": 300}, "users": 20, "items": 20}},
         "backbone": {"name": "linear"},
-        "rows": {"single": {"strategy": "single"}},
+        "methods": {"single": {"strategy": "single"}},
     }
 )
 

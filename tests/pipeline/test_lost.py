@@ -22,8 +22,9 @@ def job() -> Job:
     return test_run.job(
         data={"source": "synthetic", "options": interactions},
         training={**SMALL["training"], "epochs": 2},
-        pretrain={"trials": 0, "workers": 0, "variants": {"plate": SMALL["pretrain"]["variants"]["plate"]}},
-        rows={name: SMALL["rows"][name] for name in ("logistic", "plate")},
+        pretrain={"trials": 0, "workers": 0},
+        pretrainings={"plate": SMALL["pretrainings"]["plate"]},
+        methods={name: SMALL["methods"][name] for name in ("logistic", "plate")},
         tune={"trials": 1},
         evaluate={**SMALL["evaluate"], "bootstrap": 100},
     )
@@ -123,7 +124,7 @@ def test_a_damaged_journal_is_refused_and_names_its_segment(lossy: Path) -> None
 def test_what_a_damaged_marker_tells_to_do_helps(lossy: Path, damage: bytes | None) -> None:
     """None: a sound marker in which something was altered."""
     before, marker = kept(lossy), lossy / "stages" / "export" / "_complete.json"
-    marker.write_bytes(marker.read_bytes().replace(b'"row": "plate"', b'"row": "plats"') if damage is None else damage)
+    marker.write_bytes(marker.read_bytes().replace(b'"method": "plate"', b'"method": "plats"') if damage is None else damage)
     with pytest.raises(ArtifactError, match=r"delete (this file|the folder .*stages/export) and run again"):
         pipeline.run(job(), lossy)
     marker.unlink()

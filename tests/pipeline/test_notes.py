@@ -13,7 +13,7 @@ from rich.console import Console
 
 from raytune_rec.config import parse
 from raytune_rec.errors import DataError
-from raytune_rec.evaluation.inputs import Predictions, RowFacts
+from raytune_rec.evaluation.inputs import MethodFacts, Predictions
 from raytune_rec.report.tables.terminal import console
 from raytune_rec.stages import evaluate, prepare
 from raytune_rec.stages.context import Context
@@ -32,7 +32,7 @@ def context_of(folder: Path, lines: list[str], said: list[str], metric: str = "a
         "data": {"source": "tabular", "options": options, **data},
         "backbone": {"name": "deepfm"},
         "training": {"metric": metric},
-        "rows": {"a": {"strategy": "single"}, "b": {"strategy": "single", "baseline": True}},
+        "methods": {"a": {"strategy": "single"}, "b": {"strategy": "single", "baseline": True}},
         "evaluate": {"compare": ["a"], "bootstrap": 100},
     }
     return Context(parse(job), folder / f"run{len(list(folder.glob('run*')))}", said.append, {})
@@ -81,8 +81,8 @@ def test_the_results_name_what_has_none_and_average_the_rest(tmp_path: Path, mon
         draw = np.random.default_rng(1)
         return [Predictions(r, u, draw.normal(size=(2, len(t[u])))) for u, t in tests.items() for r in ("a", "b")], None
 
-    def facts(context: Context, row: str, units: list[str]) -> RowFacts:
-        return RowFacts(row, "single", "none", "deepfm", "", row == "b", 1, 1, 1, 1.0, valid=dict.fromkeys(units, 0.5))
+    def facts(context: Context, row: str, units: list[str]) -> MethodFacts:
+        return MethodFacts(row, "single", "none", "deepfm", "", row == "b", 1, 1, 1, 1.0, valid=dict.fromkeys(units, 0.5))
 
     monkeypatch.setattr(evaluate, "_measured", measured)
     monkeypatch.setattr(evaluate, "_facts", facts)
@@ -91,7 +91,7 @@ def test_the_results_name_what_has_none_and_average_the_rest(tmp_path: Path, mon
     results = json.loads((context.folder / "results.json").read_text())
     assert results["untested"].keys() == {"ended", "sure"} and results["untested"]["ended"] == "no test row"
     assert set(results["units"]) == {"long", "also", "sure"} and results["averaged"]["auc"] == ["also", "long"]
-    for row in results["rows"].values():
+    for row in results["methods"].values():
         auc = [row["units"][u]["auc"]["mean"] for u in ("also", "long", "sure")]
         assert auc[2] is None and row["mean"]["auc"]["mean"] == pytest.approx(np.mean(auc[:2]))
     printer = Console(width=110, file=io.StringIO())

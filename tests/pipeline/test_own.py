@@ -29,11 +29,11 @@ batch_size = 128
 epochs = 2
 [pretrain]
 workers = 0
-[pretrain.variants.nudge]
+[pretrainings.nudge]
 {prompt}
 [tune]
 trials = 3
-[rows.nudge]
+[methods.nudge]
 strategy = "prompt_linear"
 {prompt}
 {space}
@@ -70,7 +70,7 @@ def test_readmes_method_runs_as_a_job_and_its_artifact_loads(tmp_path: Path, mon
     pipeline.run(config.read(tmp_path / "own.toml"), out, until="evaluate", say=lambda line: None)
     trials = read_json(out / "trials.json")
     assert len(trials) == 6 and all(t["state"] == "complete" and "prompt.scale" in t["options"] for t in trials)
-    assert read_json(out / "results.json")["rows"]["nudge"]["mean"]["auc"]["mean"] > 0
+    assert read_json(out / "results.json")["methods"]["nudge"]["mean"]["auc"]["mean"] > 0
     artifact = out / "artifacts" / "feed"
     backbone = out / "backbones" / prompt_artifact.read(artifact).backbone_fingerprint
     served = load_prompt(artifact, backbone, components=[tmp_path / "mine"])

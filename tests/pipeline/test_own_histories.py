@@ -40,11 +40,11 @@ def mended(shop: dict[str, Any]) -> dict[str, Any]:
     """Every change that the refusal names, and no other."""
     spaces = ["sequence", "ppr", "profile"]
     job = {**shop, "data": {**shop["data"], "sequences": {"length": 6, "negatives": 5}}}
-    job["pretrain"] = {"variants": {"plain": {"space": ["sequence"]}}, "workers": 0}
-    job["rows"] = {
+    job["pretrainings"] = {"plain": {"space": ["sequence"]}}
+    job["methods"] = {
         "popularity": {"strategy": "single", "backbone": "popularity", "baseline": True, "space": ["sequence"]},
-        "finetune": {"strategy": "finetune_all", "variant": "plain", "baseline": True, "space": ["sequence"]},
-        "plate": {"strategy": "prompt", "prompt": "ppr", "variant": "plain", "space": spaces},
+        "finetune": {"strategy": "finetune_all", "pretraining": "plain", "baseline": True, "space": ["sequence"]},
+        "plate": {"strategy": "prompt", "prompt": "ppr", "pretraining": "plain", "space": spaces},
     }
     return job
 
@@ -54,9 +54,9 @@ def test_the_refusal_names_every_row_and_all_that_fits(shop: dict[str, Any]) -> 
         pipeline.check(config.parse(shop))
     said = "\n".join(caught.value.problems)
     for part in (
-        "pretrain.variants.plate: prompt Plate",
-        "rows.plate: prompt Plate",
-        "rows.logistic: backbone Linear does not fit",
+        "pretrainings.plate: prompt Plate",
+        "methods.plate: prompt Plate",
+        "methods.logistic: backbone Linear does not fit",
     ):
         assert part in said
     assert "objective" not in said.replace(config.OF_HISTORIES[1:], ""), "of histories there is a default that fits"
@@ -92,7 +92,7 @@ def test_the_recipe_names_what_there_is() -> None:
 
 
 def test_an_objective_that_is_named_stays() -> None:
-    job = {"name": "x", "backbone": {"name": "sasrec"}, "rows": {}}
+    job = {"name": "x", "backbone": {"name": "sasrec"}, "methods": {}}
     data = {"source": "tabular", "split": {"kind": "leave_one_out"}, "sequences": {}}
     training = {"metric": "mrr", "objective": "next_bce"}
     assert config.parse({**job, "data": data, "training": training}).training.objective == "next_bce"

@@ -18,7 +18,7 @@ _JOB: dict[str, Any] = {
     "name": "small",
     "data": {"source": "synthetic"},
     "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [4]}},
-    "rows": {"fm": {"strategy": "single"}, "lr": {"strategy": "single", "backbone": "linear"}},
+    "methods": {"fm": {"strategy": "single"}, "lr": {"strategy": "single", "backbone": "linear"}},
 }
 
 
@@ -42,7 +42,9 @@ def test_of_every_shipped_search_at_least_half_is_modelled(name: str) -> None:
 def test_the_plan_tells_how_many_trials_are_modelled_and_warns_below_half() -> None:
     line = next(line for line in _said(config.parse(_JOB)).splitlines() if "fm" in line)
     assert [cell.strip() for cell in line.split("│")][5:7] == ["64 on each of 3", "48"]
-    said = _said(config.parse({**_JOB, "tune": {"trials": 20, "round": 16}, "pretrain": {"trials": 5, "variants": {"a": {}}}}))
+    said = _said(
+        config.parse({**_JOB, "tune": {"trials": 20, "round": 16}, "pretrain": {"trials": 5}, "pretrainings": {"a": {}}})
+    )
     assert "warning: fm, lr: 4 of 20 trials are modelled" in said
     assert "raise tune.trials, or lower tune.round (16)." in said
     assert "warning: pretrain.a: 1 of 5 trials are modelled" in said and "raise pretrain.trials." in said
@@ -55,18 +57,18 @@ def test_steps_are_told_of_the_smallest_unit_and_few_are_warned_of() -> None:
     schema = DataSchema((), ("much", "little"), "", {("much", "train"): 10**6, ("little", "train"): 2432})
     training = {"batch_size": 128, "epochs": 15}
     slow = {"strategy": "single", "options": {"training.epochs": 16}}
-    job = config.parse({**_JOB, "training": training, "rows": {**_JOB["rows"], "slow": slow}})
-    few, enough = steps(job, schema, job.rows)
+    job = config.parse({**_JOB, "training": training, "methods": {**_JOB["methods"], "slow": slow}})
+    few, enough = steps(job, schema, job.methods)
     assert few.startswith("warning: steps on little: 19 an epoch, at most 285 in all (fm, lr); fewer than 300 leave")
     assert few.endswith("lower training.batch_size (128) or raise training.epochs (15).")
     assert enough == "steps on little: 19 an epoch, at most 304 in all (slow)"
     mended = config.parse({**_JOB, "training": {**training, "batch_size": 64}})  # the remedy
-    assert steps(mended, schema, mended.rows) == ["steps on little: 38 an epoch, at most 570 in all (fm, lr)"]
+    assert steps(mended, schema, mended.methods) == ["steps on little: 38 an epoch, at most 570 in all (fm, lr)"]
 
 
 def test_a_pre_training_makes_the_steps_of_all_domains_and_its_own_batches() -> None:
     schema = DataSchema((), ("a", "b"), "", {("a", "train"): 1000, ("b", "train"): 500})
-    pretrain = {"variants": {"v": {}}, "training": {"batch_size": 10, "epochs": 1}}
-    job = config.parse({**_JOB, "pretrain": pretrain})
+    pretrain = {"training": {"batch_size": 10, "epochs": 1}}
+    job = config.parse({**_JOB, "pretrain": pretrain, "pretrainings": {"v": {}}})
     (line,) = steps(job, schema, ["pretrain.v"])
     assert line.startswith("warning: steps on all domains: 150 an epoch, at most 150 in all (pretrain.v);")

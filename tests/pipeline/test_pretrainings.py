@@ -22,13 +22,14 @@ JOB: dict[str, Any] = {
     "data": {"source": "synthetic", "options": {"interactions": {"feed": 500, "search": 400}, "users": 40, "items": 30}},
     "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [8]}},
     "training": {"batch_size": 128, "epochs": 2},
-    "pretrain": {"workers": 0, "replicates": 2, "variants": {"plain": {}, "plate": {"prompt": "plate"}}},
+    "pretrain": {"workers": 0, "replicates": 2},
+    "pretrainings": {"plain": {}, "plate": {"prompt": "plate"}},
     "prompts": {"plate": {"temperature": 1.0, "hidden_width": 4, "meta_prompts": 2}},
     "tune": {"trials": 2},
-    "rows": {
+    "methods": {
         "linear": {"strategy": "single", "backbone": "linear", "baseline": True},
-        "pretrained": {"strategy": "pretrained", "variant": "plain", "baseline": True},
-        "plate": {"strategy": "prompt", "prompt": "plate", "variant": "plate"},
+        "pretrained": {"strategy": "pretrained", "pretraining": "plain", "baseline": True},
+        "plate": {"strategy": "prompt", "prompt": "plate", "pretraining": "plate"},
     },
     "evaluate": {"replicates": 3, "bootstrap": 100, "compare": ["plate"]},
 }
@@ -51,7 +52,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _winners(run: Path) -> dict[tuple[str, str], dict[str, Any]]:
     every = [read_json(path) for path in run.glob("winners/*/*/winner.json")]
-    return {(w["row"], w["unit"]): w for w in every}
+    return {(w["method"], w["unit"]): w for w in every}
 
 
 def test_winners_stand_on_the_pretrainings_in_turn(done: Path) -> None:
@@ -59,7 +60,7 @@ def test_winners_stand_on_the_pretrainings_in_turn(done: Path) -> None:
     assert set(told) == {"plain", "plain#1", "plate", "plate#1"} and len({f["fingerprint"] for f in told.values()}) == 4
     assert told["plain"]["curve"][0] != told["plain#1"]["curve"][0]  # start values
     for unit in ("feed", "search"):
-        stands = {row: [r["pretraining"] for r in winners[row, unit]["replicates"]] for row in JOB["rows"]}
+        stands = {row: [r["pretraining"] for r in winners[row, unit]["replicates"]] for row in JOB["methods"]}
         assert stands == {"linear": [None] * 3, "pretrained": [0, 1], "plate": [0, 1, 0]}
     for number, name in enumerate(("plain", "plain#1")):  # what is not tuned reaches what its pre-training reached
         valid = [winners["pretrained", unit]["replicates"][number]["best"] for unit in ("feed", "search")]
@@ -68,8 +69,8 @@ def test_winners_stand_on_the_pretrainings_in_turn(done: Path) -> None:
 
 def test_results_count_each_pretraining_the_same_and_artifacts_share_the_first(done: Path) -> None:
     results, told = read_json(done / "results.json"), read_json(done / "pretrain.json")
-    assert {row: facts["pretrainings"] for row, facts in results["rows"].items()} == {"linear": 0, "pretrained": 2, "plate": 2}
-    auc = results["rows"]["plate"]["units"]["feed"]["auc"]
+    assert {row: facts["pretrainings"] for row, facts in results["methods"].items()} == {"linear": 0, "pretrained": 2, "plate": 2}
+    auc = results["methods"]["plate"]["units"]["feed"]["auc"]
     one, two, three = auc["replicates"]
     assert auc["mean"] == pytest.approx(((one + three) / 2 + two) / 2)
     compared = {(c["baseline"], c["unit"]): c for c in results["comparisons"]}
@@ -81,7 +82,7 @@ def test_results_count_each_pretraining_the_same_and_artifacts_share_the_first(d
     assert {a.replicate for a in artifacts} <= {1, 3}
     for a in artifacts:
         place = [1, 2, 3].index(a.replicate)
-        assert a.test and a.test["auc"] == results["rows"]["plate"]["units"][a.unit]["auc"]["replicates"][place]
+        assert a.test and a.test["auc"] == results["methods"]["plate"]["units"][a.unit]["auc"]["replicates"][place]
 
 
 def test_an_interrupted_pretraining_is_gone_on_with_bit_by_bit(
@@ -103,7 +104,7 @@ def test_an_interrupted_pretraining_is_gone_on_with_bit_by_bit(
     assert [line.split(":")[0] for line in said if line.startswith("backbone ")] == ["backbone plain#1", "backbone plate#1"]
     ours, theirs = (read_json(run / "results.json") for run in (tmp_path, done))
     assert ours["comparisons"] == theirs["comparisons"]
-    assert all(ours["rows"][row]["units"] == theirs["rows"][row]["units"] for row in JOB["rows"])
+    assert all(ours["methods"][row]["units"] == theirs["methods"][row]["units"] for row in JOB["methods"])
 
 
 def test_from_takes_the_pretrainings_that_there_are_and_says_how_many_stand_under_the_results(
@@ -113,14 +114,14 @@ def test_from_takes_the_pretrainings_that_there_are_and_says_how_many_stand_unde
     theirs = read_json(done / "pretrain.json")
     folder = done / "backbones" / theirs["plate"]["fingerprint"]
     variants = {"plain": {"from": str(done)}, "plate": {"prompt": "plate", "from": str(folder)}}
-    said = _run(tmp_path, pretrain={"replicates": 3, "variants": variants})
+    said = _run(tmp_path, pretrain={"replicates": 3}, pretrainings=variants)
     fewer = [line for line in said if "fewer than pretrain.replicates" in line]
-    assert "plain.from has 1 fewer" in fewer[0] and "2 pre-trainings stand under its rows" in fewer[0]
-    assert "plate.from has 2 fewer" in fewer[1] and "one pre-training stands under its rows" in fewer[1]
+    assert "plain.from has 1 fewer" in fewer[0] and "2 pre-trainings stand under its methods" in fewer[0]
+    assert "plate.from has 2 fewer" in fewer[1] and "one pre-training stands under its methods" in fewer[1]
     ours = {name: f["fingerprint"] for name, f in read_json(tmp_path / "pretrain.json").items()}
     assert ours == {name: theirs[name]["fingerprint"] for name in ("plain", "plate", "plain#1")}
     results = read_json(tmp_path / "results.json")
-    assert {row: f["pretrainings"] for row, f in results["rows"].items()} == {"linear": 0, "pretrained": 2, "plate": 1}
+    assert {row: f["pretrainings"] for row, f in results["methods"].items()} == {"linear": 0, "pretrained": 2, "plate": 1}
     covers = {c["baseline"]: c["covers"] for c in results["comparisons"] if c["unit"] == "mean"}
     assert all("one pre-training stands under it, whose variance is not in it" in words for words in covers.values())
 

@@ -26,25 +26,23 @@ SMALL: dict[str, Any] = {
     "data": {"source": "synthetic", "options": {"interactions": {"feed": 1500, "search": 900}, "users": 80, "items": 60}},
     "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [8]}},
     "training": {"batch_size": 128, "epochs": 3, "patience": 2, "lr": {"default": 0.005}},
-    "pretrain": {
-        "trials": 2,
-        "variants": {
-            "plain": {},
-            "plate": {
-                "prompt": "plate",
-                "space": ["training", "plate"],
-                "options": {"prompt.meta_prompts": 24, "prompt.elastic": True},
-            },
+    "pretrain": {"trials": 2},
+    "pretrainings": {
+        "plain": {},
+        "plate": {
+            "prompt": "plate",
+            "space": ["training", "plate"],
+            "options": {"prompt.meta_prompts": 24, "prompt.elastic": True},
         },
     },
     "prompts": {"plate": {"temperature": 1.0, "hidden_width": 8}},
     "tune": {"trials": 4, "round": 2, "pack": 2},
-    "rows": {
+    "methods": {
         "logistic": {"strategy": "single", "backbone": "linear", "baseline": True},
-        "pretrained": {"strategy": "pretrained", "variant": "plain", "baseline": True},
-        "finetune_all": {"strategy": "finetune_all", "variant": "plain", "baseline": True},
-        "untuned": {"strategy": "prompt_untuned", "prompt": "plate", "variant": "plate"},
-        "plate": {"strategy": "prompt_linear", "prompt": "plate", "variant": "plate", "space": ["training", "plate"]},
+        "pretrained": {"strategy": "pretrained", "pretraining": "plain", "baseline": True},
+        "finetune_all": {"strategy": "finetune_all", "pretraining": "plain", "baseline": True},
+        "untuned": {"strategy": "prompt_untuned", "prompt": "plate", "pretraining": "plate"},
+        "plate": {"strategy": "prompt_linear", "prompt": "plate", "pretraining": "plate", "space": ["training", "plate"]},
     },
     "evaluate": {"replicates": 2, "compare": ["plate"], "export": "plate", "bootstrap": 200},
 }
@@ -77,17 +75,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_run_folder_holds_what_was_promised(done: Path) -> None:
     results = json.loads((done / "results.json").read_text())
-    assert set(results["rows"]) == set(SMALL["rows"]) and set(results["units"]) == {"feed", "search"}
-    plate = results["rows"]["plate"]["units"]["feed"]["auc"]
+    assert set(results["methods"]) == set(SMALL["methods"]) and set(results["units"]) == {"feed", "search"}
+    plate = results["methods"]["plate"]["units"]["feed"]["auc"]
     assert len(plate["replicates"]) == 2 and plate["low"] <= plate["mean"] <= plate["high"]
     assert {c["baseline"] for c in results["comparisons"]} == {"logistic", "pretrained", "finetune_all"}
-    assert results["rows"]["plate"]["trials"] == results["rows"]["finetune_all"]["trials"] == 8
+    assert results["methods"]["plate"]["trials"] == results["methods"]["finetune_all"]["trials"] == 8
     assert {p.name for p in (done / "artifacts").iterdir()} == {"feed", "search"}
     assert (done / "report" / "index.html").stat().st_size > 10_000
     assert not list((done / "checkpoints").glob("*")), "checkpoints are of unfinished packs only"
     assert any((done / "tensorboard").rglob("events.*"))
     trials = json.loads((done / "trials.json").read_text())
-    assert sum(t["row"] == "plate" for t in trials) == 8 and {t["state"] for t in trials} <= {"complete", "fail"}
+    assert sum(t["method"] == "plate" for t in trials) == 8 and {t["state"] for t in trials} <= {"complete", "fail"}
 
 
 def test_the_second_run_changes_nothing(done: Path) -> None:
@@ -167,7 +165,7 @@ def test_raising_the_trials_goes_on_where_the_search_was(done: Path, tmp_path: P
     plate = [[t for t in run if t["study"] == "plate/feed"] for run in (before, after)]
     assert len(plate[1]) == 6 and plate[1][:4] == plate[0]
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["rows"]["plate"]["trials"] == 12
+    assert results["methods"]["plate"]["trials"] == 12
     with pytest.raises(UserError, match="raised, not lowered"):
         pipeline.run(job(), tmp_path / "run")
 
@@ -189,9 +187,9 @@ def own_split(folder: Path, test_seed: int) -> Job:
                 out.writerow([DOMAINS[draw.random() > 0.6], f"u{user}", f"i{item}", int(label)])
     options = {name: str(folder / f"{name}.csv") for name in ("train", "valid", "test")}
     data = {"source": "tabular", "options": options, "split": {"kind": "given"}}
-    rows = {name: SMALL["rows"][name] for name in ("logistic", "finetune_all", "plate")}
+    rows = {name: SMALL["methods"][name] for name in ("logistic", "finetune_all", "plate")}
     pretrain = {**SMALL["pretrain"], "trials": 0, "workers": 0}
-    return job(name="own", data=data, rows=rows, tune={"trials": 2}, pretrain=pretrain)
+    return job(name="own", data=data, methods=rows, tune={"trials": 2}, pretrain=pretrain)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +206,7 @@ def own_splits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_users_bring_their_own_split(own_splits: list[Path]) -> None:
     results = json.loads((own_splits[0] / "results.json").read_text())
     assert sum(unit["n"] for unit in results["units"].values()) == 200 and set(results["units"]) == set(DOMAINS)
-    assert results["rows"]["logistic"]["mean"]["auc"]["mean"] > 0.6
+    assert results["methods"]["logistic"]["mean"]["auc"]["mean"] > 0.6
 
 
 def test_names_of_domains_stand_inside_what_is_written(own_splits: list[Path]) -> None:
@@ -218,11 +216,11 @@ def test_names_of_domains_stand_inside_what_is_written(own_splits: list[Path]) -
     assert {prompt_artifact.read(folder).unit for folder in folders} == set(DOMAINS)
     assert max(len(part) for path in run.rglob("*") for part in path.relative_to(run).parts) < 160
     winners = [json.loads(path.read_text()) for path in run.glob("winners/*/*/winner.json")]
-    assert {(w["row"], w["unit"]) for w in winners} == {(row, domain) for row in results_rows(run) for domain in DOMAINS}
+    assert {(w["method"], w["unit"]) for w in winners} == {(row, domain) for row in results_rows(run) for domain in DOMAINS}
 
 
 def results_rows(run: Path) -> set[str]:
-    return set(json.loads((run / "results.json").read_text())["rows"])
+    return set(json.loads((run / "results.json").read_text())["methods"])
 
 
 def test_nothing_that_is_trained_or_chosen_depends_on_the_test_rows(own_splits: list[Path]) -> None:
@@ -231,7 +229,7 @@ def test_nothing_that_is_trained_or_chosen_depends_on_the_test_rows(own_splits: 
     for run in own_splits:
         trials = json.loads((run / "trials.json").read_text())
         weights = {n: b for n, b in contents(run / "winners").items() if n.endswith(".safetensors")}
-        scores = json.loads((run / "results.json").read_text())["rows"]["plate"]["mean"]["auc"]["mean"]
+        scores = json.loads((run / "results.json").read_text())["methods"]["plate"]["mean"]["auc"]["mean"]
         found.append(([{k: v for k, v in t.items() if k != "seconds"} for t in trials], weights, scores))
     assert found[0][:2] == found[1][:2]
     assert found[0][2] != found[1][2], "the two test files are really different"

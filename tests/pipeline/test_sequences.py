@@ -55,15 +55,15 @@ def job(path: Path) -> Job:
         "training": {
             "objective": "softmax", "metric": "ndcg@10", "batch_size": 16, "epochs": 20, "patience": 20, "lr": {"default": 0.01},
         },
-        "pretrain": {"workers": 0, "variants": {"sasrec": {}}, "training": {"epochs": 10, "batch_size": 64}},
+        "pretrain": {"workers": 0, "training": {"epochs": 10, "batch_size": 64}}, "pretrainings": {"sasrec": {}},
         "tune": {"trials": 2, "round": 2},
-        "rows": {
+        "methods": {
             "popularity": {"strategy": "single", "backbone": "popularity", "baseline": True},
-            "pretrained": {"strategy": "pretrained", "variant": "sasrec", "baseline": True},
+            "pretrained": {"strategy": "pretrained", "pretraining": "sasrec", "baseline": True},
             "finetune": {
-                "strategy": "prompt_backbone", "prompt": "ppr", "variant": "sasrec", "space": ["profile"], "options": fixed,
+                "strategy": "prompt_backbone", "prompt": "ppr", "pretraining": "sasrec", "space": ["profile"], "options": fixed,
             },
-            "light": {"strategy": "prompt", "prompt": "ppr", "variant": "sasrec", "space": ["profile", "ppr"]},
+            "light": {"strategy": "prompt", "prompt": "ppr", "pretraining": "sasrec", "space": ["profile", "ppr"]},
         },
         "evaluate": {"replicates": 2, "compare": ["light"], "export": "light", "bootstrap": 200},
     }  # fmt: skip
@@ -100,7 +100,7 @@ def test_each_task_has_its_table_and_every_cold_user_is_tested_once(done: tuple[
     assert {unit: facts.get("tied") for unit, facts in results["units"].items()} == {
         "few": None, "joint few": None, "joint zero": ["pretrained"],
     }  # fmt: skip
-    for name, row in results["rows"].items():
+    for name, row in results["methods"].items():
         assert "mean" not in row, "tasks are not averaged"
         count = 2 if row["tuned_parameters"] else 1
         assert all(len(m["auc"]["replicates"]) == count for m in row["units"].values()), f"{name}: nothing in it is random"
@@ -109,7 +109,7 @@ def test_each_task_has_its_table_and_every_cold_user_is_tested_once(done: tuple[
 
 def test_profiles_tell_what_is_known_of_a_user_without_a_history(done: tuple[Job, Path]) -> None:
     _, out = done
-    rows = json.loads((out / "results.json").read_text())["rows"]
+    rows = json.loads((out / "results.json").read_text())["methods"]
     auc = {name: row["units"]["joint zero"]["auc"]["mean"] for name, row in rows.items()}
     assert auc["pretrained"] == 0.5, "nothing is known: all items tie"
     assert min(auc["light"], auc["finetune"]) > auc["popularity"] + 0.05 > 0.6
@@ -120,7 +120,7 @@ def test_profiles_tell_what_is_known_of_a_user_without_a_history(done: tuple[Job
 def test_each_artifact_has_the_test_values_of_its_own_lists(done: tuple[Job, Path]) -> None:
     """Those that it reaches itself; not the table's, which pools the folds."""
     _, out = done
-    rows, tests = json.loads((out / "results.json").read_text())["rows"], Store.open(out / "data").tests()
+    rows, tests = json.loads((out / "results.json").read_text())["methods"], Store.open(out / "data").tests()
     for table, prefix in (("few", ""), ("joint few", "few."), ("joint zero", "zero.")):
         for unit, lists in tests[table].items():
             facts = prompt_artifact.read(out / "artifacts" / unit)
@@ -165,14 +165,14 @@ def predicted(done: tuple[Job, Path], tmp_path_factory: pytest.TempPathFactory) 
     """The same users, whose colour is to be told by their first items."""
     values = done[0].model_dump(by_alias=True)
     sequences = values["data"]["sequences"] | {"tasks": [], "predict": "colour"}
-    light = values["rows"]["light"] | {"strategy": "prompt_output"}
+    light = values["methods"]["light"] | {"strategy": "prompt_output"}
     values |= {
         "data": values["data"] | {"sequences": sequences},
         "training": values["training"] | {"metric": "hit@1", "epochs": 8},
         "pretrain": values["pretrain"] | {"training": {"epochs": 3, "batch_size": 64}},
         "tune": values["tune"] | {"trials": 1},
         "evaluate": values["evaluate"] | {"replicates": 1},
-        "rows": {"popularity": values["rows"]["popularity"], "light": light},
+        "methods": {"popularity": values["methods"]["popularity"], "light": light},
     }
     # a second attribute, of which profiles can be made
     path = tmp_path_factory.mktemp("predicted")
@@ -187,7 +187,7 @@ def predicted(done: tuple[Job, Path], tmp_path_factory: pytest.TempPathFactory) 
 def test_an_attribute_is_predicted_evaluated_and_served(predicted: Path) -> None:
     results = json.loads((predicted / "results.json").read_text())
     assert results["kind"] == "classes" and results["tables"] == {"colour": ["colour.1", "colour.2"]}
-    accuracy = {row: facts["units"]["colour"]["accuracy"]["mean"] for row, facts in results["rows"].items()}
+    accuracy = {row: facts["units"]["colour"]["accuracy"]["mean"] for row, facts in results["methods"].items()}
     assert accuracy["light"] > accuracy["popularity"] + 0.2
     facts = prompt_artifact.read(predicted / "artifacts" / "colour.1")
     served = load_prompt(predicted / "artifacts" / "colour.1", predicted / "backbones" / facts.backbone_fingerprint)
@@ -214,9 +214,9 @@ def test_an_attribute_is_predicted_evaluated_and_served(predicted: Path) -> None
 def test_a_backbone_serves_jobs_of_other_tasks(predicted: Path, tmp_path: Path) -> None:
     """Another attribute, and items, on the backbone of the job that predicts the colour."""
     values = tomllib.loads((predicted / "job.toml").read_text())
-    values["pretrain"]["variants"]["sasrec"] = {"from": str(predicted)}
+    values["pretrainings"]["sasrec"] = {"from": str(predicted)}
     values["training"]["epochs"] = 1
-    values["rows"] = {"light": values["rows"]["light"]}
+    values["methods"] = {"light": values["methods"]["light"]}
     values["evaluate"] |= {"compare": ["light"]}
     values["data"]["sequences"]["predict"] = "size"
     pipeline.run(parse(values), tmp_path / "size")
@@ -224,7 +224,7 @@ def test_a_backbone_serves_jobs_of_other_tasks(predicted: Path, tmp_path: Path) 
     served = load_prompt(tmp_path / "size" / "artifacts" / "size.1", of_run(tmp_path / "size")["sasrec"])
     assert {name for name, _ in served.predict(users)} <= {"s0", "s1", "s2"}
     values["data"]["sequences"] |= {"predict": "", "tasks": ["few"]}
-    values["training"]["metric"], values["rows"]["light"]["strategy"] = "ndcg@10", "prompt"
+    values["training"]["metric"], values["methods"]["light"]["strategy"] = "ndcg@10", "prompt"
     pipeline.run(parse(values), tmp_path / "few")
     served = load_prompt(tmp_path / "few" / "artifacts" / "few.1", of_run(tmp_path / "few")["sasrec"])
     assert all(len(items) == 3 for items in served.recommend(users, 3))

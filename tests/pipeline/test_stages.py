@@ -22,8 +22,8 @@ JOB: dict[str, Any] = {
     "name": "small",
     "data": {"source": "synthetic"},
     "backbone": {"name": "deepfm"},
-    "pretrain": {"variants": {"plain": {}, "plate": {"prompt": "plate"}, "pte": {"prompt": "plate", "learn_prompt": False}}},
-    "rows": {"single": {"strategy": "single"}},
+    "pretrainings": {"plain": {}, "plate": {"prompt": "plate"}, "pte": {"prompt": "plate", "learn_prompt": False}},
+    "methods": {"single": {"strategy": "single"}},
 }
 
 
@@ -95,16 +95,16 @@ _LINEAR = {"strategy": "single", "backbone": "linear"}
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"rows": {}}, "nothing to tune"),
-        ({"rows": {"x": {"strategy": "magic"}}}, "there is no 'magic'"),
-        ({"rows": {"x": {"strategy": "single", "space": ["nowhere"]}}}, "there is no 'nowhere'"),
-        ({"rows": {"x": {"strategy": "single", "options": {"training.lr.linaer": 0.1}}}}, "no parameter group 'linaer'"),
+        ({"methods": {}}, "nothing to tune"),
+        ({"methods": {"x": {"strategy": "magic"}}}, "there is no 'magic'"),
+        ({"methods": {"x": {"strategy": "single", "space": ["nowhere"]}}}, "there is no 'nowhere'"),
+        ({"methods": {"x": {"strategy": "single", "options": {"training.lr.linaer": 0.1}}}}, "no parameter group 'linaer'"),
         ({"backbone": {"name": "deepfm", "options": {"hidden": [8, 0]}}}, r"hidden\.1: .*greater than or equal to 1"),
         ({"prompts": {"plate": {"domain_prompt": False, "user_prompt": False}}}, "both off"),
         ({"prompts": {"plat": {"meta_prompts": 3}}}, "prompts: there is no 'plat'; there are none, plate, ppr"),
         ({"backbones": {"bert4rec": {"width": 0}}}, r"backbones\.bert4rec\.width: .*\(given: 0\)"),  # which no row uses
         (
-            {"backbone": {"name": "deepfm", "options": {"width": -2}}, "rows": {"x": _LINEAR}},
+            {"backbone": {"name": "deepfm", "options": {"width": -2}}, "methods": {"x": _LINEAR}},
             r"deepfm\.width: .*\(given: -2\)",
         ),
         ({"backbones": {"bert4rc": {"width": 3}}}, "backbones: there is no 'bert4rc'"),
@@ -119,32 +119,32 @@ _LINEAR = {"strategy": "single", "backbone": "linear"}
             r"training\.weight_decay\.linaer: there is no parameter group 'linaer'",
         ),
         (
-            {"rows": {"x": {"strategy": "finetune_partial:encoder", "variant": "plain"}}},
-            r"^rows\.x: strategy 'finetune_partial:encoder' trains 'encoder'; .* choose a strategy that trains some of these",
+            {"methods": {"x": {"strategy": "finetune_partial:encoder", "pretraining": "plain"}}},
+            r"^methods\.x: strategy 'finetune_partial:encoder' trains 'encoder'; .* choose a strategy that trains some of these",
         ),
         (
-            {"rows": {"x": {"strategy": "prompt", "prompt": "ppr", "variant": "plain"}}},
-            r"rows\.x: prompt Ppr and backbone DeepFM do not fit: the prompt writes 'prefix', .*; choose another prompt, or a",
+            {"methods": {"x": {"strategy": "prompt", "prompt": "ppr", "pretraining": "plain"}}},
+            r"methods\.x: prompt Ppr and backbone DeepFM do not fit: the prompt writes 'prefix', .*; choose another prompt, or a",
         ),
         (
             {"backbone": {"name": "linear"}},
-            r"pretrain\.variants\.plate: prompt Plate and backbone Linear do not fit: the prompt reads 'user_features'",
+            r"pretrainings\.plate: prompt Plate and backbone Linear do not fit: the prompt reads 'user_features'",
         ),
         ({"training": {"objective": "mse"}}, "objectives: there is no 'mse'"),
-        ({"rows": {"x": {"strategy": "single", "options": {"training.metric": "logloss"}}}}, "the job chooses by 'auc'"),
-        ({"pretrain": {"variants": {"plain": {"options": {"training.metric": "logloss"}}}}}, r"it under \[pretrain\.training\]"),
+        ({"methods": {"x": {"strategy": "single", "options": {"training.metric": "logloss"}}}}, "the job chooses by 'auc'"),
+        ({"pretrainings": {"plain": {"options": {"training.metric": "logloss"}}}}, r"it under \[pretrain\.training\]"),
         ({"spaces": {"training": {"space": {"training.epochs": {"type": "int", "low": 0, "high": 3}}}}}, r"epochs: .*given: 0"),
         ({"evaluate": {"export": "single"}}, "'single' starts from scratch"),
-        ({"rows": {"x": {"strategy": "prompt", "prompt": "plate", "variant": "plain"}}}, "needs another first layer"),
-        ({"rows": {"x": {"strategy": "finetune_all", "variant": "plate"}}}, "needs another first layer"),
+        ({"methods": {"x": {"strategy": "prompt", "prompt": "plate", "pretraining": "plain"}}}, "needs another first layer"),
+        ({"methods": {"x": {"strategy": "finetune_all", "pretraining": "plate"}}}, "needs another first layer"),
         (
-            {"rows": {"x": {"strategy": "finetune_all", "variant": "plain", "options": {"backbone.width": 2}}}},
-            r"rows.x: backbone.width = 2, and the backbone that it starts from is pre-trained with \d+; leave it out",
+            {"methods": {"x": {"strategy": "finetune_all", "pretraining": "plain", "options": {"backbone.width": 2}}}},
+            r"methods.x: backbone.width = 2, and the backbone that it starts from is pre-trained with \d+; leave it out",
         ),
-        ({"rows": {"x": {"strategy": "prompt_untuned", "prompt": "plate", "variant": "pte"}}}, "learns none"),
+        ({"methods": {"x": {"strategy": "prompt_untuned", "prompt": "plate", "pretraining": "pte"}}}, "learns none"),
     ],
 )
-def test_a_mistake_in_a_row_is_refused_before_anything_is_done(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
+def test_a_mistake_in_a_method_is_refused_before_anything_is_done(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
     with pytest.raises(UserError, match=text):
         pipeline.run(job(**changes), tmp_path)
     assert not list(tmp_path.iterdir())
@@ -192,7 +192,7 @@ def _histories(tmp_path: Path, lines: list[str], **data: Any) -> Job:
     columns = {name: name for name in ("domain", "user", "item", "label", "position")}
     source: dict[str, Any] = {"source": "tabular", "options": {"files": str(tmp_path / "log.csv"), "columns": columns}}
     training = {"metric": "ndcg@5", "objective": "softmax"}
-    return job(data=source | data, training=training, backbone={"name": "sasrec"}, pretrain={})
+    return job(data=source | data, training=training, backbone={"name": "sasrec"}, pretrainings={})
 
 
 @pytest.mark.parametrize("split", [{"cold": 0.1}, {"cold_below": 2}])

@@ -42,12 +42,9 @@ def job(workers: int = 0, batch_size: int = 128, **changes: Any) -> Job:
         "data": DATA,
         "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [8, 6], "dropout": 0.3, "batch_norm": True}},
         "training": {"batch_size": batch_size, "lr": {"default": 0.01}},
-        "pretrain": {
-            "variants": {"plain": {}, "plate": {"prompt": "plate"}, "pte": {"prompt": "plate", "learn_prompt": False}},
-            "workers": workers,
-            "training": {"epochs": 4},
-        },
-        "rows": {"pretrained": {"strategy": "pretrained", "variant": "plain"}},
+        "pretrain": {"workers": workers, "training": {"epochs": 4}},
+        "pretrainings": {"plain": {}, "plate": {"prompt": "plate"}, "pte": {"prompt": "plate", "learn_prompt": False}},
+        "methods": {"pretrained": {"strategy": "pretrained", "pretraining": "plain"}},
     }
     return parse(values | changes)
 

@@ -163,6 +163,6 @@ def test_two_workers_agree_with_one(store: Store, plan: Callable[..., Plan], tmp
 
 
 def test_too_many_failures_end_the_run(store: Store, plan: Callable[..., Plan]) -> None:
-    own = job(1, pretrain={"variants": {"plain": {}}, "workers": 1, "max_failures": 0, "training": {"epochs": 2}})
+    own = job(1, pretrain={"workers": 1, "max_failures": 0, "training": {"epochs": 2}}, pretrainings={"plain": {}})
     with pytest.raises(RunFailed, match=r"max_failures = 0.*no space left"):
         cluster.train(plan(own, "plain"), store, lambda facts: None, KillAlways())

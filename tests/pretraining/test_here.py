@@ -24,7 +24,7 @@ from raytune_rec.pretraining.train import in_memory, pretrain
 from raytune_rec.schema import Lane, Pack, Table
 from raytune_rec.training.build import build
 from raytune_rec.training.feed import StreamFeed, TableFeed
-from raytune_rec.training.settings import row_of, settings
+from raytune_rec.training.settings import method_of, settings
 from tests.pretraining.conftest import DATA, job, prepared
 
 Make = Callable[..., Plan]
@@ -41,7 +41,7 @@ def test_artifact_and_facts_are_complete(store: Store, plate: tuple[Path, dict[s
     facts, tensors = backbone.load(plate[0])
     found = plate[1]
     assert facts.data_fingerprint == store.schema.fingerprint
-    assert (facts.name, facts.prompt, facts.variant, facts.learn_prompt) == ("deepfm", "plate", "plate", True)
+    assert (facts.name, facts.prompt, facts.pretraining, facts.learn_prompt) == ("deepfm", "plate", "plate", True)
     assert (facts.seed, facts.trials) == (3, 5)
     assert facts.options["hidden"] == [8, 6] and facts.prompt_options["meta_prompts"] == 10
     assert dict(facts.sites) == {"fields": (2, 4)}
@@ -56,7 +56,7 @@ def test_artifact_and_facts_are_complete(store: Store, plate: tuple[Path, dict[s
 
 
 def test_a_pre_training_may_be_judged_by_a_metric_of_its_own(store: Store, tmp_path: Path) -> None:
-    own = job(pretrain={"variants": {"plain": {}}, "workers": 0, "training": {"epochs": 4, "metric": "logloss"}})
+    own = job(pretrain={"workers": 0, "training": {"epochs": 4, "metric": "logloss"}}, pretrainings={"plain": {}})
     found = pretrain(own, "plain", {}, 0, store.path, tmp_path / "b", tmp_path)
     facts = backbone.read(tmp_path / "b")
     assert (facts.metric, found["metric"], own.training.metric) == ("logloss", "logloss", "auc")
@@ -144,7 +144,7 @@ assert "ray" not in sys.modules
 
 
 def test_adopting_a_finished_backbone(store: Store, plate: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    own = job(pretrain={"variants": {"plain": {}, "plate": {"prompt": "plate", "from": str(plate[0])}}})
+    own = job(pretrainings={"plain": {}, "plate": {"prompt": "plate", "from": str(plate[0])}})
     found = adopt(own, "plate", store.path, tmp_path / "b")
     facts, _ = backbone.load(tmp_path / "b")
     assert found["fingerprint"] == facts.fingerprint == plate[1]["fingerprint"]
@@ -154,11 +154,11 @@ def test_adopting_a_finished_backbone(store: Store, plate: tuple[Path, dict[str,
 
 def test_adopting_refuses_what_does_not_fit(store: Store, plate: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     other = prepared(tmp_path / "other", DATA | {"options": DATA["options"] | {"seed": 1}})
-    own = job(pretrain={"variants": {"plain": {"from": str(plate[0])}}})
+    own = job(pretrainings={"plain": {"from": str(plate[0])}})
     with pytest.raises(ArtifactError) as caught:
         adopt(own, "plain", other.path, tmp_path / "b")
     text = str(caught.value)
-    assert "Prepare the same source" in text and "prompt 'plate', the variant asks for no prompt" in text
+    assert "Prepare the same source" in text and "prompt 'plate', the pre-training asks for no prompt" in text
     assert not (tmp_path / "b").exists()
 
 
@@ -167,8 +167,8 @@ def test_adopting_refuses_what_does_not_fit(store: Store, plate: tuple[Path, dic
     [
         ({"width": 8}, {}, r"from: .* built with width = 4, .* says backbone\.options\.width = 8; set it to 4, or"),
         ({"hidden": [8, 7]}, {}, r"was built with hidden = .*8, 6.*backbone\.options\.hidden = .*8, 7"),
-        ({}, {"backbone.width": 8}, r'width = 4, and .* pretrain\.variants\.plate\.options\."backbone\.width" = 8'),
-        ({}, {"from": "nowhere"}, r"^pretrain\.variants\.plate\.from: .*nowhere holds no backbone"),
+        ({}, {"backbone.width": 8}, r'width = 4, and .* pretrainings\.plate\.options\."backbone\.width" = 8'),
+        ({}, {"from": "nowhere"}, r"^pretrainings\.plate\.from: .*nowhere holds no backbone"),
         ({"dropout": 0.1, "hidden": [8, 6]}, {"training.epochs": 3}, ""),
         ({"width": 8}, {"backbone.width": 4}, ""),
     ],
@@ -178,7 +178,7 @@ def test_a_finished_backbone_is_what_the_job_says(
 ) -> None:
     options = {key: value for key, value in variant.items() if key != "from"}
     taken = {"prompt": "plate", "from": variant.get("from", str(plate[0])), "options": options}
-    own = job(backbone={"name": "deepfm", "options": built}, pretrain={"variants": {"plain": {}, "plate": taken}})
+    own = job(backbone={"name": "deepfm", "options": built}, pretrainings={"plain": {}, "plate": taken})
     if not text:
         adopt(own, "plate", store.path, tmp_path / "b")
         return
@@ -189,13 +189,13 @@ def test_a_finished_backbone_is_what_the_job_says(
 def test_a_row_has_the_structure_of_the_backbone_that_it_starts_from(plate: tuple[Path, dict[str, Any]]) -> None:
     """A smaller one would be a corner of every weight."""
     given = {"backbone.width": 2, "backbone.dropout": 0.4}
-    row = {"strategy": "prompt_linear", "prompt": "plate", "variant": "plate", "options": given}
-    own, facts = job(rows={"x": row}), backbone.read(plate[0])
-    with pytest.raises(JobError, match=r"rows\.x: backbone\.width = 2, .* pre-trained with 4; leave it out"):
-        settings(own, row_of(own, "x"), Lane(0), facts)
+    row = {"strategy": "prompt_linear", "prompt": "plate", "pretraining": "plate", "options": given}
+    own, facts = job(methods={"x": row}), backbone.read(plate[0])
+    with pytest.raises(JobError, match=r"methods\.x: backbone\.width = 2, .* pre-trained with 4; leave it out"):
+        settings(own, method_of(own, "x"), Lane(0), facts)
     given["backbone.width"] = 4
-    own = job(rows={"x": row})
-    assert settings(own, row_of(own, "x"), Lane(0), facts).backbone.dropout == 0.4
+    own = job(methods={"x": row})
+    assert settings(own, method_of(own, "x"), Lane(0), facts).backbone.dropout == 0.4
 
 
 def test_a_stream_of_blocks_gives_the_batches_of_the_table(store: Store) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raytune_rec.evaluation.inputs import Predictions, RowFacts
+from raytune_rec.evaluation.inputs import MethodFacts, Predictions
 from raytune_rec.evaluation.results import summarise
 from raytune_rec.report.page.build import build
 
@@ -49,7 +49,7 @@ def _trials(g: np.random.Generator) -> list[dict]:
                 ]
                 best = int(np.argmax(curve))
                 found.append({
-                    "study": f"{row}@{unit}", "row": row, "unit": unit, "number": n, "state": "complete", "value": curve[best],
+                    "study": f"{row}@{unit}", "method": row, "unit": unit, "number": n, "state": "complete", "value": curve[best],
                     "options": options, "best_epoch": best, "epochs": epochs, "curve": curve,
                     "losses": [0.7 * 0.97**e for e in range(epochs)], "seconds": 0.3 + tuned / 2e4, "parameters": tuned,
                 })  # fmt: skip
@@ -74,13 +74,13 @@ def content() -> dict:
     facts = []
     for row, (strategy, prompt, backbone, _, tuned) in ROWS.items():
         best = {
-            u: max((t for t in trials if (t["row"], t["unit"]) == (row, u) and t["value"]), key=lambda t: t["value"])
+            u: max((t for t in trials if (t["method"], t["unit"]) == (row, u) and t["value"]), key=lambda t: t["value"])
             for u in UNITS
         }
-        facts.append(RowFacts(
+        facts.append(MethodFacts(
             row, strategy, prompt, backbone, "prompted" if prompt != "none" else "", row in BASELINES,
             TRIALS * 3 if tuned else 0, tuned, 20_000,
-            sum(t["seconds"] for t in trials if t["row"] == row), {u: t["value"] for u, t in best.items()},
+            sum(t["seconds"] for t in trials if t["method"] == row), {u: t["value"] for u, t in best.items()},
             {u: t["options"] for u, t in best.items()}, {u: t["number"] for u, t in best.items()},
         ))  # fmt: skip
     results = summarise(

@@ -52,27 +52,27 @@ def _tables(page: str) -> list[list[list[str]]]:
 def test_the_table_holds_the_values_of_the_results_in_the_jobs_order(page: str, content: dict) -> None:
     results = content["results"]
     head, *lines = _tables(page)[0]
-    assert head == ["row", "music", "book", "movie", "mean", "trials", "tuned", "search"]
-    assert [line[0] for line in lines] == results["row_order"]
+    assert head == ["method", "music", "book", "movie", "mean", "trials", "tuned", "search"]
+    assert [line[0] for line in lines] == results["method_order"]
     for name, *cells in lines:
-        row = results["rows"][name]
+        row = results["methods"][name]
         values = [row["units"][u]["auc"]["mean"] for u in ("music", "book", "movie")] + [row["mean"]["auc"]["mean"]]
         assert cells[:5] == [*(f"{v:.4f}" for v in values), str(row["trials"])]
-    for name in results["row_order"]:
-        for m in results["rows"][name]["units"].values():
+    for name in results["method_order"]:
+        for m in results["methods"][name]["units"].values():
             assert f"{m['auc']['low']:.4f} to {m['auc']['high']:.4f}" in page
 
 
 def test_the_best_of_a_column_is_marked(page: str, content: dict) -> None:
     winner = content["results"]["winners"]["music"]["test"]
-    value = content["results"]["rows"][winner]["units"]["music"]["auc"]["mean"]
+    value = content["results"]["methods"][winner]["units"]["music"]["auc"]["mean"]
     assert re.search(rf'<td class="best">{value:.4f}<small>', page)
 
 
 def test_every_comparison_stands_in_its_table(page: str, content: dict) -> None:
     table = next(t for t in _tables(page) if "p, Holm" in t[0])
     found = content["results"]["comparisons"]
-    assert [(c["row"], c["baseline"], c["unit"], signed(c["difference"])) for c in found] == [
+    assert [(c["method"], c["baseline"], c["unit"], signed(c["difference"])) for c in found] == [
         tuple(line[:4]) for line in table[1:]
     ]
     assert [f"{signed(c['low'])} to {signed(c['high'])}" for c in found] == [line[4] for line in table[1:]]
@@ -95,7 +95,7 @@ def test_every_chart_has_a_text_with_its_numbers(page: str, content: dict) -> No
     labels = re.findall(r'<svg role="img" aria-label="([^"]*)"', page)
     assert len(labels) == page.count("<svg") > 15
     found = next(c for c in content["results"]["comparisons"] if c["unit"] == "book")
-    assert any(f"{found['row']} minus {found['baseline']} {signed(found['difference'])}" in label for label in labels)
+    assert any(f"{found['method']} minus {found['baseline']} {signed(found['difference'])}" in label for label in labels)
 
 
 def test_text_of_the_run_is_escaped(page: str) -> None:
@@ -146,11 +146,11 @@ def test_optional_files_may_be_missing(folder: Path) -> None:
 def test_few_trials_failed_trials_and_values_that_are_missing(folder: Path, content: dict) -> None:
     few = [t for t in content["trials"] if t["number"] < 1]
     (folder / "trials.json").write_text(
-        json.dumps([t | {"value": None, "state": "FAILED"} if t["row"] == "single" else t for t in few])
+        json.dumps([t | {"value": None, "state": "FAILED"} if t["method"] == "single" else t for t in few])
     )
     results = copy.deepcopy(content["results"])
-    del results["rows"]["single"]["units"]["book"], results["rows"]["single"]["mean"]
-    results["rows"]["linear"]["units"]["book"]["auc"] = {
+    del results["methods"]["single"]["units"]["book"], results["methods"]["single"]["mean"]
+    results["methods"]["linear"]["units"]["book"]["auc"] = {
         "mean": None,
         "low": None,
         "high": None,
@@ -175,11 +175,11 @@ def test_a_folder_without_results_is_refused(folder: Path) -> None:
 
 def test_results_of_another_format_are_refused(folder: Path) -> None:
     (folder / "results.json").write_text('{"format": 99}')
-    with pytest.raises(ArtifactError, match=r"format 99; this version reads 2\. Run the job again in another --out folder"):
+    with pytest.raises(ArtifactError, match=r"format 99; this version reads 3\. Run the job again in another --out folder"):
         build(folder)
 
 
 def test_damaged_trials_are_refused(folder: Path) -> None:
-    (folder / "trials.json").write_text('[{"row": "x"}]')
+    (folder / "trials.json").write_text('[{"method": "x"}]')
     with pytest.raises(ArtifactError, match="not a list of trials"):
         build(folder)

@@ -26,7 +26,7 @@ def test_page_and_terminal_hold_the_metrics_of_classes(tmp_path: Path) -> None:
     assert "<h3>Prediction of gender</h3>" in page and "Prediction of gender" in terminal and "Test accuracy" in terminal
     names = ["accuracy", *(f"{rare}{n}" for rare in ("", "rare.") for n in ("precision", "recall", "f1"))]
     for row in SKILL:
-        values = [f"{found['rows'][row]['units']['gender'][n]['mean']:.4f}" for n in names]
+        values = [f"{found['methods'][row]['units']['gender'][n]['mean']:.4f}" for n in names]
         assert re.search(rf"{row} +{' +'.join(values)}", terminal) and all(f">{v}<" in page for v in values)
     assert "test users: 400 in gender" in page and "By accuracy, light is" in page and "F1 of the rarer" in page
     assert not re.search(r"\bAUC\b|ranking|\b(nan|None)\b", page)

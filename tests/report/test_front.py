@@ -37,7 +37,7 @@ def _run(job: str = TWO, trials: tuple[Trial, ...] = TRIALS, metric: str = "auc"
         "new": {"claims": True, "units": {"music": {"trial": 1}}},
         "untuned": {"claims": False, "units": {"music": {"trial": 0}}},
     }
-    results = {"row_order": ["new", "untuned"], "rows": rows, "unit_order": ["music"], "protocol": {"metric": metric}}
+    results = {"method_order": ["new", "untuned"], "methods": rows, "unit_order": ["music"], "protocol": {"metric": metric}}
     return Run(Path("x"), job, results, trials)
 
 
@@ -47,7 +47,7 @@ COLOUR = {"new": "#111111", "untuned": "#222222"}
 def test_the_table_holds_the_front_with_the_best_metric_first_and_marks_the_winner() -> None:
     table = front.table(_run(), COLOUR)
     assert table is not None
-    assert table.head == ["row", "domain", "trial", "validation AUC", "tuned parameters", "searched options"]
+    assert table.head == ["method", "domain", "trial", "validation AUC", "tuned parameters", "searched options"]
     lines = [(line.name, *(c.text for c in line.cells)) for line in table.lines]
     assert lines == [
         ("new", "music", "1", "0.7400", "20\u202f000", "width 1, lr 0.0012"),
@@ -61,9 +61,9 @@ def test_the_table_holds_the_front_with_the_best_metric_first_and_marks_the_winn
 def test_folds_have_a_front_and_a_winner_each() -> None:
     folds = [replace(t, unit=unit, value=t.value + up) for unit, up in (("m.1", 0.0), ("m.2", 0.1)) for t in TRIALS]
     run = _run(trials=tuple(folds))
-    won = {r: f["units"]["music"] for r, f in run.results["rows"].items()}
+    won = {r: f["units"]["music"] for r, f in run.results["methods"].items()}
     rows = {r: {"claims": r == "new", "units": {"music": {"folds": {"m.1": f, "m.2": f}}}} for r, f in won.items()}
-    run = replace(run, results={**run.results, "rows": rows, "tables": {"music": ["m.1", "m.2"]}})
+    run = replace(run, results={**run.results, "methods": rows, "tables": {"music": ["m.1", "m.2"]}})
     table = front.table(run, COLOUR)
     assert table is not None
     lines = [(line.name, line.cells[0].text, line.cells[1].text, any(c.best for c in line.cells)) for line in table.lines]
@@ -136,7 +136,9 @@ def test_the_front_lies_inside_the_frame_however_far_it_is_below() -> None:
 
 
 def _searched(folder: Path, content: dict, objectives: list[str]) -> str:
-    trials = [t | {"measures": {"logloss": 0.5}, "front": t["row"] == "single" and t["number"] == 3} for t in content["trials"]]
+    trials = [
+        t | {"measures": {"logloss": 0.5}, "front": t["method"] == "single" and t["number"] == 3} for t in content["trials"]
+    ]
     (folder / "trials.json").write_text(json.dumps(trials))
     (folder / "job.toml").write_text(f'name = "x"\n[tune]\nobjectives = {json.dumps(objectives)}\n')
     return build(folder).read_text(encoding="utf-8")
@@ -157,4 +159,4 @@ def test_ids_stay_unique_with_several_plots(folder: Path, content: dict) -> None
 def test_files_from_before_several_objectives_are_read(folder: Path) -> None:
     first = read(folder).trials[0]
     assert first.front is False and dict(first.measures) == {} and first.objective("parameters") == first.parameters
-    assert front.plots(read(folder), panels.row_colours(read(folder))) == []
+    assert front.plots(read(folder), panels.method_colours(read(folder))) == []

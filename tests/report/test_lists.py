@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from raytune_rec.evaluation.inputs import ListOutcomes, Outcome, RowFacts
+from raytune_rec.evaluation.inputs import ListOutcomes, MethodFacts, Outcome
 from raytune_rec.evaluation.results import summarise
 from raytune_rec.report import words
 from raytune_rec.report.page.build import build
@@ -45,7 +45,7 @@ def _trials(g: np.random.Generator) -> list[dict]:
                 best = 0.6 - chance + 0.01 * place - 0.004 * abs(rate + 2) + 0.002 * g.normal()
                 curve = [0.3 + (best - 0.3) * (1 - np.exp(-1.2 * e)) for e in range(8 if tuned else 1)]
                 found.append({
-                    "row": row, "unit": unit, "number": n, "state": "complete", "value": max(curve), "options": options,
+                    "method": row, "unit": unit, "number": n, "state": "complete", "value": max(curve), "options": options,
                     "best_epoch": len(curve) - 1, "epochs": len(curve) - 1, "curve": curve, "losses": [0.5] * (len(curve) - 1),
                     "seconds": 2.0, "parameters": tuned,
                 })  # fmt: skip
@@ -67,11 +67,11 @@ def _content() -> tuple[dict, list[dict]]:
                 for k in (100, 3000)
             ]
             outcomes.append(ListOutcomes(row, u, parts[0], parts[1] if u == "few" else None))
-        own = [t for t in trials if t["row"] == row]
+        own = [t for t in trials if t["method"] == row]
         best: dict[str, dict] = {}
         for t in sorted(own, key=lambda t: t["value"]):
             best[t["unit"]] = t
-        facts.append(RowFacts(
+        facts.append(MethodFacts(
             row, strategy, prompt, "sasrec", "plain", row not in CLAIMS, len(own) if tuned else 0, tuned, 200_000,
             sum(t["seconds"] for t in own), {u: t["value"] for u, t in best.items()}, {u: t["options"] for u, t in best.items()},
             {u: t["number"] for u, t in best.items()},
@@ -124,7 +124,7 @@ def test_each_task_has_a_table_and_the_full_ranking_one_of_its_own(page: str, ru
         ("few: full ranking", "few", "full.", "all items but those seen (3\u202f000 a list)"),
     ]:
         said = _section(page, heading)
-        assert said.strip().startswith("row AUC HIT@5 NDCG@5 HIT@10 NDCG@10 HIT@20 NDCG@20 HIT@50 NDCG@50")
+        assert said.strip().startswith("method AUC HIT@5 NDCG@5 HIT@10 NDCG@10 HIT@20 NDCG@20 HIT@50 NDCG@50")
         for row in ROWS:
             m = run.measures(row, unit)
             values = [f"{m[prefix + n]['mean']:.4f}" if m else words.NONE for n in names]
@@ -138,7 +138,7 @@ def test_a_ranking_of_all_items_is_not_called_sampled(folder: Path, tmp_path: Pa
     results = json.loads((folder / "results.json").read_text())
     results["protocol"]["ranking"] = "full"
     del results["protocol"]["full"]
-    for row in results["rows"].values():
+    for row in results["methods"].values():
         for measures in row["units"].values():
             for name in [n for n in measures if n.startswith("full.")]:
                 del measures[name]
@@ -163,8 +163,8 @@ def test_what_only_rows_with_labels_have_is_left_out(page: str) -> None:
 
 
 def test_the_table_of_comparisons_names_the_metric(run: Run) -> None:
-    table = cells.comparisons(run, panels.row_colours(run))
-    assert table is not None and table.head[:5] == ["row", "baseline", "task", "metric", "difference"]
+    table = cells.comparisons(run, panels.method_colours(run))
+    assert table is not None and table.head[:5] == ["method", "baseline", "task", "metric", "difference"]
     assert table.head[5:] == ["interval", "p", "p, Holm", "users", "pre-trainings", "verdict"] and "by user" in table.caption
     assert "light with pretrained in zero (pretrained has no result there)" in table.caption
     found = [(line.name, *(c.text for c in line.cells[:3])) for line in table.lines]
@@ -177,7 +177,7 @@ def test_the_table_of_comparisons_names_the_metric(run: Run) -> None:
 
 
 def test_each_metric_has_its_charts_of_the_baselines_that_a_task_has(run: Run) -> None:
-    groups = forest.differences(run, panels.row_colours(run))
+    groups = forest.differences(run, panels.method_colours(run))
     assert [g.name for g in groups] == ["AUC", "NDCG@10"] and [len(g.panels) for g in groups] == [2, 2]
     assert "intervals by user" in groups[0].caption
     few, zero = map(str, groups[1].panels)
@@ -200,9 +200,9 @@ def test_the_verdict_speaks_of_both_metrics_and_of_each_task_by_itself(run: Run)
 
 
 def test_each_task_has_the_leader_that_its_validation_likes_best(run: Run) -> None:
-    rows = {r: json.loads(json.dumps(f)) for r, f in run.results["rows"].items()}
+    rows = {r: json.loads(json.dumps(f)) for r, f in run.results["methods"].items()}
     rows["full"]["units"]["zero"]["valid"] = 0.99
-    changed = replace(run, results={**run.results, "rows": rows})
+    changed = replace(run, results={**run.results, "methods": rows})
     assert words.leaders(changed) == {"few": "light", "zero": "full"}
     assert re.match(r"By AUC, light is .* in few; full is .* in zero\.", words.verdict(changed).headline)
 
@@ -218,7 +218,7 @@ def test_trials_of_folds_belong_to_the_unit_that_pools_them(run: Run) -> None:
     assert [t.unit for t in run.winners("light", "few")] == TABLES["few"]
     assert [t.unit for t in run.winners("light", "zero")] == ["zero"]
     for t in run.winners("light", "few"):
-        assert t.value == max(o.value for o in run.trials if (o.row, o.unit) == (t.row, t.unit))
+        assert t.value == max(o.value for o in run.trials if (o.method, o.unit) == (t.method, t.unit))
     assert [len(study) for study in run.studies("light", "few")] == [TRIALS] * 3
     assert run.winners("pretrained", "zero") == []
 
@@ -228,7 +228,7 @@ def test_the_effect_of_an_option_is_drawn_without_the_level_of_its_fold(run: Run
     draw = charts.effect
     monkeypatch.setattr(charts, "effect", lambda *a: drawn.setdefault(a[0], a[1]) and draw(*a))
     trials = [replace(t, value=t.value + 0.3) if t.unit == "few.2" else t for t in run.trials]
-    (group, *_) = panels.effects(replace(run, trials=tuple(trials)), panels.row_colours(run))
+    (group, *_) = panels.effects(replace(run, trials=tuple(trials)), panels.method_colours(run))
     light = drawn["few"][0]
     assert max(light.y) - min(light.y) < 0.2 and len(light.marks) == 3 and group.name == "prompt.heat"
     assert "all folds have one median" in group.caption
@@ -236,16 +236,16 @@ def test_the_effect_of_an_option_is_drawn_without_the_level_of_its_fold(run: Run
 
 
 def test_two_tests_of_the_same_folds_are_one_search(run: Run) -> None:
-    rows = {r: {**f, "units": {u: f["units"]["few"] for u in LISTS}} for r, f in run.results["rows"].items()}
-    joint = replace(run, results={**run.results, "rows": rows, "tables": dict.fromkeys(LISTS, TABLES["few"])})
+    rows = {r: {**f, "units": {u: f["units"]["few"] for u in LISTS}} for r, f in run.results["methods"].items()}
+    joint = replace(run, results={**run.results, "methods": rows, "tables": dict.fromkeys(LISTS, TABLES["few"])})
     assert joint.searches == {"few, zero": "few"} and joint.winners("light", "zero") == joint.winners("light", "few")
-    group = panels.search(joint, panels.row_colours(joint))
+    group = panels.search(joint, panels.method_colours(joint))
     assert group is not None and len(group.panels) == 1 and "Each task pools 3 folds" in group.caption
     assert [place for row, place, *_ in cells.winners(joint) if row == "light"] == TABLES["few"]
 
 
 def test_every_fold_is_drawn_and_listed(run: Run, page: str) -> None:
-    colour = panels.row_colours(run)
+    colour = panels.method_colours(run)
     for group in (panels.learning(run, colour), panels.search(run, colour)):
         assert group is not None and len(group.panels) == 2 and "few pools 3 folds" in group.caption
         assert all(f"light ({fold}) best 0." in str(group.panels[0]) for fold in TABLES["few"])
@@ -286,7 +286,7 @@ def test_a_row_that_tells_no_candidates_apart_widens_no_chart(run: Run, monkeypa
     changed, limits = _with_a_tied_row(run), []
     draw = charts.forest
     monkeypatch.setattr(charts, "forest", lambda *a: limits.append(a[3]) or draw(*a))
-    colour = panels.row_colours(run)
+    colour = panels.method_colours(run)
     groups = forest.differences(changed, colour)
     assert all("minus pretrained" not in str(panel) for group in groups for panel in group.panels)
     assert limits and all(high < 1 for _, high in limits)
@@ -296,7 +296,7 @@ def test_a_row_that_tells_no_candidates_apart_widens_no_chart(run: Run, monkeypa
 
 
 def test_its_tables_show_it_and_say_why_it_is_at_chance(run: Run) -> None:
-    changed, colour = _with_a_tied_row(run), panels.row_colours(run)
+    changed, colour = _with_a_tied_row(run), panels.method_colours(run)
     few, zero, full = (table for _, table in rankings.tables(changed, colour))
     note = "pretrained scores all candidates of a list the same in few (no history, and nothing else known): chance."
     assert note in few.caption and note in full.caption and note in cells.main(changed, colour).caption

@@ -23,7 +23,7 @@ def test_a_table_shows_names_as_they_are() -> None:
         "units": {n: {"auc": {"mean": 0.5}} for n in NAMES},
     }
     protocol = {"split": "[red]s", "cohort": "all", "candidates": "c[/x]", "confidence": 0.95, "metric": "auc"}
-    results = {"units": {n: {} for n in NAMES}, "rows": {"r[/b]": row}, "winners": {}, "protocol": protocol}
+    results = {"units": {n: {} for n in NAMES}, "methods": {"r[/b]": row}, "winners": {}, "protocol": protocol}
     shown = io.StringIO()
     Console(file=shown, width=400, emoji=False).print(console(results))
     assert [name for name in (*NAMES, "r[/b]", "[red]s", "c[/x]") if name not in shown.getvalue()] == []

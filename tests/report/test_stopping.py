@@ -15,9 +15,9 @@ name = "x"
 epochs = 9
 [tune.stop]
 rule = "halving"
-[rows.single]
+[methods.single]
 strategy = "single"
-[rows.long.options]
+[methods.long.options]
 "training.epochs" = 20
 """
 
@@ -42,7 +42,7 @@ TRIALS = (
 
 def _run(job: str = JOB, trials: tuple[Trial, ...] = TRIALS) -> Run:
     rows = {name: {"tuned_parameters": n} for name, n in (("single", 10), ("long", 10), ("untuned", 0))}
-    return Run(Path("x"), job, {"rows": rows, "units": {"music": {}}, "protocol": {}}, trials)
+    return Run(Path("x"), job, {"methods": rows, "units": {"music": {}}, "protocol": {}}, trials)
 
 
 def test_the_epochs_of_all_trials_stand_beside_the_most_they_could_be() -> None:
@@ -72,7 +72,7 @@ def halved(folder: Path, content: dict) -> Path:
     """Odd trials of one row were stopped before they could be told, two of them at a value that no complete trial has."""
     trials = [
         t | {"state": "pruned", "value": None, "curve": [0.5, 0.99], "epochs": 1}
-        if t["row"] == "soft_prompt" and t["number"] % 2
+        if t["method"] == "soft_prompt" and t["number"] % 2
         else t
         for t in content["trials"]
     ]
@@ -88,7 +88,7 @@ def test_stopped_trials_are_not_searched_ones(halved: Path) -> None:
 
 def test_the_search_panel_tells_and_draws_them(halved: Path) -> None:
     run = read(halved)
-    group = panels.search(run, panels.row_colours(run))
+    group = panels.search(run, panels.method_colours(run))
     assert group is not None and re.search(
         r"Of \d+ trials 1 failed \(not shown\) and 25 were stopped early \(grey ticks", group.caption
     )
@@ -98,7 +98,7 @@ def test_the_search_panel_tells_and_draws_them(halved: Path) -> None:
 
 def test_the_costs_tell_them(halved: Path) -> None:
     run = read(halved)
-    group = panels.costs(run, panels.row_colours(run))
+    group = panels.costs(run, panels.method_colours(run))
     assert group is not None and re.search(
         r"Of \d+ trials 25 were stopped early; all together trained [\d\u202f]+ epochs", group.caption
     )

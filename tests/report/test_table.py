@@ -36,8 +36,8 @@ def results() -> dict[str, Any]:
     return {
         "kind": "rows",
         "lead": "auc",
-        "rows": rows,
-        "row_order": ROWS,
+        "methods": rows,
+        "method_order": ROWS,
         "units": {unit: {"n": 100} for unit in UNITS},
         "unit_order": UNITS,
         "winners": {"mean": {"test": "plate_prompt_linear"}},

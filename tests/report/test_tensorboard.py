@@ -30,10 +30,10 @@ def test_the_best_trials_of_each_unit_are_runs_with_their_curves(folder: Path, c
     for unit in ("music", "book", "movie"):
         runs = sorted((folder / "tensorboard" / unit).iterdir())
         assert [r.name for r in runs] == [
-            f"{i:02d}-{t['row']}-{t['number']}" for i, t in enumerate(_best(content["trials"], unit), 1)
+            f"{i:02d}-{t['method']}-{t['number']}" for i, t in enumerate(_best(content["trials"], unit), 1)
         ]
     best = _best(content["trials"], "music")[0]
-    events = _read(folder / "tensorboard" / "music" / f"01-{best['row']}-{best['number']}")
+    events = _read(folder / "tensorboard" / "music" / f"01-{best['method']}-{best['number']}")
     assert [round(e.value, 5) for e in events.Scalars("validation")] == [round(v, 5) for v in best["curve"]]
     assert [e.step for e in events.Scalars("training/loss")] == list(range(1, best["epochs"] + 1))
 
@@ -42,10 +42,10 @@ def test_hparams_know_every_option_of_any_run_and_the_final_metric(folder: Path,
     tensorboard.write(folder)
     experiment = _hparams(folder / "tensorboard", "_hparams_/experiment").experiment
     shown = [t for u in ("music", "book", "movie") for t in _best(content["trials"], u)]
-    assert {h.name for h in experiment.hparam_infos} == {"row", "unit"} | {k for t in shown for k in t["options"]}
+    assert {h.name for h in experiment.hparam_infos} == {"method", "unit"} | {k for t in shown for k in t["options"]}
     assert [m.name.tag for m in experiment.metric_infos] == [tensorboard.FINAL]
     best = shown[0]
-    run = folder / "tensorboard" / "music" / f"01-{best['row']}-{best['number']}"
+    run = folder / "tensorboard" / "music" / f"01-{best['method']}-{best['number']}"
     start = _hparams(run, "_hparams_/session_start_info").session_start_info
     assert start.hparams["training.lr.linear"].number_value == best["options"]["training.lr.linear"]
     assert round(_read(run).Scalars(tensorboard.FINAL)[0].value, 5) == round(best["value"], 5)
@@ -67,4 +67,4 @@ def test_lower_is_better_where_the_curves_say_so(folder: Path, content: dict) ->
     (folder / "trials.json").write_text(json.dumps(falling))
     tensorboard.write(folder)
     best = min((t for t in falling if t["unit"] == "book"), key=lambda t: t["value"])
-    assert (folder / "tensorboard" / "book" / f"01-{best['row']}-{best['number']}").is_dir()
+    assert (folder / "tensorboard" / "book" / f"01-{best['method']}-{best['number']}").is_dir()

@@ -26,7 +26,7 @@ def _row(value: float, backbone: str = "deepfm", strategy: str = "single", claim
 
 def _comparison(baseline: str, unit: str, low: float, high: float, p: float) -> dict:
     return {
-        "row": "new",
+        "method": "new",
         "baseline": baseline,
         "unit": unit,
         "difference": (low + high) / 2,
@@ -45,7 +45,7 @@ def _run(comparisons: list[dict], claims: bool = True, pretrainings: int = 3, fu
                      "rows": {"music": 7000, "book": 900}, "metric": "auc", "split": "test",
                      "cohort": "all rows",
                      "candidates": "logged rows"},
-        "units": {"music": {}, "book": {}}, "rows": rows, "comparisons": comparisons, "row_order": ["new", "other", "lr"],
+        "units": {"music": {}, "book": {}}, "methods": rows, "comparisons": comparisons, "method_order": ["new", "other", "lr"],
         "users": 1234,
         "winners": {u: {"test": "new"} for u in ("music", "book", "mean")},
         **(further or {}),
@@ -90,12 +90,12 @@ def test_it_says_what_intervals_hold_and_what_they_leave_out() -> None:
 
     every = "by user (users are drawn 2,000 times, each with all their rows in every one of the units), with the variance between"
     assert "of 1\u202f234 different users" in sure() and every in sure()
-    assert "3 pre-trainings or more stand under each row that starts from one" in sure()
+    assert "3 pre-trainings or more stand under each method that starts from one" in sure()
     assert "One pre-training stands under new: its variance is in no interval." in sure(pretrainings=1)
-    gone = {"not_compared": [{"row": "new", "baseline": "lr", "unit": "book", "why": "lr has no result there"}]}
+    gone = {"not_compared": [{"method": "new", "baseline": "lr", "unit": "book", "why": "lr has no result there"}]}
     assert sure(further=gone).endswith("Not compared: new with lr in book (lr has no result there).")
     run = _run(_all(AHEAD, AHEAD), pretrainings=1, further={"averaged": {"auc": ["music"]}, **gone})
-    for text in (_printed(run), cells.main(run, dict.fromkeys(run.rows, "red")).caption):
+    for text in (_printed(run), cells.main(run, dict.fromkeys(run.methods, "red")).caption):
         assert "One pre-training stands under new" in " ".join(text.split())
         assert "mean is over music: there is no AUC in book, whose test rows have one class" in " ".join(text.split())
     assert "Not compared: new with lr in book" in " ".join(_printed(run).split())
@@ -108,7 +108,7 @@ def test_a_loss_before_correction_is_told_as_such() -> None:
 
 def test_without_a_claim_nothing_is_claimed() -> None:
     said = words.verdict(_run([], claims=False)).headline
-    assert said == "new has the highest mean test AUC. No row claims to be better than another, so no difference was tested."
+    assert said == "new has the highest mean test AUC. No method claims to be better than another, so no difference was tested."
 
 
 def test_a_comparison_without_a_value_is_open() -> None:
@@ -140,7 +140,7 @@ def test_units_without_a_result_are_named_with_the_reason() -> None:
     gone = {"untested": {"film": "no test row"}}
     run = _run(_all(AHEAD, AHEAD), further=gone)
     said = "No result in film (no test row), and the mean is over the other 2."
-    assert said in cells.main(run, dict.fromkeys(run.rows, "")).caption
+    assert said in cells.main(run, dict.fromkeys(run.methods, "")).caption
     assert said.rstrip(".") in " ".join(_printed(run).split())
     assert "No result" not in _printed(_run(_all(AHEAD, AHEAD)))
     both = {"untested": {"film": "no test row", "book": "its 9 test rows have one label"}, "averaged": {"auc": ["music"]}}

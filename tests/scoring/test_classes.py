@@ -12,7 +12,7 @@ import pytest
 from raytune_rec.config import parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import AssemblyError, JobError
-from raytune_rec.schema import ALL_DOMAINS, Lane, Pack, Row, Strategy, Table, UnitData
+from raytune_rec.schema import ALL_DOMAINS, Lane, Method, Pack, Strategy, Table, UnitData
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.settings import settings
 
@@ -42,11 +42,11 @@ def hidden(make: Callable[..., Store]) -> Store:
 def accuracy(store: Store, tables: dict[str, Table], backbone: str = "sasrec") -> float:
     """Of the test users of a fold, after training everything and PPR's prompt on the others."""
     own = parse({
-        "name": "x", "data": {"source": "tabular", **DATA}, "training": TRAINING, "rows": {},
+        "name": "x", "data": {"source": "tabular", **DATA}, "training": TRAINING, "methods": {},
         "backbone": {"name": backbone, "options": {"width": 16, "inner": 16, "dropout": 0.0}},
         "prompts": {"ppr": {"tokens": 2, "hidden_width": 8, "weight": 0.01}},
     })  # fmt: skip
-    row = Row("own", Strategy("own", "scratch", ("all", "prompt"), "on"), backbone, "ppr")
+    row = Method("own", Strategy("own", "scratch", ("all", "prompt"), "on"), backbone, "ppr")
     pack = Pack("p", "own", (Lane(0, 0, {}, "colour.1"),))
     units = {"colour.1": UnitData("colour.1", tables["train"], tables["test"])}
     of = [settings(own, row, pack.lanes[0])]
@@ -112,8 +112,8 @@ def test_a_row_that_cannot_learn_it_is_refused(hidden: Store, strategy: str, obj
     from raytune_rec.strategies.aliases import ALIASES
     from raytune_rec.training.build import assemble
 
-    values = {"name": "x", "data": {"source": "tabular", **DATA}, "training": {**TRAINING, "objective": objective}, "rows": {}}
+    values = {"name": "x", "data": {"source": "tabular", **DATA}, "training": {**TRAINING, "objective": objective}, "methods": {}}
     own = parse({**values, "backbone": {"name": "sasrec"}})
-    row = Row("own", ALIASES[strategy], "sasrec", "ppr")
+    row = Method("own", ALIASES[strategy], "sasrec", "ppr")
     with pytest.raises(AssemblyError, match=said):
         assemble(own, row, [settings(own, row, Lane(0))], hidden.schema, None)

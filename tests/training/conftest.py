@@ -14,7 +14,7 @@ from raytune_rec.config import Job, parse
 from raytune_rec.schema import DataSchema, Field, Lane, Pack, Table, UnitData
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
-from raytune_rec.training.settings import row_of, settings
+from raytune_rec.training.settings import method_of, settings
 
 FIELDS = (
     Field("user", "categorical", "user", 41),
@@ -104,13 +104,13 @@ def job(**changes: Any) -> Job:
         "data": {"source": "synthetic"},
         "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [8, 6], "dropout": 0.3}},
         "training": {"batch_size": 64, "epochs": 3, "lr": {"default": 0.01}},
-        "pretrain": {"variants": {"plain": {}, "plate": {"prompt": "plate"}, "pte": {"prompt": "plate", "learn_prompt": False}}},
-        "rows": {
+        "pretrainings": {"plain": {}, "plate": {"prompt": "plate"}, "pte": {"prompt": "plate", "learn_prompt": False}},
+        "methods": {
             "single": {"strategy": "single"},
             "linear": {"strategy": "single", "backbone": "linear"},
-            "finetune": {"strategy": "finetune_all", "variant": "plain"},
-            "prompt": {"strategy": "prompt", "prompt": "plate", "variant": "plate"},
-            "prompt_linear": {"strategy": "prompt_linear", "prompt": "plate", "variant": "plate"},
+            "finetune": {"strategy": "finetune_all", "pretraining": "plain"},
+            "prompt": {"strategy": "prompt", "prompt": "plate", "pretraining": "plate"},
+            "prompt_linear": {"strategy": "prompt_linear", "prompt": "plate", "pretraining": "plate"},
         },
     }
     return parse(values | changes)
@@ -141,7 +141,7 @@ def make(world: UnitData) -> Make:
             for i, options in lanes_of(lanes)
         )
         pack = Pack("p", row, names)
-        found = row_of(own, row)
+        found = method_of(own, row)
         of_lanes = [settings(own, found, lane) for lane in names]
         units = {data.unit: data}
         feed = table_feed(own, pack, units, of_lanes[0].training.batch_size)

@@ -16,7 +16,7 @@ import torch
 from raytune_rec.components import component, kinds, names
 from raytune_rec.errors import AssemblyError
 from raytune_rec.prompts.base import Prompt
-from raytune_rec.schema import Lane, Pack, Row, Site, SiteShape, Strategy, UnitData
+from raytune_rec.schema import Lane, Method, Pack, Site, SiteShape, Strategy, UnitData
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.build import table_feed, train_with
@@ -107,7 +107,7 @@ def test_options_come_in_the_type_of_the_parameters_and_nothing_leaves_it(
     schema, rows = world_of(backbone)
     families = {"backbone": ("backbones", backbone), "prompt": ("prompts", prompt), "objective": ("objectives", criterion)}
     lanes = [Lane(i, 0, {f"{part}.{n}": v for part, of in families.items() for n, v in _apart(*of, i)}) for i in range(2)]
-    row = Row("own", ALIASES["pretrain_prompt" if prompt != "none" else "single"], backbone, prompt)
+    row = Method("own", ALIASES["pretrain_prompt" if prompt != "none" else "single"], backbone, prompt)
     metric, data = ("ndcg@10", {"data": AS_HISTORIES}) if schema.length else ("auc", {})
     own = job(
         backbone={"name": backbone}, training={"batch_size": 16, "epochs": 1, "objective": criterion, "metric": metric}, **data
@@ -193,7 +193,7 @@ def test_a_lane_that_needs_more_than_was_pre_trained_is_refused_with_both_shapes
     weights = {n: t[0] for n, t in stack(small, [Lane(0)]).trained.items()}
     large = parts("deepfm", "plate", ALIASES["prompt"], {"meta_prompts": 5}, sites=small.sites)
     with pytest.raises(
-        AssemblyError, match=r"prompt\.user\.out\.weight: this row needs shape \(32, 5\), .* pre-trained with \(32, 4\)"
+        AssemblyError, match=r"prompt\.user\.out\.weight: this method needs shape \(32, 5\), .* pre-trained with \(32, 4\)"
     ):
         stack(large, [Lane(0)], [weights])
 

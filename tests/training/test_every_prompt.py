@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raytune_rec.components import component, kinds
-from raytune_rec.schema import Lane, Pack, Row, Strategy, UnitData
+from raytune_rec.schema import Lane, Method, Pack, Strategy, UnitData
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings as settings_of
@@ -55,7 +55,7 @@ def _values(field: Any) -> st.SearchStrategy[Any]:
     return st.floats(low + 0.05, low + 5)  # a temperature near 0 lets rounding decide
 
 
-def trainer(row: Row, lanes: list[Lane]) -> Trainer:
+def trainer(row: Method, lanes: list[Lane]) -> Trainer:
     schema, rows = world_of(row.backbone)
     metric, data = ("ndcg@10", {"data": AS_HISTORIES}) if schema.length else ("auc", {})
     small = {"name": row.backbone, "options": {"width": 8, "inner": 8} if schema.length else {}}
@@ -71,7 +71,7 @@ def trainer(row: Row, lanes: list[Lane]) -> Trainer:
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
 def test_a_lane_equals_its_solo_run(backbone: str, prompt: str, trained: str, data: st.DataObject) -> None:
-    row = Row("own", TRAINED[trained], backbone, prompt)
+    row = Method("own", TRAINED[trained], backbone, prompt)
     options = st.fixed_dictionaries(COMMON | drawn("backbones", backbone) | drawn("prompts", prompt))
     # one trial number: beside a frozen backbone all lanes stand on the one that is drawn for it
     lanes = [Lane(3, 0, values, "music") for values in data.draw(st.lists(options, min_size=2, max_size=4))]

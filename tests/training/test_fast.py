@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from raytune_rec.schema import Batch, Field, Lane, Pack, Row, Strategy, UnitData
+from raytune_rec.schema import Batch, Field, Lane, Method, Pack, Strategy, UnitData
 from raytune_rec.tensors import Noise, Step, dropout, linear, lookup, moments
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
@@ -20,7 +20,7 @@ from raytune_rec.training.repeats import Repeats, _distinct_rows
 from raytune_rec.training.settings import settings
 from tests.training.conftest import SCHEMA, job, table
 
-FROZEN = Row("own", Strategy("own", "scratch", ("prompt", "linear"), "on"), "deepfm", "plate")
+FROZEN = Method("own", Strategy("own", "scratch", ("prompt", "linear"), "on"), "deepfm", "plate")
 """The prompt and the linear part learn beside a backbone that stays as it was drawn."""
 
 LANES: list[dict[str, Any]] = [
@@ -84,7 +84,7 @@ def test_the_rows_of_a_validation_pass_do_not_matter(world: UnitData) -> None:
 def test_the_encoding_is_kept_beside_a_frozen_linear_part_of_a_large_vocabulary() -> None:
     """Its table has one number for each id: 100,000 of them are no width of a row."""
     fields = (Field("user", "categorical", "user", 41), Field("item", "categorical", "item", 100_000), *SCHEMA.fields[2:])
-    row = Row("own", Strategy("own", "scratch", ("prompt",), "on"), "deepfm", "plate")
+    row = Method("own", Strategy("own", "scratch", ("prompt",), "on"), "deepfm", "plate")
     own = job(training={"batch_size": 64, "epochs": 1, "cache_mib": 1})  # 700 rows of 19 numbers
     pack, units = Pack("p", "own", (Lane(0, unit="music"),)), {"music": UnitData("music", table(700, 1), table(300, 2))}
     options = [settings(own, row, lane) for lane in pack.lanes]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raytune_rec.components import component, kinds
 from raytune_rec.objectives.base import Run
-from raytune_rec.schema import Batch, Lane, Pack, Row, Strategy, Table, UnitData
+from raytune_rec.schema import Batch, Lane, Method, Pack, Strategy, Table, UnitData
 from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
@@ -111,7 +111,7 @@ def test_one_cut_of_a_permuted_order_stands_for_all_of_its_terms(tail: float) ->
 def trainer(backbone: str, name: str, lanes: list[Lane]) -> Trainer:
     small = {"name": backbone, "options": {"width": 8, "inner": 8, "dropout": 0.1}}
     own = job(data=AS_HISTORIES, training={"batch_size": 64, "epochs": 2, "objective": name, "metric": "ndcg@10"}, backbone=small)
-    row = Row("own", Strategy("own", "scratch", ("all",)), backbone, "none")
+    row = Method("own", Strategy("own", "scratch", ("all",)), backbone, "none")
     pack, units = Pack("p", "own", tuple(lanes)), {"music": UnitData("music", histories(150, 1), histories(60, 2))}
     of = [settings(own, row, lane) for lane in lanes]
     return train_with(own, pack, row, of, HISTORIES, units, table_feed(own, pack, units, 64), dtype=torch.float64)

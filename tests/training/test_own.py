@@ -17,7 +17,7 @@ def test_the_readmes_method_trains_in_packs_without_an_edit_anywhere(make: Make,
     code = next(block for block in blocks if "class Nudge" in block)
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "nudge.py").write_text(code)
-    own = job(components=[str(tmp_path)], pretrain={"variants": {"nudge": {"prompt": "nudge"}}}, rows={})
+    own = job(components=[str(tmp_path)], pretrainings={"nudge": {"prompt": "nudge"}}, methods={})
     lanes = [{"prompt.scale": scale, "training.lr.prompt": 0.03, "trial": i} for i, scale in enumerate((0.5, 4.0))]
     packed = make("pretrain.nudge", lanes, of=own)
     packed.run()

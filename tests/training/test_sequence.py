@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from raytune_rec.components import component, names
-from raytune_rec.schema import Batch, Lane, Pack, Row, Site, Strategy, UnitData
+from raytune_rec.schema import Batch, Lane, Method, Pack, Site, Strategy, UnitData
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.build import table_feed, train_with
@@ -142,7 +142,7 @@ def test_every_objective_learns_the_chain(backbone: str, name: str) -> None:
     training = {"batch_size": 64, "epochs": 12, "objective": name, "metric": "ndcg@10", "lr": {"default": 0.01}, "patience": 12}
     small = {"name": backbone, "options": {"width": 16, "inner": 16, "dropout": 0.0}}
     own = job(data=AS_HISTORIES, training=training, backbone=small)
-    row = Row("own", Strategy("own", "scratch", ("all",)), backbone, "none")
+    row = Method("own", Strategy("own", "scratch", ("all",)), backbone, "none")
     pack, units = Pack("p", "own", (Lane(1, 0, {}, "music"),)), {"music": UnitData("music", histories(400, 1), histories(150, 2))}
     of = [settings(own, row, pack.lanes[0])]
     trained = train_with(own, pack, row, of, HISTORIES, units, table_feed(own, pack, units, 64))
@@ -155,7 +155,7 @@ def test_an_objective_that_a_backbone_cannot_serve_is_refused() -> None:
     from raytune_rec.errors import AssemblyError
 
     own = job(data=AS_HISTORIES, training={"objective": "bpr", "metric": "ndcg@10"}, backbone={"name": "bert4rec"})
-    row = Row("own", Strategy("own", "scratch", ("all",)), "bert4rec", "none")
+    row = Method("own", Strategy("own", "scratch", ("all",)), "bert4rec", "none")
     pack, units = Pack("p", "own", (Lane(1, 0, {}, "music"),)), {"music": UnitData("music", histories(40, 1), histories(20, 2))}
     with pytest.raises(AssemblyError, match="objective 'bpr' trains on 'state', and backbone 'bert4rec' gives cloze"):
         train_with(own, pack, row, [settings(own, row, pack.lanes[0])], HISTORIES, units, table_feed(own, pack, units, 16))

@@ -15,7 +15,7 @@ from raytune_rec.schema import Lane, LaneResult, Pack, Table, UnitData
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.parts import parts_of
-from raytune_rec.training.settings import row_of, settings
+from raytune_rec.training.settings import method_of, settings
 from raytune_rec.training.stack import stack
 from tests.training.conftest import SCHEMA, job, table
 from tests.training.test_lanes import same
@@ -40,10 +40,10 @@ UNITS: dict[str, UnitData] = {unit: unit_data(Memory(), unit) for unit in SIZES}
 
 def start(own: Job, row: str) -> Any:
     """A pre-trained backbone over the whole vocabulary, as weights; None for a row that starts from scratch."""
-    found = row_of(own, row)
+    found = method_of(own, row)
     if found.strategy.start != "backbone":
         return None
-    before = row_of(own, "pretrain." + found.variant)
+    before = method_of(own, "pretrain." + found.pretraining)
     s = settings(own, before, Lane(0))
     options = {"backbone": [s.backbone], "prompt": [s.prompt]}
     parts = parts_of(before.backbone, before.prompt, before.strategy, options, SCHEMA)
@@ -55,10 +55,10 @@ def start(own: Job, row: str) -> Any:
 
 def trainer(own: Job, row: str, lanes: list[Lane], until: int = 0, dtype: torch.dtype = torch.float64) -> Trainer:
     pack = Pack("p", row, tuple(lanes), until)
-    of_lanes = [settings(own, row_of(own, row), lane) for lane in lanes]
+    of_lanes = [settings(own, method_of(own, row), lane) for lane in lanes]
     units = {unit: UNITS[unit] for unit in pack.units}
     feed = table_feed(own, pack, units, own.training.batch_size)
-    return train_with(own, pack, row_of(own, row), of_lanes, SCHEMA, units, feed, start(own, row), dtype=dtype)
+    return train_with(own, pack, method_of(own, row), of_lanes, SCHEMA, units, feed, start(own, row), dtype=dtype)
 
 
 def lanes(row: str) -> list[Lane]:

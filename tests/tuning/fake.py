@@ -43,7 +43,7 @@ def job(**tune: Any) -> config.Job:
             "backbone": {"name": "none"},
             "training": {"epochs": EPOCHS},
             "tune": {"trials": 12, "round": 4, "pack": 3, "sampler": "tpe", **tune},
-            "rows": {"plate": {"strategy": "prompt"}, "single": {"strategy": "single"}},
+            "methods": {"plate": {"strategy": "prompt"}, "single": {"strategy": "single"}},
         }
     )
 

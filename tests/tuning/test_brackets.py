@@ -27,7 +27,7 @@ def _job(rule: str, **tune: Any) -> config.Job:
 
 
 def _searches(units: tuple[str, ...]) -> list[Any]:
-    return [type(s)(s.row, s.unit, s.space, s.structure, s.rows, EPOCHS) for s in fake.searches(units)]
+    return [type(s)(s.method, s.unit, s.space, s.structure, s.rows, EPOCHS) for s in fake.searches(units)]
 
 
 def _run(folder: Path, job: config.Job, seed: int, units: tuple[str, ...] = ("music", "book"), stop: int = 10**6) -> int:
@@ -138,7 +138,7 @@ def test_who_goes_on_depends_neither_on_packs_nor_on_order_nor_on_interruptions(
 def test_packs_are_closed_up_after_a_rung(tmp_path: Path) -> None:
     """18 lanes of two small units in packs of at most 4 and of equal depth; after the rung the 6 that are left need fewer."""
     job = _job("halving", trials=9, pack=9)
-    planner = SearchPlanner.of(Studies(tmp_path, job), [s for s in _searches(("music", "book")) if s.row == "plate"])
+    planner = SearchPlanner.of(Studies(tmp_path, job), [s for s in _searches(("music", "book")) if s.method == "plate"])
     sizes: dict[str, list[int]] = {}
     while isinstance(pack := planner.next(), Pack):
         sizes.setdefault(pack.name.split(".")[-2], []).append(len(pack.lanes))

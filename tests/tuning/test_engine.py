@@ -167,7 +167,7 @@ def test_weights_are_kept_where_they_are_wanted(tmp_path: Path, cluster: None) -
 def test_a_pack_that_fails_is_retried_and_then_named(tmp_path: Path, cluster: None) -> None:
     def broken(job: config.Job, pack: Pack, store: Any, backbones: Any, device: str) -> fake.FakeTrainer:
         fake.note(store, f"tried {pack.name}")
-        if pack.row == "plate":
+        if pack.method == "plate":
             raise RuntimeError("the disk is full of music")
         return fake.FakeTrainer(job, pack, 0.0)
 

@@ -27,7 +27,7 @@ def test_the_front_holds_what_nothing_beats_in_everything(tmp_path: Path, sample
     planner = SearchPlanner.of(Studies(tmp_path, job), fake.searches(("music",)))
     while isinstance(pack := planner.next(), Pack):
         planner.done(pack, _costed(pack, fake.train(pack, job)))
-    of_study = [t for t in trials(tmp_path) if t["row"] == "plate"]
+    of_study = [t for t in trials(tmp_path) if t["method"] == "plate"]
     points = {t["number"]: (-t["value"], t["parameters"], t["measures"]["logloss"]) for t in of_study}
     beaten = {a for a, p in points.items() for q in points.values() if q != p and all(y <= x for x, y in zip(p, q, strict=True))}
     assert {t["number"] for t in of_study if t["front"]} == set(points) - beaten
@@ -43,7 +43,7 @@ def test_nsga2_breeds_generations_of_a_round(tmp_path: Path) -> None:
     study = next(study for row, _, study in studies(tmp_path) if row == "plate")
     generations = [t.system_attrs.get("NSGAIISampler:generation") for t in study.get_trials()]
     assert generations == sorted(generations) and max(generations) >= 3
-    cheap = [t["parameters"] for t in trials(tmp_path) if t["row"] == "plate"]
+    cheap = [t["parameters"] for t in trials(tmp_path) if t["method"] == "plate"]
     assert sum(cheap[-8:]) < sum(cheap[:8])
 
 

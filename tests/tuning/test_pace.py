@@ -42,7 +42,7 @@ def _run(
 
 
 def _asked(folder: Path, row: str = "plate") -> list[dict[str, Any]]:
-    return [t["options"] for t in trials(folder) if t["row"] == row]
+    return [t["options"] for t in trials(folder) if t["method"] == row]
 
 
 def _facts(folder: Path) -> list[Any]:
@@ -109,7 +109,7 @@ def test_a_round_is_cut_into_as_many_packs_as_can_train_at_a_time(tmp_path: Path
     job = fake.job(trials=16, round=16, pack=32)
     for slots, sizes in ((1, [16]), (2, [16]), (4, [8, 8]), (7, [4, 4, 4, 4]), (100, [1] * 16)):
         done = _run(tmp_path / str(slots), job, slots)  # two rows share the slots
-        assert [len(pack.lanes) for pack in done if pack.row == "plate"] == sizes
+        assert [len(pack.lanes) for pack in done if pack.method == "plate"] == sizes
         assert _facts(tmp_path / str(slots)) == _facts(tmp_path / "1")
     rows = dataclasses.replace(fake.searches(("music",), structure=_one)[0], rows=10**6)
     planner = SearchPlanner.of(Studies(tmp_path / "alone", job), [rows], slots=2)
@@ -126,7 +126,7 @@ def test_many_teams_keep_wide_packs(tmp_path: Path) -> None:
 def test_lanes_that_cannot_share_are_cut_where_packs_are_widest(tmp_path: Path) -> None:
     job = fake.job(trials=12, round=12, pack=32)
     done = _run(tmp_path, job, slots=10, structure=fake.alike)
-    of_row = [pack for pack in done if pack.row == "plate"]
+    of_row = [pack for pack in done if pack.method == "plate"]
     assert len(of_row) == 5
     assert max(len(pack.lanes) for pack in of_row) - min(len(pack.lanes) for pack in of_row) <= 1
 
@@ -144,4 +144,4 @@ def test_a_plan_is_kept_on_a_machine_with_other_slots(tmp_path: Path) -> None:
     job = fake.job(trials=16, round=16, pack=32)
     first = _run(tmp_path, job, slots=4, packs=1)
     others = _run(tmp_path, job, slots=1)
-    assert [len(pack.lanes) for pack in (*first, *others) if pack.row == "plate"] == [8, 8]
+    assert [len(pack.lanes) for pack in (*first, *others) if pack.method == "plate"] == [8, 8]

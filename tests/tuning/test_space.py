@@ -16,7 +16,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def _job(**spaces: Any) -> config.Job:
-    values = {"name": "x", "data": {"source": "s"}, "backbone": {"name": "b"}, "rows": {}, "spaces": spaces}
+    values = {"name": "x", "data": {"source": "s"}, "backbone": {"name": "b"}, "methods": {}, "spaces": spaces}
     return config.parse(values)
 
 

@@ -122,7 +122,7 @@ def test_failed_and_pruned_lanes_are_told_as_such(tmp_path: Path) -> None:
             dataclasses.replace(weak, status="pruned"),
         ],
     )
-    found = {t["number"]: t for t in trials(tmp_path) if t["row"] == "plate"}
+    found = {t["number"]: t for t in trials(tmp_path) if t["method"] == "plate"}
     assert [found[i]["state"] for i in range(3)] == ["complete", "fail", "pruned"]
     assert found[1]["error"] == "the loss is not finite"
     assert found[1]["curve"] == [0.5, None]
@@ -165,7 +165,7 @@ def test_first_points_come_first_and_one_outside_its_range_teaches_nothing(tmp_p
     space = Space((x, *rest), (Point({x.key: 1e-6}, outside=True), Point({x.key: 5e-2})))
     planner = _planner(tmp_path, job, units=("music",), space=space, structure=lambda options: (0, ()))
     _work(planner, job, _first)
-    options = [t["options"][x.key] for t in trials(tmp_path) if t["row"] == "plate"]
+    options = [t["options"][x.key] for t in trials(tmp_path) if t["method"] == "plate"]
     assert options[:2] == [1e-6, 5e-2]
     assert all(1e-3 <= value <= 1e-1 for value in options[1:])
 

@@ -31,7 +31,7 @@ def earlier(tmp_path: Path) -> Path:
 def test_the_best_of_the_same_row_and_domain_come_first_best_first(earlier: Path) -> None:
     past = warmstart.read([str(earlier)], metric="auc")
     space = warmstart.warmed(fake.SPACE, past, "plate", "music", 3)
-    own = [t for t in trials(earlier / "journal") if (t["row"], t["unit"]) == ("plate", "music")]
+    own = [t for t in trials(earlier / "journal") if (t["method"], t["unit"]) == ("plate", "music")]
     best = sorted(own, key=lambda t: -t["value"])[:3]
     assert [dict(p.values) for p in space.first[:3]] == [t["options"] for t in best]
     assert space.first[-1] == fake.SPACE.first[0]  # the space's own point is still tried
@@ -42,7 +42,7 @@ def test_a_new_domain_starts_with_the_best_of_each_other(earlier: Path) -> None:
     past = warmstart.read([str(earlier)], metric="auc")
     space = warmstart.warmed(fake.SPACE, past, "single", "film", 4)
     bests = [
-        max((t for t in trials(earlier / "journal") if (t["row"], t["unit"]) == ("single", unit)), key=lambda t: t["value"])
+        max((t for t in trials(earlier / "journal") if (t["method"], t["unit"]) == ("single", unit)), key=lambda t: t["value"])
         for unit in ("music", "book")
     ]
     assert {tuple(p.values.items()) for p in space.first[:-1]} == {tuple(b["options"].items()) for b in bests}
@@ -73,7 +73,7 @@ def test_a_new_domain_takes_the_best_units_first_by_the_metric_that_both_runs_ha
     """Three units of very different values: with room for two points the worst unit's stays out."""
     job = fake.job(trials=2, round=2)
     job = job.model_copy(update={"training": job.training.model_copy(update={"metric": metric})})
-    searches = [s for s in fake.searches(("low", "high", "middle")) if s.row == "plate"]
+    searches = [s for s in fake.searches(("low", "high", "middle")) if s.method == "plate"]
     worth = {"low": 0.1, "middle": 0.5, "high": 0.9}
     opened = {s.unit: Studies(tmp_path / "journal", job).open(s) for s in searches}
     for unit, study in opened.items():

@@ -30,7 +30,7 @@ def _job(**tune: object) -> config.Job:
             "data": {"source": "synthetic"},
             "backbone": {"name": "deepfm", "options": {"width": 32, "hidden": [256, 256]}},
             "training": {"batch_size": 2048, "epochs": 1},
-            "rows": {"single": {"strategy": "single"}},
+            "methods": {"single": {"strategy": "single"}},
             "tune": {"pack": 64, **tune},
         }
     )

@@ -28,7 +28,7 @@ def build(run: Path) -> Path:
         ArtifactError: a file is missing, damaged or of an unknown format.
     """
     content = read(run)
-    colour = panels.row_colours(content)
+    colour = panels.method_colours(content)
     environment = Environment(
         loader=PackageLoader("raytune_rec", "report/page"),
         autoescape=True,
@@ -74,7 +74,7 @@ def _backbone(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = (
         "fingerprint",
         "name",
-        "variant",
+        "pretraining",
         "prompt",
         "value",
         "epochs",

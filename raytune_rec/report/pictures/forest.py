@@ -21,25 +21,26 @@ def differences(run: Run, colour: Colours) -> list[Group]:
 
 def _group(run: Run, colour: Colours, metric: str) -> Group | None:
     every = [c for c in run.results["comparisons"] if metric_of(c) == metric]
-    found = [c for c in every if {c["row"], c["baseline"]} <= set(run.charted(c["unit"]))]
+    found = [c for c in every if {c["method"], c["baseline"]} <= set(run.charted(c["unit"]))]
     if not found:
         return None
-    rows, limits = list(dict.fromkeys(c["row"] for c in found)), _limits(found)
+    methods, limits = list(dict.fromkeys(c["method"] for c in found)), _limits(found)
     units = dict.fromkeys(c["unit"] for c in found)
-    panels = [_panel(run, colour, [c for c in found if c["unit"] == unit], rows, metric, limits) for unit in units]
+    panels = [_panel(run, colour, [c for c in found if c["unit"] == unit], methods, metric, limits) for unit in units]
     caption = (
-        f"Test {title(metric)} of {words.listed(rows)} minus that of each baseline, with "
+        f"Test {title(metric)} of {words.listed(methods)} minus that of each baseline, with "
         f"{run.results['protocol']['confidence'] * 100:g} % intervals by user. Right of zero is better. A filled dot "
         "stands after correction for the number of comparisons, a hollow one does not. "
         f"{words.spread(run.results)}{_left_out(run, every)}"
     )
-    return Group(caption, panels, [(r, colour[r]) for r in rows], title(metric))
+    return Group(caption, panels, [(r, colour[r]) for r in methods], title(metric))
 
 
 def _left_out(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
-    """Which rows that were compared are not drawn, and why."""
-    pairs = dict.fromkeys((row, c["unit"]) for c in found for row in (c["row"], c["baseline"]) if row in run.tied(c["unit"]))
-    said = words.listed([f"{row} {words.place(unit)}" for row, unit in pairs])
+    """Which methods that were compared are not drawn, and why."""
+    compared = [(method, c["unit"]) for c in found for method in (c["method"], c["baseline"])]
+    pairs = dict.fromkeys((method, unit) for method, unit in compared if method in run.tied(unit))
+    said = words.listed([f"{method} {words.place(unit)}" for method, unit in pairs])
     return f" Left out: {said}, where all candidates of a list score the same." if said else ""
 
 
@@ -51,7 +52,7 @@ def _limits(found: Sequence[Mapping[str, Any]]) -> charts.Range:
 
 
 def _panel(
-    run: Run, colour: Colours, found: Sequence[Mapping[str, Any]], rows: Sequence[str], metric: str, limits: charts.Range
+    run: Run, colour: Colours, found: Sequence[Mapping[str, Any]], methods: Sequence[str], metric: str, limits: charts.Range
 ) -> Markup:
     """The differences on one unit."""
     unit, confidence = found[0]["unit"], run.results["protocol"]["confidence"]
@@ -59,15 +60,15 @@ def _panel(
     found = [c for c in found if c["low"] is not None]
     effects = [
         charts.Effect(
-            line=baselines.index(c["baseline"]) + (rows.index(c["row"]) - (len(rows) - 1) / 2) * 0.7 / len(rows),
+            line=baselines.index(c["baseline"]) + (methods.index(c["method"]) - (len(methods) - 1) / 2) * 0.7 / len(methods),
             mean=c["difference"],
             low=c["low"],
             high=c["high"],
-            colour=colour[c["row"]],
+            colour=colour[c["method"]],
             clear=words.outcome(c, confidence) in ("ahead", "behind"),
         )
         for c in found
     ]
     figure = charts.forest(unit, effects, baselines, limits, f"difference in test {title(metric)}")
-    said = "; ".join(f"{c['row']} minus {c['baseline']} {words.signed(c['difference'])}" for c in found)
+    said = "; ".join(f"{c['method']} minus {c['baseline']} {words.signed(c['difference'])}" for c in found)
     return svg(figure, f"Differences in test {title(metric)} {words.place(unit)}: {said}.")

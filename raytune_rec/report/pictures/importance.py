@@ -1,4 +1,4 @@
-"""Which hyperparameters mattered: Optuna's PED-ANOVA on the trials of a row on a unit.
+"""Which hyperparameters mattered: Optuna's PED-ANOVA on the trials of a method on a unit.
 
 PED-ANOVA asks how far the better part of the trials is from all of them in each parameter. It needs no further library, and
 copes with parameters that only some trials have. With few trials it is a hint, no more.
@@ -27,7 +27,7 @@ def importance(trials: Sequence[Trial], higher: bool) -> Mapping[str, float]:
     """Option -> share of the importance, summing to 1, largest first. Empty where there is nothing to tell.
 
     Args:
-        trials: of one row on one unit.
+        trials: of one method on one unit.
         higher: whether a higher value is better.
     """
     trials = [t for t in trials if t.complete]

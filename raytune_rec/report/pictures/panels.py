@@ -33,12 +33,12 @@ class Group:
     name: str = ""
 
 
-def row_colours(run: Run) -> dict[str, str]:
-    return colours(run.claims, run.rows)
+def method_colours(run: Run) -> dict[str, str]:
+    return colours(run.claims, run.methods)
 
 
 def learning(run: Run, colour: Colours) -> Group | None:
-    """Validation curve of each row's winning trial, one panel for each unit."""
+    """Validation curve of each method's winning trial, one panel for each unit."""
     panels, shown = [], set()
     for name, unit in run.searches.items():
         chosen = {r: found for r in run.charted(unit) if (found := [t for t in run.winners(r, unit) if t.curve])}
@@ -62,20 +62,20 @@ def learning(run: Run, colour: Colours) -> Group | None:
     if not panels:
         return None
     caption = (
-        f"Validation {run.metric_title} of each row's winning trial by epoch; epoch 0 is the model before its first step, the "
+        f"Validation {run.metric_title} of each method's winning trial by epoch; epoch 0 is the model before its first step, the "
         "dot is the epoch that is kept. Curves that start far below are cut by the frame."
         f"{_folds(run, 'curve')}"
     )
-    return Group(caption, panels, _key(colour, [r for r in run.rows if r in shown]))
+    return Group(caption, panels, _key(colour, [r for r in run.methods if r in shown]))
 
 
 def pretraining(run: Run) -> Group | None:
     """Validation curve and loss of each pre-training."""
-    variants = {name: v for name, v in run.pretrain.items() if v.get("curve")}
-    if not variants:
+    pretrainings = {name: v for name, v in run.pretrain.items() if v.get("curve")}
+    if not pretrainings:
         return None
-    colour = colours([], list(variants))
-    curves = {name: [number(x) for x in v["curve"]] for name, v in variants.items()}
+    colour = colours([], list(pretrainings))
+    curves = {name: [number(x) for x in v["curve"]] for name, v in pretrainings.items()}
     series = [Series(range(len(c)), c, colour[name]) for name, c in curves.items()]
     limits = charts.sensible([x for c in curves.values() for x in c], run.higher)
     said = "; ".join(f"{name} ends at {words.fixed(c[-1])} after {len(c) - 1} epochs" for name, c in curves.items())
@@ -85,13 +85,13 @@ def pretraining(run: Run) -> Group | None:
             f"Pre-training, validation {run.metric_title}: {said}.",
         )
     ]
-    losses = {name: [number(x) for x in v.get("losses") or ()] for name, v in variants.items()}
+    losses = {name: [number(x) for x in v.get("losses") or ()] for name, v in pretrainings.items()}
     if any(losses.values()):
         series = [Series(range(1, len(c) + 1), c, colour[name]) for name, c in losses.items() if c]
         said = "; ".join(f"{name} from {words.fixed(c[0])} to {words.fixed(c[-1])}" for name, c in losses.items() if c)
         panels.append(svg(charts.lines("training", series, "epoch", "mean training loss"), f"Pre-training loss: {said}."))
     caption = f"Pre-training on all domains: validation {run.metric_title} and mean training loss by epoch."
-    return Group(caption, panels, _key(colour, list(variants)))
+    return Group(caption, panels, _key(colour, list(pretrainings)))
 
 
 def search(run: Run, colour: Colours) -> Group | None:
@@ -125,14 +125,14 @@ def search(run: Run, colour: Colours) -> Group | None:
         f"Best validation {run.metric_title} of every complete trial (dots) and the best so far (lines). Dots below the frame "
         f"stand at its edge as triangles.{_folds(run, 'line')}{_unfinished(run)}"
     )
-    return Group(caption, panels, _key(colour, [r for r in run.rows if r in shown]))
+    return Group(caption, panels, _key(colour, [r for r in run.methods if r in shown]))
 
 
 def importances(run: Run, colour: Colours) -> Group | None:
-    """Hyperparameter importance, one panel for each searched row."""
+    """Hyperparameter importance, one panel for each searched method."""
     panels = []
-    for row in run.rows:
-        studies = [trials for u in run.searches.values() for trials in run.studies(row, u)]
+    for method in run.methods:
+        studies = [trials for u in run.searches.values() for trials in run.studies(method, u)]
         units = [found for trials in studies if (found := importance(trials, run.higher))]
         names = {n for found in units for n in found}
         mean = {n: sum(found.get(n, 0.0) for found in units) / len(units) for n in names}
@@ -140,23 +140,23 @@ def importances(run: Run, colour: Colours) -> Group | None:
         if not top:
             continue
         parts = [[found[n] for found in units if n in found] for n in top]
-        figure = charts.shares(row, [short(n, names) for n in top], [mean[n] for n in top], parts, colour[row])
-        panels.append(svg(figure, f"Importance in {row}: " + "; ".join(f"{n} {mean[n]:.0%}" for n in top) + "."))
+        figure = charts.shares(method, [short(n, names) for n in top], [mean[n] for n in top], parts, colour[method])
+        panels.append(svg(figure, f"Importance in {method}: " + "; ".join(f"{n} {mean[n]:.0%}" for n in top) + "."))
     if not panels:
         return None
     searches = "folds" if run.folds else f"{run.unit_word}s"
     caption = (
-        "Share of each searched option in what sets the better quarter of a row's trials apart (PED-ANOVA); bars are means "
+        "Share of each searched option in what sets the better quarter of a method's trials apart (PED-ANOVA); bars are means "
         f"over {searches}, dots single ones, the {LARGE} largest are shown. With few trials this is a hint, not a finding."
     )
     return Group(caption, panels)
 
 
 def effects(run: Run, colour: Colours) -> list[Group]:
-    """Value against every numeric option with enough distinct values among the rows that have a prompt; the prompt's own
+    """Value against every numeric option with enough distinct values among the methods that have a prompt; the prompt's own
     options first."""
-    rows = [r for r in run.rows if run.results["rows"][r]["prompt"] != "none"]
-    trials = [t for t in run.searched() if t.row in rows]
+    methods = [r for r in run.methods if run.results["methods"][r]["prompt"] != "none"]
+    trials = [t for t in run.searched() if t.method in methods]
     values: dict[str, set[float]] = {}
     for t in trials:
         for name, value in t.options.items():
@@ -171,38 +171,39 @@ def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, nam
     panels = []
     for searched, unit in run.searches.items():
         series, said, shift = [], [], _shifts([t for t in trials if t.unit in run.tuned(unit)])
-        for row in run.rows:
-            points = [t for t in trials if t.row == row and t.unit in run.tuned(unit) and is_number(t.options.get(name, ""))]
+        for method in run.methods:
+            here = [t for t in trials if t.method == method and t.unit in run.tuned(unit)]
+            points = [t for t in here if is_number(t.options.get(name, ""))]
             if not points:
                 continue
-            winners = {(t.unit, t.number) for t in run.winners(row, unit)}
+            winners = {(t.unit, t.number) for t in run.winners(method, unit)}
             marks = [i for i, t in enumerate(points) if (t.unit, t.number) in winners]
             y = [t.value + shift[t.unit] for t in points]
-            series.append(Series([float(t.options[name]) for t in points], y, colour[row], marks))
-            said += [f"{named(run, row, points[i])} does best at {words.option(points[i].options[name])}" for i in marks]
+            series.append(Series([float(t.options[name]) for t in points], y, colour[method], marks))
+            said += [f"{named(run, method, points[i])} does best at {words.option(points[i].options[name])}" for i in marks]
         if not series:
             continue
         limits = charts.sensible([y for s in series for y in s.y], run.higher)
         figure = charts.effect(searched, series, short(name, names), f"validation {run.metric_title}", logarithmic, limits)
         panels.append(svg(figure, f"Effect of {name} in {searched}: {'; '.join(said) or 'no winner'}."))
-    rows = [r for r in run.rows if any(t.row == r and name in t.options for t in trials)]
+    methods = [r for r in run.methods if any(t.method == r and name in t.options for t in trials)]
     caption = (
         "Each dot is a trial, the line joins medians of neighbouring trials, the ring is the winner. "
         f"Option {name}.{_folds(run, 'ring', ', and its values are shifted so that all folds have one median')}"
     )
-    return Group(caption, panels, _key(colour, rows), name)
+    return Group(caption, panels, _key(colour, methods), name)
 
 
 def costs(run: Run, colour: Colours) -> Group | None:
-    """Tuned parameters and time of each row."""
-    rows = [(r, run.results["rows"][r]) for r in run.rows]
-    if not rows:
+    """Tuned parameters and time of each method."""
+    methods = [(r, run.results["methods"][r]) for r in run.methods]
+    if not methods:
         return None
-    names, shades = [r for r, _ in rows], [colour[r] for r, _ in rows]
-    tuned = [float(f["tuned_parameters"]) for _, f in rows]
-    tuned_text = [f"{words.count(f['tuned_parameters'])} ({words.percent(f['tuned_share'])})" for _, f in rows]
-    each = [f["seconds"] / f["trials"] if f["trials"] else 0.0 for _, f in rows]
-    each_text = [words.duration(s) if f["trials"] else "no search" for s, (_, f) in zip(each, rows, strict=True)]
+    names, shades = [r for r, _ in methods], [colour[r] for r, _ in methods]
+    tuned = [float(f["tuned_parameters"]) for _, f in methods]
+    tuned_text = [f"{words.count(f['tuned_parameters'])} ({words.percent(f['tuned_share'])})" for _, f in methods]
+    each = [f["seconds"] / f["trials"] if f["trials"] else 0.0 for _, f in methods]
+    each_text = [words.duration(s) if f["trials"] else "no search" for s, (_, f) in zip(each, methods, strict=True)]
     panels = [
         svg(
             charts.bars("tuned parameters", names, tuned, tuned_text, shades, "parameters"),
@@ -216,7 +217,7 @@ def costs(run: Run, colour: Colours) -> Group | None:
     total = words.duration(run.results["costs"]["seconds"])
     also = ", stopped ones counted too" if stopping.stopped(run) else ""
     caption = (
-        "What each row trains, in numbers and as a share of the backbone, and the mean wall clock of one of its trials, as "
+        "What each method trains, in numbers and as a share of the backbone, and the mean wall clock of one of its trials, as "
         f"its share of the pack it ran in{also}. All searches together took {total} of process time for "
         f"{words.count(run.results['costs']['trials'])} trials. {stopping.saved(run)}"
     )
@@ -233,14 +234,14 @@ def short(name: str, names: set[str]) -> str:
     return tail if sum(n.partition(".")[2] == tail for n in names) < 2 else name
 
 
-def named(run: Run, row: str, trial: Trial) -> str:
-    """A row, and which fold of it where several are pooled."""
-    return row if trial.unit in run.units else f"{row} ({trial.unit})"
+def named(run: Run, method: str, trial: Trial) -> str:
+    """A method, and which fold of it where several are pooled."""
+    return method if trial.unit in run.units else f"{method} ({trial.unit})"
 
 
 def _folds(run: Run, what: str, further: str = "") -> str:
     """How pooled units show in a chart."""
-    return f" {words.pooled(run)}: a row has one {what} for each fold{further}." if run.folds else ""
+    return f" {words.pooled(run)}: a method has one {what} for each fold{further}." if run.folds else ""
 
 
 def _shifts(trials: Sequence[Trial]) -> dict[str, float]:
@@ -251,7 +252,7 @@ def _shifts(trials: Sequence[Trial]) -> dict[str, float]:
 
 
 def _unfinished(run: Run) -> str:
-    trials = [t for t in run.trials if t.row in run.rows]
+    trials = [t for t in run.trials if t.method in run.methods]
     failed = sum(t.state == "failed" or (t.state == "complete" and not math.isfinite(t.value)) for t in trials)
     stopped = len(stopping.stopped(run))
     parts = [f"{failed} failed (not shown)"] if failed else []

@@ -10,9 +10,9 @@ from raytune_rec.report.run import Run, Trial
 
 
 def stopped(run: Run, unit: str | None = None) -> list[Trial]:
-    """Trials that were stopped early, of the rows of the table."""
+    """Trials that were stopped early, of the methods of the table."""
     units = None if unit is None else run.tuned(unit)
-    return [t for t in run.trials if t.state == "pruned" and t.row in run.rows and (units is None or t.unit in units)]
+    return [t for t in run.trials if t.state == "pruned" and t.method in run.methods and (units is None or t.unit in units)]
 
 
 def reached(trials: Sequence[Trial], higher: bool) -> list[tuple[int, float]]:
@@ -23,7 +23,7 @@ def reached(trials: Sequence[Trial], higher: bool) -> list[tuple[int, float]]:
 
 def saved(run: Run) -> str:
     """How many trials were stopped, and the epochs of all trials against the most they could be; empty where none was."""
-    trials = [t for t in run.trials if t.row in run.rows and t.state in ("complete", "failed", "pruned")]
+    trials = [t for t in run.trials if t.method in run.methods and t.state in ("complete", "failed", "pruned")]
     pruned = stopped(run)
     if not pruned:
         return ""
@@ -40,10 +40,10 @@ def saved(run: Run) -> str:
 
 
 def _most(run: Run, trial: Trial) -> int | None:
-    """Epochs of the trial's full training: the job's, the row's or its own; None where the job does not say."""
-    if run.results["rows"][trial.row]["tuned_parameters"] == 0:
+    """Epochs of the trial's full training: the job's, the method's or its own; None where the job does not say."""
+    if run.results["methods"][trial.method]["tuned_parameters"] == 0:
         return 0
-    row = run.settings.get("rows", {}).get(trial.row, {}).get("options", {})
+    method = run.settings.get("methods", {}).get(trial.method, {}).get("options", {})
     job = run.settings.get("training", {}).get("epochs")
-    found = {"training.epochs": job, **row, **trial.options}["training.epochs"]
+    found = {"training.epochs": job, **method, **trial.options}["training.epochs"]
     return None if found is None else int(found)

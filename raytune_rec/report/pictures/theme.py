@@ -19,7 +19,7 @@ _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAP
 """Stand-ins that become variables of the page, so that a chart follows its light or dark theme."""
 
 PALETTE = ("#2f6fd0", "#d9772b", "#1e9a84", "#b0559f", "#8a8f2e", "#d1495b", "#3d9fc4", "#9a6b4b", "#6b63c9", "#7b8794")
-"""Of middle lightness. Order: claiming rows come first."""
+"""Of middle lightness. Order: claiming methods come first."""
 
 _STYLE: Any = {
     "axes.edgecolor": MUTED,

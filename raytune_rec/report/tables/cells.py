@@ -43,55 +43,55 @@ def columns(run: Run) -> list[str]:
 
 
 def main(run: Run, colour: Mapping[str, str]) -> Table:
-    """Rows by units, and what each row cost."""
+    """Methods by units, and what each method cost."""
     protocol = run.results["protocol"]
     lines = []
-    for row in run.rows:
-        facts = run.results["rows"][row]
-        cells = [_auc(run, row, unit) for unit in columns(run)]
+    for method in run.methods:
+        facts = run.results["methods"][method]
+        cells = [_auc(run, method, unit) for unit in columns(run)]
         cells += [
             Cell(words.count(facts["trials"])),
             Cell(words.count(facts["tuned_parameters"]), words.percent(facts["tuned_share"])),
             Cell(words.duration(facts["seconds"]) if facts["trials"] else words.NONE),
         ]
-        lines.append(Line(row, colour[row], _note(facts), cells))
+        lines.append(Line(method, colour[method], _note(facts), cells))
     of = " of a list (the chance that its positive stands above another), mean over lists and" if run.lists else ", mean over"
     caption = (
         f"Test {title(run.lead)}{of} replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a "
         "column is bold. "
         f"Split: {protocol['split']}; cohort: {protocol['cohort']}; candidates: {protocol['candidates']}."
         f"{words.pooled(run, ' ', '.')} {words.spread(run.results)}{words.averaged(run.results, run.lead, ' ')}"
-        f"{words.untested(run.results, ' ')} Intervals of levels hold the chance of the test users, whom all rows "
-        "share; rows are judged by their paired differences below. "
+        f"{words.untested(run.results, ' ')} Intervals of levels hold the chance of the test users, whom all methods "
+        "share; methods are judged by their paired differences below. "
         f"Tuned: parameters trained for one {run.unit_word}, and their share of the backbone."
         f"{''.join(words.tied(run.results, unit, ' ') for unit in run.units)}"
     )
-    return Table(caption, ["row", *columns(run), "trials", "tuned", "search"], lines)
+    return Table(caption, ["method", *columns(run), "trials", "tuned", "search"], lines)
 
 
 FURTHER = [("logloss", "log loss"), ("group_auc", "user AUC"), ("calibration_error", "calibration error")]
 
 
 def further(run: Run, colour: Mapping[str, str]) -> Table | None:
-    """The other metrics of rows with labels, of each row on each unit; None of lists."""
-    names = [(n, t) for n, t in FURTHER if any(n in run.measures(r, u) for r in run.rows for u in run.units)]
+    """The other metrics of rows with labels, of each method on each unit; None of lists."""
+    names = [(n, t) for n, t in FURTHER if any(n in run.measures(r, u) for r in run.methods for u in run.units)]
     if not names:
         return None
     head = [f"{unit}: {title}" for unit in columns(run) for _, title in names]
     lines = []
-    for row in run.rows:
+    for method in run.methods:
         cells = []
         for unit in columns(run):
             for name, _ in names:
-                found = run.measures(row, unit).get(name, {})
+                found = run.measures(method, unit).get(name, {})
                 sd = found.get("sd")
                 cells.append(Cell(words.fixed(found.get("mean")), f"sd {words.fixed(sd)}" if sd is not None else ""))
-        lines.append(Line(row, colour[row], "", cells))
+        lines.append(Line(method, colour[method], "", cells))
     caption = (
         "Mean over replicates, with their standard deviation. Log loss and calibration error (15 bins of equal mass): lower "
         "is better. User AUC: mean over users who have both labels, weighted by their rows; higher is better."
     )
-    return Table(caption, ["row", *head], lines)
+    return Table(caption, ["method", *head], lines)
 
 
 def cohorts(run: Run, colour: Mapping[str, str]) -> Table | None:
@@ -100,12 +100,13 @@ def cohorts(run: Run, colour: Mapping[str, str]) -> Table | None:
     if not pairs:
         return None
     lines = []
-    for row in run.rows:
-        found = [run.measures(row, u).get("cohorts", {}).get(c, {}) for u, c in pairs]
+    for method in run.methods:
+        found = [run.measures(method, u).get("cohorts", {}).get(c, {}) for u, c in pairs]
         cells = [Cell(words.fixed(f.get("auc", {}).get("mean")), f"n {words.count(f.get('n'))}") for f in found]
-        lines.append(Line(row, colour[row], "", cells))
+        lines.append(Line(method, colour[method], "", cells))
     what = "lists" if run.lists else "rows"
-    return Table(f"Test AUC of cohorts of the test {what}.", ["row", *[f"{u}: {c.replace('_', ' ')}" for u, c in pairs]], lines)
+    head = ["method", *[f"{u}: {c.replace('_', ' ')}" for u, c in pairs]]
+    return Table(f"Test AUC of cohorts of the test {what}.", head, lines)
 
 
 def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
@@ -130,31 +131,31 @@ def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
             Cell(words.count(c["pretrainings"])),
             Cell(said[words.outcome(c, confidence)]),
         ]
-        lines.append(Line(c["row"], colour[c["row"]], "", cells))
+        lines.append(Line(c["method"], colour[c["method"]], "", cells))
     caption = (
         f"Paired differences of test {words.listed([title(m) for m in run.compared])}, with {confidence * 100:g} % intervals. "
         f"{words.spread(run.results)} p: of a difference of zero; p, Holm: corrected for all lines of this table; users: who has "
-        "rows under the difference; pre-trainings: how many stand under the row of the two that has fewest (none: both start "
+        "rows under the difference; pre-trainings: how many stand under the method of the two that has fewest (none: both start "
         f"from scratch).{words.averaged(run.results, run.lead, ' ')}{words.not_compared(run.results, ' ')}"
     )
-    head = ["row", "baseline", run.unit_word, *["metric"][: int(several)], "difference", "interval", "p", "p, Holm"]
+    head = ["method", "baseline", run.unit_word, *["metric"][: int(several)], "difference", "interval", "p", "p, Holm"]
     return Table(caption, [*head, "users", "pre-trainings", "verdict"], lines)
 
 
 def winners(run: Run) -> list[tuple[str, str, str, str, str]]:
-    """(row, tuning unit, trial, validation value, options) of each winner."""
+    """(method, tuning unit, trial, validation value, options) of each winner."""
     return [
-        _winner(row, tuned, chosen)
-        for row in run.rows
+        _winner(method, tuned, chosen)
+        for method in run.methods
         for unit in run.searches.values()
-        for tuned, chosen in run.chosen(row, unit).items()
+        for tuned, chosen in run.chosen(method, unit).items()
     ]
 
 
-def _winner(row: str, place: str, chosen: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+def _winner(method: str, place: str, chosen: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
     options = ", ".join(f"{k} = {words.option(v)}" for k, v in sorted(chosen.get("options", {}).items()))
     trial = words.NONE if chosen.get("trial") is None else str(chosen["trial"])
-    return row, place, trial, words.fixed(chosen.get("valid")), options or words.NONE
+    return method, place, trial, words.fixed(chosen.get("valid")), options or words.NONE
 
 
 def facts(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -167,7 +168,7 @@ def facts(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 
 def pretraining(run: Run) -> list[tuple[str, str]]:
-    """(variant, what it was) in words."""
+    """(pretraining, what it was) in words."""
     found = []
     for name, v in run.pretrain.items():
         parts = []
@@ -189,9 +190,9 @@ def pretraining(run: Run) -> list[tuple[str, str]]:
     return found
 
 
-def _auc(run: Run, row: str, unit: str) -> Cell:
-    auc = run.measures(row, unit).get(run.lead, {})
-    best = run.results["winners"].get(unit, {}).get("test") == row
+def _auc(run: Run, method: str, unit: str) -> Cell:
+    auc = run.measures(method, unit).get(run.lead, {})
+    best = run.results["winners"].get(unit, {}).get("test") == method
     return Cell(words.fixed(auc.get("mean")), _span(auc.get("low"), auc.get("high"), plain=True), best)
 
 
@@ -210,4 +211,4 @@ def _note(facts: Mapping[str, Any]) -> str:
 
 
 def _cohort_names(run: Run, unit: str) -> list[str]:
-    return list(dict.fromkeys(c for r in run.rows for c in run.measures(r, unit).get("cohorts", {})))
+    return list(dict.fromkeys(c for r in run.methods for c in run.measures(r, unit).get("cohorts", {})))

@@ -25,19 +25,22 @@ def heading(unit: str) -> str:
 def metrics(results: Mapping[str, Any], unit: str) -> list[str]:
     """Those that were measured: of the rarer class only where there are two."""
     every = [*MACRO, *(RARE + name for name in MACRO[1:])]
-    return [name for name in every if any(name in row["units"].get(unit, {}) for row in results["rows"].values())]
+    return [name for name in every if any(name in method["units"].get(unit, {}) for method in results["methods"].values())]
 
 
 def values(results: Mapping[str, Any], unit: str) -> dict[str, list[_Value]]:
-    """Row -> (measure, whether it is the best) of each of `metrics`. Where all are equal there is no best."""
+    """Method -> (measure, whether it is the best) of each of `metrics`. Where all are equal there is no best."""
     names = metrics(results, unit)
     found = {
-        row: [results["rows"][row]["units"].get(unit, {}).get(name, {}) for name in names]
-        for row in results.get("row_order") or results["rows"]
+        method: [results["methods"][method]["units"].get(unit, {}).get(name, {}) for name in names]
+        for method in results.get("method_order") or results["methods"]
     }
     means = [[of[i]["mean"] for of in found.values() if of[i].get("mean") is not None] for i in range(len(names))]
     best = [max(column) if len(set(column)) > 1 else None for column in means]
-    return {row: [(v, v.get("mean") is not None and v["mean"] == best[i]) for i, v in enumerate(of)] for row, of in found.items()}
+    return {
+        method: [(v, v.get("mean") is not None and v["mean"] == b) for v, b in zip(measures, best, strict=True)]
+        for method, measures in found.items()
+    }
 
 
 def base(results: Mapping[str, Any], unit: str) -> str:
@@ -48,7 +51,7 @@ def base(results: Mapping[str, Any], unit: str) -> str:
 
 
 def _table(run: Run, colour: Mapping[str, str], unit: str) -> Table:
-    lines = [Line(row, colour[row], "", _cells(of)) for row, of in values(run.results, unit).items()]
+    lines = [Line(method, colour[method], "", _cells(of)) for method, of in values(run.results, unit).items()]
     rarer = " Of the two classes, the last columns are of the rarer one." if RARE + "f1" in metrics(run.results, unit) else ""
     protocol = run.results["protocol"]
     caption = (
@@ -56,7 +59,7 @@ def _table(run: Run, colour: Mapping[str, str], unit: str) -> Table:
         f"means over the classes of the test users.{rarer} Mean over replicates, with the "
         f"{protocol['confidence'] * 100:g} % interval by user below it; the best of a column is bold."
     )
-    return Table(caption, ["row", *(title(name) for name in metrics(run.results, unit))], lines)
+    return Table(caption, ["method", *(title(name) for name in metrics(run.results, unit))], lines)
 
 
 def _cells(of: Sequence[_Value]) -> list[Cell]:

@@ -32,17 +32,17 @@ def _kind(results: Mapping[str, Any], prefix: str) -> str:
 
 
 def values(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, list[tuple[float | None, float | None, bool]]]:
-    """Row -> (mean, sd, whether it is the best) of each of `METRICS`; empty where a row was not measured. Where all are equal
+    """Method -> (mean, sd, whether it is the best) of each of `METRICS`; empty where it was not measured. Where all are equal
     there is no best."""
-    means = {row: [m.get(prefix + name, {}) for name in METRICS] for row, m in measured(results, unit, prefix).items()}
+    means = {method: [m.get(prefix + name, {}) for name in METRICS] for method, m in measured(results, unit, prefix).items()}
     known = [[of[i]["mean"] for of in means.values() if of[i].get("mean") is not None] for i in range(len(METRICS))]
     best = [max(column) if len(set(column)) > 1 else None for column in known]
     return {
-        row: [
+        method: [
             (v.get("mean"), v.get("sd"), v.get("mean") is not None and v["mean"] == best[i])
-            for i, v in enumerate(means.get(row, []))
+            for i, v in enumerate(means.get(method, []))
         ]
-        for row in results.get("row_order") or results["rows"]
+        for method in results.get("method_order") or results["methods"]
     }
 
 
@@ -55,13 +55,13 @@ def candidates(results: Mapping[str, Any], unit: str, prefix: str) -> str:
 
 
 def measured(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, Mapping[str, Any]]:
-    """Row -> its measures on a unit, of the rows that were measured there with this ranking."""
-    found = {row: facts["units"].get(unit, {}) for row, facts in results["rows"].items()}
-    return {row: m for row, m in found.items() if f"{prefix}auc" in m}
+    """Method -> its measures on a unit, of the methods that were measured there with this ranking."""
+    found = {method: facts["units"].get(unit, {}) for method, facts in results["methods"].items()}
+    return {method: m for method, m in found.items() if f"{prefix}auc" in m}
 
 
 def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> Table:
-    lines = [Line(row, colour[row], "", _cells(of)) for row, of in values(run.results, unit, prefix).items()]
+    lines = [Line(method, colour[method], "", _cells(of)) for method, of in values(run.results, unit, prefix).items()]
     protocol, facts = run.results["protocol"], run.results["units"][unit]
     users = "" if facts.get("users") is None else f" of {words.count(facts['users'])} users"
     caption = (
@@ -70,7 +70,7 @@ def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> Table
         f"ties: {protocol['ties']}. Mean over lists and replicates, with the standard deviation over replicates below it; the "
         f"best of a column is bold.{words.tied(run.results, unit, ' ')}"
     )
-    return Table(caption, ["row", *(title(name) for name in METRICS)], lines)
+    return Table(caption, ["method", *(title(name) for name in METRICS)], lines)
 
 
 def _cells(of: Sequence[tuple[float | None, float | None, bool]]) -> list[Cell]:

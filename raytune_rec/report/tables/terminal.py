@@ -36,20 +36,20 @@ def console(results: Mapping[str, Any]) -> Group:
 
 
 class _Main:
-    """Rows by units: mean test AUC with half the width of its interval, best in bold, trials spent and parameters tuned.
+    """Methods by units: mean test AUC with half the width of its interval, best in bold, trials spent and parameters tuned.
 
-    Where the console is too narrow for all columns, they follow in blocks, each with the names of the rows.
+    Where the console is too narrow for all columns, they follow in blocks, each with the names of the methods.
     """
 
     def __init__(self, results: Mapping[str, Any], units: Sequence[str]) -> None:
         self._results = results
-        self._rows = list(results.get("row_order") or results["rows"])
-        self._columns = [(unit, [self._cell(name, unit) for name in self._rows]) for unit in units]
-        of_rows = [results["rows"][name] for name in self._rows]
+        self._methods = list(results.get("method_order") or results["methods"])
+        self._columns = [(unit, [self._cell(name, unit) for name in self._methods]) for unit in units]
+        facts = [results["methods"][name] for name in self._methods]
         self._columns += [
-            ("trials", [Text(count(row["trials"])) for row in of_rows]),
-            ("tuned", [Text(count(row["tuned_parameters"])) for row in of_rows]),
-            ("of backbone", [Text(percent(row["tuned_share"])) for row in of_rows]),
+            ("trials", [Text(count(method["trials"])) for method in facts]),
+            ("tuned", [Text(count(method["tuned_parameters"])) for method in facts]),
+            ("of backbone", [Text(percent(method["tuned_share"])) for method in facts]),
         ]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
@@ -70,46 +70,46 @@ class _Main:
         """Some of the columns; the title stands over the first block, the caption below the last one."""
         title_of, caption = f"Test {title(lead(self._results))}", _caption(self._results)
         table = Table(title=None if first else Text(title_of), caption=Text(caption) if last == len(self._columns) else None)
-        table.add_column("row", overflow="fold")
+        table.add_column("method", overflow="fold")
         for name, cells in self._columns[first:last]:
             table.add_column(Text(name), justify="right", overflow="fold", min_width=max(len(cell) for cell in cells))
-        for number, name in enumerate(self._rows):
+        for number, name in enumerate(self._methods):
             table.add_row(Text(name), *(cells[number] for _, cells in self._columns[first:last]))
         return table
 
     def _cell(self, name: str, unit: str) -> Text:
         best = self._results["winners"].get(unit, {}).get("test") == name
-        return _cell(self._results["rows"][name], unit, best, lead(self._results))
+        return _cell(self._results["methods"][name], unit, best, lead(self._results))
 
 
 def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
-    """Rows by metrics, means over lists and replicates, best in bold; narrow enough for 80 columns."""
+    """Methods by metrics, means over lists and replicates, best in bold; narrow enough for 80 columns."""
     said = f"candidates: {rankings.candidates(results, unit, prefix)}; split {results['protocol']['split']}"
     said += tied(results, unit, ". ")
     table = Table(title=Text(rankings.heading(results, unit, prefix)), caption=Text(said), box=SIMPLE_HEAD, padding=0)
-    table.add_column("row", overflow="fold")
+    table.add_column("method", overflow="fold")
     for name in rankings.METRICS:
         table.add_column(title(name).replace("@", "\n@"), justify="right", no_wrap=True, min_width=6)
-    for row, values in rankings.values(results, unit, prefix).items():
+    for method, values in rankings.values(results, unit, prefix).items():
         cells = [Text(fixed(mean), style="bold" if best else "") for mean, _, best in values]
-        table.add_row(Text(row), *(cells or [Text(fixed(None))] * len(rankings.METRICS)))
+        table.add_row(Text(method), *(cells or [Text(fixed(None))] * len(rankings.METRICS)))
     return table
 
 
 def _classes(results: Mapping[str, Any], unit: str) -> Table:
-    """Rows by metrics of the predicted classes."""
+    """Methods by metrics of the predicted classes."""
     names = classes.metrics(results, unit)
     table = Table(title=Text(classes.heading(unit)), caption=Text(classes.base(results, unit)), box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("row", overflow="fold")
+    table.add_column("method", overflow="fold")
     for name in names:
         table.add_column(title(name).replace(" of ", "\nof "), justify="right", no_wrap=True)
-    for row, values in classes.values(results, unit).items():
-        table.add_row(Text(row), *(Text(fixed(v.get("mean")), style="bold" if best else "") for v, best in values))
+    for method, values in classes.values(results, unit).items():
+        table.add_row(Text(method), *(Text(fixed(v.get("mean")), style="bold" if best else "") for v, best in values))
     return table
 
 
-def _cell(row: Mapping[str, Any], unit: str, best: bool, metric: str) -> Text:
-    measures = row.get(MEAN) if unit == MEAN else row["units"].get(unit)
+def _cell(method: Mapping[str, Any], unit: str, best: bool, metric: str) -> Text:
+    measures = method.get(MEAN) if unit == MEAN else method["units"].get(unit)
     auc = (measures or {}).get(metric, {})
     text = fixed(auc.get("mean"))
     if auc.get("low") is not None:

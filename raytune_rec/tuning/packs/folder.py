@@ -27,7 +27,7 @@ from raytune_rec.storage.files import STORAGE, read_json, write_json, write_text
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.storage.listing import remove_files
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the results of a pack change."""
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -52,7 +52,7 @@ class PackFolder:
         """The folder of a pack. How packs are scheduled does not enter its key."""
         other = {"name", "title", "tune", "evaluate", "spaces", "components"}
         decides = job.model_dump(exclude=other, mode="json", by_alias=True)
-        lanes = tuple(fingerprint({"job": decides, "row": pack.row, "lane": lane}) for lane in pack.lanes)
+        lanes = tuple(fingerprint({"job": decides, "method": pack.method, "lane": lane}) for lane in pack.lanes)
         return cls(folder_of(run_folder, pack.name), fingerprint({"format": FORMAT, "job": decides, "pack": pack}), lanes)
 
     def results(self) -> list[LaneResult] | None:

@@ -76,10 +76,10 @@ def teams(rows: Mapping[str, int], round: int, width: int, share_rows: int) -> l
     return [*found, team] if team else found
 
 
-def pack_name(row: str, units: Sequence[str], *place: str) -> str:
-    """Also the name of its folder. `@` and `+` part it, which stand in no `path_name`; a unit leads one team of a row."""
+def pack_name(method: str, units: Sequence[str], *place: str) -> str:
+    """Also the name of its folder. `@` and `+` part it, which stand in no `path_name`; a unit leads one team of a method."""
     others = f"+{len(units) - 1}" if len(units) > 1 else ""
-    return "@".join([path_name(row), path_name(units[0]) + others, ".".join(place)])
+    return "@".join([path_name(method), path_name(units[0]) + others, ".".join(place)])
 
 
 def to_text(pack: Pack) -> str:

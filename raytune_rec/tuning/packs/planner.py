@@ -65,7 +65,7 @@ class SearchPlanner:
     """
 
     def __init__(self, teams: Sequence[Team]) -> None:
-        self._teams = {(team.row, unit): team for team in teams for unit in team.studies}
+        self._teams = {(team.method, unit): team for team in teams for unit in team.studies}
         self._queues = {team: deque(team.open()) for team in teams}
         self._awaited: dict[Team, set[str]] = {team: set() for team in teams}
         self._turns = deque(teams)
@@ -94,7 +94,7 @@ class SearchPlanner:
         return None if any(self._awaited.values()) else DONE
 
     def done(self, pack: Pack, results: Sequence[LaneResult]) -> Iterable[str]:
-        team = self._teams[pack.row, pack.lanes[0].unit]
+        team = self._teams[pack.method, pack.lanes[0].unit]
         following, gone = team.report(pack, results)
         self._queues[team] += following
         self._awaited[team].discard(pack.name)

@@ -1,6 +1,6 @@
 """Studies that share packs, in rounds: ask, train, decide who goes on, tell. The plan of it stands in the journal.
 
-A team is one large unit, or several small ones of a row. A round asks its studies for configurations and divides them over the
+A team is one large unit, or several small ones of a method. A round asks its studies for configurations and divides them over the
 ladders of early stopping; the lanes of one ladder that train side by side are a heat. When all packs of a heat have reported, its
 rung is decided study by study: who has ended, or was stopped, is told; the others form the next heat, in new packs.
 
@@ -35,7 +35,7 @@ class Team:
     """Studies that share packs.
 
     Args:
-        studies: of one row; their units are of a like size where there are several.
+        studies: of one method; their units are of a like size where there are several.
         tune: rule of early stopping.
         journal: that all studies write to.
         seed: of the job.
@@ -47,7 +47,7 @@ class Team:
         self, studies: Sequence[Study], tune: TuneOptions, journal: Journal, seed: int, width: int, abreast: int = 1
     ) -> None:
         self.studies = {study.search.unit: study for study in studies}
-        self.row = studies[0].search.row
+        self.method = studies[0].search.method
         self._lead, self._tune, self._journal, self._seed, self._width = studies[0], tune, journal, seed, width
         self._abreast = abreast
         self._climbs = ladders(tune.stop, self._lead.search.epochs)
@@ -155,7 +155,7 @@ class Team:
         until = climb[rung] if rung < len(climb) and contested else 0
         plan = [
             {
-                "name": pack_name(self.row, list(self.studies), f"r{number}", f"b{ladder}", f"h{rung}", f"p{k}"),
+                "name": pack_name(self.method, list(self.studies), f"r{number}", f"b{ladder}", f"h{rung}", f"p{k}"),
                 "until": until,
                 "lanes": [[lane.unit, lane.trial] for lane in part],
                 "after": [list(after[lane.unit, lane.trial]) for lane in part if after],
@@ -170,7 +170,7 @@ class Team:
         lanes = {unit: study.lanes(numbers[unit]) for unit, study in self.studies.items()}
         return [
             Pack(
-                own["name"], self.row, tuple(lanes[unit][t] for unit, t in own["lanes"]), own["until"],
+                own["name"], self.method, tuple(lanes[unit][t] for unit, t in own["lanes"]), own["until"],
                 tuple((name, i) for name, i in own["after"]),
             )
             for own in plan
@@ -187,15 +187,15 @@ def form(studies: Studies, searches: Sequence[Search], measure: Measure | None =
     """The teams of all searches, whose studies are opened or made.
 
     Args:
-        measure: finds how wide packs may be; called once for each row, and recorded. None: as the job says.
+        measure: finds how wide packs may be; called once for each method, and recorded. None: as the job says.
         slots: packs that can train at a time; the teams share them.
     """
     job, sharing = studies.job, list[tuple[list[Study], int]]()
-    for row in dict.fromkeys(search.row for search in searches):
-        of_row = {search.unit: search for search in searches if search.row == row}
-        opened = {unit: studies.open(search) for unit, search in of_row.items()}
-        width = _width(next(iter(opened.values())), list(of_row.values()), job, measure)
-        rows = {unit: search.rows for unit, search in of_row.items()}
+    for method in dict.fromkeys(search.method for search in searches):
+        of_method = {search.unit: search for search in searches if search.method == method}
+        opened = {unit: studies.open(search) for unit, search in of_method.items()}
+        width = _width(next(iter(opened.values())), list(of_method.values()), job, measure)
+        rows = {unit: search.rows for unit, search in of_method.items()}
         grouped = teams(rows, next(iter(opened.values())).pace.round, width, job.tune.share_rows)
         sharing += [([opened[unit] for unit in units], width) for units in grouped]
     abreast = -(-slots // max(1, len(sharing)))
@@ -203,7 +203,7 @@ def form(studies: Studies, searches: Sequence[Search], measure: Measure | None =
 
 
 def _width(lead: Study, searches: Sequence[Search], job: Job, measure: Measure | None) -> int:
-    """Most lanes of a row's packs: measured once, on its largest unit, and recorded with its first study."""
+    """Most lanes of a method's packs: measured once, on its largest unit, and recorded with its first study."""
     if WIDTH not in lead.attributes:
         largest = max(searches, key=lambda search: search.rows)
         width = measure(largest) if measure and largest.space.dimensions else Width(job.tune.pack)

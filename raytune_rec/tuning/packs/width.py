@@ -20,7 +20,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.machine.hardware import MIB, memory_mib
 from raytune_rec.schema import Lane, Pack, Scalar
 from raytune_rec.training.build import assemble, build
-from raytune_rec.training.settings import row_of, settings
+from raytune_rec.training.settings import method_of, settings
 from raytune_rec.tuning.packs.packing import Width
 from raytune_rec.tuning.search.space import Dimension, Space, holds
 from raytune_rec.tuning.search.studies import Search
@@ -53,7 +53,7 @@ def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path]
 
     def run(lanes: int) -> None:
         own = tuple(Lane(i, 0, options, search.unit) for i in range(lanes))
-        build(job, Pack("dry-run", search.row, own), opened, backbones, device).rehearse()
+        build(job, Pack("dry-run", search.method, own), opened, backbones, device).rehearse()
 
     run(SMALL)  # what is loaded once and kept is no lane's
     held = _held(device)
@@ -92,11 +92,11 @@ def _highest(left: Sequence[Dimension], chosen: dict[str, Scalar]) -> Iterator[d
 
 def _counted(job: Job, search: Search, store: Store, backbones: Mapping[str, Path]) -> Callable[[Mapping[str, Scalar]], float]:
     """Counts the parameters of a configuration: of backbone and prompt, in their true shapes."""
-    row = row_of(job, search.row)
-    base = backbone_artifact.read(backbones[row.variant]) if row.strategy.start == "backbone" else None
+    method = method_of(job, search.method)
+    base = backbone_artifact.read(backbones[method.pretraining]) if method.strategy.start == "backbone" else None
 
     def weight(options: Mapping[str, Scalar]) -> float:
-        parts = assemble(job, row, [settings(job, row, Lane(0, 0, options), base)], store.schema, base)
+        parts = assemble(job, method, [settings(job, method, Lane(0, 0, options), base)], store.schema, base)
         declared = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
         return sum(math.prod(p.shape) for p in declared)
 
@@ -140,7 +140,7 @@ def _peak(run: Callable[[], None], device: str) -> float | None:
 
 @lru_cache(maxsize=1)
 def _unmeasured(pack: int) -> None:
-    """Said once, not for every row."""
+    """Said once, not for every method."""
     text = "this machine does not tell how much memory a pack needs: packs of tune.pack = %d trials; lower it if memory runs out."
     logging.getLogger(__name__).warning(text, pack)
 

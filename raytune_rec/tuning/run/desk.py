@@ -78,7 +78,7 @@ class Desk:
 
 
 def _failure(pack: Pack, error: dict[str, Any] | None) -> Exception:
-    what = f"pack {pack.name} ({pack.row} on {_units(pack)}, {len(pack.lanes)} trials)"
+    what = f"pack {pack.name} ({pack.method} on {_units(pack)}, {len(pack.lanes)} trials)"
     if error is None:
         remedy = "lower tune.concurrent and run the same command again (or lower tune.pack, in another --out folder)"
         return RunFailed(f"{what}: its process died without a word (out of memory?); {remedy}.")

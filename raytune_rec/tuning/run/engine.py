@@ -44,7 +44,7 @@ def run(
         planner: hands out packs and records results.
         run_folder: of the run; packs work in its `checkpoints/`.
         store_path: of the prepared data.
-        backbones: variant -> folder of the finished backbone.
+        backbones: pretraining -> folder of the finished backbone.
         keep_weights: keep each lane's best weights in the pack's folder, and the folder with them.
         build, open_store: make a pack's trainer, and open the data.
         connect: connects to Ray; called only if something must be trained.

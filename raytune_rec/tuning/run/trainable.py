@@ -50,7 +50,7 @@ class Work:
     Args:
         job: of the run.
         run_folder, store_path: absolute, on storage that all nodes see.
-        backbones: variant -> folder.
+        backbones: pretraining -> folder.
         keep_weights: store the lanes' best weights.
         build: makes the trainer of a pack.
         open_store: opens the prepared data; kept for the life of a process.

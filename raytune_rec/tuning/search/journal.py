@@ -20,7 +20,7 @@ from optuna.storages.journal import BaseJournalBackend
 from raytune_rec.errors import ArtifactError, RunFailed
 from raytune_rec.storage.files import STORAGE, parse_json
 
-FORMAT = 1
+FORMAT = 2
 Record = dict[str, Any]
 
 

@@ -38,12 +38,12 @@ class Winner:
 
 
 def winners(folder: Path) -> dict[tuple[str, str], Winner]:
-    """(row, unit) -> the best trial, for every study of a journal that has a complete one."""
+    """(method, unit) -> the best trial, for every study of a journal that has a complete one."""
     found = {}
     with replayed(folder):
-        for row, unit, study in studies(folder):
+        for method, unit, study in studies(folder):
             if (winner := winner_of(study)) is not None:
-                found[row, unit] = winner
+                found[method, unit] = winner
     return found
 
 
@@ -51,18 +51,18 @@ def trials(folder: Path) -> list[dict[str, Any]]:
     """Every trial of a journal as plain values, by study and number."""
     found: list[dict[str, Any]] = []
     with replayed(folder):
-        for row, unit, study in studies(folder):
+        for method, unit, study in studies(folder):
             front = front_of(study)
-            found += [_plain(row, unit, study.study_name, t, t.number in front) for t in study.get_trials(deepcopy=False)]
+            found += [_plain(method, unit, study.study_name, t, t.number in front) for t in study.get_trials(deepcopy=False)]
     return found
 
 
 def studies(folder: Path) -> Iterator[tuple[str, str, optuna.Study]]:
-    """Row, unit and study of everything that a journal holds."""
+    """Method, unit and study of everything that a journal holds."""
     storage = Window(Journal(folder))
     for known in storage.get_all_studies():
         search = known.user_attrs[SEARCH]
-        yield search["row"], search["unit"], optuna.load_study(storage=storage, study_name=known.study_name)
+        yield search["method"], search["unit"], optuna.load_study(storage=storage, study_name=known.study_name)
 
 
 def winner_of(study: optuna.Study) -> Winner | None:
@@ -99,11 +99,11 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _plain(row: str, unit: str, study: str, trial: FrozenTrial, front: bool) -> dict[str, Any]:
+def _plain(method: str, unit: str, study: str, trial: FrozenTrial, front: bool) -> dict[str, Any]:
     result = trial.user_attrs.get(RESULT, {})
     return {
         "study": study,
-        "row": row,
+        "method": method,
         "unit": unit,
         "number": trial.number,
         "state": trial.state.name.lower(),

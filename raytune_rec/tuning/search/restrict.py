@@ -1,4 +1,4 @@
-"""What of a search space one row searches."""
+"""What of a search space one method searches."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def restrict(
     declared: Collection[str] = GROUPS,
     where: str = "space",
 ) -> Space:
-    """What of a space one row searches.
+    """What of a space one method searches.
 
     Args:
         space: as composed.
-        groups: parameter groups that the row trains, `all` resolved; `prompt` among them if it trains its prompt.
-        prompt: the row trains its prompt; otherwise `prompt.*` is left out.
-        fixed: options that the row sets itself: they are not searched.
-        base: the row's other effective options, which only conditions look at.
-        known: whether the row's components have the option of that key.
+        groups: parameter groups that the method trains, `all` resolved; `prompt` among them if it trains its prompt.
+        prompt: the method trains its prompt; otherwise `prompt.*` is left out.
+        fixed: options that the method sets itself: they are not searched.
+        base: the method's other effective options, which only conditions look at.
+        known: whether the method's components have the option of that key.
         declared: every parameter group that exists; a rate for another one is a typing error.
-        where: the row, for messages.
+        where: the method, for messages.
 
     Raises:
         JobError: all options that do not exist, and all conditions on something that is neither searched nor set.

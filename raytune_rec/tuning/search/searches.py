@@ -1,4 +1,4 @@
-"""From a job to its searches: what each row searches on each domain, and each pre-training on all of them."""
+"""From a job to its searches: what each method searches on each domain, and each pre-training on all of them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.config import Job
 from raytune_rec.errors import AssemblyError, JobError
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Row, Scalar
+from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Method, Scalar
 from raytune_rec.training.build import assemble
 from raytune_rec.training.parts import Parts
-from raytune_rec.training.settings import PRETRAIN, is_option, learned, padding, row_of, settings, structure
+from raytune_rec.training.settings import PRETRAIN, is_option, learned, method_of, padding, settings, structure
 from raytune_rec.tuning.search import warmstart
 from raytune_rec.tuning.search.catalogue import compose
 from raytune_rec.tuning.search.restrict import restrict
@@ -23,19 +23,19 @@ from raytune_rec.tuning.search.studies import Search
 
 
 def searches(job: Job, schema: DataSchema, backbones: Mapping[str, Path]) -> list[Search]:
-    """Every row on every domain.
+    """Every method on every domain.
 
     Raises:
-        UserError: everything that is wrong with the rows, at once.
+        UserError: everything that is wrong with the methods, at once.
     """
     return _all(
-        job, schema, {name: backbone_artifact.read(path) for name, path in backbones.items()}, list(job.rows), schema.units
+        job, schema, {name: backbone_artifact.read(path) for name, path in backbones.items()}, list(job.methods), schema.units
     )
 
 
 def recipe_searches(job: Job, schema: DataSchema) -> list[Search]:
     """The recipe of every pre-training that is not brought along, on all domains together."""
-    names = [PRETRAIN + v for v, options in job.pretrain.variants.items() if not options.from_path]
+    names = [PRETRAIN + v for v, options in job.pretrainings.items() if not options.from_path]
     return _all(job, schema, {}, names, (ALL_DOMAINS,))
 
 
@@ -51,21 +51,21 @@ def training_rows(schema: DataSchema, unit: str) -> int:
 
 
 def _all(
-    job: Job, schema: DataSchema, backbones: Mapping[str, BackboneFacts], rows: Sequence[str], units: Sequence[str]
+    job: Job, schema: DataSchema, backbones: Mapping[str, BackboneFacts], methods: Sequence[str], units: Sequence[str]
 ) -> list[Search]:
     problems: list[str] = []
     found: list[Search] = []
     past = warmstart.read(job.tune.warm_start, job.training.metric)
-    for name in rows:
+    for name in methods:
         try:
-            row = row_of(job, name)
-            space = row_space(job, row, schema, backbones.get(row.variant))
+            method = method_of(job, name)
+            space = method_space(job, method, schema, backbones.get(method.pretraining))
         except (JobError, AssemblyError) as error:
             problems += error.problems
             continue
-        base = backbones.get(row.variant) if row.strategy.start == "backbone" else None
-        epochs = settings(job, row, Lane(0), base).training.epochs if row.strategy.train else 0
-        structure = _Structure(job, row, base)
+        base = backbones.get(method.pretraining) if method.strategy.start == "backbone" else None
+        epochs = settings(job, method, Lane(0), base).training.epochs if method.strategy.train else 0
+        structure = _Structure(job, method, base)
         for unit in units:
             warm = warmstart.warmed(space, past, name, unit, job.tune.warm_points)
             found.append(Search(name, unit, warm, structure, training_rows(schema, unit), epochs))
@@ -74,28 +74,28 @@ def _all(
     return found
 
 
-def row_space(job: Job, row: Row, schema: DataSchema, base: BackboneFacts | None) -> Space:
-    """What one row searches: the job's spaces, without what the row does not train, sets itself or does not have."""
-    start = base if row.strategy.start == "backbone" else None
-    own = settings(job, row, Lane(0), start)
-    parts = assemble(job, row, [own], schema, start)
-    names = job.pretrain.variants[row.variant].space if row.name.startswith(PRETRAIN) else job.rows[row.name].space
-    if not row.strategy.train:
+def method_space(job: Job, method: Method, schema: DataSchema, base: BackboneFacts | None) -> Space:
+    """What one method searches: the job's spaces, without what the method does not train, sets itself or does not have."""
+    start = base if method.strategy.start == "backbone" else None
+    own = settings(job, method, Lane(0), start)
+    parts = assemble(job, method, [own], schema, start)
+    names = job.pretrainings[method.pretraining].space if method.name.startswith(PRETRAIN) else job.methods[method.name].space
+    if not method.strategy.train:
         return Space()
     trained = parts.trained_groups
     space = compose(names, job)
     searched = space.keys()
-    if as_pretrained := {f"prompt.{n}": v for n, v in learned(job, row, start).items() if f"prompt.{n}" in searched}:
+    if as_pretrained := {f"prompt.{n}": v for n, v in learned(job, method, start).items() if f"prompt.{n}" in searched}:
         space = replace(space, first=(_as_pretrained(space, as_pretrained), *space.first))
     return restrict(
         space,
         groups=trained,
-        prompt="prompt" in row.strategy.train,
-        fixed=row.options,
+        prompt="prompt" in method.strategy.train,
+        fixed=method.options,
         base=_flat(own),
-        known=lambda key: is_option(job, row, key),
+        known=lambda key: is_option(job, method, key),
         declared=known_groups(parts),
-        where=f"rows.{row.name}",
+        where=f"methods.{method.name}",
     )
 
 
@@ -106,7 +106,7 @@ def _as_pretrained(space: Space, prompt: Mapping[str, Scalar]) -> Point:
 
 
 def known_groups(parts: Parts) -> set[str]:
-    """Every group of the row's components, and those that other components of ours have."""
+    """Every group of the method's components, and those that other components of ours have."""
     own = {p.group for p in parts.backbone.parameters()} | {p.group for prompt in parts.prompts for p in prompt.parameters()}
     return own | {"embedding", "linear", "interaction", "encoder", "output", "prompt", "profile"}
 
@@ -125,9 +125,9 @@ def _flat(own: Any) -> dict[str, Scalar]:
 class _Structure:
     """Searched options -> the key that lanes of one pack share, and what a pack pads."""
 
-    def __init__(self, job: Job, row: Row, base: BackboneFacts | None) -> None:
-        self._job, self._row, self._base = job, row, base
+    def __init__(self, job: Job, method: Method, base: BackboneFacts | None) -> None:
+        self._job, self._method, self._base = job, method, base
 
     def __call__(self, options: Mapping[str, Scalar]) -> tuple[Hashable, Sizes]:
-        own = settings(self._job, self._row, Lane(0, 0, options), self._base)
+        own = settings(self._job, self._method, Lane(0, 0, options), self._base)
         return structure(own), padding(own)

@@ -30,7 +30,7 @@ class Dimension:
         step: distance of two values; None: any value (float), 1 (int).
         choices: the values of a `choice`.
         when: (key, allowed values): the option is searched only where all of these hold.
-        optional: left out of a row whose components have no such option.
+        optional: left out of a method whose components have no such option.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""One Optuna study per row and unit. All of them share one journal; whoever calls decides what is one write."""
+"""One Optuna study per method and unit. All of them share one journal; whoever calls decides what is one write."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ PACE = "pace"
 
 @dataclass(frozen=True)
 class Search:
-    """What is to be searched for one row on one unit.
+    """What is to be searched for one method on one unit.
 
     Args:
-        row, unit: names.
-        space: restricted to the row.
+        method, unit: names.
+        space: restricted to the method.
         structure: decides which lanes may share a pack.
         rows: training rows of the unit.
         epochs: that a trial may train; 0 where nothing is trained.
     """
 
-    row: str
+    method: str
     unit: str
     space: Space
     structure: Structure
@@ -53,7 +53,7 @@ class Search:
 
     @property
     def name(self) -> str:
-        return f"{self.row}/{self.unit}"
+        return f"{self.method}/{self.unit}"
 
 
 class Studies:
@@ -102,16 +102,16 @@ class Studies:
         parts = {"data", "backbone", "backbones", "prompts", "training"}
         decides = self.job.model_dump(mode="json", by_alias=True, include=parts)
         decides |= {"objectives": self.job.objectives} if self.job.objectives else {}
-        pretrain = self.job.pretrain.model_dump(mode="json", by_alias=True, include={"variants", "training"})
-        row = self.job.rows.get(search.row)
-        decides |= {"pretrain": pretrain, "row": row.model_dump(mode="json", exclude={"baseline"}) if row else None}
-        facts = {"row": search.row, "unit": search.unit, "metric": self.job.training.metric, "seed": self.job.seed}
+        trained = self.job.model_dump(mode="json", by_alias=True, include={"pretrainings": True, "pretrain": {"training"}})
+        method = self.job.methods.get(search.method)
+        decides |= {**trained, "method": method.model_dump(mode="json", exclude={"baseline"}) if method else None}
+        facts = {"method": search.method, "unit": search.unit, "metric": self.job.training.metric, "seed": self.job.seed}
         facts |= {"job": fingerprint(decides), "objectives": list(tune.objectives), "stop": fingerprint(tune.stop)}
         return {**facts, "sampler": tune.sampler, "round": tune.round, "space": fingerprint(search.space)}
 
 
 class Study:
-    """One row on one unit. Everything it knows stands in the journal. `ask` and `tell` belong in a batch of the journal."""
+    """One method on one unit. Everything it knows stands in the journal. `ask` and `tell` belong in a batch of the journal."""
 
     def __init__(self, studies: Studies, search: Search, study: optuna.Study) -> None:
         self.search = search

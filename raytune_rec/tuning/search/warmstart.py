@@ -22,7 +22,7 @@ from raytune_rec.tuning.search.space import Point, Space
 class Past:
     """A finished trial of an earlier run."""
 
-    row: str
+    method: str
     unit: str
     value: float
     options: Mapping[str, Scalar]
@@ -55,16 +55,16 @@ def read(folders: Sequence[str], metric: str) -> list[Past]:
     return sorted(found, key=lambda p: -p.value if METRICS[metric].higher else p.value)
 
 
-def warmed(space: Space, past: Sequence[Past], row: str, unit: str, count: int) -> Space:
+def warmed(space: Space, past: Sequence[Past], method: str, unit: str, count: int) -> Space:
     """The space with the best configurations of earlier runs in front of its first points.
 
-    They are those of the same row and unit; a unit that is new takes the best of each other unit of the row, the unit of the best
-    value first.
+    They are those of the same method and unit; a unit that is new takes the best of each other unit of the method, the unit of
+    the best value first.
     """
-    own = [p for p in past if p.row == row and p.unit == unit]
+    own = [p for p in past if p.method == method and p.unit == unit]
     others: dict[str, Past] = {}
     for p in past:
-        if p.row == row:
+        if p.method == method:
             others.setdefault(p.unit, p)
     points: list[Point] = []
     for p in own or list(others.values()):
@@ -82,4 +82,4 @@ def _point(space: Space, options: Mapping[str, Scalar]) -> Point:
 
 
 def _past(trial: Mapping[str, Any]) -> Past:
-    return Past(trial["row"], trial["unit"], float(trial["value"]), trial["options"])
+    return Past(trial["method"], trial["unit"], float(trial["value"]), trial["options"])
