@@ -117,7 +117,7 @@ def export(store: Store, unit: str, folder: Path) -> tuple[Path, Path]:
     prompt_artifact.save(
         folder / "prompt",
         prompt_artifact.PromptFacts(
-            unit=unit, row="light", strategy=strategy,
+            unit=unit, method="light", strategy=strategy,
             prompt="ppr", prompt_options=plain["prompt"], backbone="sasrec", backbone_options=plain["backbone"],
             backbone_fingerprint=base.fingerprint, data_fingerprint=store.schema.fingerprint,
             parameters=weights.facts(tuned), tuned_parameters=1, trial=0,

@@ -50,7 +50,7 @@ def saved(store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[
         prompt_artifact.save(
             folder / f"few.{i + 1}",
             prompt_artifact.PromptFacts(
-                unit=f"few.{i + 1}", row="light",
+                unit=f"few.{i + 1}", method="light",
                 strategy=prompt_artifact.StrategyFacts(
                     name=strategy.name, start=strategy.start, train=strategy.train, prompt=strategy.prompt
                 ),
