@@ -7,7 +7,7 @@ Shapes, used in every docstring:
     F  feature fields                 D  embedding width            V  ids of a vocabulary (0 is padding and unknown)
     n  extra feature fields (prompt)  R  meta-prompts               H  hidden width
     L  length of a multi-valued field or of a sequence              P  prompt tokens of a prefix
-    W  numbers of a vector field      E  events (who took an item)          I  items of a unit that has its own
+    W  numbers of a vector field      E  events (who took an item)          I  a unit's own items
 
 Every tensor inside a model has a leading axis U. Where nothing differs between the lanes it is 1, the value is computed once, and
 it broadcasts against the T lanes where they meet.
@@ -150,10 +150,10 @@ class Feedback:
         value: (E,) float32, the rating or label; NaN where the data have none.
     """
 
-    start: np.ndarray
-    user: np.ndarray
-    time: np.ndarray
-    value: np.ndarray
+    start: np.ndarray | Tensor
+    user: np.ndarray | Tensor
+    time: np.ndarray | Tensor
+    value: np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,9 @@ class UnitData:
             in `train`, then those of `valid` alone. Only these rows of a table travel with a lane, so that a small domain never
             pays for a large vocabulary. Absent: local ids are the global ones.
         seen: vocabulary -> (v,) bool, whether the id occurs in `train`; the others keep their start value and are not decayed.
+        items: all items by (local) id, where the model reads them or represents some anew; else None.
+        users: features of all users by (local) id, name -> (V, ...), where the model reads them.
+        members: (I,) int64 (local) ids of the items that are the unit's own, a group of cold ones; None: it has none.
     """
 
     unit: str
@@ -192,6 +195,9 @@ class UnitData:
     valid: Table
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
     seen: Mapping[str, np.ndarray] = field(default_factory=dict)
+    items: Items | None = None
+    users: Mapping[str, np.ndarray] = field(default_factory=dict)
+    members: np.ndarray | None = None
 
 
 class Site(StrEnum):
@@ -206,7 +212,7 @@ class Site(StrEnum):
     USER = "user"
     """(U, B, D): added to the user representation."""
     ITEM = "item"
-    """(U, I, D): replaces the item representations."""
+    """(U, I, D): replaces the representations of the unit's own items (`Batch.members`), as candidates and among all items."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +221,40 @@ class SiteShape:
 
     count: int
     width: int
+
+
+Axis = Literal["row", "user", "item"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What may be read from a backbone, frozen and detached.
+
+    Args:
+        width: of a vector.
+        axis: `row`: (U, B, width), of each row of the batch. `user`: (U, V, width), of all users by id. `item`: (U, I, width), of
+            the unit's own items.
+    """
+
+    width: int
+    axis: Axis = "row"
+
+
+@dataclass(frozen=True)
+class Entities:
+    """Items or users, on the device. Of lanes with fewer of them than others, zeros stand behind.
+
+    Args:
+        ids: (U, I) int64.
+        columns: features, name -> (U, I, ...).
+        count: (U, I) int64, how often they were taken; None of users.
+        feedback: of all items, as tensors (U, V + 1) and (U, E); None where the data have none.
+    """
+
+    ids: Tensor
+    columns: Mapping[str, Tensor]
+    count: Tensor | None = None
+    feedback: Feedback | None = None
 
 
 @dataclass(frozen=True)
@@ -245,6 +285,7 @@ class Batch:
         label: (U, B).
         weight: (U, B), 1 for a row and 0 for padding.
         index: (U, B) int64, the row's place in its table: the key of its noise and of what is cached about it.
+        members: the items that are the units' own; None where they have none.
         distinct: name of a reading -> its distinct rows (1, G, width) in this batch, and which of them each row has (B,); None
             where they are not known. `tensors.once` uses it. A batch that is made of another one (`dataclasses.replace`) knows
             none: its rows may be altered.
@@ -254,6 +295,7 @@ class Batch:
     label: Tensor
     weight: Tensor
     index: Tensor
+    members: Entities | None = None
     distinct: Callable[[str], tuple[Tensor, Tensor] | None] | None = field(default=None, init=False)
 
     def knowing(self, distinct: Callable[[str], tuple[Tensor, Tensor] | None]) -> Batch:

@@ -18,6 +18,7 @@ _LAYERS: tuple[tuple[str, ...], ...] = (
     ("machine",),
     ("schema",),
     ("tensors", "components"),
+    ("axes",),
     ("job",),
     ("config",),
     ("data", "artifacts"),

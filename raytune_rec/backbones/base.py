@@ -3,20 +3,23 @@
 A backbone owns no tensor. It declares its parameters, and computes from those that it is given, so that the same code serves one
 model, T stacked models, and a frozen model with T prompts beside it.
 
-A pass has two halves. `encode` computes what reads the parameter groups in `encoded_groups` and the batch alone; where all of
-those are frozen the loop calls it once per table and indexes the result by row for the rest of the training. `forward` does the
+A pass has three parts. `encode_items` and `encode_users` represent all items and users by id, for backbones that read their
+features. `encode` computes what reads the parameter groups in `encoded_groups` and the batch alone. Where the groups that they
+read are frozen, each is called once, and its result indexed by id or by row for the rest of the training. `forward` does the
 rest, takes what the prompts wrote at the sites, and returns the outputs that the objective reads.
+
+A backbone derives from `Backbone` and says only where it differs from it: parameters, `forward`, and an attribute or two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
 from raytune_rec import components
-from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
+from raytune_rec.schema import Batch, DataSchema, Entities, Parameter, Reading, Site, SiteShape
 from raytune_rec.tensors import Params, Step
 
 Outputs = Mapping[str, Tensor]
@@ -30,18 +33,22 @@ Outputs = Mapping[str, Tensor]
 """
 
 
-class Backbone(Protocol):
+class Backbone:
     """A shared model.
 
     Class attributes:
         Options: frozen pydantic model of its options.
-        encoded_groups: the parameter groups that `encode` reads.
+        encoded_groups, item_groups, user_groups: the parameter groups that `encode`, `encode_items` and `encode_users` read.
         shaped_by: the sites for which its own parameters make room, so that a pre-trained one serves those it was built for
             alone.
         returns: what of its outputs an objective can be trained on.
         histories: whether its rows are users with histories (`data.sequences`).
         classes: whether it can predict an attribute of its users too: it declares a classifier, gives its `items`, and trains on
-            `state` at the place after the history. May be left out, which says no.
+            `state` at the place after the history.
+        most_lanes: how many lanes can stack (of a language model 1); 0: any number.
+        most_rows: rows of a training pass; a larger batch is taken in pieces whose gradients are summed. 0: all at once.
+        most_candidates: of each row in a scoring pass; 0: all at once.
+        mixed_precision: whether it trains with bfloat16 products on a GPU, whatever the job says.
 
     Args of the constructor:
         options: checked options.
@@ -50,29 +57,56 @@ class Backbone(Protocol):
     """
 
     Options: type[components.Options]
-    encoded_groups: frozenset[str]
-    shaped_by: frozenset[Site]
-    returns: frozenset[str]
-    histories: bool
+    encoded_groups: frozenset[str] = frozenset()
+    item_groups: frozenset[str] = frozenset()
+    user_groups: frozenset[str] = frozenset()
+    shaped_by: frozenset[Site] = frozenset()
+    returns: frozenset[str] = frozenset({"logit"})
+    histories = False
+    classes = False
+    most_lanes = 0
+    most_rows = 0
+    most_candidates = 0
+    mixed_precision = False
 
-    def __init__(self, options: Any, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None: ...
+    def __init__(self, options: Any, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
+        self.options, self.schema = options, schema
 
     @classmethod
     def takes(cls, options: Any, schema: DataSchema) -> Mapping[Site, int]:
         """The sites where it takes something, with the width D of a vector there."""
+        return {}
 
     @classmethod
-    def gives(cls, options: Any, schema: DataSchema) -> Mapping[str, int]:
-        """What may be read from it, frozen and detached, with the width of a row: user_features, user_vector, item_vector."""
+    def gives(cls, options: Any, schema: DataSchema) -> Mapping[str, Reading]:
+        """What may be read from it: user_features, user_vector, item_vector."""
+        return {}
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Every trainable tensor, each in exactly one group."""
+        raise NotImplementedError
 
     def buffers(self) -> tuple[Parameter, ...]:
         """Tensors that are stored but not trained (running statistics); their group decides when they are renewed."""
+        return ()
+
+    def start(self) -> Mapping[str, Tensor]:
+        """Start values that no pre-training of ours made, such as a language model's: name of a parameter -> tensor. What is not
+        among them is drawn.
+        """
+        return {}
+
+    def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
+        """All items: name -> (U, V, ...). Readings of axis `item` stand here under their names."""
+        return {}
+
+    def encode_users(self, params: Params, users: Entities) -> Mapping[str, Tensor]:
+        """All users: name -> (U, V, ...). Readings of axis `user` stand here under their names."""
+        return {}
 
     def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
-        """What depends on `encoded_groups` and the batch alone: name -> (U, B, ...). Readings stand here under their names."""
+        """What depends on `encoded_groups` and the batch alone: name -> (U, B, ...). Readings of axis `row` stand here."""
+        return {}
 
     def forward(
         self,
@@ -87,9 +121,15 @@ class Backbone(Protocol):
 
         Args:
             params: parameters and buffers by name, (U, *shape).
-            encoded: from `encode`, for these rows.
+            encoded: from `encode` for these rows, and from `encode_items` and `encode_users`.
             batch: the rows.
             sites: what the prompt wrote.
             options: numeric and padded options by name, (U,).
             step: whether this is training, and the shared noise.
         """
+        raise NotImplementedError
+
+
+def reads_entities(backbone: type[Backbone]) -> bool:
+    """Whether it reads the features of items or users by id."""
+    return backbone.encode_items is not Backbone.encode_items or backbone.encode_users is not Backbone.encode_users

@@ -11,13 +11,13 @@ from torch.nn.functional import pad
 from raytune_rec import components
 from raytune_rec.backbones._encoder import Encoder, at
 from raytune_rec.backbones._sequence import classifier, drop, head_widths, scored, scores, tables
-from raytune_rec.backbones.base import Outputs
+from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.components import numeric, structural
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
 from raytune_rec.tensors import Params, Step, lookup, normal, zeros
 
 
-class Bert4Rec:
+class Bert4Rec(Backbone):
     """What stands at a masked place says which item belongs there. A mask stands behind the history; its output is the user
     representation. Items are scored by inner product with their embeddings, plus a bias of each.
 
@@ -39,23 +39,17 @@ class Bert4Rec:
 
         _heads = head_widths()
 
-    encoded_groups: frozenset[str] = frozenset()
-    shaped_by: frozenset[Site] = frozenset()
     returns: frozenset[str] = frozenset({"cloze"})
     histories = True
     classes = True
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
-        self.options, self.schema = options, schema
+        super().__init__(options, schema, sites)
         self.encoder = Encoder(options.width, options.blocks, options.heads, options.inner, causal=False)
 
     @classmethod
     def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
         return {Site.PREFIX: options.width, Site.USER: options.width}
-
-    @classmethod
-    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, int]:
-        return {}
 
     def parameters(self) -> tuple[Parameter, ...]:
         o, items = self.options, self.schema.field("item").size
@@ -66,12 +60,6 @@ class Bert4Rec:
             Parameter("bias", (items,), "output", zeros, "item"),
             *classifier(self.schema, o.width),
         )
-
-    def buffers(self) -> tuple[Parameter, ...]:
-        return ()
-
-    def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
-        return {}
 
     def forward(
         self,

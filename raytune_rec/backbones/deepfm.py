@@ -12,15 +12,15 @@ from torch import Tensor
 
 from raytune_rec import components
 from raytune_rec.backbones._fields import FieldLayer, Treatment
-from raytune_rec.backbones.base import Outputs
+from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.components import numeric, structural
-from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
+from raytune_rec.schema import Batch, DataSchema, Parameter, Reading, Site, SiteShape
 from raytune_rec.tensors import Params, Step, dropout, linear, moments, ones, xavier, zeros
 
 _MOMENTUM = 0.1
 
 
-class DeepFM:
+class DeepFM(Backbone):
     """Linear part + pairwise inner products of the fields (FM) + a deep part, summed into one logit.
 
     The n prompt fields take part in the FM and in the deep part like every other field. The first layer is kept as two matrices,
@@ -42,8 +42,6 @@ class DeepFM:
 
     encoded_groups: frozenset[str] = frozenset({"embedding", "interaction"})
     shaped_by: frozenset[Site] = frozenset({Site.FIELDS})
-    returns: frozenset[str] = frozenset({"logit"})
-    histories = False
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         self.options = options
@@ -56,9 +54,9 @@ class DeepFM:
         return {Site.FIELDS: options.width}
 
     @classmethod
-    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, int]:
+    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, Reading]:
         profile = [f for f in schema.with_role("user") if f.kind != "numerical" or options.numbers != "none"]
-        return {"user_features": len(profile) * options.width}
+        return {"user_features": Reading(len(profile) * options.width)}
 
     def parameters(self) -> tuple[Parameter, ...]:
         width, hidden = self.options.width, self.options.hidden

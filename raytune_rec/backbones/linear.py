@@ -9,13 +9,13 @@ from torch import Tensor
 
 from raytune_rec import components
 from raytune_rec.backbones._fields import FieldLayer
-from raytune_rec.backbones.base import Outputs
+from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.components import structural
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
 from raytune_rec.tensors import Params, Step
 
 
-class Linear:
+class Linear(Backbone):
     """One weight per id or number, and a bias (the first-order part of Eq. 3 of PLATE; Wide of Wide&Deep without crosses).
 
     It takes nothing from a prompt.
@@ -26,30 +26,11 @@ class Linear:
             "field", "numerical fields: as they are (standardised), or in quantile buckets"
         )
 
-    encoded_groups: frozenset[str] = frozenset()
-    shaped_by: frozenset[Site] = frozenset()
-    returns: frozenset[str] = frozenset({"logit"})
-    histories = False
-
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         self.layer = FieldLayer(schema, 0, options.numbers, 0.0)
 
-    @classmethod
-    def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
-        return {}
-
-    @classmethod
-    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, int]:
-        return {}
-
     def parameters(self) -> tuple[Parameter, ...]:
         return self.layer.linear_parameters()
-
-    def buffers(self) -> tuple[Parameter, ...]:
-        return ()
-
-    def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
-        return {}
 
     def forward(
         self,

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from raytune_rec import components
-from raytune_rec.backbones.base import Outputs
+from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
 from raytune_rec.tensors import Params, Step
 
 
-class Popularity:
+class Popularity(Backbone):
     """An item's score is its rank by interactions of the training split: ids are given in that order, so that there is nothing to
     learn. It takes nothing from a prompt. Items taken equally often are ordered by raw id. Where an attribute is predicted, every
     user gets the class whose users have most interactions in the training split.
@@ -22,8 +22,6 @@ class Popularity:
     class Options(components.Options):
         """None."""
 
-    encoded_groups: frozenset[str] = frozenset()
-    shaped_by: frozenset[Site] = frozenset()
     returns: frozenset[str] = frozenset({"state", "cloze"})
     histories = True
     classes = True
@@ -32,22 +30,8 @@ class Popularity:
         self.items = schema.field("item").size
         self.classes_of = schema.field(schema.predicts).size if schema.predicts else 0
 
-    @classmethod
-    def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
-        return {}
-
-    @classmethod
-    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, int]:
-        return {}
-
     def parameters(self) -> tuple[Parameter, ...]:
         return ()
-
-    def buffers(self) -> tuple[Parameter, ...]:
-        return ()
-
-    def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
-        return {}
 
     def forward(
         self,

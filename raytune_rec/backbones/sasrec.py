@@ -10,13 +10,13 @@ from torch import Tensor
 from raytune_rec import components
 from raytune_rec.backbones._encoder import Encoder, at
 from raytune_rec.backbones._sequence import classifier, drop, head_widths, scored, scores, tables
-from raytune_rec.backbones.base import Outputs
+from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.components import numeric, structural
 from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
 from raytune_rec.tensors import Params, Step, lookup
 
 
-class SasRec:
+class SasRec(Backbone):
     """The user representation after each item predicts the next one (PPR, Eq. 1); items are scored by inner product with their
     embeddings. Before the first item it is read at the last token of the prefix, and zero without one.
 
@@ -34,34 +34,22 @@ class SasRec:
 
         _heads = head_widths()
 
-    encoded_groups: frozenset[str] = frozenset()
-    shaped_by: frozenset[Site] = frozenset()
     returns: frozenset[str] = frozenset({"state"})
     histories = True
     classes = True
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
-        self.options, self.schema = options, schema
+        super().__init__(options, schema, sites)
         self.encoder = Encoder(options.width, options.blocks, options.heads, options.inner, causal=True)
 
     @classmethod
     def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
         return {Site.PREFIX: options.width, Site.USER: options.width}
 
-    @classmethod
-    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, int]:
-        return {}
-
     def parameters(self) -> tuple[Parameter, ...]:
         o = self.options
         own = tables(self.schema.field("item").size, self.schema.length, o.width, o.embedding_std)
         return (*own, *self.encoder.parameters(), *classifier(self.schema, o.width))
-
-    def buffers(self) -> tuple[Parameter, ...]:
-        return ()
-
-    def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
-        return {}
 
     def forward(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from raytune_rec import components
 from raytune_rec.backbones.base import Outputs
-from raytune_rec.schema import Batch, DataSchema, Parameter, Site
+from raytune_rec.schema import Batch, DataSchema, Parameter, Reading, Site
 from raytune_rec.tensors import Params, Step
 
 
@@ -40,13 +40,13 @@ class Prompt(Protocol):
     Args of the constructor:
         options: checked options of one lane (in a pack: of the lane whose structural options all share).
         schema: of the prepared data.
-        readings: name -> width of what the backbone gives.
+        readings: name -> what the backbone gives.
         widths: site -> width D of a vector there.
     """
 
     Options: type[components.Options]
 
-    def __init__(self, options: Any, schema: DataSchema, readings: Mapping[str, int], widths: Mapping[Site, int]) -> None: ...
+    def __init__(self, options: Any, schema: DataSchema, readings: Mapping[str, Reading], widths: Mapping[Site, int]) -> None: ...
 
     @classmethod
     def reads(cls, options: Any) -> tuple[str, ...]:
@@ -67,8 +67,9 @@ class Prompt(Protocol):
 
         Args:
             params: own parameters by name, (U, *padded shape).
-            readings: name -> (U, B, width), detached.
-            batch: the rows.
+            readings: name -> detached, by its axis (`schema.Reading`): (U, B, width) of the rows, (U, I, width) of the
+                unit's own items, or (U, V, width) of all users.
+            batch: the rows; in `members` the unit's own items.
             options: numeric and padded options, (U,).
             step: whether this is training, and the shared noise.
         """

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from raytune_rec import components
 from raytune_rec.prompts.base import Run
-from raytune_rec.schema import Batch, DataSchema, Parameter, Site
+from raytune_rec.schema import Batch, DataSchema, Parameter, Reading, Site
 from raytune_rec.tensors import Params, Step
 
 
@@ -18,7 +18,7 @@ class NoPrompt:
     class Options(components.Options):
         pass
 
-    def __init__(self, options: Options, schema: DataSchema, readings: Mapping[str, int], widths: Mapping[Site, int]) -> None:
+    def __init__(self, options: Options, schema: DataSchema, readings: Mapping[str, Reading], widths: Mapping[Site, int]) -> None:
         self.options = options
 
     @classmethod

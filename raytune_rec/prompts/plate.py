@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from raytune_rec import components
 from raytune_rec.components import numeric, padded, structural
 from raytune_rec.prompts.base import Run
-from raytune_rec.schema import Batch, DataSchema, Parameter, Site
+from raytune_rec.schema import Batch, DataSchema, Parameter, Reading, Site
 from raytune_rec.tensors import Params, Step, lane, linear, lookup, once, xavier, zeros
 
 
@@ -49,10 +49,10 @@ class Plate:
                 raise ValueError("domain_prompt and user_prompt are both off; leave one on, or use the prompt 'none'")
             return self
 
-    def __init__(self, options: Options, schema: DataSchema, readings: Mapping[str, int], widths: Mapping[Site, int]) -> None:
+    def __init__(self, options: Options, schema: DataSchema, readings: Mapping[str, Reading], widths: Mapping[Site, int]) -> None:
         self.options = options
         self.domains = len(schema.domains) + 1
-        self.inner = readings.get("user_features", 0)
+        self.inner = readings["user_features"].width if options.user_prompt else 0
         self.width = widths[Site.FIELDS]
 
     @classmethod

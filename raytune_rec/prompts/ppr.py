@@ -13,7 +13,7 @@ from raytune_rec import components
 from raytune_rec.components import numeric, padded, structural
 from raytune_rec.prompts._profile import Profile
 from raytune_rec.prompts.base import Run
-from raytune_rec.schema import Batch, DataSchema, Parameter, Site
+from raytune_rec.schema import Batch, DataSchema, Parameter, Reading, Site
 from raytune_rec.tensors import Params, Step, contrast, lane, linear, normal, xavier, zeros
 
 
@@ -43,7 +43,7 @@ class Ppr:
         temperature: float = numeric(0.5, "tau of the contrastive losses", gt=0, le=1e6)
         weight: float = numeric(0.1, "lambda, weight of the contrastive losses", ge=0, le=1e6)
 
-    def __init__(self, options: Options, schema: DataSchema, readings: Mapping[str, int], widths: Mapping[Site, int]) -> None:
+    def __init__(self, options: Options, schema: DataSchema, readings: Mapping[str, Reading], widths: Mapping[Site, int]) -> None:
         self.options = options
         self.width = widths[Site.USER]
         self.profile = Profile.of(schema, options.profile_width, options.without)

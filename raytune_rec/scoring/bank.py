@@ -42,8 +42,8 @@ class Bank:
         alike: dict[Hashable, list[int]] = {}
         for place, model in enumerate(models):
             alike.setdefault(_built(model), []).append(place)
-        stacked = [_stacked([models[i] for i in places]) for places in alike.values()]
-        return cls(tuple(stacked), tuple(units[i] for places in alike.values() for i in places))
+        groups = [group for places in alike.values() for group in _cut(places, models[places[0]].parts.backbone.most_lanes)]
+        return cls(tuple(_stacked([models[i] for i in group]) for group in groups), tuple(units[i] for g in groups for i in g))
 
     def passes(self, lane: np.ndarray, most: int) -> Iterator[tuple[Model, Tensor]]:
         """Some lanes and their rows (G, B), -1 behind those of a lane with fewer; about `most` rows together, each row once.
@@ -61,6 +61,11 @@ class Bank:
             first += model.lanes
 
 
+def _cut(places: list[int], most: int) -> list[list[int]]:
+    """In groups of at most so many; 0: together."""
+    return [places[i : i + most] for i in range(0, len(places), most)] if most else [places]
+
+
 def _alike(counts: Mapping[int, int]) -> list[list[int]]:
     """Lanes in groups of numbers of rows within a factor of two, so that not much of a pass is empty."""
     groups: dict[int, list[int]] = {}
@@ -73,7 +78,8 @@ def _built(model: Model) -> Hashable:
     """Equal for models whose lanes can stand side by side."""
     parts = model.parts
     structure = [_structure(parts.options[owner][0]) for owner in ("backbone", "prompt")]
-    return (type(parts.backbone), *map(type, parts.prompts), parts.strategy.prompt, *parts.sites.items(), *structure)
+    classes = [repr(type(part)) for part in (parts.backbone, *parts.prompts)]
+    return (*classes, parts.strategy.prompt, *parts.sites.items(), *structure)
 
 
 def _structure(options: Options) -> Hashable:
@@ -86,4 +92,5 @@ def _stacked(models: Sequence[Model]) -> Model:
     options = {owner: [of.options[owner][0] for of in made] for owner in ("backbone", "prompt")}
     parts = replace(made[0], prompts=[prompt for of in made for prompt in of.prompts], options=options)
     starts = [{name: tensor[0] for name, tensor in (model.fixed | model.buffers).items()} for model in models]
-    return stack(parts, [Lane(i) for i in range(len(models))], starts)
+    stacked = stack(parts, [Lane(i) for i in range(len(models))], starts)
+    return replace(stacked, beside=models[0].beside).holding()

@@ -56,7 +56,7 @@ def classify(model: Model, table: Table) -> np.ndarray:
 
 def _scores(model: Model, batch: Batch) -> Tensor:
     """(1, B, K) of candidates, or (1, B, V)."""
-    return model.forward(batch, model.encode(batch), Step(False, last=True))["logit"]
+    return model.scores(batch, model.encode(batch), Step(False, last=True))
 
 
 def _joined(parts: list[tuple[Tensor, Tensor, Tensor]]) -> Outcome:

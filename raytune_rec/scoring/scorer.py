@@ -172,7 +172,7 @@ class Scorer:
         columns, label = device_table(Table(named, table.label), "cpu")
         for model, rows in self.bank.passes(lane, min(most, _USERS) if "history" in columns else most):
             batch, real = take(columns, label, rows.clamp(min=0)), rows >= 0
-            logit = model.forward(batch, model.encode(batch), Step(False, last=True))["logit"]
+            logit = model.scores(batch, model.encode(batch), Step(False, last=True))
             yield rows[real], logit.expand(len(rows), *logit.shape[1:])[real]
 
     def _lanes(self, given: Rows) -> Columns:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.backbone import BackboneFacts
+from raytune_rec.backbones.base import reads_entities
 from raytune_rec.components import component, names
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
@@ -18,6 +19,7 @@ from raytune_rec.data.stored.units import unit_data
 from raytune_rec.errors import AssemblyError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Method, Pack, UnitData, numbered
+from raytune_rec.training.beside import Beside
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Feed, Reduce, Trainer
 from raytune_rec.training.parts import Parts, parts_of
@@ -76,6 +78,8 @@ def train_with(
     objective = same([s.training.objective for s in of_lanes], "training.objective")
     rows = [units[lane.unit].rows for lane in pack.lanes]
     model = stack(parts, pack.lanes, [start[1] if start else {}], rows, job.seed)
+    if reads_entities(type(parts.backbone)):
+        model.beside = Beside.of([units[lane.unit] for lane in pack.lanes])
     training = [s.training for s in of_lanes]
     criterion = component("objectives", objective, [Path(f) for f in job.components])(of_lanes[0].objective)
     weights = option_tensors([s.objective for s in of_lanes])
@@ -102,6 +106,12 @@ def assemble(job: Job, method: Method, of_lanes: Sequence[Settings], schema: Dat
             f"{', '.join(sorted(parts.backbone.returns))}; set training.objective for this method."
         )
     return parts
+
+
+def most_lanes(job: Job, method: Method) -> int:
+    """Of a pack: the job's own limit, or how many of its backbone can stack."""
+    backbone = component("backbones", method.backbone, [Path(f) for f in job.components])
+    return min(job.tune.pack, backbone.most_lanes or job.tune.pack)
 
 
 def _place(method: Method) -> str:

@@ -38,6 +38,17 @@ def take(columns: Mapping[str, Tensor], label: Tensor, index: Tensor) -> Batch:
     return Batch(picked, label, torch.ones_like(label), index)
 
 
+def pieces(batch: Batch, most: int) -> Iterator[Batch]:
+    """A batch in parts of at most so many rows; as it is where that is 0."""
+    rows = batch.label.shape[1]
+    if not 0 < most < rows:
+        yield batch
+        return
+    for part in (slice(first, first + most) for first in range(0, rows, most)):
+        columns = {name: column[:, part] for name, column in batch.columns.items()}
+        yield Batch(columns, batch.label[:, part], batch.weight[:, part], batch.index[:, part], batch.members)
+
+
 _AHEAD = 64
 """Batches that are gathered at a time."""
 

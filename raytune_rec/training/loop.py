@@ -23,7 +23,7 @@ from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.objectives.base import Objective
 from raytune_rec.schema import Batch, Lane, LaneResult, UnitData
 from raytune_rec.tensors import Noise, Step, crop, keep_memory, mix
-from raytune_rec.training.feed import Key, device_table
+from raytune_rec.training.feed import Key, device_table, pieces
 from raytune_rec.training.lanes import LaneRecord
 from raytune_rec.training.model import Model
 from raytune_rec.training.optimizer import Adam
@@ -87,11 +87,12 @@ class Trainer:
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.weights = {n: t.to(device, dtype) for n, t in (weights or {}).items()}
-        self.model, self.feed, self.objective, self.device, self.reduce = model, feed, objective, device, reduce
+        self.feed, self.objective, self.device, self.reduce = feed, objective, device, reduce
         self.options, self.training, self.until = training[0], list(training), until
-        self.autocast = autocast and device.startswith("cuda")
+        self.autocast = (autocast or model.parts.backbone.mixed_precision) and device.startswith("cuda")
         keep_memory()
         model.place(device, dtype)
+        model = self.model = model.holding() if model.holds else model
         live = [_live(model, units[lane.unit]) for lane in lanes]
         counts = [sum(_count(shapes[n], n, own) for n in model.trained) for shapes, own in zip(model.shapes, live, strict=True)]
         higher = METRICS[self.options.metric].higher
@@ -170,12 +171,10 @@ class Trainer:
         names = list(self.model.trained)
         steps = self.feed.steps * (1 if len(self.feed.steps) > 1 else len(self.active))
         idle = [lane for lane, own in enumerate(steps) if number >= own] if len(set(steps)) > 1 else []
-        loss = self._loss(batch)  # (T, B)
         count = batch.weight.sum(1)
-        mean = loss.sum(1) / (1.0 if self.reduce else count.clamp(min=1) if idle else count)
-        leaves = [self.model.trained[n] for n in names]
-        grads = torch.autograd.grad(mean.sum(), leaves, allow_unused=True, materialize_grads=True)  # a task may leave a part idle
-        summed, size = loss.detach().sum(1).double(), count.double()
+        leaves, divisor = [self.model.trained[n] for n in names], 1.0 if self.reduce else count.clamp(min=1) if idle else count
+        summed, grads = self._gradients(batch, leaves, divisor)
+        size = count.double()
         if self.reduce:
             self.reduce([*grads, summed, size])
             grads = tuple(g / size[0].to(g.dtype) for g in grads)
@@ -183,6 +182,18 @@ class Trainer:
         factors = [self.training[lane].rate_factor(epoch) for lane, epoch in zip(self.active, at, strict=True)]
         self.adam.step(dict(zip(names, grads, strict=True)), idle, factors)
         return summed, size
+
+    def _gradients(self, batch: Batch, leaves: list[Tensor], divisor: Tensor | float) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The (T,) summed loss, and the gradients of its mean; piece by piece where the backbone takes few rows at a time."""
+        summed: list[Tensor] = []
+        grads: tuple[Tensor, ...] = ()
+        for piece in pieces(batch, self.model.parts.backbone.most_rows):
+            loss = self._loss(piece)  # (T, B)
+            mean = (loss.sum(1) / divisor).sum()
+            own = torch.autograd.grad(mean, leaves, allow_unused=True, materialize_grads=True)  # a task may leave a part idle
+            grads = tuple(a.add_(b) for a, b in zip(grads, own, strict=True)) if grads else own
+            summed.append(loss.detach().sum(1).double())
+        return summed[0] if len(summed) == 1 else torch.stack(summed).sum(0), grads
 
     def _average_statistics(self) -> None:
         """The statistics of trained norms follow each worker's share of the rows: from here on all workers have their mean."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from raytune_rec.backbones.base import Outputs
 from raytune_rec.schema import Batch, Site
-from raytune_rec.tensors import Step
+from raytune_rec.tensors import Step, lookup
+from raytune_rec.training.beside import Beside
 from raytune_rec.training.parts import Parts
 
 
@@ -28,6 +29,8 @@ class Model:
         rows: full name -> vocabulary, of the trained ones that a vocabulary indexes.
         options: `backbone` and `prompt` options by name, (U,), in the type of the parameters.
         one_start: whether all lanes stand on the same backbone.
+        beside: items and users by id, where the backbone reads them.
+        held: what the backbone makes of these, where it stays as it is: name -> (U, V, ...).
     """
 
     parts: Parts
@@ -39,6 +42,8 @@ class Model:
     rows: dict[str, str]
     options: dict[str, dict[str, Tensor]]
     one_start: bool = True
+    beside: Beside = field(default_factory=Beside)
+    held: Mapping[str, Tensor] | None = None
 
     @property
     def lanes(self) -> int:
@@ -70,6 +75,7 @@ class Model:
             self, trained={n: t[chosen] for n, t in self.trained.items()}, fixed=of(self.fixed), buffers=of(self.buffers),
             shapes=[self.shapes[i] for i in (range(self.lanes)[chosen] if isinstance(chosen, slice) else chosen)],
             options={owner: of(values) for owner, values in self.options.items()},
+            beside=self.beside.each(lambda t: t[chosen] if t.shape[0] > 1 else t), held=self.held and of(self.held),
         )  # fmt: skip
 
     def place(self, device: str, dtype: torch.dtype) -> None:
@@ -78,13 +84,36 @@ class Model:
         self.fixed = {n: t.to(device, dtype) for n, t in self.fixed.items()}
         self.buffers = {n: t.to(device, dtype) for n, t in self.buffers.items()}
         self.options = {owner: {n: t.to(device, dtype) for n, t in values.items()} for owner, values in self.options.items()}
+        self.beside = self.beside.each(lambda t: t.to(device, dtype if t.is_floating_point() else t.dtype))
 
     def encode(self, batch: Batch) -> Mapping[str, Tensor]:
         return self.parts.backbone.encode(self._part("backbone"), batch)
 
+    @torch.no_grad()
+    def holding(self) -> Model:
+        """The same, with items and users encoded once for as long as no tensor changes."""
+        return self if self.held is not None else replace(self, held=self._encoded_beside())
+
+    @property
+    def holds(self) -> bool:
+        """Whether training leaves the encoding of items and users as it is."""
+        backbone = self.parts.backbone
+        return not (backbone.item_groups | backbone.user_groups) & self.trained_groups
+
     def forward(self, batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Outputs:
         """The backbone's outputs, with what the prompt writes for these rows."""
+        batch, encoded = self._here(batch), self._with_beside(encoded)
         return self._run(self._sites(batch, encoded, step), batch, encoded, step)
+
+    def scores(self, batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Tensor:
+        """(U, B) logits, (U, B, K) of candidates, or (U, B, V) of all items; in pieces where the backbone wants it."""
+        most, items, candidates = self.parts.backbone.most_candidates, self.beside.items, batch.columns.get("candidates")
+        if most and candidates is None and items is not None and self.parts.backbone.histories:
+            candidates = items.ids.unsqueeze(1).expand(-1, batch.label.shape[1], -1)
+        if not most or candidates is None:
+            return self.forward(batch, encoded, step)["logit"]
+        pieces = (replace(batch, columns={**batch.columns, "candidates": piece}) for piece in candidates.split(most, dim=2))
+        return torch.cat([self.forward(piece, encoded, step)["logit"] for piece in pieces], dim=2)
 
     def losses(
         self, batch: Batch, encoded: Mapping[str, Tensor], step: Step, outputs: Callable[[], Outputs]
@@ -96,14 +125,18 @@ class Model:
         """
         if self.parts.strategy.prompt != "on":
             return {}
+        batch, encoded = self._here(batch), self._with_beside(encoded)
 
         def run(sites: Mapping[Site, Tensor] | None, rows: Batch, view: str = "", last: bool = False) -> Outputs:
             if sites is None and rows is batch and not view:
                 return outputs()
-            known, own = encoded if rows is batch else self.encode(rows), step.view(view, last)
+            known = encoded if rows is batch else self._with_beside(self.encode(rows))
+            own = step.view(view, last)
             return self._run(self._sites(rows, known, own) if sites is None else sites, rows, known, own)
 
-        return self.parts.prompts[0].losses(self._part("prompt"), _readings(encoded), batch, self.options["prompt"], step, run)
+        return self.parts.prompts[0].losses(
+            self._part("prompt"), self._readings(encoded), batch, self.options["prompt"], step, run
+        )
 
     def _run(self, sites: Mapping[Site, Tensor], batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Outputs:
         return self.parts.backbone.forward(self._part("backbone"), encoded, batch, sites, self.options["backbone"], step)
@@ -111,7 +144,7 @@ class Model:
     def _sites(self, batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Mapping[Site, Tensor]:
         if self.parts.strategy.prompt != "on":
             return self._neutral(batch)
-        return self.parts.prompts[0].write(self._part("prompt"), _readings(encoded), batch, self.options["prompt"], step)
+        return self.parts.prompts[0].write(self._part("prompt"), self._readings(encoded), batch, self.options["prompt"], step)
 
     def _neutral(self, batch: Batch) -> dict[Site, Tensor]:
         if not self.parts.sites:
@@ -125,6 +158,28 @@ class Model:
         every = {**self.fixed, **self.buffers, **self.trained}
         return {name.removeprefix(start): tensor for name, tensor in every.items() if name.startswith(start)}
 
+    def _here(self, batch: Batch) -> Batch:
+        """The rows, beside the items that are their units' own."""
+        if self.beside.members is None or batch.members is not None:
+            return batch
+        made = replace(batch, members=self.beside.members)
+        return made.knowing(batch.distinct) if batch.distinct else made
 
-def _readings(encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach() for name, tensor in encoded.items()}
+    def _encoded_beside(self) -> dict[str, Tensor]:
+        backbone, beside, params = self.parts.backbone, self.beside, self._part("backbone")
+        items = backbone.encode_items(params, beside.items) if beside.items else {}
+        return {**items, **(backbone.encode_users(params, beside.users) if beside.users else {})}
+
+    def _with_beside(self, encoded: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if self.beside.items is None and self.beside.users is None:
+            return encoded
+        return {**encoded, **(self._encoded_beside() if self.held is None else self.held)}
+
+    def _readings(self, encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a prompt may read: of items the unit's own alone."""
+        readings = {name: tensor.detach() for name, tensor in encoded.items()}
+        members = self.beside.members
+        for name, reading in self.parts.gives.items():
+            if reading.axis == "item" and members is not None and name in readings:
+                readings[name] = lookup(readings[name], members.ids)
+        return readings

@@ -16,7 +16,7 @@ from raytune_rec.backbones.base import Backbone
 from raytune_rec.components import Options, component
 from raytune_rec.errors import AssemblyError
 from raytune_rec.prompts.base import Prompt
-from raytune_rec.schema import DataSchema, Parameter, Site, SiteShape, Strategy
+from raytune_rec.schema import DataSchema, Parameter, Reading, Site, SiteShape, Strategy
 
 LaneOptions = Mapping[str, Sequence[Options]]
 """`backbone` and `prompt` -> the options of each lane."""
@@ -30,6 +30,7 @@ class Parts:
         prompts: one per lane: they differ in shapes only, and the first one computes for all.
         sites: those for which the backbone makes room.
         trained_groups: parameter groups that learn.
+        gives: what may be read from the backbone.
     """
 
     backbone: Backbone
@@ -38,6 +39,7 @@ class Parts:
     sites: Mapping[Site, SiteShape]
     options: LaneOptions
     trained_groups: frozenset[str]
+    gives: Mapping[str, Reading]
 
     @property
     def lanes(self) -> int:
@@ -114,7 +116,7 @@ def meet(
     if backbone.histories != bool(schema.length):
         rows = "histories; set data.sequences" if backbone.histories else "single interactions; leave data.sequences out"
         problems.append(f"{where}backbone {backbone.__name__} does not fit the data: its rows are {rows}.")
-    if schema.predicts and not getattr(backbone, "classes", False):
+    if schema.predicts and not backbone.classes:
         problems.append(f"backbone {backbone.__name__} cannot predict {schema.predicts!r}; leave data.sequences.predict out.")
     problems += [
         f"{names} do not fit: the prompt reads {r!r}, the backbone gives {_list(gives)}; choose another prompt, or a backbone "
@@ -132,7 +134,7 @@ def meet(
         )
     prompts = [prompt(o, schema, gives, takes) for o in options["prompt"]] if on else []
     made = backbone(of_backbone, schema, room)
-    return Parts(made, prompts, strategy, room, options, _groups(made, prompts, strategy, where))
+    return Parts(made, prompts, strategy, room, options, _groups(made, prompts, strategy, where), gives)
 
 
 def _groups(backbone: Backbone, prompts: Sequence[Prompt], strategy: Strategy, where: str) -> frozenset[str]:

@@ -29,7 +29,7 @@ def stack(
 
     Args:
         starts: full name -> tensor of a pre-trained backbone, and of what was tuned before; without a name it is drawn. One for
-            each lane, or one that all share.
+            each lane, or one that all share. What the backbone brings itself (`Backbone.start`) stands behind them.
         rows: global ids of each lane's unit; one for each lane, or one that all share.
         seed: of the job: with unit, trial, replicate and name it decides start values.
 
@@ -37,6 +37,10 @@ def stack(
         AssemblyError: a parameter's group is claimed by nobody, or a lane needs a larger tensor than the backbone was pre-trained
             with.
     """
+    most = parts.backbone.most_lanes
+    assert not most or len(lanes) <= most, f"{len(lanes)} lanes of a backbone that stacks {most}"
+    if outside := {f"backbone.{name}": tensor for name, tensor in parts.backbone.start().items()}:
+        starts = [{**outside, **start} for start in starts]
     starts, rows = (list(each) * (len(lanes) if len(each) == 1 else 1) for each in (starts, rows))
     declared = [parts.declared(i) for i in range(len(lanes))]
     groups = {name: p.group for name, p in declared[0].items() if p.group in parts.trained_groups}

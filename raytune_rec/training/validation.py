@@ -75,11 +75,11 @@ class Validation:
     @torch.no_grad()
     def _passes(self, model: Model) -> Iterator[tuple[Tensor, Tensor]]:
         """Places of a pass (n,), and their logits (U, n) or (U, n, K)."""
+        model = model.holding()
         for index in chunks(self.label, self.chunk // max(1, model.lanes)):  # what a pass writes stays small enough for a cache
             batch = self.repeats.of(take(self.columns, self.label, index))
             known = model.encode(batch) if self.encoded is None else {n: e[:, index[0]] for n, e in self.encoded.items()}
-            outputs = model.forward(batch, known, Step(False, model.trained_groups, last=True))
-            yield index[0], outputs["logit"]
+            yield index[0], model.scores(batch, known, Step(False, model.trained_groups, last=True))
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ import torch
 
 from raytune_rec.components import component
 from raytune_rec.config import Job, parse
-from raytune_rec.schema import DataSchema, Field, Lane, Pack, Table, UnitData
+from raytune_rec.schema import DataSchema, Feedback, Field, Items, Lane, Pack, Table, UnitData
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import method_of, settings
+
+OWN = Path(__file__).parents[1] / "components"
+"""Components that show what the seams carry; they keep to every contract."""
 
 FIELDS = (
     Field("user", "categorical", "user", 41),
@@ -88,12 +92,33 @@ AS_HISTORIES = {"source": "tabular", "split": {"kind": "leave_one_out"}, "sequen
 
 def world_of(backbone: str) -> tuple[DataSchema, Callable[[int, int], Table]]:
     """The data on which a backbone can be tried."""
-    return (HISTORIES, histories) if component("backbones", backbone).histories else (SCHEMA, table)
+    return (HISTORIES, histories) if component("backbones", backbone, [OWN]).histories else (SCHEMA, table)
+
+
+def _items() -> Items:
+    """Tags, and a text of up to five tokens; the last items are cold, and of each of them some users are fans."""
+    draw = np.random.default_rng(5)
+    tags, title = draw.integers(0, 8, (31, 3)), draw.integers(0, 12, (31, 5))
+    tags[0] = title[0] = 0
+    fans = [0, *[2] * 27, 4, 1, 0]
+    start = np.cumsum([0, *fans])
+    events = int(start[-1])
+    feedback = Feedback(start, draw.integers(1, 41, events), np.arange(events), np.ones(events, np.float32))
+    return Items({"tags": tags, "title": title}, np.array(fans), feedback)
+
+
+ITEMS = _items()
+USERS = {"gender": np.arange(41) % 3 + 1}
+
+
+def unit_of(unit: str, train: Table, valid: Table, members: Sequence[int] = (28, 29, 30)) -> UnitData:
+    """A unit in this world, whose own items are cold ones."""
+    return UnitData(unit, train, valid, items=ITEMS, users=USERS, members=np.array(members))
 
 
 def objective(backbone: str) -> str:
     """One that the backbone can be trained with."""
-    returns = component("backbones", backbone).returns
+    returns = component("backbones", backbone, [OWN]).returns
     return "bce" if "logit" in returns else "bpr" if "state" in returns else "masked_item"
 
 
@@ -101,6 +126,7 @@ def job(**changes: Any) -> Job:
     values: dict[str, Any] = {
         "name": "small",
         "seed": 3,
+        "components": [str(OWN)],
         "data": {"source": "synthetic"},
         "backbone": {"name": "deepfm", "options": {"width": 4, "hidden": [8, 6], "dropout": 0.3}},
         "training": {"batch_size": 64, "epochs": 3, "lr": {"default": 0.01}},

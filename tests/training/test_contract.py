@@ -16,22 +16,24 @@ import torch
 from raytune_rec.components import component, kinds, names
 from raytune_rec.errors import AssemblyError
 from raytune_rec.prompts.base import Prompt
-from raytune_rec.schema import Lane, Method, Pack, Site, SiteShape, Strategy, UnitData
+from raytune_rec.schema import Lane, Method, Pack, Site, SiteShape, Strategy
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
+from raytune_rec.training.beside import Beside
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
+from raytune_rec.training.model import Model
 from raytune_rec.training.parts import Parts, meet
 from raytune_rec.training.settings import settings
 from raytune_rec.training.stack import stack
-from tests.training.conftest import AS_HISTORIES, job, objective, world_of
+from tests.training.conftest import AS_HISTORIES, OWN, job, objective, table, unit_of, world_of
 
-BACKBONES, PROMPTS = names("backbones"), names("prompts")
+BACKBONES, PROMPTS = names("backbones", [OWN]), names("prompts", [OWN])
 PAIRS = [(b, p) for b in BACKBONES for p in PROMPTS]
 
 
 def fits(backbone: str, prompt: str) -> bool:
-    b, p = component("backbones", backbone), component("prompts", prompt)
+    b, p = component("backbones", backbone, [OWN]), component("prompts", prompt, [OWN])
     schema = world_of(backbone)[0]
     takes, gives = b.takes(b.Options(), schema), b.gives(b.Options(), schema)
     return all(s in takes for s in p.writes(p.Options())) and all(r in gives for r in p.reads(p.Options()))
@@ -39,9 +41,16 @@ def fits(backbone: str, prompt: str) -> bool:
 
 def parts(backbone: str, prompt: str, strategy: Strategy, *lanes: Mapping[str, Any], sites: Any = None) -> Parts:
     """Met, for lanes of some options of the prompt; for one without any."""
-    b, p = component("backbones", backbone), component("prompts", prompt)
+    b, p = component("backbones", backbone, [OWN]), component("prompts", prompt, [OWN])
     options = {"backbone": [b.Options() for _ in lanes or [0]], "prompt": [p.Options(**own) for own in lanes or [{}]]}
     return meet(b, p, strategy, options, world_of(backbone)[0], sites)
+
+
+def model_of(made: Parts) -> Model:
+    """Of lanes of one unit."""
+    model, rows = stack(made, [Lane(i) for i in range(made.lanes)], seed=1), table(1, 1)
+    model.beside = Beside.of([unit_of("", rows, rows)])
+    return model
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -55,7 +64,8 @@ def test_a_backbone_declares_every_parameter_once_with_a_group_and_a_start(name:
         if p.rows is not None:
             assert p.shape[0] == world_of(name)[0].field(p.rows).size
             assert not value[0].any(), f"{p.name}: row 0 is padding and unknown; it starts as zero"
-    assert backbone.encoded_groups <= {p.group for p in own}
+    assert backbone.encoded_groups | backbone.item_groups | backbone.user_groups <= {p.group for p in own}
+    assert {*backbone.start()} <= {p.name for p in own}
 
 
 @pytest.mark.parametrize(("backbone", "prompt"), PAIRS)
@@ -66,14 +76,15 @@ def test_a_pair_fits_or_is_refused_with_both_names_and_what_would_fit(backbone: 
         return
     with pytest.raises(AssemblyError) as refused:
         parts(backbone, prompt, strategy)
-    classes = component("backbones", backbone).__name__, component("prompts", prompt).__name__
-    assert all(c in str(refused.value) for c in classes) and "takes" in str(refused.value)
+    classes = component("backbones", backbone, [OWN]).__name__, component("prompts", prompt, [OWN]).__name__
+    said = str(refused.value)
+    assert all(c in said for c in classes) and ("the backbone takes" in said or "the backbone gives" in said)
 
 
 @pytest.mark.parametrize(("backbone", "prompt"), [pair for pair in PAIRS if fits(*pair)])
 def test_scores_are_per_row_and_the_same_in_any_company(backbone: str, prompt: str) -> None:
     """A row's score depends neither on the other rows of its batch nor on their order."""
-    model = stack(parts(backbone, prompt, ALIASES["pretrain_prompt"]), [Lane(0)], seed=1)
+    model = model_of(parts(backbone, prompt, ALIASES["pretrain_prompt"]))
     batch = next(iter(TableFeed(world_of(backbone)[1](64, 3), [(1,)], 64, 64).epoch(1)))
     with torch.no_grad():
         whole = model.forward(batch, model.encode(batch), Step(False))
@@ -94,7 +105,7 @@ TRAININGS += [
     (b, "none", o)
     for b in BACKBONES
     for o in names("objectives")
-    if component("objectives", o).reads in component("backbones", b).returns
+    if component("objectives", o).reads in component("backbones", b, [OWN]).returns
 ]
 
 
@@ -103,35 +114,37 @@ TRAININGS += [
 def test_options_come_in_the_type_of_the_parameters_and_nothing_leaves_it(
     backbone: str, prompt: str, criterion: str, dtype: torch.dtype
 ) -> None:
-    """Two lanes that differ in every option that may differ, as a job trains them (float32) and as tests do (float64)."""
+    """Lanes that differ in every option that may differ, as a job trains them (float32) and as tests do (float64)."""
     schema, rows = world_of(backbone)
+    count = component("backbones", backbone, [OWN]).most_lanes or 2
     families = {"backbone": ("backbones", backbone), "prompt": ("prompts", prompt), "objective": ("objectives", criterion)}
-    lanes = [Lane(i, 0, {f"{part}.{n}": v for part, of in families.items() for n, v in _apart(*of, i)}) for i in range(2)]
+    lanes = [Lane(i, 0, {f"{part}.{n}": v for part, of in families.items() for n, v in _apart(*of, i)}) for i in range(count)]
     row = Method("own", ALIASES["pretrain_prompt" if prompt != "none" else "single"], backbone, prompt)
     metric, data = ("ndcg@10", {"data": AS_HISTORIES}) if schema.length else ("auc", {})
     own = job(
         backbone={"name": backbone}, training={"batch_size": 16, "epochs": 1, "objective": criterion, "metric": metric}, **data
     )
-    pack, units = Pack("p", "own", tuple(lanes)), {"": UnitData("", rows(16, 1), rows(16, 2))}
+    pack, units = Pack("p", "own", tuple(lanes)), {"": unit_of("", rows(16, 1), rows(16, 2))}
     feed = table_feed(own, pack, units, 16)
     trainer = train_with(own, pack, row, [settings(own, row, lane) for lane in lanes], schema, units, feed, dtype=dtype)
     model = trainer.model
     options = [*(t for values in model.options.values() for t in values.values()), *trainer.weights.values()]
-    assert all(t.dtype == dtype for t in options) and any(len(t) == 2 for t in options) == bool(options)
+    assert all(t.dtype == dtype for t in options) and any(len(t) == count for t in options) == bool(options)
     batch = next(iter(feed.epoch(1)))
     step = Step(True, model.trained_groups, Noise((1,), batch.index))
-    written = model._sites(batch, model.encode(batch), step)
+    batch, known = model._here(batch), model._with_beside(model.encode(batch))
+    written = model._sites(batch, known, step)
     assert all(t.dtype in (dtype, torch.bool) for t in written.values())
     assert all(t.dtype == dtype for t in model.forward(batch, model.encode(batch), step).values() if model.trained)
     trainer.rehearse()
     if model.trained:
         trainer.epoch()
-        assert all(t.dtype == dtype for t in trainer.best(1).values())
+        assert all(t.dtype == dtype for t in trainer.best(count - 1).values())
 
 
 def _apart(family: Any, name: str, lane: int) -> list[tuple[str, float]]:
     """Values of one lane for the options that lanes may differ in."""
-    options = component(family, name).Options
+    options = component(family, name, [OWN]).Options
     found = [(n, kind, options.model_fields[n].default) for n, kind in kinds(options).items()]
     return [(n, d + lane if kind == "padded" else (d or 0.1) * (1 - 0.3 * lane)) for n, kind, d in found if kind != "structural"]
 
@@ -139,15 +152,14 @@ def _apart(family: Any, name: str, lane: int) -> list[tuple[str, float]]:
 @pytest.mark.parametrize(("backbone", "prompt"), [pair for pair in PAIRS if fits(*pair) and pair[1] != "none"])
 def test_padding_is_inert(backbone: str, prompt: str) -> None:
     """A lane padded to a wider neighbour writes what it writes alone, and what is padded gets no gradient."""
-    cls: type[Prompt] = component("prompts", prompt)
+    cls: type[Prompt] = component("prompts", prompt, [OWN])
     padded = [n for n, kind in kinds(cls.Options).items() if kind == "padded"]
     small, large = dict.fromkeys(padded, 3), dict.fromkeys(padded, 7)
     _, rows = world_of(backbone)
     batch = next(iter(TableFeed(rows(32, 3), [(1,)], 32, 32).epoch(1)))
     written = []
     for options in ([small], [small, large]):
-        made = parts(backbone, prompt, ALIASES["pretrain_prompt"], *options)
-        model = stack(made, [Lane(i) for i in range(len(options))], seed=1)
+        model = model_of(parts(backbone, prompt, ALIASES["pretrain_prompt"], *options))
         for name in model.trained:
             draw = torch.randn(model.shapes[0][name], generator=torch.Generator().manual_seed(3))
             model.trained[name][0].zero_()

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raytune_rec.components import component, kinds
-from raytune_rec.schema import Lane, Method, Pack, Strategy, UnitData
+from raytune_rec.schema import Lane, Method, Pack, Strategy
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings as settings_of
-from tests.training.conftest import AS_HISTORIES, job, objective, world_of
+from tests.training.conftest import AS_HISTORIES, OWN, job, objective, unit_of, world_of
 from tests.training.test_contract import PAIRS, fits
 from tests.training.test_lanes import same
 
@@ -36,7 +36,7 @@ COMMON = {
 
 def drawn(family: str, name: str) -> dict[str, st.SearchStrategy[Any]]:
     """Values for every option that lanes of a pack may differ in, within what the option allows."""
-    options = component(family, name).Options  # type: ignore[arg-type]
+    options = component(family, name, [OWN]).Options  # type: ignore[arg-type]
     part = {"backbones": "backbone", "prompts": "prompt"}[family]
     return {
         f"{part}.{field}": _values(options.model_fields[field]) for field, kind in kinds(options).items() if kind != "structural"
@@ -61,7 +61,7 @@ def trainer(row: Method, lanes: list[Lane]) -> Trainer:
     small = {"name": row.backbone, "options": {"width": 8, "inner": 8} if schema.length else {}}
     training = {"batch_size": 64, "epochs": 2, "objective": objective(row.backbone), "metric": metric}
     own = job(training=training, backbone=small, **data)
-    pack, units = Pack("p", row.name, tuple(lanes)), {"music": UnitData("music", rows(260, 1), rows(120, 2))}
+    pack, units = Pack("p", row.name, tuple(lanes)), {"music": unit_of("music", rows(260, 1), rows(120, 2))}
     of_lanes = [settings_of(own, row, lane) for lane in lanes]
     return train_with(own, pack, row, of_lanes, schema, units, table_feed(own, pack, units, 64), dtype=torch.float64)
 

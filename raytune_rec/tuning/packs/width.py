@@ -19,7 +19,7 @@ from raytune_rec.config import Job, TuneOptions
 from raytune_rec.data.stored.store import Store
 from raytune_rec.machine.hardware import MIB, memory_mib
 from raytune_rec.schema import Lane, Pack, Scalar
-from raytune_rec.training.build import assemble, build
+from raytune_rec.training.build import assemble, build, most_lanes
 from raytune_rec.training.settings import method_of, settings
 from raytune_rec.tuning.packs.packing import Width
 from raytune_rec.tuning.search.space import Dimension, Space, holds
@@ -48,6 +48,10 @@ def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path]
         device: where packs train.
     """
     limit = job.tune.memory_mib or _memory(device) * SHARE / (max(1, packs) if device == "cpu" else _share(job.tune))
+    most = most_lanes(job, method_of(job, search.method))
+    if most < min(SMALL, job.tune.pack):
+        return Width(most)
+    many = LARGE if most == job.tune.pack else min(LARGE, most)
     opened = Store.open(store)
     options = largest(search.space, _counted(job, search, opened, backbones))
 
@@ -57,14 +61,14 @@ def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path]
 
     run(SMALL)  # what is loaded once and kept is no lane's
     held = _held(device)
-    small, large = (_peak(lambda lanes=lanes: run(lanes), device) for lanes in (SMALL, LARGE))  # type: ignore[misc]
+    small, large = (_peak(lambda lanes=lanes: run(lanes), device) for lanes in (SMALL, many))  # type: ignore[misc]
     if held is None or small is None or large is None:
         _unmeasured(job.tune.pack)
-        return Width(job.tune.pack)
-    lane = max(large - small, 0.0) / (LARGE - SMALL)
+        return Width(most)
+    lane = max(large - small, 0.0) / (many - SMALL) if many > SMALL else 0.0
     base = held + max(small - SMALL * lane, 0.0)
-    fits = math.floor((limit - base) / lane) if lane else job.tune.pack
-    lanes = job.tune.pack if fits >= job.tune.pack else 1 << (max(1, fits).bit_length() - 1)
+    fits = math.floor((limit - base) / lane) if lane else most
+    lanes = most if fits >= most else 1 << (max(1, fits).bit_length() - 1)
     return Width(lanes, round(base, 1), round(lane, 3), round(limit, 1))
 
 

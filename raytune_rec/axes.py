@@ -1,0 +1,99 @@
+"""Look-ups on axes other than the row's: weights of a row's domain, items of a unit, who gave an item feedback.
+
+M  domains; the other shapes as in `schema`. Nothing here copies a weight for each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot, pad
+
+from raytune_rec.schema import Batch, Feedback, Site
+from raytune_rec.tensors import linear, lookup
+
+
+def domain_linear(x: Tensor, weight: Tensor, domain: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`x @ weight + bias` with the weights of each row's domain: one product for each domain that occurs.
+
+    Args:
+        x: (U, B, K). weight: (U, M, K, H). domain: (U, B) int64 below M. bias: (U, M, H).
+
+    Returns:
+        (U, B, H).
+    """
+    if len(domain) > 1:  # lanes with rows of their own
+        given = [t for t in (x, weight, domain, bias) if t is not None]
+        lanes = [[t[i : i + 1] if len(t) > 1 else t for t in given] for i in range(len(domain))]
+        return torch.cat([domain_linear(*lane) for lane in lanes])
+    order = domain[0].argsort(stable=True)
+    counts = domain[0].bincount(minlength=weight.shape[1]).tolist()
+    parts = x.index_select(1, order).split(counts, 1)
+    made = [linear(part, weight[:, m], None if bias is None else bias[:, m]) for m, part in enumerate(parts) if counts[m]]
+    return torch.cat(made, 1).index_select(1, order.argsort())
+
+
+def domain_moments(x: Tensor, weight: Tensor, domain: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, variance and number of the rows of each domain.
+
+    Args:
+        x: (U, B, H). weight: (U, B), 0 of rows that do not count. domain: (U, B). count: M.
+
+    Returns:
+        (U, M, H), (U, M, H) and (U, M); zeros where a domain has no row.
+    """
+    share = one_hot(domain, count).to(x.dtype) * weight.unsqueeze(-1)  # (U, B, M)
+    rows = share.sum(1)
+    share = (share / rows.clamp(min=1).unsqueeze(1)).transpose(1, 2)
+    mean = share @ x
+    return mean, share @ (x - lookup(mean, domain.expand(len(mean), -1))).square(), rows
+
+
+def item_rows(table: Tensor, ids: Tensor, sites: Mapping[Site, Tensor], batch: Batch) -> Tensor:
+    """Representations of some items, with what a prompt writes at ITEM in place of the unit's own.
+
+    Args:
+        table: (U, V, D). ids: (U, B) or (U, B, K).
+
+    Returns:
+        (U, *ids.shape[1:], D).
+    """
+    own = sites.get(Site.ITEM)
+    if own is None or batch.members is None:
+        return lookup(table, ids)
+    place = lookup(_place(batch.members.ids, table.shape[1]), ids)
+    return torch.where((place > 0).unsqueeze(-1), lookup(pad(own, (0, 0, 1, 0)), place), lookup(table, ids))
+
+
+def every_item(table: Tensor, sites: Mapping[Site, Tensor], batch: Batch) -> Tensor:
+    """(U, V, D): likewise of all items."""
+    if Site.ITEM not in sites:
+        return table
+    return item_rows(table, torch.arange(table.shape[1], device=table.device).unsqueeze(0), sites, batch)
+
+
+def _place(members: Tensor, items: int) -> Tensor:
+    """(U, V): which of the unit's own each item is, from 1; 0: none of them. Padding is none."""
+    numbers = torch.arange(1, members.shape[1] + 1, device=members.device).expand_as(members)
+    none = torch.zeros(len(members), items, dtype=torch.int64, device=members.device)
+    return none.scatter_(1, members, numbers * (members > 0))
+
+
+def latest(feedback: Feedback, ids: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The latest events of some items, the last one first.
+
+    Args:
+        feedback: of all items, as tensors. ids: (U, I). most: K, events that are kept of an item.
+
+    Returns:
+        users, times and values (U, I, K), zeros where there are fewer, and which are real.
+    """
+    starts, users, times, values = (torch.as_tensor(t) for t in (feedback.start, feedback.user, feedback.time, feedback.value))
+    first, last = lookup(starts, ids).unsqueeze(-1), lookup(starts, ids + 1).unsqueeze(-1)
+    place = last - 1 - torch.arange(most, device=ids.device)
+    real = place >= first
+    place = place.clamp(min=0)
+    users, times, values = (lookup(t, place) * real for t in (users, times, values))
+    return users, times, values.nan_to_num(), real
