@@ -118,6 +118,8 @@ class Study:
         self.name = search.name
         self._job, self._storage = studies.job, studies.storage
         self._study = study
+        self._known = self._storage.get_study_id_from_name(self.name)
+        """What the storage calls this study."""
         self._grid: list[dict[str, Scalar]] | None = None
         self.attributes: dict[str, Any] = dict(study.user_attrs)
         self.pace = Pace.recorded(self.attributes[PACE])
@@ -179,7 +181,7 @@ class Study:
         trials = self._trials()
         for result in results:
             if not trials[result.trial].state.is_finished():
-                self._tell(trials[result.trial], result)
+                self._tell(result)
 
     def _point(self, number: int, asked: Sequence[Mapping[str, Scalar]]) -> Point | None:
         """What is set of the next configuration: a first point, one of the grid, or nothing. None: no other is left."""
@@ -202,12 +204,13 @@ class Study:
             assert trial.number == number, "someone else asked this study"
             return space.ask(trial)
 
-    def _tell(self, trial: FrozenTrial, result: LaneResult) -> None:
-        number, status = trial.number, result.status
+    def _tell(self, result: LaneResult) -> None:
+        number, status = result.trial, result.status
         values = [result.best, *(_objective(result, name) for name in self._job.tune.objectives)]
         if status == "complete" and not all(map(math.isfinite, values)):
             status = "failed"
-        self._storage.set_trial_user_attr(trial._trial_id, RESULT, attributes(result))
+        known = self._storage.get_trial_id_from_study_id_trial_number(self._known, number)
+        self._storage.set_trial_user_attr(known, RESULT, attributes(result))
         if status == "complete":
             self._study.tell(number, values)
         elif status == "failed":
@@ -216,7 +219,7 @@ class Study:
             assert status == "pruned", f"trial {number} of {self.name} is {status}: it has not ended"
             for epoch, value in enumerate(result.curve):
                 if math.isfinite(value):
-                    self._storage.set_trial_intermediate_value(trial._trial_id, epoch, value)
+                    self._storage.set_trial_intermediate_value(known, epoch, value)
             self._study.tell(number, state=TrialState.PRUNED)
 
     def _trials(self) -> list[FrozenTrial]:
