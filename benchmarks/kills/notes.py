@@ -37,10 +37,10 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def main() -> int:
     from raytune_rec import cli
-    from raytune_rec.tuning.run import engine
+    from raytune_rec.tuning.run import runner
 
-    defaults = engine.run.__kwdefaults__ or {}
-    assert {"seconds", "build"} <= set(defaults), "engine.run has lost an option that this command changes"
+    defaults = runner.run.__kwdefaults__ or {}
+    assert {"seconds", "build"} <= set(defaults), "runner.run has lost an option that this command changes"
     defaults.update(seconds=SECONDS, build=this.build)
     return cli.main(sys.argv[1:])
 

@@ -9,11 +9,11 @@ import ray
 
 from benchmarks.sweep.case import Case, planner_of, searched
 from benchmarks.sweep.measured import Measured
-from raytune_rec.tuning.run import engine, experiment, trainable
+from raytune_rec.tuning.run import ray_tune, runner, trainable
 from raytune_rec.tuning.run.cluster import connect
 from raytune_rec.tuning.search.records import trials
 
-_LOADED = (experiment, trainable)  # the engine loads them late; what a driver imports is in no yardstick's clock
+_LOADED = (ray_tune, trainable)  # the runner loads them late; what a driver imports is in no yardstick's clock
 
 
 def run(case: Case) -> Measured:
@@ -31,4 +31,4 @@ def run(case: Case) -> Measured:
 def search(case: Case, folder: Path) -> None:
     """What the stage `tune` does, on one unit."""
     planner = planner_of(case, folder / "journal")
-    engine.run(searched(case), planner, folder, case.store, case.backbones(), title="tune", say=lambda line: None)
+    runner.run(searched(case), planner, folder, case.store, case.backbones(), title="tune", say=lambda line: None)

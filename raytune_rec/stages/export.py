@@ -34,7 +34,7 @@ from raytune_rec.training.settings import Settings, method_of, settings
 from raytune_rec.tuning.packs.folder import PackFolder, remove
 from raytune_rec.tuning.packs.packing import pack_name
 from raytune_rec.tuning.packs.planner import FixedPlanner
-from raytune_rec.tuning.run import engine
+from raytune_rec.tuning.run import runner
 from raytune_rec.tuning.search.journal import merge
 from raytune_rec.tuning.search.records import Winner, winners
 
@@ -67,7 +67,7 @@ def run(context: Context) -> dict[str, Any]:
     packs = {key: _packs(context, *key, winner) for key, winner in best.items()}
     missing = {key: own for key, own in packs.items() if not _stored(context, *key, best[key])}
     planner = FixedPlanner([pack for own in missing.values() for pack in own])
-    engine.run(
+    runner.run(
         job, planner, context.folder, context.store_path, context.backbones, keep_weights=True,
         connect=context.connect, title="winners", say=context.say,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from raytune_rec.storage.files import read_json, write_json
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.training.settings import PRETRAIN, method_of, settings
 from raytune_rec.tuning.packs.planner import SearchPlanner
-from raytune_rec.tuning.run import engine
+from raytune_rec.tuning.run import runner
 from raytune_rec.tuning.run.measuring import measurer
 from raytune_rec.tuning.run.resources import slots
 from raytune_rec.tuning.search.catalogue import compose
@@ -204,7 +204,7 @@ def _recipes(context: Context) -> tuple[dict[str, Winner], dict[str, Failure]]:
     studies = Studies(context.folder / "journal", searching)
     wanted = recipe_searches(searching, context.store.schema)
     planner = SearchPlanner.of(studies, wanted, measurer(searching, context.store_path, {}), slots(searching))
-    engine.run(
+    runner.run(
         searching, planner, context.folder, context.store_path, {},
         connect=context.connect, title="recipes", say=context.say,
     )  # fmt: skip

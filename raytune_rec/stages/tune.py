@@ -13,7 +13,7 @@ from raytune_rec.stages.steps import steps
 from raytune_rec.storage.files import STORAGE, write_json
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.tuning.packs.planner import SearchPlanner
-from raytune_rec.tuning.run import engine
+from raytune_rec.tuning.run import runner
 from raytune_rec.tuning.run.measuring import measurer
 from raytune_rec.tuning.run.resources import slots
 from raytune_rec.tuning.search.catalogue import compose
@@ -60,7 +60,7 @@ def run(context: Context) -> dict[str, Any]:
     context.at("measuring how many trials fit in a pack")
     planner = SearchPlanner.of(Studies(journal, job), wanted, measure, slots(job))
     context.at("at work")
-    engine.run(
+    runner.run(
         job, planner, context.folder, context.store_path, context.backbones,
         connect=context.connect, title="tune", say=context.say,
     )  # fmt: skip

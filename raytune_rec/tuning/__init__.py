@@ -1,1 +1,1 @@
-"""The search on Ray Tune: spaces, studies in one journal, rounds cut into packs, and the engine that trains them."""
+"""The search on Ray Tune: spaces, studies in one journal, rounds cut into packs, and the runner that trains them."""

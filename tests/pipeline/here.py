@@ -10,22 +10,22 @@ import pytest
 from raytune_rec.schema import Pack
 from raytune_rec.stages.context import Context
 from raytune_rec.tuning.packs import packing
-from raytune_rec.tuning.run import experiment
-from raytune_rec.tuning.run.desk import Desk
+from raytune_rec.tuning.run import ray_tune
+from raytune_rec.tuning.run.dispatcher import Dispatcher
 from raytune_rec.tuning.run.trainable import PackTrainable, Work
 
 
 def without_ray(patch: pytest.MonkeyPatch) -> None:
     """Packs are trained one after the other by the same trainable."""
     patch.setattr(Context, "connect", lambda self: None)
-    patch.setattr(experiment, "fit", _fit)
+    patch.setattr(ray_tune, "fit", _fit)
 
 
-def _fit(desk: Desk, work: Work, reporter: Any) -> None:
-    while isinstance(pack := desk.next(), Pack):
+def _fit(dispatcher: Dispatcher, work: Work, reporter: Any) -> None:
+    while isinstance(pack := dispatcher.next(), Pack):
         trainable = PackTrainable.__new__(PackTrainable)
         trainable.setup({"pack": packing.to_text(pack)}, work)
         with suppress(Exception):  # it is in the pack's folder
             while not trainable.step()["done"]:
                 pass
-        desk.ended(pack)
+        dispatcher.ended(pack)

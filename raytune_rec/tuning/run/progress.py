@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from raytune_rec.tuning.run.desk import Desk
+from raytune_rec.tuning.run.dispatcher import Dispatcher
 
 SECONDS = 20.0
 """Between two lines."""
 
 
 class Reporter:
-    """Shows a desk's progress.
+    """Shows a dispatcher's progress.
 
     Args:
         title: what is being done.
@@ -46,18 +46,18 @@ class Reporter:
         if self._bar:
             self._bar.stop()
 
-    def show(self, desk: Desk) -> None:
-        """Show where the desk is, at most once in an interval."""
+    def show(self, dispatcher: Dispatcher) -> None:
+        """Show where the dispatcher is, at most once in an interval."""
         now = time.monotonic()
         if now - self._last < (1.0 if self._bar else SECONDS):
             return
         self._last = now
-        progress = desk.planner.progress()
+        progress = dispatcher.planner.progress()
         best = ", ".join(f"{study} {value:.4f}" for study, value in list(progress.best.items())[:6])
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=progress.done, total=progress.total, best=best)
             return
-        line = f"{self.title}: {progress.done} of {progress.total} trials, {desk.packs_done} packs"
+        line = f"{self.title}: {progress.done} of {progress.total} trials, {dispatcher.packs_done} packs"
         (self._say or _stderr)(f"{line}; best {best}" if best else line)
 
 

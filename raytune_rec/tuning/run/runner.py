@@ -15,7 +15,7 @@ from raytune_rec.training.build import build
 from raytune_rec.tuning.packs.folder import PackFolder, remove
 from raytune_rec.tuning.packs.planner import DONE, Planner
 from raytune_rec.tuning.run import resources
-from raytune_rec.tuning.run.desk import Desk
+from raytune_rec.tuning.run.dispatcher import Dispatcher
 from raytune_rec.tuning.run.progress import Reporter
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ def run(
         UserError: a pack cannot be trained as the job describes it.
     """
     run_folder = Path(run_folder).resolve()
-    desk = Desk(planner, lambda pack: PackFolder.of(run_folder, job, pack), lambda name: remove(run_folder, name))
-    first = desk.next()
+    dispatcher = Dispatcher(planner, lambda pack: PackFolder.of(run_folder, job, pack), lambda name: remove(run_folder, name))
+    first = dispatcher.next()
     if isinstance(first, Pack):
-        desk.put_back(first)
+        dispatcher.put_back(first)
         # Loading Ray takes seconds: only where there is work.
-        from raytune_rec.tuning.run import experiment, trainable
+        from raytune_rec.tuning.run import ray_tune, trainable
 
         work = trainable.Work(
             job=job,
@@ -78,8 +78,8 @@ def run(
             connect()
         resources.ask(job, say or print, packs=True, workers=False)  # machines may have gone since the run began
         with ends_on_sigterm():  # connecting to Ray sets a handler of its own, so ours comes after
-            experiment.fit(desk, work, Reporter(title, say))
-    if desk.failure is not None:
-        raise desk.failure
-    if desk.next() is not DONE:
+            ray_tune.fit(dispatcher, work, Reporter(title, say))
+    if dispatcher.failure is not None:
+        raise dispatcher.failure
+    if dispatcher.next() is not DONE:
         raise RunFailed("Ray Tune ended before the search did. The same command goes on where this one stopped.")

@@ -1,4 +1,4 @@
-"""The engine on a small real Ray cluster, with a trainer that only adds."""
+"""The runner on a small real Ray cluster, with a trainer that only adds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from raytune_rec.schema import Lane, Pack
 from raytune_rec.storage import local
 from raytune_rec.tuning.packs.folder import PackFolder
 from raytune_rec.tuning.packs.planner import FixedPlanner, SearchPlanner
-from raytune_rec.tuning.run import engine
+from raytune_rec.tuning.run import runner
 from raytune_rec.tuning.search.records import trials
 from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake
@@ -40,7 +40,7 @@ def _search(
 ) -> SearchPlanner:
     (run / "data").mkdir(parents=True, exist_ok=True)
     planner = SearchPlanner.of(Studies(run / "journal", job), fake.searches(units))
-    engine.run(job, planner, run, run / "data", {}, build=build, open_store=fake.open_store, **options)
+    runner.run(job, planner, run, run / "data", {}, build=build, open_store=fake.open_store, **options)
     return planner
 
 
@@ -146,7 +146,7 @@ def test_weights_are_kept_where_they_are_wanted(tmp_path: Path, cluster: None) -
     (tmp_path / "data").mkdir()
     for connect in (lambda: None, lambda: pytest.fail("Ray was started")):
         planner = FixedPlanner(packs)
-        engine.run(
+        runner.run(
             job,
             planner,
             tmp_path,
@@ -209,7 +209,7 @@ _DRIVER = """
 import sys
 from pathlib import Path
 import ray
-from raytune_rec.tuning.run import engine
+from raytune_rec.tuning.run import runner
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake
@@ -221,7 +221,7 @@ def connect():
 run, job = Path(sys.argv[1]), fake.job()
 (run / "data").mkdir(parents=True, exist_ok=True)
 planner = SearchPlanner.of(Studies(run / "journal", job), fake.searches(("music",)))
-engine.run(job, planner, run, run / "data", {}, build=fake.slow, open_store=fake.open_store, connect=connect, seconds=0.1)
+runner.run(job, planner, run, run / "data", {}, build=fake.slow, open_store=fake.open_store, connect=connect, seconds=0.1)
 """
 
 

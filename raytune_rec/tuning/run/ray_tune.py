@@ -1,4 +1,4 @@
-"""One Ray Tune experiment over all packs of a desk."""
+"""One Ray Tune experiment, whose trials are the packs of a dispatcher."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.search import Searcher
 
+from raytune_rec.schema import Pack
 from raytune_rec.storage.claim import begin_scratch, remove_scratch
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import remove_files
+from raytune_rec.tuning.packs import packing
 from raytune_rec.tuning.run.causes import cause
-from raytune_rec.tuning.run.desk import Desk
+from raytune_rec.tuning.run.dispatcher import Dispatcher
 from raytune_rec.tuning.run.progress import Reporter
 from raytune_rec.tuning.run.resources import slots
-from raytune_rec.tuning.run.searcher import PackSearcher
 from raytune_rec.tuning.run.trainable import PackTrainable, Work
 
 _SETTINGS = {
@@ -32,11 +34,40 @@ _SETTINGS = {
 }
 
 
+class PackSearcher(Searcher):
+    """Suggests packs until the planner is done. What Ray reports is only that a pack ended: its result is in its folder.
+
+    Args:
+        dispatcher: of the run.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__()
+        self._desk = dispatcher
+        self._running: dict[str, Pack] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """A configuration, None while a pack must be awaited, or FINISHED."""
+        item = self._desk.next()
+        if isinstance(item, Pack):
+            self._running[trial_id] = item
+            return {"pack": packing.to_text(item)}
+        return None if item is None else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pack = self._running.pop(trial_id, None)
+        if pack is not None:
+            self._desk.ended(pack)
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing: the journal is the truth, and Tune's own state is never read."""
+
+
 class Watcher(tune.Callback):
     """Shows progress while Tune works."""
 
-    def __init__(self, desk: Desk, reporter: Reporter) -> None:
-        self._desk, self._reporter = desk, reporter
+    def __init__(self, dispatcher: Dispatcher, reporter: Reporter) -> None:
+        self._desk, self._reporter = dispatcher, reporter
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         """Tune pickles its callbacks into a state that nobody reads; a terminal is no part of it."""
@@ -46,8 +77,8 @@ class Watcher(tune.Callback):
         self._reporter.show(self._desk)
 
 
-def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
-    """Train packs until the desk has no more. Ray is connected.
+def fit(dispatcher: Dispatcher, work: Work, reporter: Reporter) -> None:
+    """Train packs until the dispatcher has no more. Ray is connected.
 
     The name of an attempt is new each time, and nothing of an earlier one is read.
     """
@@ -62,7 +93,7 @@ def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(trainable, work=work), needs),
             tune_config=tune.TuneConfig(
-                search_alg=PackSearcher(desk),
+                search_alg=PackSearcher(dispatcher),
                 num_samples=-1,
                 max_concurrent_trials=slots(work.job),
                 reuse_actors=options.reuse_actors,
@@ -74,14 +105,14 @@ def fit(desk: Desk, work: Work, reporter: Reporter) -> None:
                 storage_path=str(folder),
                 failure_config=tune.FailureConfig(max_failures=options.max_failures),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Watcher(desk, reporter)],
+                callbacks=[Watcher(dispatcher, reporter)],
                 verbose=0,
             ),
         )
         try:
             tuner.fit()
         except Exception as error:
-            desk.failure = desk.failure or cause(error, work.run_folder)
+            dispatcher.failure = dispatcher.failure or cause(error, work.run_folder)
     _clear(folder)
 
 
@@ -98,7 +129,7 @@ def _dirname(trial: Any) -> str:
 
 @contextmanager
 def _silent(name: str) -> Iterator[None]:
-    """Ray Tune reports failures of packs as errors of its own, with advice that does not fit; the desk raises them."""
+    """Ray Tune reports failures of packs as errors of its own, with advice that does not fit; the dispatcher raises them."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -16,30 +16,30 @@ from raytune_rec.storage import local
 from raytune_rec.tuning.packs.folder import PackFolder
 from raytune_rec.tuning.packs.planner import DONE, FixedPlanner
 from raytune_rec.tuning.run.causes import cause
-from raytune_rec.tuning.run.desk import Desk
+from raytune_rec.tuning.run.dispatcher import Dispatcher
 from tests.tuning import fake
 
 
 def test_a_pack_whose_process_died_is_handed_out_once_more(tmp_path: Path) -> None:
     """Ray Tune does not retry a pack whose process died between two packs: its trial is pending still."""
     pack, job = Pack("winner.plate.music", "plate", (Lane(0, 1, {}, "music"),)), fake.job()
-    desk = Desk(FixedPlanner([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None)
-    assert desk.next() == pack and desk.next() is None
-    desk.ended(pack)
-    assert desk.failure is None and desk.next() == pack and desk.next() is None
-    desk.ended(pack)
-    assert desk.next() is DONE
+    dispatcher = Dispatcher(FixedPlanner([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None)
+    assert dispatcher.next() == pack and dispatcher.next() is None
+    dispatcher.ended(pack)
+    assert dispatcher.failure is None and dispatcher.next() == pack and dispatcher.next() is None
+    dispatcher.ended(pack)
+    assert dispatcher.next() is DONE
     with pytest.raises(RunFailed, match=r"winner\.plate\.music .*died without a word"):
-        raise desk.failure or AssertionError
+        raise dispatcher.failure or AssertionError
 
 
 def test_a_pack_that_said_why_it_failed_is_not_handed_out_again(tmp_path: Path) -> None:
     pack, job = Pack("winner.plate.music", "plate", (Lane(0, 1, {}, "music"),)), fake.job()
-    desk = Desk(FixedPlanner([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None)
-    assert desk.next() == pack
-    desk.folder(pack).save_error("RuntimeError", ["the disk is full of music"])
-    desk.ended(pack)
-    assert desk.next() is DONE and "full of music" in str(desk.failure)
+    dispatcher = Dispatcher(FixedPlanner([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None)
+    assert dispatcher.next() == pack
+    dispatcher.folder(pack).save_error("RuntimeError", ["the disk is full of music"])
+    dispatcher.ended(pack)
+    assert dispatcher.next() is DONE and "full of music" in str(dispatcher.failure)
 
 
 def closed(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -56,12 +56,12 @@ def test_a_pack_that_cannot_write_a_word_ends_for_that_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     pack, job = Pack("winner.plate.music", "plate", (Lane(0, 1, {}, "music"),)), fake.job()
-    desk = Desk(FixedPlanner([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None)
-    assert desk.next() == pack
+    dispatcher = Dispatcher(FixedPlanner([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None)
+    assert dispatcher.next() == pack
     closed(monkeypatch, number)
-    desk.ended(pack)
-    assert desk.next() is DONE and isinstance(desk.failure, OSError)
-    assert (desk.failure.errno, desk.failure.filename) == (number, str(tmp_path / "checkpoints"))
+    dispatcher.ended(pack)
+    assert dispatcher.next() is DONE and isinstance(dispatcher.failure, OSError)
+    assert (dispatcher.failure.errno, dispatcher.failure.filename) == (number, str(tmp_path / "checkpoints"))
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []  # trying leaves nothing
 
 
@@ -74,12 +74,12 @@ def test_a_result_that_cannot_be_told_ends_the_search_for_that_cause(tmp_path: P
         Pack("winner.plate.music", "plate", (Lane(0, 1, {"training.lr.default": 1e-2, "backbone.dropout": 0.2}, "music"),)),
         fake.job(),
     )
-    desk = Desk(Full([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None)
-    assert desk.next() == pack
-    desk.folder(pack).save_results(fake.train(pack, job))
-    desk.ended(pack)
-    assert desk.next() is DONE and isinstance(desk.failure, OSError) and desk.failure.errno == errno.ENOSPC
-    assert desk.folder(pack).results() is not None  # nothing is lost
+    dispatcher = Dispatcher(Full([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None)
+    assert dispatcher.next() == pack
+    dispatcher.folder(pack).save_results(fake.train(pack, job))
+    dispatcher.ended(pack)
+    assert dispatcher.next() is DONE and isinstance(dispatcher.failure, OSError) and dispatcher.failure.errno == errno.ENOSPC
+    assert dispatcher.folder(pack).results() is not None  # nothing is lost
 
 
 def test_what_ray_tune_ends_with_is_told_by_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

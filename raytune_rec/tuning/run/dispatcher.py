@@ -13,7 +13,7 @@ from raytune_rec.tuning.packs.folder import PackFolder
 from raytune_rec.tuning.packs.planner import DONE, Done, Planner
 
 
-class Desk:
+class Dispatcher:
     """One run's counter.
 
     Args:
@@ -42,7 +42,7 @@ class Desk:
                 if self.folder(pack).results() is None:
                     return pack
                 self.ended(pack)  # trained before an interruption
-        except Exception as error:  # Ray Tune would hide it; the engine raises it
+        except Exception as error:  # Ray Tune would hide it; the runner raises it
             self.failure = error
             return DONE
         return pack
@@ -69,7 +69,7 @@ class Desk:
             return
         try:
             gone = self.planner.done(pack, results)
-        except Exception as error:  # Ray Tune would hide it; the engine raises it
+        except Exception as error:  # Ray Tune would hide it; the runner raises it
             self.failure = self.failure or error
             return
         self.packs_done += 1
