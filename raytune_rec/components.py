@@ -54,20 +54,20 @@ def structural(default: Any, description: str, **bounds: Any) -> Any:
 
 def kinds(options: type[BaseModel]) -> dict[str, Kind]:
     """Option name -> how it may differ inside a pack."""
-    found: dict[str, Kind] = {}
+    by_option: dict[str, Kind] = {}
     for name, info in options.model_fields.items():
         extra = info.json_schema_extra
-        found[name] = extra.get("kind", "structural") if isinstance(extra, dict) else "structural"  # type: ignore[assignment]
-    return found
+        by_option[name] = extra.get("kind", "structural") if isinstance(extra, dict) else "structural"  # type: ignore[assignment]
+    return by_option
 
 
 def names(family: Family, folders: Sequence[Path] = ()) -> list[str]:
     """Names of all components of a family, the user's own folders included."""
     package = importlib.import_module(f"raytune_rec.{family}")
-    found = {m.name for m in pkgutil.iter_modules(package.__path__)}
+    modules = {m.name for m in pkgutil.iter_modules(package.__path__)}
     for folder in folders:
-        found |= {path.stem for path in STORAGE.list(_own(folder, family), "*.py")}
-    return sorted(n for n in found if not n.startswith("_") and n not in _NOT_COMPONENTS)
+        modules |= {path.stem for path in STORAGE.list(_own(folder, family), "*.py")}
+    return sorted(n for n in modules if not n.startswith("_") and n not in _NOT_COMPONENTS)
 
 
 def component(family: Family, name: str, folders: Sequence[Path] = ()) -> Any:
@@ -142,8 +142,8 @@ def _section(model: Any, path: Sequence[str | int]) -> type[BaseModel] | None:
         if not path:
             return None
         path = path[1:]
-    found = (_section(part, path) for part in get_args(model))
-    return next((section for section in found if section), None)
+    inside = (_section(part, path) for part in get_args(model))
+    return next((section for section in inside if section), None)
 
 
 def _own(folder: Path, family: Family) -> Path:
@@ -167,11 +167,11 @@ def _load(path: Path, name: str) -> ModuleType:
 
 
 def _public_class(module: ModuleType) -> Any:
-    found = [
+    classes = [
         c
         for name, c in inspect.getmembers(module, inspect.isclass)
         if c.__module__ == module.__name__ and not name.startswith("_") and hasattr(c, "Options")
     ]
-    if len(found) != 1:
-        raise JobError(f"{module.__name__}: a component's module has exactly one public class with Options; found {len(found)}.")
-    return found[0]
+    if len(classes) != 1:
+        raise JobError(f"{module.__name__}: a component's module has one public class with Options, and this one {len(classes)}.")
+    return classes[0]

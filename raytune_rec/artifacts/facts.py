@@ -83,9 +83,9 @@ def _check_marker(place: Path, kind: str, path: Path) -> None:
     held = read_json(place)
     if not isinstance(held, dict) or held.get("artifact") != kind:
         raise ArtifactError(f"{place}: damaged, it is not the marker of a {kind}; copy the artifact anew, or export it again.")
-    found = file_sha256(path)
-    if held.get("sha256", found) != found:
+    sha256 = file_sha256(path)
+    if held.get("sha256", sha256) != sha256:
         raise ArtifactError(
-            f"{path}: its sha256 is {found}, the marker beside it says {str(held['sha256'])[:64]}; the facts were altered. "
+            f"{path}: its sha256 is {sha256}, the marker beside it says {str(held['sha256'])[:64]}; the facts were altered. "
             "Copy the artifact anew, or export it again."
         )

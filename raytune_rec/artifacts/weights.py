@@ -89,10 +89,10 @@ def read(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         ArtifactError: the file is missing, damaged or another one.
     """
     path = Path(path)
-    found = file_sha256(path)
-    if sha256 is not None and found != sha256:
+    actual = file_sha256(path)
+    if sha256 is not None and actual != sha256:
         raise ArtifactError(
-            f"{path}: its sha256 is {found}, the facts beside it say {sha256}; "
+            f"{path}: its sha256 is {actual}, the facts beside it say {sha256}; "
             "the file was damaged or exchanged. Copy the artifact anew."
         )
     try:

@@ -62,9 +62,9 @@ def findings(out: Path, start_ray: bool) -> Iterator[Finding]:
         yield _ray()
 
 
-def _versions(found: Mapping[str, str]) -> Finding:
-    text = ", ".join(f"{name} {version}" for name, version in found.items())
-    missing = [name for name, version in found.items() if version == "not installed"]
+def _versions(installed: Mapping[str, str]) -> Finding:
+    text = ", ".join(f"{name} {version}" for name, version in installed.items())
+    missing = [name for name, version in installed.items() if version == "not installed"]
     return Finding("versions", "wrong" if missing else "ok", text + (f"; install {', '.join(missing)}." if missing else ""))
 
 
@@ -101,10 +101,10 @@ def _storage(out: Path) -> Finding:
 
 def _ray() -> Finding:
     # A token for this start alone: left to itself Ray would write one into the home folder, and an examination changes nothing.
-    own = {"RAY_ADDRESS": "local", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    settings = {**os.environ, "RAY_ADDRESS": "local", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _START], env={**os.environ, **own}, capture_output=True, text=True, timeout=180, check=False
+            [sys.executable, "-c", _START], env=settings, capture_output=True, text=True, timeout=180, check=False
         )
     except subprocess.TimeoutExpired:
         return Finding("ray", "wrong", "did not start within 180 s; see the logs of its latest session (`ray logs`).")

@@ -31,8 +31,8 @@ def console(markup: bool = True) -> Console:
     Args:
         markup: whether what is printed is Rich's markup; names in it must be escaped then.
     """
-    found = Console(highlight=False, markup=markup, emoji=False)
-    return found if found.is_terminal else Console(highlight=False, markup=markup, emoji=False, width=160)
+    screen = Console(highlight=False, markup=markup, emoji=False)
+    return screen if screen.is_terminal else Console(highlight=False, markup=markup, emoji=False, width=160)
 
 
 def show(what: str) -> None:
@@ -47,9 +47,9 @@ def show(what: str) -> None:
         return
     family = _FAMILIES[what]
     for name in components.names(family):
-        found = components.component(family, name)
-        console().print(f"[bold]{escape(name)}[/bold]  {escape(_first_line(found))}")
-        console().print(_options(found.Options) if found.Options.model_fields else "  no options\n")
+        component = components.component(family, name)
+        console().print(f"[bold]{escape(name)}[/bold]  {escape(_first_line(component))}")
+        console().print(_options(component.Options) if component.Options.model_fields else "  no options\n")
 
 
 def _options(model: type[BaseModel]) -> Table:

@@ -62,15 +62,15 @@ def ask(job: Job, say: Callable[[str], None], *, packs: bool, workers: bool) -> 
 
 def needs(job: Job, *, packs: bool, workers: bool) -> list[Need]:
     """One pack, and all workers of a pre-training."""
-    tune, pretrain, found = job.tune, job.pretrain, list[Need]()
+    tune, pretrain, wanted = job.tune, job.pretrain, list[Need]()
     if packs:
         part = {"CPU": tune.cpus, "GPU": tune.gpus}
-        found.append(Need(1, part, {"CPU": f"tune.cpus = {tune.cpus:g}", "GPU": f"tune.gpus = {tune.gpus:g}"}))
+        wanted.append(Need(1, part, {"CPU": f"tune.cpus = {tune.cpus:g}", "GPU": f"tune.gpus = {tune.gpus:g}"}))
     if workers and pretrain.workers:
         part = {"CPU": float(tune.threads), "GPU": float(pretrain.gpu)}
         options = {"CPU": f"tune.threads = {tune.threads}", "GPU": "pretrain.gpu = true"}
-        found.append(Need(pretrain.workers, part, options | {"count": f"pretrain.workers = {pretrain.workers}"}))
-    return found
+        wanted.append(Need(pretrain.workers, part, options | {"count": f"pretrain.workers = {pretrain.workers}"}))
+    return wanted
 
 
 def lacking(wanted: Sequence[Need], machines: Sequence[Node]) -> list[str]:

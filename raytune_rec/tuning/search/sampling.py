@@ -60,23 +60,23 @@ def sampler(name: str, seed: int, study: str, number: int, space: Space, pace: P
         pace: its round is a generation of `nsga2`.
         told: trials that have ended, those too that teach nothing; below the start-up `tpe` and `gp` draw at random.
     """
-    own = mix(seed, study, number) % 2**32
+    drawn = mix(seed, study, number) % 2**32
     if name in ("tpe", "gp") and told < pace.startup:
         name = "random"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         if name == "tpe":
             if space.conditional:
-                return TPESampler(seed=own, group=True, n_startup_trials=1)
-            return KnownSpaceTPE(space.distributions(), own)
+                return TPESampler(seed=drawn, group=True, n_startup_trials=1)
+            return KnownSpaceTPE(space.distributions(), drawn)
         if name == "gp":
-            return GPSampler(seed=own, n_startup_trials=1, warn_independent_sampling=False)
+            return GPSampler(seed=drawn, n_startup_trials=1, warn_independent_sampling=False)
         if name == "qmc":  # one sequence for the whole study; the journal knows how far it is
             return QMCSampler(seed=mix(seed, study) % 2**32, scramble=True, warn_independent_sampling=False)
         if name == "nsga2":
-            return NSGAIISampler(seed=own, population_size=max(2, pace.round))
+            return NSGAIISampler(seed=drawn, population_size=max(2, pace.round))
         assert name in ("random", "grid"), name
-        return RandomSampler(seed=own)
+        return RandomSampler(seed=drawn)
 
 
 def grid_order(space: Space, seed: int, study: str, count: int) -> list[dict[str, Scalar]]:
@@ -111,8 +111,8 @@ class Window(JournalStorage):
         if not self._active:
             return super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
         running = super().get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-        found = sorted([*self._finished(study_id), *(t for t in running if _teaches(t))], key=lambda t: t.number)
-        return found if states is None else [t for t in found if t.state in states]
+        trials = sorted([*self._finished(study_id), *(t for t in running if _teaches(t))], key=lambda t: t.number)
+        return trials if states is None else [t for t in trials if t.state in states]
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         if state.is_finished():
