@@ -173,5 +173,6 @@ def _public_class(module: ModuleType) -> Any:
         if c.__module__ == module.__name__ and not name.startswith("_") and hasattr(c, "Options")
     ]
     if len(classes) != 1:
-        raise JobError(f"{module.__name__}: a component's module has one public class with Options, and this one {len(classes)}.")
+        rule = "a component's module has exactly one public class with Options"
+        raise JobError(f"{module.__name__}: {rule}; found {len(classes)}.")
     return classes[0]

@@ -53,9 +53,9 @@ def test_a_short_plain_name_stays_readable(name: str) -> None:
 
 def test_packs_of_names_with_dots_and_signs_share_no_folder() -> None:
     names, units = ("x", "x.y", "y", "r0", "x@y", "x+1", "winner"), ("z", "y.z", "z+1", "z@r0", "winner", "r0.b0.h0.p0")
-    teams = [[u] for u in units] + [[u, "other"] for u in units]
+    groups = [[u] for u in units] + [[u, "other"] for u in units]
     places = (("r0", "b0", "h0", "p0"), ("winner",))
-    made = [pack_name(row, team, *place) for row, team, place in itertools.product(names, teams, places)]
+    made = [pack_name(row, group, *place) for row, group, place in itertools.product(names, groups, places)]
     assert len(set(made)) == len(made)
     assert pack_name("plate", ["few.1"], "r0", "b1") == "plate@few.1@r0.b1"
 

@@ -78,7 +78,7 @@ def test_a_kill_between_ask_and_plan_changes_nothing(tmp_path: Path, monkeypatch
     job = fake.job()
     _work(_planner(tmp_path / "whole", job), job, _first)
     planner = _planner(tmp_path / "cut", job)
-    monkeypatch.setattr("raytune_rec.tuning.packs.teams.parts", lambda *_: 1 / 0)  # all asked, nothing planned
+    monkeypatch.setattr("raytune_rec.tuning.packs.study_groups.parts", lambda *_: 1 / 0)  # all asked, nothing planned
     with pytest.raises(ZeroDivisionError):
         planner.next()
     monkeypatch.undo()

@@ -12,7 +12,7 @@ from raytune_rec import config, pipeline
 from raytune_rec.data.stored.store import Store
 from raytune_rec.schema import Pack
 from raytune_rec.tuning.packs import width
-from raytune_rec.tuning.packs.packing import Width, teams
+from raytune_rec.tuning.packs.packing import Width, shared
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.packs.width import largest, measure
 from raytune_rec.tuning.run import measuring
@@ -155,6 +155,6 @@ def test_measuring_leaves_the_threads_of_this_process_alone(run: Path) -> None:
 
 def test_small_units_of_a_like_size_share_packs_and_large_ones_do_not() -> None:
     rows = {"big": 50_000, "a": 1000, "b": 1200, "c": 1300, "d": 10_000, "e": 1010}
-    assert teams(rows, 8, 32, 20_000) == [["big"], ["a", "e", "b"], ["c"], ["d"]]
-    assert teams(rows, 8, 16, 20_000) == [["big"], ["a", "e"], ["b", "c"], ["d"]]  # 16 lanes: two units of 8
-    assert teams(rows, 8, 32, 0) == [[unit] for unit in rows]
+    assert shared(rows, 8, 32, 20_000) == [["big"], ["a", "e", "b"], ["c"], ["d"]]
+    assert shared(rows, 8, 16, 20_000) == [["big"], ["a", "e"], ["b", "c"], ["d"]]  # 16 lanes: two units of 8
+    assert shared(rows, 8, 32, 0) == [[unit] for unit in rows]

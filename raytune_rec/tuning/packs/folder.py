@@ -57,8 +57,8 @@ class PackFolder:
 
     def results(self) -> list[LaneResult] | None:
         """The lanes' results in the pack's order; None while there are none."""
-        found = self._read("result.json")
-        return None if found is None else [_result(values) for values in found["lanes"]]
+        stored = self._read("result.json")
+        return None if stored is None else [_result(values) for values in stored["lanes"]]
 
     def save_results(self, results: Sequence[LaneResult], best: Sequence[Mapping[str, Tensor]] = ()) -> None:
         """Store results, and the lanes' best weights where they are given; the checkpoint goes, unless a lane is paused."""
@@ -75,10 +75,10 @@ class PackFolder:
         Raises:
             ArtifactError: they were not kept, or are damaged.
         """
-        found = self._read("result.json") or {"weights": []}
-        if i >= len(found["weights"]):
+        stored = self._read("result.json") or {"weights": []}
+        if i >= len(stored["weights"]):
             raise ArtifactError(f"{self.path}: holds no weights of lane {i}; run the job again.")
-        return weights.read(self.path / f"lane-{i}.safetensors", found["weights"][i])
+        return weights.read(self.path / f"lane-{i}.safetensors", stored["weights"][i])
 
     def state(self) -> State | None:
         """The last checkpoint. A damaged one counts as none: the pack starts anew, with the same result."""
@@ -107,13 +107,13 @@ class PackFolder:
         Args:
             after: for each lane the pack and its place in it.
         """
-        found: dict[str, State | None] = {}
+        left: dict[str, State | None] = {}
         tensors: dict[str, Tensor] = {}
         facts = []
         for i, (name, place) in enumerate(after):
-            if name not in found:
-                found[name] = self._other(name)
-            if (state := found[name]) is None or state[1]["keys"][place] != self.lanes[i]:
+            if name not in left:
+                left[name] = self._other(name)
+            if (state := left[name]) is None or state[1]["keys"][place] != self.lanes[i]:
                 return None
             tensors |= {f"{i}.{n.partition('.')[2]}": t for n, t in state[0].items() if n.startswith(f"{place}.")}
             facts.append(state[1]["lanes"][place])
@@ -147,10 +147,10 @@ class PackFolder:
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            found = read_json(self.path / name, finite=False)
+            values = read_json(self.path / name, finite=False)
         except ArtifactError:
             return None
-        return found if isinstance(found, dict) and found.get("key") == self.key else None
+        return values if isinstance(values, dict) and values.get("key") == self.key else None
 
 
 def folder_of(run_folder: Path, pack: str) -> Path:

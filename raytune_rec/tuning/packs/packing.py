@@ -55,7 +55,7 @@ def parts(lanes: Sequence[Lane], limit: int, structure: Structure, least: int = 
     return [[lanes[place] for place in sorted(part)] for part in places]
 
 
-def teams(rows: Mapping[str, int], round: int, width: int, share_rows: int) -> list[list[str]]:
+def shared(rows: Mapping[str, int], round: int, width: int, share_rows: int) -> list[list[str]]:
     """Units that share packs: large ones alone, small ones of a like size together, as many as fill a pack.
 
     Args:
@@ -65,19 +65,19 @@ def teams(rows: Mapping[str, int], round: int, width: int, share_rows: int) -> l
         share_rows: most rows of a unit that shares.
     """
     small = sorted((unit for unit, n in rows.items() if n <= share_rows), key=lambda unit: (rows[unit], unit))
-    found = [[unit] for unit in rows if rows[unit] > share_rows]
+    groups = [[unit] for unit in rows if rows[unit] > share_rows]
     most = max(1, width // round)
-    team: list[str] = []
+    group: list[str] = []
     for unit in small:
-        if team and (len(team) >= most or rows[unit] > NEAR * max(1, rows[team[0]])):
-            found.append(team)
-            team = []
-        team.append(unit)
-    return [*found, team] if team else found
+        if group and (len(group) >= most or rows[unit] > NEAR * max(1, rows[group[0]])):
+            groups.append(group)
+            group = []
+        group.append(unit)
+    return [*groups, group] if group else groups
 
 
 def pack_name(method: str, units: Sequence[str], *place: str) -> str:
-    """Also the name of its folder. `@` and `+` part it, which stand in no `path_name`; a unit leads one team of a method."""
+    """Also the name of its folder. `@` and `+` part it, which stand in no `path_name`; a unit leads one group of a method."""
     others = f"+{len(units) - 1}" if len(units) > 1 else ""
     return "@".join([path_name(method), path_name(units[0]) + others, ".".join(place)])
 

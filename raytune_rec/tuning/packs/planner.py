@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Protocol
 
 from raytune_rec.schema import LaneResult, Pack
-from raytune_rec.tuning.packs.teams import Measure, Team, form
+from raytune_rec.tuning.packs.study_groups import Measure, StudyGroup, form
 from raytune_rec.tuning.search.studies import Search, Studies
 
 
@@ -58,18 +58,18 @@ class Planner(Protocol):
 
 
 class SearchPlanner:
-    """Teams of studies side by side, each at its own pace.
+    """Groups of studies side by side, each at its own pace.
 
     Args:
-        teams: of one journal; their packs are handed out in turns.
+        groups: of one journal; their packs are handed out in turns.
     """
 
-    def __init__(self, teams: Sequence[Team]) -> None:
-        self._teams = {(team.method, unit): team for team in teams for unit in team.studies}
-        self._queues = {team: deque(team.open()) for team in teams}
-        self._awaited: dict[Team, set[str]] = {team: set() for team in teams}
-        self._turns = deque(teams)
-        studies = [study for team in teams for study in team.studies.values()]
+    def __init__(self, groups: Sequence[StudyGroup]) -> None:
+        self._groups = {(group.method, unit): group for group in groups for unit in group.studies}
+        self._queues = {group: deque(group.open()) for group in groups}
+        self._awaited: dict[StudyGroup, set[str]] = {group: set() for group in groups}
+        self._turns = deque(groups)
+        studies = [study for group in groups for study in group.studies.values()]
         self._finished = {study.name: study.finished() for study in studies}
         self._total = {study.name: max(study.budget, study.asked()) for study in studies}
         self._best = {study.name: study.best() for study in studies}
@@ -81,12 +81,12 @@ class SearchPlanner:
 
     def next(self) -> Pack | Done | None:
         for _ in range(len(self._turns)):
-            team = self._turns.popleft()
-            queue, awaited = self._queues[team], self._awaited[team]
+            group = self._turns.popleft()
+            queue, awaited = self._queues[group], self._awaited[group]
             if not queue and not awaited:
-                queue += team.ask()
+                queue += group.ask()
             if queue or awaited:  # else its budget is spent
-                self._turns.append(team)
+                self._turns.append(group)
             if queue:
                 pack = queue.popleft()
                 awaited.add(pack.name)
@@ -94,18 +94,18 @@ class SearchPlanner:
         return None if any(self._awaited.values()) else DONE
 
     def done(self, pack: Pack, results: Sequence[LaneResult]) -> Iterable[str]:
-        team = self._teams[pack.method, pack.lanes[0].unit]
-        following, gone = team.report(pack, results)
-        self._queues[team] += following
-        self._awaited[team].discard(pack.name)
+        group = self._groups[pack.method, pack.lanes[0].unit]
+        following, gone = group.report(pack, results)
+        self._queues[group] += following
+        self._awaited[group].discard(pack.name)
         for unit in pack.units:
-            study = team.studies[unit]
+            study = group.studies[unit]
             self._finished[study.name] = study.finished()
             self._best[study.name] = study.best()
         return gone
 
     def past(self) -> Iterable[str]:
-        return [name for team in dict.fromkeys(self._teams.values()) for name in team.past()]
+        return [name for group in dict.fromkeys(self._groups.values()) for name in group.past()]
 
     def progress(self) -> Progress:
         best = {k: v for k, v in self._best.items() if v is not None}

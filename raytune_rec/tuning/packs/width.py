@@ -56,8 +56,8 @@ def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path]
     options = largest(search.space, _counted(job, search, opened, backbones))
 
     def run(lanes: int) -> None:
-        own = tuple(Lane(i, 0, options, search.unit) for i in range(lanes))
-        build(job, Pack("dry-run", search.method, own), opened, backbones, device).rehearse()
+        rehearsed = tuple(Lane(i, 0, options, search.unit) for i in range(lanes))
+        build(job, Pack("dry-run", search.method, rehearsed), opened, backbones, device).rehearse()
 
     run(SMALL)  # what is loaded once and kept is no lane's
     held = _held(device)

@@ -10,7 +10,7 @@ import torch
 from raytune_rec.config import Job
 from raytune_rec.machine.hardware import cpus
 from raytune_rec.tuning.packs.packing import Width
-from raytune_rec.tuning.packs.teams import Measure
+from raytune_rec.tuning.packs.study_groups import Measure
 from raytune_rec.tuning.packs.width import measure
 from raytune_rec.tuning.run.cluster import away
 from raytune_rec.tuning.search.studies import Search

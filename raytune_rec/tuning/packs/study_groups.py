@@ -1,11 +1,12 @@
 """Studies that share packs, in rounds: ask, train, decide who goes on, tell. The plan of it stands in the journal.
 
-A team is one large unit, or several small ones of a method. A round asks its studies for configurations and divides them over the
-ladders of early stopping; the lanes of one ladder that train side by side are a heat. When all packs of a heat have reported, its
-rung is decided study by study: who has ended, or was stopped, is told; the others form the next heat, in new packs.
+A study group is one large unit, or several small ones of a method. A round asks its studies for configurations and divides them
+over the ladders of early stopping; the lanes of one ladder that train side by side up to a rung are a rung batch. When all of its
+packs have reported, the rung is decided study by study: who has ended, or was stopped, is told; the others form the next one,
+in new packs.
 
-Each of these steps is one segment of the journal. A heat that is not decided yet is trained again after an interruption, from the
-states and results that its packs left on disk.
+Each of these steps is one segment of the journal. A rung batch that is not decided yet is trained again after an interruption,
+from the states and results that its packs left on disk.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from raytune_rec.config import Job, TuneOptions
 from raytune_rec.schema import Lane, LaneResult, Pack
 from raytune_rec.training.build import most_lanes
 from raytune_rec.training.settings import method_of
-from raytune_rec.tuning.packs.packing import Width, pack_name, parts, teams
+from raytune_rec.tuning.packs.packing import Width, pack_name, parts, shared
 from raytune_rec.tuning.search.brackets import Member, assign, ladders, survivors
 from raytune_rec.tuning.search.journal import Journal
 from raytune_rec.tuning.search.studies import Search, Studies, Study
@@ -27,13 +28,13 @@ from raytune_rec.tuning.search.studies import Search, Studies, Study
 PLAN, WIDTH = "plan", "width"
 Measure = Callable[[Search], Width]
 Place = tuple[int, int, int]
-"""Round, ladder and rung of a heat, each from 0."""
+"""Round, ladder and rung of a rung batch, each from 0."""
 
 Plan = list[dict[str, Any]]
-"""The packs of a heat as the journal keeps them: name, until, lanes as (unit, trial), and where they go on from."""
+"""The packs of a rung batch as the journal keeps them: name, until, lanes as (unit, trial), and where they go on from."""
 
 
-class Team:
+class StudyGroup:
     """Studies that share packs.
 
     Args:
@@ -42,7 +43,7 @@ class Team:
         journal: that all studies write to.
         seed: of the job.
         width: most lanes of a pack.
-        abreast: packs of the team that can train at a time: a round is cut into at least as many.
+        abreast: packs of the group that can train at a time: a round is cut into at least as many.
     """
 
     def __init__(
@@ -58,13 +59,13 @@ class Team:
         settled = {unit: study.settled() for unit, study in self.studies.items()}
         self._open: dict[Place, list[Pack]] = {}
         for place, plan in self._plans.items():
-            left = [own for own in plan if any(t not in settled[unit] for unit, t in own["lanes"])]
+            left = [planned for planned in plan if any(t not in settled[unit] for unit, t in planned["lanes"])]
             if left and _next(place) not in self._plans:
                 self._open[place] = self._packs(plan if plan[0]["until"] else left)
         self._results: dict[Place, dict[str, Sequence[LaneResult]]] = {place: {} for place in self._open}
 
     def open(self) -> list[Pack]:
-        """Packs of heats that are not decided."""
+        """Packs of rung batches that are not decided."""
         return [pack for packs in self._open.values() for pack in packs]
 
     def past(self) -> list[str]:
@@ -72,33 +73,33 @@ class Team:
         return self._idle(self._plans)
 
     def ask(self) -> list[Pack]:
-        """The first heats of the next round: one write to the journal. Empty while heats are open or the budgets are spent."""
+        """The first rung batches of the next round: one write to the journal. Empty while some are open or budgets are spent."""
         counts = {unit: min(s.pace.round, s.budget - s.asked()) for unit, s in self.studies.items()}
         if self._open or not any(n > 0 for n in counts.values()):
             return []
         number = 1 + max((place[0] for place in self._plans), default=-1)
         with self._journal.batch():
-            of_ladder: list[list[Lane]] = [[] for _ in self._climbs]
+            by_ladder: list[list[Lane]] = [[] for _ in self._climbs]
             for unit, study in self.studies.items():
                 asked = study.ask(counts[unit]) if counts[unit] > 0 else []
                 shares = assign(self._climbs, [lane.trial for lane in asked], self._seed, study.name, number)
-                for own, share in zip(of_ladder, shares, strict=True):
-                    own += [lane for lane in asked if lane.trial in set(share)]
-            heats = sum(map(bool, of_ladder))
-            for ladder, lanes in enumerate(of_ladder):
+                for lanes, share in zip(by_ladder, shares, strict=True):
+                    lanes += [lane for lane in asked if lane.trial in set(share)]
+            side_by_side = sum(map(bool, by_ladder))
+            for ladder, lanes in enumerate(by_ladder):
                 if lanes:
-                    self._begin((number, ladder, 0), lanes, {}, heats)
+                    self._begin((number, ladder, 0), lanes, {}, side_by_side)
         return self.open()
 
     def report(self, pack: Pack, results: Sequence[LaneResult]) -> tuple[list[Pack], list[str]]:
         """Take the results of a pack, and tell who has ended. Returns the packs that come next, and those that may go."""
-        place = next((p for p, packs in self._open.items() if any(pack.name == own.name for own in packs)), None)
+        place = next((p for p, packs in self._open.items() if any(pack.name == other.name for other in packs)), None)
         if place is None:  # decided already
             return [], []
         self._results[place][pack.name] = results
         self._tell(zip(pack.lanes, results, strict=True))
         if not pack.until:
-            self._open[place] = [own for own in self._open[place] if own.name != pack.name]
+            self._open[place] = [other for other in self._open[place] if other.name != pack.name]
         if len(self._results[place]) < len(self._open[place]) if pack.until else self._open[place]:
             return [], self._idle([place])
         if pack.until:
@@ -117,7 +118,7 @@ class Team:
                 self.studies[unit].tell(results)
 
     def _decide(self, place: Place) -> None:
-        """Tell who is stopped, and plan the heat of the others: one write to the journal."""
+        """Tell who is stopped, and plan the rung batch of the others: one write to the journal."""
         reached = [
             (lane, result, (pack.name, i))
             for pack in self._open[place]
@@ -126,15 +127,15 @@ class Team:
         until, lanes, after = self._open[place][0].until, list[Lane](), dict[tuple[str, int], tuple[str, int]]()
         with self._journal.batch():
             for unit, study in self.studies.items():
-                own = [entry for entry in reached if entry[0].unit == unit]
-                kept = self._kept(place, until, study, [result for _, result, _ in own])
-                study.tell([replace(r, status="pruned") for _, r, _ in own if r.status == "paused" and r.trial not in kept])
-                on = sorted(((lane, at) for lane, _, at in own if lane.trial in kept), key=lambda entry: entry[0].trial)
+                of_unit = [entry for entry in reached if entry[0].unit == unit]
+                kept = self._kept(place, until, study, [result for _, result, _ in of_unit])
+                study.tell([replace(r, status="pruned") for _, r, _ in of_unit if r.status == "paused" and r.trial not in kept])
+                on = sorted(((lane, at) for lane, _, at in of_unit if lane.trial in kept), key=lambda entry: entry[0].trial)
                 lanes += [lane for lane, _ in on]
                 after |= {(unit, lane.trial): at for lane, at in on}
             if lanes:
-                heats = len({ladder for number, ladder, _ in self._plans if number == place[0]})
-                self._begin(_next(place), lanes, after, heats)
+                side_by_side = len({ladder for number, ladder, _ in self._plans if number == place[0]})
+                self._begin(_next(place), lanes, after, side_by_side)
 
     def _kept(self, place: Place, until: int, study: Study, results: Sequence[LaneResult]) -> set[int]:
         """Trials of one study's bracket that go on."""
@@ -142,15 +143,17 @@ class Team:
         if not paused:
             return set()
         members = [Member(r.trial, r.curve, r.best if r.status != "failed" else math.nan) for r in results]
-        rounds = [own for at, plan in self._plans.items() if at[0] == place[0] for own in plan]
-        first = min(trial for own in rounds for unit, trial in own["lanes"] if unit == study.search.unit)
+        rounds = [planned for at, plan in self._plans.items() if at[0] == place[0] for planned in plan]
+        first = min(trial for planned in rounds for unit, trial in planned["lanes"] if unit == study.search.unit)
         return paused & survivors(self._tune.stop, until, members, study.curves(first), study.higher)
 
-    def _begin(self, place: Place, lanes: Sequence[Lane], after: Mapping[tuple[str, int], tuple[str, int]], heats: int) -> None:
-        """Plan a heat and write it down. Where every bracket has one trial left, nobody is to be stopped any more.
+    def _begin(
+        self, place: Place, lanes: Sequence[Lane], after: Mapping[tuple[str, int], tuple[str, int]], side_by_side: int
+    ) -> None:
+        """Plan a rung batch and write it down. Where every bracket has one trial left, nobody is to be stopped any more.
 
         Args:
-            heats: of the round, side by side: they share what the team can train at a time.
+            side_by_side: rung batches of the round: they share what the group can train at a time.
         """
         climb, (number, ladder, rung) = self._climbs[place[1]][0], place
         contested = any(sum(lane.unit == unit for lane in lanes) > 1 for unit in self.studies)
@@ -162,35 +165,35 @@ class Team:
                 "lanes": [[lane.unit, lane.trial] for lane in part],
                 "after": [list(after[lane.unit, lane.trial]) for lane in part if after],
             }
-            for k, part in enumerate(parts(lanes, self._width, self._lead.search.structure, -(-self._abreast // heats)))
+            for k, part in enumerate(parts(lanes, self._width, self._lead.search.structure, -(-self._abreast // side_by_side)))
         ]
         self._lead.set_attribute(_key(place), plan)
         self._plans[place], self._open[place], self._results[place] = plan, self._packs(plan), {}
 
     def _packs(self, plan: Plan) -> list[Pack]:
-        numbers = {unit: [t for own in plan for u, t in own["lanes"] if u == unit] for unit in self.studies}
+        numbers = {unit: [t for planned in plan for u, t in planned["lanes"] if u == unit] for unit in self.studies}
         lanes = {unit: study.lanes(numbers[unit]) for unit, study in self.studies.items()}
         return [
             Pack(
-                own["name"], self.method, tuple(lanes[unit][t] for unit, t in own["lanes"]), own["until"],
-                tuple((name, i) for name, i in own["after"]),
+                planned["name"], self.method, tuple(lanes[unit][t] for unit, t in planned["lanes"]), planned["until"],
+                tuple((name, i) for name, i in planned["after"]),
             )
-            for own in plan
+            for planned in plan
         ]  # fmt: skip
 
     def _idle(self, places: Iterable[Place]) -> list[str]:
-        """Packs of some heats that are neither open nor what an open one goes on from."""
+        """Packs of some rung batches that are neither open nor what an open one goes on from."""
         packs = self.open()
         needed = {pack.name for pack in packs} | {name for pack in packs for name, _ in pack.after}
-        return [own["name"] for place in places for own in self._plans.get(place, []) if own["name"] not in needed]
+        return [planned["name"] for place in places for planned in self._plans.get(place, []) if planned["name"] not in needed]
 
 
-def form(studies: Studies, searches: Sequence[Search], measure: Measure | None = None, slots: int = 1) -> list[Team]:
-    """The teams of all searches, whose studies are opened or made.
+def form(studies: Studies, searches: Sequence[Search], measure: Measure | None = None, slots: int = 1) -> list[StudyGroup]:
+    """The study groups of all searches, whose studies are opened or made.
 
     Args:
         measure: finds how wide packs may be; called once for each method, and recorded. None: as the job says.
-        slots: packs that can train at a time; the teams share them.
+        slots: packs that can train at a time; the groups share them.
     """
     job, sharing = studies.job, list[tuple[list[Study], int]]()
     for method in dict.fromkeys(search.method for search in searches):
@@ -198,10 +201,10 @@ def form(studies: Studies, searches: Sequence[Search], measure: Measure | None =
         opened = {unit: studies.open(search) for unit, search in of_method.items()}
         width = _width(next(iter(opened.values())), list(of_method.values()), job, measure)
         rows = {unit: search.rows for unit, search in of_method.items()}
-        grouped = teams(rows, next(iter(opened.values())).pace.round, width, job.tune.share_rows)
-        sharing += [([opened[unit] for unit in units], width) for units in grouped]
+        groups = shared(rows, next(iter(opened.values())).pace.round, width, job.tune.share_rows)
+        sharing += [([opened[unit] for unit in units], width) for units in groups]
     abreast = -(-slots // max(1, len(sharing)))
-    return [Team(together, job.tune, studies.journal, job.seed, width, abreast) for together, width in sharing]
+    return [StudyGroup(together, job.tune, studies.journal, job.seed, width, abreast) for together, width in sharing]
 
 
 def _width(lead: Study, searches: Sequence[Search], job: Job, measure: Measure | None) -> int:
