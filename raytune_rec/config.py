@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -30,6 +30,7 @@ from raytune_rec.errors import JobError
 from raytune_rec.job import flat, toml
 from raytune_rec.job.renamed import old_name, rename, renamed_path
 from raytune_rec.schema import Scalar
+from raytune_rec.task import ListMetric, RowMetric, Task
 
 Rate = Annotated[float, Field(ge=0, le=3e38)]
 """Up to what a float32 can hold."""
@@ -37,10 +38,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(max_length=200)]
 _TIMES = 10**5
 """Most epochs, trials and other things that are done one after the other: more is a slip of the pen."""
-RowMetric = Literal["auc", "logloss"]
-"""Validation metrics of rows with a label each."""
-ListMetric = Literal["list_auc", "mrr", "hit@1", "hit@5", "hit@10", "hit@20", "hit@50", "ndcg@5", "ndcg@10", "ndcg@20", "ndcg@50"]
-"""Of candidate lists with one positive each."""
 _NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
 """Of methods and pre-trainings: they name folders, and `pretrain.<name>` is the study of a pre-training's recipe."""
 
@@ -144,6 +141,11 @@ class SequenceOptions(Section):
         """Tasks of cold users; an attribute that is predicted is one."""
         return [self.predict] if self.predict else self.tasks
 
+    @property
+    def cold_users(self) -> str:
+        """Who they are, in words."""
+        return f"cold users, at most their first {self.events} items, {self.folds} folds"
+
     @model_validator(mode="after")
     def _tasks_have_items(self) -> SequenceOptions:
         long = [task for task in self.tasks if task.endswith("-shot") and int(task.removesuffix("-shot")) >= self.events]
@@ -180,6 +182,14 @@ class DataOptions(Section):
     buckets: int = Field(10, ge=2, le=10_000, description="quantile buckets of a numerical field, for discretisation")
     block_rows: int = Field(65536, ge=1024, le=2**24, description="rows of a block: read, shuffled and delivered together")
     sequences: SequenceOptions | None = Field(None, description="rows are users with histories instead of interactions")
+
+    @property
+    def task(self) -> Task:
+        """What a row of these data is, and what is asked of it."""
+        if self.sequences is None:
+            return Task()
+        items = Task("lists", self.sequences.length, repeats=self.sequences.repeats == "count")
+        return items.telling(self.sequences.predict)
 
     @model_validator(mode="after")
     def _tasks_have_cold_users(self) -> DataOptions:
@@ -379,11 +389,12 @@ class Job(Section):
             problems.append(f"evaluate.replicates = {trained}, {what}; raise it to {needed} or a multiple of it")
         if self.training.metric in self.tune.objectives:
             problems.append(f"tune.objectives: {self.training.metric!r} is training.metric already; leave it out")
-        if (self.training.metric in get_args(ListMetric)) != bool(self.data.sequences):
-            rows, fits = ("histories with candidates", ListMetric) if self.data.sequences else ("single interactions", RowMetric)
-            known = ", ".join(get_args(fits))
+        task = self.data.task
+        if self.training.metric not in task.metrics:
+            rows = "histories with candidates" if task.histories else "single interactions"
+            known = ", ".join(task.metrics)
             problems.append(f"training.metric = {self.training.metric!r}, but the rows are {rows}; choose one of {known}")
-            problems += [OF_HISTORIES] if self.data.sequences else []
+            problems += [OF_HISTORIES] if task.histories else []
         kinds = f"training.metric = {self.training.metric!r}: one is of rows, the other of lists; name metrics of one kind"
         problems += [f"tune.objectives: {name!r}, but {kinds}" for name in self._other_kind(self.tune.objectives)]
         problems += [f"pretrain.training: metric = {n!r}, but {kinds}" for n in self._other_kind([self.pretrain_metric])]
@@ -404,7 +415,7 @@ class Job(Section):
 
     def _other_kind(self, metrics: Sequence[str]) -> list[str]:
         """Metrics that are not measured on what the validation metric is, rows or lists."""
-        lists = get_args(ListMetric)
+        lists = Task("lists").metrics
         named = [name for name in metrics if name != "parameters"]
         return [name for name in named if (name in lists) != (self.training.metric in lists)]
 

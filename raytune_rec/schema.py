@@ -20,6 +20,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
+from raytune_rec.errors import DataError
+from raytune_rec.task import LABELLED, Task, Unit
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Generator, Tensor
@@ -30,8 +33,14 @@ FieldKind = Literal["categorical", "numerical", "multi", "vector"]
 Role = Literal["user", "item", "context", "domain"]
 Scalar = bool | int | float | str
 
+USER, ITEM, DOMAIN = "user", "item", "domain"
+"""The identifiers of a row: fields, columns and vocabularies of these names."""
+BESIDE = ("history", "target", "candidates", "positive", "seen", "class")
+"""Columns beside the fields of a row; `Table` says what they hold."""
+HISTORY, TARGET, CANDIDATES, POSITIVE, SEEN, CLASS = BESIDE
+
 ALL_DOMAINS = "all"
-"""The unit that stands for every domain together: what pre-training trains on."""
+"""The name of the unit that stands for every domain together: what pre-training trains on."""
 
 
 def numbered(pretraining: str, number: int) -> str:
@@ -82,30 +91,49 @@ class DataSchema:
         domains: names; `domains[i]` has id `i + 1` in the field `domain`.
         fingerprint: of the prepared data.
         rows: (domain or unit, split) -> number of rows.
-        length: L, the most items of a history, where the rows are users with histories; else 0.
-        cohorts: units that are no domains, such as the cold users of a fold; empty: each domain is a unit.
+        task: what a row is and what is asked of it.
+        groups: units that are no domains, such as the cold users of a fold; empty: each domain is a unit.
         trained: fingerprint of what pre-training sees, ids and training rows: jobs that differ in what cold users do share it.
             Empty in data that were prepared before there was one.
-        predicts: the attribute of users that the cohorts predict; empty: their rows have items to predict, as all others.
     """
 
     fields: tuple[Field, ...]
     domains: tuple[str, ...]
     fingerprint: str
     rows: Mapping[tuple[str, Split], int] = field(default_factory=dict)
-    length: int = 0
-    cohorts: tuple[str, ...] = ()
+    task: Task = LABELLED
+    groups: tuple[Unit, ...] = ()
     trained: str = ""
-    predicts: str = ""
 
     @property
-    def units(self) -> tuple[str, ...]:
+    def units(self) -> tuple[Unit, ...]:
         """What gets its own search and its own artifact."""
-        return self.cohorts or self.domains
+        return self.groups or tuple(Unit(name, domain=name) for name in self.domains)
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        return tuple(unit.name for unit in self.units)
+
+    def unit(self, name: str) -> Unit:
+        """The unit of this name: one of `units`, a domain, or all of them.
+
+        Raises:
+            DataError: there is none.
+        """
+        domains = (Unit(ALL_DOMAINS, "all"), *(Unit(name, domain=name) for name in self.domains))
+        known = {unit.name: unit for unit in (*domains, *self.groups)}
+        if name not in known:
+            raise DataError(f"there is no unit {name!r}; the data have {', '.join(self.unit_names)}.")
+        return known[name]
 
     def for_pretraining(self) -> DataSchema:
-        """What a pre-training sees: items are to predict, whatever cold users do."""
-        return replace(self, predicts="")
+        """What a pre-training sees."""
+        return replace(self, task=self.task.pretrained)
+
+    @property
+    def classes(self) -> int:
+        """How many ids the attribute has that is told, 0 (unknown) included; 0 where none is."""
+        return self.field(self.task.attribute).size if self.task.attribute else 0
 
     def with_role(self, role: Role) -> tuple[Field, ...]:
         return tuple(f for f in self.fields if f.role == role)
@@ -128,11 +156,15 @@ class Table:
         label: (N,) float32 in {0, 1} for a CTR task; 1 where the rows have candidates.
         item_domains: (V,) the domain of each item, where rows rank all items and domains have items of their own: a row ranks
             those of its `domain`. None: all of them.
+        owner: (N,) int64 of rows to test, which tells users apart whom the vocabulary does not know. No model reads it.
+        task: what the rows are.
     """
 
     columns: Mapping[str, np.ndarray]
     label: np.ndarray
     item_domains: np.ndarray | None = None
+    owner: np.ndarray | None = None
+    task: Task = LABELLED
 
     def __len__(self) -> int:
         return len(self.label)

@@ -13,7 +13,7 @@ _PACKAGE = _ROOT / "raytune_rec"
 
 # Lowest first. Parts of one layer may not see each other.
 _LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "names", "pulse"),
+    ("errors", "task", "names", "pulse"),
     ("storage",),
     ("machine",),
     ("schema",),
@@ -24,7 +24,7 @@ _LAYERS: tuple[tuple[str, ...], ...] = (
     ("data", "artifacts"),
     ("backbones",),
     ("prompts", "objectives", "evaluation"),
-    ("strategies",),
+    ("tasks", "strategies"),
     ("training",),
     ("pretraining", "tuning", "scoring"),
     ("report",),

@@ -8,13 +8,14 @@ from benchmarks.sweep import ppr
 from benchmarks.sweep.case import configuration
 from benchmarks.sweep.plain_ppr import Training
 from raytune_rec.schema import DataSchema, Lane, Method, Pack, Strategy, UnitData
+from raytune_rec.task import Task
 from raytune_rec.tensors import pad
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings
 from tests.training.conftest import AS_HISTORIES, FIELDS, histories, job
 
-SCHEMA = DataSchema(FIELDS[:4], ("movies",), "0" * 16, length=6)
+SCHEMA = DataSchema(FIELDS[:4], ("movies",), "0" * 16, task=Task("lists", 6))
 BACKBONE = {"name": "sasrec", "options": {"width": 8, "inner": 12, "dropout": 0.0}}
 TRAINING = {"objective": "sampled_softmax", "metric": "ndcg@10", "batch_size": 64, "epochs": 3, "lr": {"default": 0.01}}
 JOB = job(data=AS_HISTORIES, backbone=BACKBONE, training=TRAINING, objectives={"sampled_softmax": {"negatives": 12}})

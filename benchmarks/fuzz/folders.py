@@ -9,6 +9,7 @@ import optuna
 import torch
 
 from raytune_rec.artifacts import backbone, prompt, weights
+from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
 from raytune_rec.components import component, options_of
 from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.prepare import prepare
@@ -17,6 +18,7 @@ from raytune_rec.schema import Lane
 from raytune_rec.scoring import load_prompt
 from raytune_rec.storage.stage import Stage
 from raytune_rec.strategies.aliases import ALIASES
+from raytune_rec.task import Unit
 from raytune_rec.training.parts import parts_of
 from raytune_rec.training.stack import stack
 from raytune_rec.tuning.search import records
@@ -88,9 +90,9 @@ def _artifacts(scratch: Path) -> None:
     )  # fmt: skip
     prompt.save(
         scratch / "prompt",
-        prompt.PromptFacts(
-            unit="feed", method="row",
-            strategy=prompt.StrategyFacts(name=strategy.name, start="backbone", train=strategy.train, prompt="on"),
+        PromptFacts(
+            unit=Unit("feed", domain="feed"), method="row",
+            strategy=StrategyFacts(name=strategy.name, start="backbone", train=strategy.train, prompt="on"),
             prompt="plate", prompt_options=plain["prompt"], backbone="deepfm", backbone_options=plain["backbone"],
             backbone_fingerprint=base.fingerprint, data_fingerprint=store.schema.fingerprint,
             parameters=weights.facts(tuned, {}, rows), tuned_parameters=1, trial=0, valid={"auc": 0.5},

@@ -7,12 +7,11 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from raytune_rec.artifacts.prompt_facts import PromptFacts
 from raytune_rec.components import Family, names
-
-if TYPE_CHECKING:
-    from raytune_rec.artifacts.prompt import PromptFacts
+from raytune_rec.task import TaskName
 
 _LOADING = """```python
 from raytune_rec.scoring import load_prompt
@@ -20,7 +19,7 @@ from raytune_rec.scoring import load_prompt
 prompt = load_prompt(".", "../../backbones/{backbone}"{components})   # this folder, and the backbone's
 {calls}
 ```"""
-_ROWS = 'prompt.score({"user": ["..."], "item": ["..."]})          # raw identifiers and features; one score per row'
+_ROWS = 'prompt.score({{"user": ["..."], "item": ["..."]}})          # raw identifiers and features; one score per row'
 _HISTORIES = """users = {{"user": ["..."], "history": [["...", "..."]]{domain}}}   # raw identifiers: one user who took two items
 prompt.recommend(users, k=10)                             # for each user the best (item, score)
 prompt.score({{**users, "item": ["..."]}})                  # one item for each user; one score per row"""
@@ -37,6 +36,8 @@ _TAKEN = (
     "`user` where the data of the run had them. Recommendations leave out the history (but for `seen=True`); scores compare the "
     "items of one user, and nothing else."
 )
+_USE: Mapping[TaskName, tuple[str, str]] = {"rows": (_ROWS, ""), "lists": (_HISTORIES, _TAKEN), "classes": (_CLASSES, _READ)}
+"""What to call, and what the columns hold."""
 _OWN = "{files} is no part of raytune_rec: `components` names the folder that holds it, as the job did."
 _DOMAINS = "Items belong to domains, and so `domain` says for each user whose items are meant: {names}."
 
@@ -45,8 +46,8 @@ def card(facts: PromptFacts) -> str:
     """Markdown. It holds no date, so that the same run gives the same bytes."""
     trained = " + ".join(facts.strategy.train) or "nothing"
     parts = [
-        f"# {plain(facts.prompt)} prompt for {plain(facts.unit)}",
-        f"Tuned tensors for the unit **{plain(facts.unit)}**, to be used beside the backbone `{facts.backbone_fingerprint}` "
+        f"# {plain(facts.prompt)} prompt for {plain(facts.unit.name)}",
+        f"Tuned tensors for the unit **{plain(facts.unit.name)}**, to be used beside the backbone `{facts.backbone_fingerprint}` "
         f"({facts.backbone}). They replace nothing in it: one backbone serves many such prompts.",
         *([plain(facts.about)] if facts.about else []),
         "## Method",
@@ -88,15 +89,14 @@ def card(facts: PromptFacts) -> str:
 
 def _loading(facts: PromptFacts) -> list[str]:
     """How to load it and what to ask."""
-    calls = _CLASSES if facts.predicts else _HISTORIES
     domain = f', "domain": [{json.dumps(facts.domains[0], ensure_ascii=False)}]' if facts.domains else ""
-    calls = calls.format(domain=domain, predicts=facts.predicts) if facts.history else _ROWS
-    told = (_READ if facts.predicts else _TAKEN).format(count=facts.history, predicts=facts.predicts)
+    task = facts.task
+    calls, told = (t.format(domain=domain, predicts=task.attribute, count=task.length) for t in _USE[task.name])
     named = [_DOMAINS.format(names=plain(", ".join(facts.domains)))] if facts.domains else []
     files = [f"`{family}/{name}.py`" for family, name in own_components(facts)]
     components = ', components=["..."]' if files else ""
     loading = _LOADING.format(backbone=facts.backbone_fingerprint, components=components, calls=calls)
-    return [loading, *([_OWN.format(files=" and ".join(files))] if files else []), *([told, *named] if facts.history else [])]
+    return [loading, *([_OWN.format(files=" and ".join(files))] if files else []), *([told] if told else []), *named]
 
 
 def own_components(facts: PromptFacts, folders: Sequence[Path] = ()) -> list[tuple[str, str]]:

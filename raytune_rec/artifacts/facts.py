@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,6 +17,7 @@ from raytune_rec.storage.fingerprint import file_sha256
 from raytune_rec.storage.marker import MARKER
 
 F = TypeVar("F")
+Renewed = Callable[[Mapping[str, Any]], dict[str, Any]]
 _MOST, _LONGEST = 10, 500
 """Problems of damaged facts that are told, and characters of each."""
 
@@ -32,7 +33,9 @@ def close_folder(folder: Path, kind: str, format: int) -> None:
     marker.publish(folder, {"artifact": kind, "format": format, "sha256": file_sha256(folder / f"{kind}.json")})
 
 
-def read_facts(folder: Path, kind: str, form: type[F], formats: tuple[int, ...], renamed: Mapping[str, str]) -> F:
+def read_facts(
+    folder: Path, kind: str, form: type[F], formats: tuple[int, ...], renamed: Mapping[str, str], renewed: Renewed = dict
+) -> F:
     """The checked facts of `<folder>/<kind>.json`.
 
     Args:
@@ -41,6 +44,7 @@ def read_facts(folder: Path, kind: str, form: type[F], formats: tuple[int, ...],
         form: the dataclass.
         formats: format numbers that this version reads.
         renamed: keys of format 1 -> their names now.
+        renewed: makes of the values of any format those of the last.
 
     Raises:
         ArtifactError: there is no such artifact, it is unfinished, of an unknown format, or its facts are not whole.
@@ -63,7 +67,7 @@ def read_facts(folder: Path, kind: str, form: type[F], formats: tuple[int, ...],
     if found == 1:
         values = {renamed.get(key, key): value for key, value in values.items()}
     try:
-        facts = _adapter(form).validate_python(values)  # type: ignore[arg-type]  # a class is hashable
+        facts = _adapter(form).validate_python(renewed(values))  # type: ignore[arg-type]  # a class is hashable
     except ValidationError as error:
         problems = [sentence(str(path), e)[:_LONGEST] for e in error.errors()[:_MOST]]
         problems.append(f"{path}: the facts are not whole; copy the artifact anew, or export it again.")

@@ -11,85 +11,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
-from pydantic import ConfigDict
 from torch import Tensor
 
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.card import card
 from raytune_rec.artifacts.facts import close_folder, open_folder, read_facts
-from raytune_rec.artifacts.weights import TensorFacts
+from raytune_rec.artifacts.prompt_facts import FORMATS, PromptFacts, from_first
 from raytune_rec.errors import ArtifactError
-from raytune_rec.schema import Scalar
 from raytune_rec.storage.files import write_json, write_text
 from raytune_rec.storage.listing import remove_files
 from raytune_rec.storage.marker import MARKER
 
-FORMATS = (1, 2)
 _WEIGHTS = "prompt.safetensors"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StrategyFacts:
-    """Who was trained, from which start: see `schema.Strategy`."""
-
-    name: str
-    start: Literal["scratch", "backbone"]
-    train: tuple[str, ...]
-    prompt: Literal["off", "on", "neutral"]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PromptFacts:
-    """What there is to know of a prompt.
-
-    Args:
-        unit: what it serves. about: a sentence on that, where it is no domain.
-        method: of the results table.
-        strategy: who was trained.
-        prompt, prompt_options: the component and its options.
-        backbone, backbone_options: likewise.
-        backbone_fingerprint: the only backbone beside which these tensors mean something.
-        data_fingerprint: of the prepared data.
-        history: most items of a user's history that it reads; 0: its rows are single interactions.
-        predicts: the attribute of users that it predicts; empty: it scores items.
-        domains: that items belong to, where each raw row must name its own; empty where none need be named.
-        parameters: tensor name -> facts; `rows.*` are not listed.
-        tuned_parameters: how many numbers were trained.
-        trial, options, seed, replicate: the winning trial, its flat options, the job's seed, which replicate this is.
-        valid: validation metric -> value.
-        test: test metric -> value; None until `evaluate` has run.
-        versions: of the libraries.
-        weights_sha256: filled in when it is saved.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    format: int = 2
-    unit: str
-    about: str = ""
-    method: str
-    strategy: StrategyFacts
-    prompt: str
-    prompt_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    backbone: str
-    backbone_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    backbone_fingerprint: str
-    data_fingerprint: str
-    history: int = 0
-    predicts: str = ""
-    domains: tuple[str, ...] = ()
-    parameters: Mapping[str, TensorFacts]
-    tuned_parameters: int
-    trial: int
-    options: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
-    seed: int = 0
-    replicate: int = 0
-    valid: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
-    test: Mapping[str, Any] | None = None
-    versions: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
-    weights_sha256: str = ""
 
 
 def save(folder: Path, facts: PromptFacts, tensors: Mapping[str, Tensor]) -> PromptFacts:
@@ -118,7 +53,7 @@ def read(folder: Path) -> PromptFacts:
     Raises:
         ArtifactError: see `load`.
     """
-    return read_facts(Path(folder), "prompt", PromptFacts, FORMATS, {"row": "method"})
+    return read_facts(Path(folder), "prompt", PromptFacts, FORMATS, {"row": "method"}, from_first)
 
 
 def load(folder: Path, backbone_fingerprint: str | None) -> tuple[PromptFacts, dict[str, Tensor]]:

@@ -33,10 +33,10 @@ def tables(items: int, length: int, width: int, std: float) -> list[Parameter]:
 
 
 def classifier(schema: DataSchema, width: int) -> list[Parameter]:
-    """A linear classifier on the user representation, where the schema predicts an attribute; it starts without an opinion."""
-    if not schema.predicts:
+    """A linear classifier on the user representation, where an attribute is told; it starts without an opinion."""
+    size = schema.classes
+    if not size:
         return []
-    size = schema.field(schema.predicts).size
     return [Parameter("class", (size, width), "output", zeros), Parameter("class.bias", (size,), "output", zeros)]
 
 

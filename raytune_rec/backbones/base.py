@@ -26,7 +26,7 @@ Outputs = Mapping[str, Tensor]
 """What an objective or a metric reads. A CTR model gives `logit` (U, B). A sequence model gives
 
     items   (U, V, D) what stands for each item when it is scored, by inner product; `bias` (U, V) where it has one. For rows with
-            a column `class` what stands for each class of the attribute that is predicted (`DataSchema.predicts`)
+            a column `class` what stands for each class of the attribute that is predicted (`Task.attribute`)
     state   (U, B, L + 1, D) the user representation before each item of the history, the last one after all of them
     user    (U, B, D) that after the whole history; `behaviour`: the same without what stands at the site USER
     logit   (U, B, K) of the batch's candidates, or (U, B, V) of all items where it has none; outside training alone
@@ -42,9 +42,8 @@ class Backbone:
         shaped_by: the sites for which its own parameters make room, so that a pre-trained one serves those it was built for
             alone.
         returns: what of its outputs an objective can be trained on.
-        histories: whether its rows are users with histories (`data.sequences`).
-        classes: whether it can predict an attribute of its users too: it declares a classifier, gives its `items`, and trains on
-            `state` at the place after the history.
+        tasks: the tasks that it serves (`schema.Task`). One that serves `classes` declares a classifier of the group `output`,
+            gives its `items`, and trains on `state` at the place after the history.
         most_lanes: how many lanes can stack (of a language model 1); 0: any number.
         most_rows: rows of a training pass; a larger batch is taken in pieces whose gradients are summed. 0: all at once.
         most_candidates: of each row in a scoring pass; 0: all at once.
@@ -62,8 +61,7 @@ class Backbone:
     user_groups: frozenset[str] = frozenset()
     shaped_by: frozenset[Site] = frozenset()
     returns: frozenset[str] = frozenset({"logit"})
-    histories = False
-    classes = False
+    tasks: frozenset[str] = frozenset({"rows"})
     most_lanes = 0
     most_rows = 0
     most_candidates = 0

@@ -40,8 +40,7 @@ class Bert4Rec(Backbone):
         _heads = head_widths()
 
     returns: frozenset[str] = frozenset({"cloze"})
-    histories = True
-    classes = True
+    tasks = frozenset({"lists", "classes"})
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         super().__init__(options, schema, sites)
@@ -54,7 +53,7 @@ class Bert4Rec(Backbone):
     def parameters(self) -> tuple[Parameter, ...]:
         o, items = self.options, self.schema.field("item").size
         return (
-            *tables(items, self.schema.length + 1, o.width, o.embedding_std),
+            *tables(items, self.schema.task.length + 1, o.width, o.embedding_std),
             Parameter("mask", (o.width,), "embedding", normal(o.embedding_std)),
             *self.encoder.parameters(),
             Parameter("bias", (items,), "output", zeros, "item"),

@@ -23,12 +23,11 @@ class Popularity(Backbone):
         """None."""
 
     returns: frozenset[str] = frozenset({"state", "cloze"})
-    histories = True
-    classes = True
+    tasks = frozenset({"lists", "classes"})
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         self.items = schema.field("item").size
-        self.classes_of = schema.field(schema.predicts).size if schema.predicts else 0
+        self.classes_of = schema.classes
 
     def parameters(self) -> tuple[Parameter, ...]:
         return ()

@@ -35,8 +35,7 @@ class SasRec(Backbone):
         _heads = head_widths()
 
     returns: frozenset[str] = frozenset({"state"})
-    histories = True
-    classes = True
+    tasks = frozenset({"lists", "classes"})
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         super().__init__(options, schema, sites)
@@ -48,7 +47,7 @@ class SasRec(Backbone):
 
     def parameters(self) -> tuple[Parameter, ...]:
         o = self.options
-        own = tables(self.schema.field("item").size, self.schema.length, o.width, o.embedding_std)
+        own = tables(self.schema.field("item").size, self.schema.task.length, o.width, o.embedding_std)
         return (*own, *self.encoder.parameters(), *classifier(self.schema, o.width))
 
     def forward(

@@ -11,35 +11,29 @@ import pyarrow as pa
 from raytune_rec.config import SequenceOptions
 from raytune_rec.data.hashing import share, user_hash
 from raytune_rec.errors import JobError
-from raytune_rec.schema import Field, Split
-
-CLASS = "class"
-"""Column of what is predicted of a user: the id of an attribute."""
-HISTORY_COLUMNS = ("history", "target", "candidates", "positive", "seen", "owner", CLASS)
-"""Of rows that are users with histories, beside the fields of their users."""
+from raytune_rec.schema import CLASS, Field, Split
+from raytune_rec.task import Unit
 
 
-def cohorts(options: SequenceOptions) -> tuple[str, ...]:
+def folds_of(options: SequenceOptions) -> tuple[Unit, ...]:
     """The units of cold users: each task (or the attribute that is predicted) with each fold, from 1."""
-    return tuple(f"{task}.{fold}" for task in options.cold for fold in range(1, options.folds + 1))
+    return tuple(Unit.of_fold(task, number) for task in options.cold for number in range(1, options.folds + 1))
 
 
-def about(unit: str, options: SequenceOptions) -> str:
-    """A sentence on a unit of cold users; empty for a domain."""
-    if unit not in cohorts(options):
-        return ""
-    task, _, fold = unit.rpartition(".")
+def about(unit: Unit, options: SequenceOptions) -> str:
+    """A sentence on a unit of cold users."""
+    task = unit.task
     known = {"few": "who have taken something", "zero": "who have taken nothing yet", "joint": "with or without a history"}
     who = known.get(task) or f"who have taken at most {task.removesuffix('-shot')} items"
     others = f"the other {options.folds - 1} folds" if options.folds > 2 else "the other fold"
     warm = "warm users and " if options.warm else ""
     what = f"It tells the {task} of new users by what they took." if options.predict else f"It serves new users {who}."
-    return f"{what} It was tuned on {warm}the cold users of {others}, and tested on those of fold {fold}."
+    return f"{what} It was tuned on {warm}the cold users of {others}, and tested on those of fold {unit.number}."
 
 
-def first_of(unit: str) -> int:
-    """Place of the first item of a cold user that a unit predicts."""
-    return 0 if unit.partition(".")[0] in ("zero", "joint") else 1
+def first_of(task: str) -> int:
+    """Place of the first item of a cold user that a task predicts."""
+    return 0 if task in ("zero", "joint") else 1
 
 
 def predicted(fields: Sequence[Field], name: str) -> None:
@@ -64,9 +58,9 @@ def predicted(fields: Sequence[Field], name: str) -> None:
     )
 
 
-def members(users: pa.Table, unit: str, split: Split, options: SequenceOptions) -> np.ndarray:
+def members(users: pa.Table, unit: Unit, split: Split, options: SequenceOptions) -> np.ndarray:
     """(rows,) bool: the cold users of a unit's split; where their attribute is predicted, those of whom it is known."""
-    fold, own = users["fold"].to_numpy(), int(unit.rpartition(".")[2])
+    fold, own = users["fold"].to_numpy(), unit.number
     if options.predict:
         fold = np.where(users[CLASS].to_numpy() > 0, fold, 0)
     if split == "test":
@@ -76,19 +70,19 @@ def members(users: pa.Table, unit: str, split: Split, options: SequenceOptions) 
     return np.asarray(tuning & (valid if split == "valid" else ~valid))
 
 
-def unseen_classes(users: pa.Table, unit: str, options: SequenceOptions) -> dict[str, int]:
+def unseen_classes(users: pa.Table, unit: Unit, options: SequenceOptions) -> dict[str, int]:
     """Of the classes that the test users of a unit have (`test`) how many no user has on whom it is tuned (`unseen`)."""
     own = {s: np.unique(users[CLASS].to_numpy()[members(users, unit, s, options)]) for s in ("train", "test")}
     return {"test": len(own["test"]), "unseen": len(np.setdiff1d(own["test"], own["train"]))}
 
 
-def spans(users: pa.Table, unit: str, options: SequenceOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def spans(users: pa.Table, unit: Unit, options: SequenceOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What a unit of cold users trains on: (rows of the table of histories, first place, last place + 1), each (N,).
 
     Of a cold user these are the first items that the task knows. With `warm`, of a warm user the windows of the training history,
     as `windows` says, each of as many items; for the task `zero`, which knows none, the first item.
     """
-    task, known = unit.partition(".")[0], options.events_of(unit.partition(".")[0])
+    task, known = unit.task, options.events_of(unit.task)
     cold, train = members(users, unit, "train", options), users["train"].to_numpy() if options.warm else np.zeros(len(users))
     sizes = users["items"].combine_chunks().value_lengths().to_numpy()
     found: list[tuple[int, int, int]] = []

@@ -15,6 +15,7 @@ import pyarrow as pa
 from raytune_rec.config import SequenceOptions
 from raytune_rec.data.cold_users import first_of, members
 from raytune_rec.schema import SPLITS, Split
+from raytune_rec.task import Unit
 
 Events = tuple[np.ndarray, np.ndarray]
 """(N,) rows of the table of histories, and (N,) a place in each."""
@@ -39,14 +40,14 @@ class Ranked:
         """The one event of a split of each user who is no cold one."""
         return self._kept(self._held_out(split))
 
-    def of_cold(self, unit: str, split: Split, only: str = "") -> Events:
+    def of_cold(self, unit: Unit, split: Split, only: str = "") -> Events:
         """What a unit of cold users ranks.
 
         Args:
             only: `few` or `zero`: the events of that kind alone, of a unit that has both.
         """
-        task = only or unit.partition(".")[0]
-        known = 1 if task == "zero" else self._options.events_of(unit.partition(".")[0])
+        task = only or unit.task
+        known = 1 if task == "zero" else self._options.events_of(unit.task)
         rows = np.flatnonzero(members(self._users, unit, split, self._options))
         return self._kept(self._between(rows, first_of(task), known))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from raytune_rec.schema import SPLITS, DataSchema, Field
+from raytune_rec.task import Task, Unit
 
 _OF_VECTORS = ("means", "stds")
 _TUPLES = ("edges", *_OF_VECTORS)
@@ -14,16 +16,24 @@ _TUPLES = ("edges", *_OF_VECTORS)
 def schema_values(schema: DataSchema) -> dict[str, Any]:
     """A schema as JSON values."""
     fields = [{n: list(v) if n in _TUPLES else v for n, v in vars(f).items() if v or n not in _OF_VECTORS} for f in schema.fields]
-    rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *schema.cohorts)}
-    found = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "rows": rows}
-    found |= {name: value for name in ("trained", "predicts") if (value := getattr(schema, name))}
-    return found | ({"length": schema.length, "cohorts": list(schema.cohorts)} if schema.length else {})
+    rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *(u.name for u in schema.groups))}
+    named = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "trained": schema.trained}
+    return {**named, "task": asdict(schema.task), "groups": [asdict(unit) for unit in schema.groups], "rows": rows}
 
 
 def schema_from(values: Mapping[str, Any]) -> DataSchema:
-    """The inverse of `schema_values`."""
+    """The inverse of `schema_values`; a schema of 0.1, which has neither task nor groups, is read too."""
     fields = tuple(Field(**{**f, **{n: tuple(f[n]) for n in _TUPLES if n in f}}) for f in values["fields"])
     rows = {(d, s): counts[s] for d, counts in values["rows"].items() for s in SPLITS}
-    length, cohorts = values.get("length", 0), tuple(values.get("cohorts", ()))
-    further = {name: values.get(name, "") for name in ("trained", "predicts")}
-    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, length, cohorts, **further)
+    task = Task(**values["task"]) if "task" in values else _task_of_first(values)
+    groups = tuple(Unit(**{**unit, "members": tuple(unit["members"])}) for unit in values.get("groups", ()))
+    groups += tuple(map(Unit.of_first, values.get("cohorts", ())))
+    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, task, groups, values.get("trained", ""))
+
+
+def _task_of_first(values: Mapping[str, Any]) -> Task:
+    """0.1 kept the length of histories and the attribute that is told."""
+    if not (length := values.get("length", 0)):
+        return Task()
+    repeats = values["sequences"]["options"].get("repeats") == "count"
+    return Task("lists", length, repeats=repeats).telling(values.get("predicts", ""))

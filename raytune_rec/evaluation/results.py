@@ -65,10 +65,10 @@ from numpy.typing import NDArray
 from raytune_rec.errors import UserError
 from raytune_rec.evaluation import entries
 from raytune_rec.evaluation.comparisons import MEAN, Compared, comparisons
-from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, MethodFacts, Predictions
+from raytune_rec.evaluation.inputs import MethodFacts
 from raytune_rec.evaluation.measure import Measured, measure
 from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.evaluation.tasks import Classes, Groups, Lists, Rows
+from raytune_rec.evaluation.tested import Tested
 from raytune_rec.evaluation.users import Users
 
 FORMAT = 3
@@ -77,16 +77,13 @@ INTERVAL = (
     "pre-trainings (where there is one, or none, between replicates) added; Student's law"
 )
 
-Task = Rows | Lists | Classes
 Measures = Mapping[str, Mapping[str, Measured]]
 Masks = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 
 
 def summarise(
     facts: Sequence[MethodFacts],
-    predictions: Sequence[Predictions] | Sequence[ListOutcomes] | Sequence[ClassOutcomes],
-    labels: Mapping[str, NDArray[np.floating]],
-    groups: Mapping[str, NDArray[np.integer]],
+    tested: Tested,
     compare: Sequence[str],
     baselines: Sequence[str],
     protocol: Mapping[str, Any],
@@ -102,10 +99,7 @@ def summarise(
 
     Args:
         facts: one per method, in the table's order.
-        predictions: of methods on units, all of one kind; a pair that failed or is none is left out. The units of lists
-            stand in the order of `groups`, then in that in which they come.
-        labels: unit -> (N,) in {0, 1}; of lists, which need none, empty. groups: unit -> (N,) who each row is of: equal
-            numbers are the same user in every unit.
+        tested: what was reached on the units; a pair of method and unit that failed or is none is left out.
         compare: methods that claim something. baselines: methods that they are compared with.
         protocol: what makes the numbers comparable: split, metric, cohort, candidates, and full where all items are ranked too.
         confidence: of every interval. bootstrap: resamples. seed: of the resampling.
@@ -114,13 +108,12 @@ def summarise(
         mean: whether the mean over units says something; false where they are different tasks.
         tables: unit -> the tuning units that it pools; `facts` are then keyed by those.
     """
-    task = _task(predictions, labels, groups)
     tables = {u: list(folds) for u, folds in (tables or {}).items() if list(folds) != [u]}
-    units = task.units
+    units = tested.units
     if MEAN in units:
         raise UserError(f"units: {MEAN!r} stands for the mean over units, so no unit can have this name; rename the domain.")
-    users = Users({unit: groups[unit] for unit in units})
-    measured = measure({unit: task.meter(unit, users) for unit in units}, users, bootstrap, [seed])
+    users = Users({unit: tested.groups[unit] for unit in units})
+    measured = measure({unit: tested.meter(unit, users) for unit in units}, users, bootstrap, [seed])
     averaged = _averaged(measured) if mean else {}
     methods = {}
     for f in facts:
@@ -132,39 +125,32 @@ def summarise(
             methods[f.method][MEAN] = entries.of_mean(parts, valid, averaged, users, confidence)
         for unit, masks in (cohorts or {}).items():
             if unit in own:
-                own[unit]["cohorts"] = {n: _cohort(task, f.method, unit, m) for n, m in masks.items()}
-    sizes = {u: task.facts(u)["n"] for u in units}
-    compared, missing = comparisons(Compared(measured, sizes, users, task.compared, averaged), compare, baselines, confidence)
+                own[unit]["cohorts"] = {n: _cohort(tested, f.method, unit, m) for n, m in masks.items()}
+    sizes = {u: tested.facts(u)["n"] for u in units}
+    compared, missing = comparisons(Compared(measured, sizes, users, tested.compared, averaged), compare, baselines, confidence)
     partly = {metric: counted for metric, counted in averaged.items() if len(counted) < len(units)}
     result = {
         "format": FORMAT,
-        "kind": task.kind,
+        "kind": tested.kind,
         "protocol": {
             "split": "test", "metric": "auc", "cohort": "all rows", "candidates": "logged rows", **protocol,
-            "rows": sizes, "ties": task.ties, "interval": INTERVAL,
+            "rows": sizes, "ties": tested.ties, "interval": INTERVAL,
             "confidence": confidence, "bootstrap": bootstrap, "seed": seed,
         },
         "provenance": dict(provenance or {}),
         "method_order": [f.method for f in facts],
         "unit_order": list(units),
-        "units": {u: task.facts(u) for u in units},
+        "units": {u: tested.facts(u) for u in units},
         **({"tables": {u: folds for u, folds in tables.items() if u in units}} if tables else {}),
         **({"averaged": partly} if partly else {}),
         "users": users.size,
         "methods": methods,
         "comparisons": compared,
         **({"not_compared": missing} if missing else {}),
-        "winners": _winners(methods, [*units, MEAN] if mean else units, str(protocol.get("metric", "auc")), task.lead),
+        "winners": _winners(methods, [*units, MEAN] if mean else units, str(protocol.get("metric", "auc")), tested.lead),
         "costs": _costs(facts),
     }  # fmt: skip
     return plain(result)
-
-
-def _task(predictions: Sequence[Any], labels: Mapping[str, NDArray[np.floating]], groups: Groups) -> Task:
-    outcomes = [p for p in predictions if isinstance(p, ListOutcomes)]
-    scores = [p for p in predictions if isinstance(p, Predictions)]
-    classes = [p for p in predictions if isinstance(p, ClassOutcomes)]
-    return Classes(classes, groups) if classes else Lists(outcomes, groups) if outcomes else Rows(scores, labels, groups)
 
 
 def _averaged(measured: Measures) -> dict[str, list[str]]:
@@ -216,8 +202,8 @@ def _facts(f: MethodFacts, claims: bool, baseline: bool) -> dict[str, Any]:
     }
 
 
-def _cohort(task: Task, method: str, unit: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
-    return {**task.size(unit, mask), **{name: entries.value(v) for name, v in task.cohort(method, unit, mask).items()}}
+def _cohort(tested: Tested, method: str, unit: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
+    return {**tested.size(unit, mask), **{name: entries.value(v) for name, v in tested.cohort(method, unit, mask).items()}}
 
 
 def _winners(methods: Mapping[str, Any], units: Sequence[str], metric: str, lead: str) -> dict[str, dict[str, str | None]]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from raytune_rec.components import Options, kinds
 from raytune_rec.schema import Lane
+from raytune_rec.task import Unit
 from raytune_rec.training.model import Model
 from raytune_rec.training.stack import stack
 
@@ -34,10 +35,10 @@ class Bank:
     """
 
     models: tuple[Model, ...]
-    units: tuple[str, ...]
+    units: tuple[Unit, ...]
 
     @classmethod
-    def of(cls, models: Sequence[Model], units: Sequence[str]) -> Bank:
+    def of(cls, models: Sequence[Model], units: Sequence[Unit]) -> Bank:
         """Models of one lane each over one backbone; those that are built alike are stacked."""
         alike: dict[Hashable, list[int]] = {}
         for place, model in enumerate(models):

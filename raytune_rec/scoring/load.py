@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +10,17 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.card import own_components
+from raytune_rec.artifacts.prompt_facts import PromptFacts
 from raytune_rec.components import options_of
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, UserError
-from raytune_rec.schema import DataSchema, Strategy
+from raytune_rec.schema import ITEM, DataSchema, Strategy
 from raytune_rec.scoring.bank import Bank
 from raytune_rec.scoring.rows import UNIT
 from raytune_rec.scoring.scorer import Scorer
 from raytune_rec.scoring.tuned import ROWS, Weights, scoring_model
+from raytune_rec.task import Unit
+from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.parts import Parts, parts_of
 
 _NONSENSE = (
@@ -75,17 +77,19 @@ def load_prompts(paths: Sequence[str | Path], backbone: str | Path, components: 
         raise ArtifactError(problems)
     if len(scorers) == 1:
         return scorers[0]
-    return Scorer(Bank.of([scorer.model for scorer in scorers], [scorer.unit for scorer in scorers]), scorers[0].store)
+    units = [scorer.bank.units[0] for scorer in scorers]
+    return Scorer(Bank.of([scorer.model for scorer in scorers], units), scorers[0].store)
 
 
 def _apart(scorers: Sequence[Scorer]) -> list[str]:
     """Why some prompts cannot serve together."""
     if not scorers:
         return ["load_prompts: there is no prompt; name the folder of one or more."]
-    doubled = [unit for unit, count in Counter(scorer.unit for scorer in scorers).items() if count > 1]
+    served = Counter(unit.name for scorer in scorers for unit in scorer.bank.units)
+    doubled = [name for name, count in served.items() if count > 1]
     problems = [f"load_prompts: {unit!r} is served by more than one of the prompts; name one for each unit." for unit in doubled]
     schemas = [scorer.store.schema for scorer in scorers if scorer.store]
-    if len({schema.predicts for schema in schemas}) > 1:
+    if len({schema.task for schema in schemas}) > 1:
         problems.append("load_prompts: some of the prompts predict another attribute than others; load those of a task together.")
     if len(schemas) > 1 and any(field.name == UNIT for field in schemas[0].fields):
         problems.append(
@@ -100,7 +104,7 @@ def _loaded(
     backbone: Path,
     base: backbone_artifact.BackboneFacts,
     start: Weights,
-    facts: prompt_artifact.PromptFacts,
+    facts: PromptFacts,
     tuned: Weights,
     folders: Sequence[Path],
 ) -> Scorer:
@@ -122,11 +126,11 @@ def _served(
     backbone: Path,
     base: backbone_artifact.BackboneFacts,
     start: Weights,
-    facts: prompt_artifact.PromptFacts,
+    facts: PromptFacts,
     tuned: Weights,
     folders: Sequence[Path],
 ) -> Scorer:
-    store = Store.open(backbone / backbone_artifact.DATA, complete=False, predicts=facts.predicts)
+    store = Store.open(backbone / backbone_artifact.DATA, complete=False, attribute=facts.task.attribute)
     options = {
         "backbone": [options_of("backbones", facts.backbone, facts.backbone_options, folders)],
         "prompt": [options_of("prompts", facts.prompt, facts.prompt_options, folders)],
@@ -139,7 +143,7 @@ def _served(
     return Scorer(scoring_model(parts, [tuned], start), store, facts.unit)
 
 
-def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: prompt_artifact.PromptFacts) -> list[str]:
+def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: PromptFacts) -> list[str]:
     """What of the tensors is not what the components declare."""
     own = parts.declared()
     problems = [
@@ -162,8 +166,13 @@ def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: prompt_artifact.
     return problems
 
 
-def _no_unit(unit: str, schema: DataSchema) -> list[str]:
-    """A unit is a domain, or a task and fold of cold users."""
-    if unit in schema.domains or (schema.length and re.fullmatch(r"[^/\\\0]+\.[1-9]\d*", unit)):
-        return []
-    return [f"it serves {unit[:99]!r}, which is no domain of its backbone's data ({', '.join(schema.domains)[:200]})."]
+def _no_unit(unit: Unit, schema: DataSchema) -> list[str]:
+    """What is wrong with a unit beside these data: its domain, its kind or its items."""
+    name, known = unit.name[:99], ", ".join(schema.domains)[:200]
+    if unit.domain not in ("", *schema.domains) or (unit.kind == "domain" and not unit.domain):
+        return [f"it serves {name!r}, which is no domain of its backbone's data ({known})."]
+    if unit.kind not in kind_of(schema.task).units:
+        return [f"it serves {name!r}, of the kind {unit.kind!r}, and its backbone's data are {schema.task.name}."]
+    if any(not 0 < i < schema.field(ITEM).size for i in unit.members):
+        return [f"it serves {name!r}, a group of items that its backbone's data do not know."]
+    return []

@@ -17,9 +17,11 @@ from raytune_rec.data.cells import encoded
 from raytune_rec.data.stored.columns import Columns, row_lists, text
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
+from raytune_rec.schema import CANDIDATES, DOMAIN, HISTORY, ITEM, USER
+from raytune_rec.task import Unit
 
 Unknown = Literal["backbone", "raise"]
-_LISTS = ("history", "taken")
+_LISTS = (HISTORY, "taken")
 """Columns whose rows are lists of identifiers."""
 UNIT = "unit"
 """Column that names whose a row is, where a scorer serves several units."""
@@ -65,8 +67,8 @@ class Rows:
     units: Sequence[str] = ()
 
     @classmethod
-    def read(cls, rows: Any, store: Store, units: Sequence[str]) -> Rows:
-        """The columns of a dictionary or a frame, with a row's unit as its domain where it is one and none is given.
+    def read(cls, rows: Any, store: Store, units: Sequence[Unit]) -> Rows:
+        """The columns of a dictionary or a frame, with the domain of a row's unit where none is given.
 
         Args:
             units: that are served; of several the column `unit` names one for each row.
@@ -85,11 +87,13 @@ class Rows:
         if len(set(lengths.values())) > 1:
             raise DataError(f"rows to score: columns of unequal length ({lengths}); give one value for each row.")
         count = max(lengths.values(), default=0)
-        whose = _units(named, units, count)
-        if not schema.length or {*units} <= {*schema.domains}:
-            named.setdefault("domain", whose)
-        if "domain" in named and count:
-            _check_domains(named["domain"], schema.domains, whose)
+        whose = _units(named, [unit.name for unit in units], count)
+        of_units = {unit.name: unit.domain for unit in units}
+        domains = [of_units[name] for name in whose]
+        if all(of_units.values()):
+            named.setdefault(DOMAIN, domains)
+        if DOMAIN in named and count:
+            _check_domains(named[DOMAIN], schema.domains, domains)
         return cls(named, count, whose)
 
     def unknown(self, store: Store, columns: Columns, how: Unknown) -> dict[str, np.ndarray]:
@@ -104,18 +108,18 @@ class Rows:
         if how not in ("backbone", "raise"):
             raise DataError(f"unknown must be 'backbone' or 'raise' (given: {how!r}).")
         ids = {f.name: columns[f.name] for f in store.schema.fields if f.kind == "categorical" and f.name in columns}
-        if "candidates" in columns:
-            ids["item"] = columns["candidates"][:, 0]
-        required = {"user", "item"}
+        if CANDIDATES in columns:
+            ids[ITEM] = columns[CANDIDATES][:, 0]
+        required = {USER, ITEM}
         marked = {
             name: (ids[name] == 0) & (np.full(self.count, name in required) | ~_missing(self.named[name]))
             for name in ids
-            if name in self.named and name not in ("domain", store.schema.predicts)
+            if name in self.named and name not in (DOMAIN, store.schema.task.attribute)
         }
-        if "history" in self.named:
-            given = row_lists(self.named["history"], "history", "", "", "")
+        if HISTORY in self.named:
+            given = row_lists(self.named[HISTORY], HISTORY, "", "", "")
             real = np.array([sum(not m for m in _missing(row)) for row in given], np.int64)
-            marked["history"] = np.array([len(p) for p in store.raw.past(self.named)], np.int64) < real
+            marked[HISTORY] = np.array([len(p) for p in store.raw.past(self.named)], np.int64) < real
         found = {name: mask for name, mask in marked.items() if mask.any()}
         if found and how == "raise":
             raise DataError([_refused(name, mask, self.named[name]) for name, mask in found.items()])
@@ -182,25 +186,28 @@ def _units(named: dict[str, list[Any]], units: Sequence[str], count: int) -> lis
     return [str(name) for name in whose]
 
 
-def _check_domains(given: Sequence[Any], domains: Sequence[str], whose: Sequence[str]) -> None:
+def _check_domains(given: Sequence[Any], domains: Sequence[str], tuned: Sequence[str]) -> None:
     """Refuse rows of a domain that there is not, or for which their unit's model was not tuned.
+
+    Args:
+        tuned: (N,) the domain of each row's unit, empty where it serves all.
 
     Raises:
         DataError: all such domains, each once for a unit.
     """
-    rows = list(zip(encoded(text(given)).to_pylist(), whose, strict=True))
+    rows = list(zip(encoded(text(given)).to_pylist(), tuned, strict=True))
     problems = [
-        f"domain: rows {_first([i for i, row in enumerate(rows) if row == (name, unit)])} {problem}"
-        for name, unit in dict.fromkeys(rows)
-        if (problem := _wrong_domain(name, unit, domains))
+        f"domain: rows {_first([i for i, row in enumerate(rows) if row == (name, domain)])} {problem}"
+        for name, domain in dict.fromkeys(rows)
+        if (problem := _wrong_domain(name, domain, domains))
     ]
     if problems:
         raise DataError(problems)
 
 
-def _wrong_domain(name: str | None, unit: str, domains: Sequence[str]) -> str:
+def _wrong_domain(name: str | None, tuned: str, domains: Sequence[str]) -> str:
     """What is wrong with rows of a domain, said of them; empty where nothing is."""
-    served = [unit] if unit in domains else list(domains)
+    served = [tuned] if tuned else list(domains)
     if name is None:
         return f"name none; name {' or '.join(served)}."
     if name not in domains:
@@ -212,8 +219,8 @@ def _wrong_domain(name: str | None, unit: str, domains: Sequence[str]) -> str:
         )
     if name not in served:
         return (
-            f"name {name!r}, and this artifact was tuned for {unit!r} and serves it alone; score them with the "
-            f"artifact of {name!r}, or leave the column out to score them as rows of {unit!r}."
+            f"name {name!r}, and this artifact was tuned for {tuned!r} and serves it alone; score them with the "
+            f"artifact of {name!r}, or leave the column out to score them as rows of {tuned!r}."
         )
     return ""
 
@@ -226,7 +233,7 @@ def _missing(values: Sequence[Any]) -> np.ndarray:
 def _refused(name: str, mask: np.ndarray, values: Sequence[Any]) -> str:
     places = np.flatnonzero(mask).tolist()
     shown = ", ".join(str(values[i])[:40] for i in places[:3])
-    what = "hold items that training did not know" if name == "history" else "hold what training did not know"
+    what = "hold items that training did not know" if name == HISTORY else "hold what training did not know"
     return (
         f"column {name}: {len(places):,} of {len(values):,} rows {what} (rows {_first(places)}: {shown}); leave these rows "
         "out, or ask with unknown='backbone', which answers them by what else is known and marks them."

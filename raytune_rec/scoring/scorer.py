@@ -12,15 +12,18 @@ from torch import Tensor
 from raytune_rec.data.stored.columns import Columns
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
-from raytune_rec.schema import Table
+from raytune_rec.schema import DOMAIN, HISTORY, ITEM, Table
 from raytune_rec.scoring.bank import LANE, Bank
 from raytune_rec.scoring.rows import Answers, Rows, Scores, Unknown
+from raytune_rec.task import Unit
+from raytune_rec.tasks.base import PASS, Asked, TaskKind
+from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.tensors import Step
 from raytune_rec.training.feed import device_table, take
 from raytune_rec.training.model import Model
 
-_USERS = 1024
-"""Most users of a pass: of each the whole history goes through the model."""
+EVERYBODY = Unit("", "all")
+"""Whom a model serves that is no artifact."""
 _SCORES = 2**24
 """Most scores of a pass over all items."""
 
@@ -31,17 +34,20 @@ class Scorer:
     Args:
         model: of one lane; or a bank, of whose units each raw row names one in its column `unit`.
         store: maps raw rows; `score` and `recommend` need it.
-        unit: what a model of one lane serves. The unit stands for a missing `domain` column.
+        unit: what a model of one lane serves. Its domain stands for a missing `domain` column.
         batch_size: rows of a pass.
     """
 
-    def __init__(self, model: Model | Bank, store: Store | None = None, unit: str = "", batch_size: int = 16384) -> None:
+    def __init__(
+        self, model: Model | Bank, store: Store | None = None, unit: Unit = EVERYBODY, batch_size: int = 16384
+    ) -> None:
         self.bank = model if isinstance(model, Bank) else Bank((model,), (unit,))
-        self.model, self.store, self.unit, self.batch_size = self.bank.models[0], store, ", ".join(self.bank.units), batch_size
+        self.model, self.store, self.batch_size = self.bank.models[0], store, batch_size
+        self._names = [unit.name for unit in self.bank.units]
 
     def logits(self, table: Table) -> np.ndarray:
         """(N,) float32 logits of prepared rows with global ids; (N, K) of candidates, the positive first."""
-        passes = list(self._passes(table, self.batch_size))
+        passes = list(self.passes(table, self.batch_size))
         if not passes:
             return np.zeros(0, np.float32)
         index, logits = (torch.cat(parts) for parts in zip(*passes, strict=True))
@@ -67,18 +73,11 @@ class Scorer:
                 in length.
         """
         store, given = self._read(rows)
-        self._ranks_items(store, "score")
-        if store.schema.length and "item" not in given.named:
-            raise DataError(
-                f"rows to score: there is no column item; there are {', '.join(given.named) or 'none'}. Give one raw item id for "
-                "each row, or ask `recommend` for the best of all items."
-            )
+        kind = self._asked("score", store, given)
         columns = store.encode(given.named) | self._lanes(given)
         marked = given.unknown(store, columns, unknown)
         logits = self.logits(Table(columns, np.zeros(given.count, np.float32)))
-        if store.schema.length:
-            logits = np.where(columns["candidates"] > 0, logits.reshape(-1, 1), -np.inf)[:, 0]
-        return Scores.of(_sigmoid(logits), marked)
+        return Scores.of(_sigmoid(kind.scored(logits, columns)), marked)
 
     def recommend(
         self, rows: Mapping[str, Sequence[Any]], k: int = 10, seen: bool | None = None, unknown: Unknown = "backbone"
@@ -103,29 +102,23 @@ class Scorer:
                 otherwise as `score`.
         """
         store, given = self._read(rows)
-        named, count = {name: values for name, values in given.named.items() if name != "item"}, given.count
-        if not store.schema.length:
-            raise DataError(
-                f"recommend: it ranks items for users with histories, and the artifact of {self.unit!r} scores single "
-                "interactions; give `score` the rows of user and item that you would compare."
-            )
-        self._ranks_items(store, "recommend")
+        self._asked("recommend", store, given)
+        named, count = {name: values for name, values in given.named.items() if name != ITEM}, given.count
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise DataError(
                 f"recommend: k must be a whole number, 1 or more (given: {k!r}); it is how many items each user gets."
             )
-        if seen is None:
-            seen = store.histories is not None and store.histories.options.repeats == "count"
+        seen = store.schema.task.repeats if seen is None else seen
         besides = named.pop("taken", [[]] * count)
         columns = store.encode(named) | self._lanes(given)
-        past, further = store.raw.past(named), store.raw.past({**named, "history": besides})
+        past, further = store.raw.past(named), store.raw.past({**named, HISTORY: besides})
         marked = Rows(named, count).unknown(store, columns, unknown)
         names, domains = store.lookup.catalogue
         answers: list[list[tuple[str, float]]] = [[] for _ in range(count)]
-        for index, logits in self._passes(Table(columns, np.zeros(count, np.float32)), _SCORES // len(names) + 1):
+        for index, logits in self.passes(Table(columns, np.zeros(count, np.float32)), _SCORES // len(names) + 1):
             for row, scores in zip(index.tolist(), logits.numpy(), strict=True):
                 scores = scores.copy()
-                scores[(domains > 0) & (domains != columns["domain"][row])] = -np.inf
+                scores[(domains > 0) & (domains != columns[DOMAIN][row])] = -np.inf
                 scores[[0] if seen else [0, *past[row], *further[row]]] = -np.inf
                 best = top(scores, k)
                 answers[row] = list(zip(names[best].tolist(), _sigmoid(scores[best]).tolist(), strict=True))
@@ -145,40 +138,39 @@ class Scorer:
             DataError: an artifact that predicts no attribute; otherwise as `recommend`.
         """
         store, given = self._read(rows)
-        if not store.schema.predicts:
-            raise DataError(f"predict: the artifact of {self.unit!r} predicts no attribute of users; ask `score` or `recommend`.")
+        self._asked("predict", store, given)
         if not given.count:
             return Answers([], {})
-        columns = store.encode({name: values for name, values in given.named.items() if name != "item"}) | self._lanes(given)
+        columns = store.encode({name: values for name, values in given.named.items() if name != ITEM}) | self._lanes(given)
         marked = given.unknown(store, columns, unknown)
-        names = store.vocabulary(store.schema.predicts)["raw"].to_pylist()
+        names = store.vocabulary(store.schema.task.attribute)["raw"].to_pylist()
         logits = self.logits(Table(columns, np.zeros(given.count, np.float32)))
         chances = torch.from_numpy(logits).double().reshape(given.count, -1)[:, 1:].softmax(1).numpy()  # id 0 is no class
         best = [(names[i], float(of[i])) for of, i in zip(chances, chances.argmax(1), strict=True)]
         return Answers(best, marked)
 
-    def _ranks_items(self, store: Store, asked: str) -> None:
-        """Raises DataError where the model knows classes alone."""
-        if store.schema.predicts:
-            raise DataError(
-                f"{asked}: the artifact of {self.unit!r} predicts {store.schema.predicts}, and ranks no items; ask `predict`."
-            )
+    def _asked(self, asked: Asked, store: Store, given: Rows) -> TaskKind[Any]:
+        """The kind of the task; raises DataError where it does not answer."""
+        kind = kind_of(store.schema.task)
+        if refusal := kind.refusal(asked, ", ".join(self._names), given.named):
+            raise DataError(refusal)
+        return kind
 
     @torch.no_grad()
-    def _passes(self, table: Table, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def passes(self, table: Table, most: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows of a pass (B,), at most so many, and their logits (B,) or (B, K)."""
         named = dict(table.columns)
         lane = named.pop(LANE, np.zeros(len(table), np.int64))
         columns, label = device_table(Table(named, table.label), "cpu")
-        for model, rows in self.bank.passes(lane, min(most, _USERS) if "history" in columns else most):
+        for model, rows in self.bank.passes(lane, min(most, PASS) if HISTORY in columns else most):
             batch, real = take(columns, label, rows.clamp(min=0)), rows >= 0
             logit = model.scores(batch, model.encode(batch), Step(False, last=True))
             yield rows[real], logit.expand(len(rows), *logit.shape[1:])[real]
 
     def _lanes(self, given: Rows) -> Columns:
         """The column that says which lane each row asks, where there are several."""
-        units = self.bank.units
-        return {LANE: np.array([units.index(unit) for unit in given.units], np.int64)} if len(units) > 1 else {}
+        names = self._names
+        return {LANE: np.array([names.index(name) for name in given.units], np.int64)} if len(names) > 1 else {}
 
     def _read(self, rows: Any) -> tuple[Store, Rows]:
         assert self.store is not None, "a scorer without a store scores prepared rows"

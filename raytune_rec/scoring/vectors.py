@@ -13,10 +13,9 @@ import torch
 from raytune_rec import config
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.components import component, options_of
-from raytune_rec.data.layout import USERS
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
-from raytune_rec.schema import Table
+from raytune_rec.schema import CANDIDATES, USER, Table
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import lost
@@ -75,15 +74,10 @@ def user_vectors(run: Path, pretraining: str = "") -> pa.Table:
     if gone := lost(run, files_of(run / "stages" / "prepare")):
         raise ArtifactError(f"{run}: {gone[0]} is lost or damaged; run `raytune-rec run JOB --out {run}` again.")
     store = Store.open(run / "data")
-    if store.histories is None:
-        raise ArtifactError(f"{run}: its rows are single interactions; vectors are of a run with data.sequences.")
-    model = _model(run, folder, store)
-    table = pq.read_table(store.histories.folder / USERS)
-    table = table.filter(pa.array(table["fold"].to_numpy() == 0))
-    user, domain = (table[name].to_numpy().astype(np.int64) for name in ("user", "domain"))
-    history = store.histories.recent(list(table["items"].to_numpy()))
+    columns = store.reader.known_histories()
+    model, user = _model(run, folder, store), columns[USER]
     profile = {name: values[user] for name, values in store.lookup.users.items()}
-    columns = {**profile, "user": store.lookup.known("user", user), "domain": domain, "history": history}
+    columns = {**profile, **columns, USER: store.lookup.known(USER, user)}
     vectors = _represented(model, columns, str(folder))
     owners, place, counts = np.unique(user, return_inverse=True, return_counts=True)
     means = np.zeros((len(owners), vectors.shape[1]))
@@ -111,7 +105,7 @@ def _model(run: Path, folder: Path, store: Store) -> Model:
     """The backbone as it was pre-trained, with the prompt that learned with it."""
     facts, tensors = backbone_artifact.load(folder, data=False)
     folders = [Path(f) for f in config.read(run / "job.toml").components]
-    if not component("backbones", facts.name, folders).histories:
+    if store.schema.task.pretrained.name not in component("backbones", facts.name, folders).tasks:
         raise ArtifactError(f"{folder}: a {facts.name!r} represents no users; name a pre-training of a sequence backbone.")
     prompt = facts.prompt if facts.learn_prompt else "none"
     strategy = ALIASES["pretrained" if prompt == "none" else "prompt_untuned"]
@@ -126,9 +120,9 @@ def _model(run: Path, folder: Path, store: Store) -> Model:
 @torch.no_grad()
 def _represented(model: Model, columns: dict[str, np.ndarray], where: str) -> np.ndarray:
     """(N, D)."""
-    count = len(columns["user"])
+    count = len(columns[USER])
     # one candidate, the padding: otherwise every item would be scored
-    table = Table({**columns, "candidates": np.zeros((count, 1), np.int64)}, np.ones(count, np.float32))
+    table = Table({**columns, CANDIDATES: np.zeros((count, 1), np.int64)}, np.ones(count, np.float32))
     rows, label = device_table(table, "cpu")
     found = []
     for index in torch.arange(count).split(_USERS):

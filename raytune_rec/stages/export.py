@@ -13,7 +13,7 @@ from torch import Tensor
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
-from raytune_rec.artifacts.prompt import PromptFacts, StrategyFacts
+from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.config import Job
 from raytune_rec.data.cold_users import about
@@ -28,6 +28,7 @@ from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.marker import MARKER
+from raytune_rec.task import Unit
 from raytune_rec.training.build import rows_of
 from raytune_rec.training.parts import Parts, parts_of
 from raytune_rec.training.settings import Settings, method_of, settings
@@ -77,7 +78,7 @@ def run(context: Context) -> dict[str, Any]:
     failed = [failure for key in best for failure in failures.of_winner(context, *key)]
     if not any(failures.winner(context, *key) for key in best):
         raise RunFailed("\n".join(map(str, [*failures.recorded(context.folder), *failed])))
-    units = context.store.schema.units if method else ()
+    units = context.store.schema.unit_names if method else ()
     exported = [unit for unit in units if _on_first(context, method, unit)]
     for unit in exported:
         context.at(f"writing artifact {unit}")
@@ -225,13 +226,13 @@ def _artifact(context: Context, method: str, unit: str) -> None:
     prompt_artifact.save(
         context.folder / "artifacts" / path_name(unit),
         PromptFacts(
-            unit=unit, about=_about(context, unit), method=method,
+            unit=context.store.schema.unit(unit), about=_about(context, unit), method=method,
             strategy=StrategyFacts(name=s.name, start=s.start, train=s.train, prompt=s.prompt),
             prompt=found.prompt, prompt_options=own.prompt.model_dump(mode="json"),
             backbone=found.backbone, backbone_options=own.backbone.model_dump(mode="json"),
             backbone_fingerprint=base.fingerprint, data_fingerprint=context.store.schema.fingerprint,
-            history=context.store.schema.length, predicts=context.store.schema.predicts,
-            domains=domains_to_name(context.store, unit),
+            task=context.store.schema.task,
+            domains=domains_to_name(context.store, context.store.schema.unit(unit)),
             parameters=weights.facts(tensors, groups, rows), tuned_parameters=chosen["parameters"],
             trial=facts["trial"], options=facts["options"], seed=context.job.seed,
             replicate=chosen["replicate"], valid={context.job.training.metric: chosen["best"]}, versions=versions(),
@@ -240,16 +241,18 @@ def _artifact(context: Context, method: str, unit: str) -> None:
     )  # fmt: skip
 
 
-def domains_to_name(store: Store, unit: str) -> tuple[str, ...]:
-    """The domains of which raw rows must name theirs: items belong to several, and the unit is none of them."""
+def domains_to_name(store: Store, unit: Unit) -> tuple[str, ...]:
+    """The domains of which raw rows must name theirs: items belong to several, and the unit is of none of them."""
     names = store.schema.domains
-    free = not store.schema.length or len(names) == 1 or unit in names
+    free = unit.domain or len(names) == 1
     return () if free or not store.lookup.catalogue[1].any() else tuple(names)
 
 
-def _about(context: Context, unit: str) -> str:
-    sequences = context.job.data.sequences
-    return about(unit, sequences) if sequences else ""
+def _about(context: Context, name: str) -> str:
+    unit, sequences = context.store.schema.unit(name), context.job.data.sequences
+    if unit.kind == "items":
+        return f"It serves rows of a group of {len(unit.members)} cold items."
+    return about(unit, sequences) if unit.kind == "fold" and sequences else ""
 
 
 def _with_prompt(context: Context, pretraining: str, parts: Parts, own: Settings, tensors: dict[str, Any]) -> dict[str, Any]:

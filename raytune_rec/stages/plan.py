@@ -11,12 +11,13 @@ from rich.table import Table
 
 from raytune_rec.components import component, options_of
 from raytune_rec.config import OF_HISTORIES, Job
-from raytune_rec.data.cold_users import cohorts, predicted
+from raytune_rec.data.cold_users import folds_of, predicted
 from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.report.words import counted
 from raytune_rec.schema import DataSchema, Field, Lane, Method
 from raytune_rec.stages.export import check_export
 from raytune_rec.stages.sections import unknown_components, unknown_groups
+from raytune_rec.task import GROUPS
 from raytune_rec.training.build import assemble
 from raytune_rec.training.parts import Parts
 from raytune_rec.training.settings import PRETRAIN, built_alike, method_of, settings
@@ -100,8 +101,7 @@ def declared(job: Job) -> DataSchema:
         return DataSchema(tuple(own), tuple(domains), "")
     if sequences.predict:
         predicted(own, sequences.predict)
-    units = cohorts(sequences)
-    return DataSchema(tuple(own), tuple(domains), "", length=sequences.length, cohorts=units, predicts=sequences.predict)
+    return DataSchema(tuple(own), tuple(domains), "", task=data.task, groups=folds_of(sequences))
 
 
 def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:
@@ -217,12 +217,13 @@ def _mib(parts: Parts, method: Method) -> float:
 def _sentence(job: Job, schema: DataSchema) -> str:
     budgets = [_budget(job, name, method_space(job, method_of(job, name), schema, None))[0] for name in job.methods]
     trials = sum(budgets) * len(schema.units)
-    units = counted(len(schema.units), "group" if schema.cohorts else "domain") + " of cold users" * bool(schema.cohorts)
+    whose = GROUPS.get(schema.units[0].kind)
+    units = f"{counted(len(schema.units), 'group')} of {whose}" if whose else counted(len(schema.units), "domain")
     stop = job.tune.stop
     climbs = [rungs for rungs, _ in ladders(stop, job.training.epochs) if rungs]
     stopping = "; ".join(", ".join(map(str, rungs[:6])) + (" ..." if len(rungs) > 6 else "") for rungs in climbs)
     return (
-        f"{counted(trials, 'trial')} on {units} ({', '.join(schema.units)}), "
+        f"{counted(trials, 'trial')} on {units} ({', '.join(schema.unit_names)}), "
         f"then {counted(job.evaluate.replicates, 'replicate')} of each winner; "
         f"{counted(len(job.pretrainings), 'pre-training')} with {counted(job.pretrain.trials or 1, 'recipe')} each, made "
         f"{counted(job.pretrain.replicates, 'time')}. "

@@ -8,14 +8,15 @@ from typing import Any
 
 from raytune_rec.config import SplitOptions
 from raytune_rec.data.preparing import prepare as preparation
-from raytune_rec.data.stored.histories import Histories
-from raytune_rec.data.stored.lookup import Lookup
+from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.report.words import counted
-from raytune_rec.schema import SPLITS, DataSchema, Split
+from raytune_rec.schema import SPLITS, DataSchema
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.notes import notes
 from raytune_rec.storage.files import read_json
+from raytune_rec.task import GROUPS
+from raytune_rec.tasks.kinds import kind_of
 
 FORMAT = preparation.FORMAT
 RESUMES = False
@@ -31,27 +32,25 @@ def outputs(context: Context) -> list[Path]:
 
 
 def run(context: Context) -> dict[str, Any]:
-    metric, sequences = context.job.training.metric, context.job.data.sequences
+    metric, data = context.job.training.metric, context.job.data
+    kind = kind_of(data.task)
 
     def check(summary: Mapping[str, Any], schema: DataSchema) -> None:
-        for line in notes(summary, context.job.data):  # before a refusal, whose reasons they may be
+        for line in notes(summary, data):  # before a refusal, whose reasons they may be
             context.say(line)
-        check_units(summary, metric, context.job.data.split)
-        check_cohorts(schema)
-        if sequences is not None:
-            check_ranked(summary, schema)
-            lookup = Lookup(context.store_path, schema, context.source.shared_items)
-            Histories(lookup, sequences, context.job.data.split.seed).check_candidates()
+        check_units(summary, metric, data.split)
+        check_groups(schema)
+        shared_items, seed = context.source.shared_items, data.split.seed
+        kind.check(summary, Store.of(context.store_path, schema, shared_items, data.sequences, seed), data)
 
-    preparation.prepare(context.job.data, context.source, context.store_path, check, context.at)
+    preparation.prepare(data, context.source, context.store_path, check, context.at)
     schema, summary = context.store.schema, read_json(context.store_path / "summary.json")
     rows = {split: sum(schema.rows[domain, split] for domain in schema.domains) for split in SPLITS}
     parts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
-    what = "histories" if schema.length else "rows"
-    context.say(f"{sum(rows.values()):,} {what} in {counted(len(schema.domains), 'domain')} ({parts})")
-    for unit in schema.cohorts:
-        own = ", ".join(f"{schema.rows[unit, split]:,} {split}" for split in SPLITS)
-        context.say(f"{unit}: cold users, {own}")
+    context.say(f"{sum(rows.values()):,} {kind.examples} in {counted(len(schema.domains), 'domain')} ({parts})")
+    for unit in schema.groups:
+        counts = ", ".join(f"{schema.rows[unit.name, split]:,} {split}" for split in SPLITS)
+        context.say(f"{unit.name}: {GROUPS[unit.kind]}, {counts}")
     rejected: dict[str, int] = summary["rejected_by_reason"]
     if rejected:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in rejected.items())
@@ -83,44 +82,16 @@ def check_units(summary: Mapping[str, Any], metric: str, split: SplitOptions | N
         raise DataError([*problems, f"{remedy} data.split, or leave these domains out."])
 
 
-def check_ranked(summary: Mapping[str, Any], schema: DataSchema) -> None:
-    """Refuse histories of which a domain cannot be validated, or none tested, since no row of theirs is ranked.
-
-    Raises:
-        DataError: every domain, why its rows are not ranked, and what would rank them.
-    """
-    if schema.cohorts:
-        return
-    problems = [_unranked(name, "valid", summary) for name in schema.domains if not schema.rows[name, "valid"]]
-    if not any(schema.rows[name, "test"] for name in schema.domains):
-        problems += [_unranked(name, "test", summary) for name in schema.domains]
-    if problems:
-        twice = summary["interactions"]["duplicates"]
-        log = f"; {twice:,} rows of the log repeat the user and item of another: look whether it was given twice" if twice else ""
-        remedy = "Set data.sequences.repeats = 'count' to test and recommend what a user took before too, or change data.split"
-        raise DataError([*problems, f"{remedy}{log}."])
-
-
-def _unranked(name: str, split: Split, summary: Mapping[str, Any]) -> str:
-    domain = summary["domains"][name]
-    counts = {
-        "repeat an item of their history": domain["repeats"][split],
-        "have an item that training does not know": domain[f"users_without_{split}"],
-    }
-    why = " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    return f"domain {name!r}: none of its {domain[split]['rows']:,} {split} rows can be ranked: {why}."
-
-
-def check_cohorts(schema: DataSchema) -> None:
+def check_groups(schema: DataSchema) -> None:
     """Refuse folds of cold users of which nobody trains, validates or tests.
 
     Raises:
         DataError: every unit that lacks rows.
     """
     needed = zip(SPLITS, ("train", "validate", "test"), strict=True)
-    lacking = [(unit, word) for split, word in needed for unit in schema.cohorts if not schema.rows[unit, split]]
+    lacking = [(unit, word) for split, word in needed for unit in schema.groups if not schema.rows[unit.name, split]]
     if lacking:
-        problems = [f"unit {unit!r}: no cold user to {word} with." for unit, word in lacking]
+        problems = [f"unit {unit.name!r}: no cold user to {word} with." for unit, word in lacking]
         remedy = "Make more users cold (data.split), raise data.sequences.valid, or lower data.sequences.folds."
         raise DataError([*problems, remedy])
 

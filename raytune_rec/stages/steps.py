@@ -26,7 +26,7 @@ def steps(job: Job, schema: DataSchema, names: Iterable[str]) -> list[str]:
         if not method.strategy.train:
             continue
         training = settings(job, method, Lane(0)).training
-        units = (ALL_DOMAINS,) if name.startswith(PRETRAIN) else schema.units
+        units = (ALL_DOMAINS,) if name.startswith(PRETRAIN) else schema.unit_names
         unit, count = min(((unit, training_rows(schema, unit)) for unit in units), key=lambda entry: entry[1])
         said.setdefault((unit, count, training.batch_size, training.epochs), []).append(name)
     return [_line(names, *facts) for facts, names in said.items()]

@@ -66,7 +66,7 @@ def run(context: Context) -> dict[str, Any]:
     )  # fmt: skip
     every, best = trials(journal), winners(journal)
     write_json(context.folder / "trials.json", every)
-    lost = [(method, unit) for method in able.methods for unit in context.store.schema.units if (method, unit) not in best]
+    lost = [(method, unit) for method in able.methods for unit in context.store.schema.unit_names if (method, unit) not in best]
     failed += [searched_in_vain(every, method, unit) for method, unit in lost]
     for failure in failed:
         context.say(str(failure))

@@ -19,6 +19,7 @@ from raytune_rec.data.stored.units import unit_data
 from raytune_rec.errors import AssemblyError
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Method, Pack, UnitData, numbered
+from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.beside import Beside
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Feed, Reduce, Trainer
@@ -98,8 +99,8 @@ def assemble(job: Job, method: Method, of_lanes: Sequence[Settings], schema: Dat
     parts = parts_of(method.backbone, method.prompt, method.strategy, options, schema, start, folders, f"{_place(method)}: ")
     name = of_lanes[0].training.objective
     wanted = component("objectives", name, folders).reads
-    if schema.predicts and parts.backbone.parameters():
-        _check_classes(method, parts, name, schema.predicts, folders)
+    if kind_of(schema.task).trains and parts.backbone.parameters():
+        _check_classes(method, parts, name, schema.task.attribute, folders)
     elif method.strategy.train and parts.backbone.parameters() and wanted not in parts.backbone.returns:
         raise AssemblyError(
             f"{_place(method)}: objective {name!r} trains on {wanted!r}, and backbone {method.backbone!r} gives "

@@ -108,7 +108,7 @@ class Model:
     def scores(self, batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Tensor:
         """(U, B) logits, (U, B, K) of candidates, or (U, B, V) of all items; in pieces where the backbone wants it."""
         most, items, candidates = self.parts.backbone.most_candidates, self.beside.items, batch.columns.get("candidates")
-        if most and candidates is None and items is not None and self.parts.backbone.histories:
+        if most and candidates is None and items is not None and "lists" in self.parts.backbone.tasks:
             candidates = items.ids.unsqueeze(1).expand(-1, batch.label.shape[1], -1)
         if not most or candidates is None:
             return self.forward(batch, encoded, step)["logit"]

@@ -17,6 +17,7 @@ from raytune_rec.components import Options, component
 from raytune_rec.errors import AssemblyError
 from raytune_rec.prompts.base import Prompt
 from raytune_rec.schema import DataSchema, Parameter, Reading, Site, SiteShape, Strategy
+from raytune_rec.tasks.kinds import REMEDIES
 
 LaneOptions = Mapping[str, Sequence[Options]]
 """`backbone` and `prompt` -> the options of each lane."""
@@ -113,11 +114,13 @@ def meet(
         if s not in takes
     ]
     missing = [r for r in prompt.reads(of_prompt) if r not in gives] if on else []
-    if backbone.histories != bool(schema.length):
-        rows = "histories; set data.sequences" if backbone.histories else "single interactions; leave data.sequences out"
-        problems.append(f"{where}backbone {backbone.__name__} does not fit the data: its rows are {rows}.")
-    if schema.predicts and not backbone.classes:
-        problems.append(f"backbone {backbone.__name__} cannot predict {schema.predicts!r}; leave data.sequences.predict out.")
+    if schema.task.name not in backbone.tasks:
+        served = " or ".join(sorted(backbone.tasks))
+        remedies = "; or ".join(REMEDIES[name] for name in sorted(backbone.tasks))
+        problems.append(
+            f"{where}backbone {backbone.__name__} does not fit the data: it serves {served}, and they are {schema.task.name}; "
+            f"name another backbone, or, for {remedies}."
+        )
     problems += [
         f"{names} do not fit: the prompt reads {r!r}, the backbone gives {_list(gives)}; choose another prompt, or a backbone "
         f"that gives {r!r}."

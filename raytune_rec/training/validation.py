@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from raytune_rec.evaluation.lists import mean_of, outcome, positive_first
-from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.schema import Table
+from raytune_rec.schema import DOMAIN, USER, Table
+from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.tensors import Step
 from raytune_rec.training.feed import device_table, take
 from raytune_rec.training.model import Model
 from raytune_rec.training.repeats import Repeats
 
 MIB = 2**20
-_Value = Callable[[str, Tensor], Tensor]
-"""From a metric and some of the rows to its value for each lane (U,)."""
-_ROWS = 1024
-"""Most rows times lanes of a pass that ranks all items."""
 
 
 class Validation:
-    """Measures lanes of one unit. Where all items are ranked, scores are reduced to outcomes (`evaluation.lists`) pass by pass.
+    """Measures lanes of one unit. What the table's task keeps of the scores of a pass is all that is held of them.
 
     Args:
         table: the rows.
@@ -35,14 +30,14 @@ class Validation:
     """
 
     def __init__(self, table: Table, model: Model, metrics: Sequence[str], chunk: int, device: str, cache_mib: int = 512) -> None:
-        self.all_items = "positive" in table.columns
-        self.metrics, self.chunk = tuple(metrics), min(chunk, _ROWS) if self.all_items else chunk
+        self.kind = kind_of(table.task)
+        self.metrics, self.chunk = tuple(metrics), self.kind.most_rows(table, chunk)
         domains_of = table.item_domains
         self.item_domains = None if domains_of is None else torch.as_tensor(domains_of, device=device)
         columns, label = device_table(table, device)
-        order = columns["user"][0].argsort(stable=True)  # so that a chunk has few users
+        order = columns[USER][0].argsort(stable=True)  # so that a chunk has few users
         self.columns, self.label = {n: c[:, order] for n, c in columns.items()}, label[:, order]
-        domains = self.columns["domain"][0]
+        domains = self.columns[DOMAIN][0]
         self.domains = [torch.nonzero(domains == d).squeeze(1) for d in domains.unique()]
         self.encoded = (
             encoded(model, self.columns, self.label, chunk) if fits(model, [(self.columns, self.label)], cache_mib) else None
@@ -51,26 +46,21 @@ class Validation:
 
     def values(self, model: Model) -> dict[str, list[float]]:
         """Metric -> its value for each lane of the model."""
-        value = self._of_outcomes(model) if self.all_items else self._of_scores(model)
-        means = {name: torch.stack([value(name, rows) for rows in self.domains]).mean(0) for name in self.metrics}
+        parts = [
+            self.kind.reduce(logit, {n: c[0] for n, c in self.columns.items()}, rows, self.item_domains)
+            for rows, logit in self._passes(model)
+        ]
+        kept = [torch.cat(each, dim=1) for each in zip(*parts, strict=True)]
+        means = {name: torch.stack([self._value(name, kept, rows) for rows in self.domains]).mean(0) for name in self.metrics}
         return {name: mean.expand(model.lanes).tolist() for name, mean in means.items()}
 
     def scores(self, model: Model) -> Tensor:
         """(U, N) logits, or (U, N, K) of candidates."""
         return torch.cat([logit for _, logit in self._passes(model)], dim=1)
 
-    def _of_scores(self, model: Model) -> _Value:
-        scores = self.scores(model)
-        return lambda name, rows: METRICS[name].function(scores[:, rows], self.label[0, rows])
-
-    def _of_outcomes(self, model: Model) -> _Value:
-        positive, seen, domain = (self.columns[name][0] for name in ("positive", "seen", "domain"))
-        parts = [
-            outcome(positive_first(logit, positive[rows], seen[rows], domain[rows], self.item_domains))
-            for rows, logit in self._passes(model)
-        ]
-        better, ties, size = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
-        return lambda name, rows: mean_of(name, better[:, rows], ties[:, rows], size[:, rows])
+    def _value(self, metric: str, kept: Sequence[Tensor], rows: Tensor) -> Tensor:
+        """(U,) of some of the rows."""
+        return self.kind.value(metric, tuple(each[:, rows] for each in kept), self.label[0, rows])
 
     @torch.no_grad()
     def _passes(self, model: Model) -> Iterator[tuple[Tensor, Tensor]]:

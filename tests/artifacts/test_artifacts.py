@@ -15,6 +15,7 @@ from raytune_rec.artifacts.facts import close_folder
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.errors import ArtifactError
 from raytune_rec.storage.marker import MARKER
+from raytune_rec.task import Task, Unit
 
 _GOLDEN = Path(__file__).parents[1] / "golden"
 _MAKE: dict[str, Any] = runpy.run_path(str(_GOLDEN / "make.py"))
@@ -33,7 +34,8 @@ def test_golden_artifacts_load_for_ever(version: str) -> None:
     assert facts.name == "deepfm" and facts.sites == {"fields": (2, 2)} and facts.curve == (0.5, None, 0.75)
     assert tensors["embedding.user"].tolist() == [[0, 1], [2, 3], [4, 5]]
     found, own = prompt.load(_GOLDEN / version / "prompt", facts.fingerprint)
-    assert found.unit == "music" and found.strategy.train == ("prompt", "linear") and found.options["prompt.temperature"] == 1e-5
+    assert found.unit == Unit("music", domain="music")
+    assert found.strategy.train == ("prompt", "linear") and found.options["prompt.temperature"] == 1e-5
     assert own["rows.user"].tolist() == [0, 2] and own["backbone.linear.user"].tolist() == [[0.0], [1.5]]
 
 
@@ -103,7 +105,7 @@ def test_tensors_that_do_not_fit_are_all_named(saved: tuple[Path, Path, Any]) ->
 def test_a_foreign_backbone_is_refused_with_both_fingerprints(saved: tuple[Path, Path, backbone.BackboneFacts]) -> None:
     with pytest.raises(ArtifactError, match=rf"tuned beside backbone {saved[2].fingerprint}.*given is feedfeedfeedfeed"):
         prompt.load(saved[1], "feedfeedfeedfeed")
-    assert prompt.load(saved[1], None)[0].unit == "music"
+    assert prompt.load(saved[1], None)[0].unit.name == "music"
 
 
 def test_other_weights_are_another_backbone(saved: tuple[Path, Path, backbone.BackboneFacts]) -> None:
@@ -157,7 +159,8 @@ def test_the_card_tells_what_a_person_needs(saved: tuple[Path, Path, Any]) -> No
 def test_the_card_of_a_model_of_histories_tells_how_to_ask_it(saved: tuple[Path, Path, Any]) -> None:
     facts, tensors = _MAKE["prompt_parts"](saved[2].fingerprint)
     about, test = "It serves new users.", {"auc": 0.8, "hit@5": 0.3, "hit@10": 0.4}
-    prompt.save(saved[1], dataclasses.replace(facts, unit="few.1", about=about, history=50, test=test), tensors)
+    told = {"unit": Unit.of_fold("few", 1), "about": about, "task": Task("lists", 50), "test": test}
+    prompt.save(saved[1], dataclasses.replace(facts, **told), tensors)
     card = (saved[1] / "README.md").read_text()
     assert "| test hit@10 | 0.4 |" in card and "hit@5" not in card and "other cuts than 10: in `prompt.json`" in card
     assert prompt.read(saved[1]).test == test
@@ -167,7 +170,8 @@ def test_the_card_of_a_model_of_histories_tells_how_to_ask_it(saved: tuple[Path,
     compile(code, "card", "exec")
     assert '{"user": ["..."], "item": ["..."]}' not in code and "domain" not in code
     for predicts in ("", "gender"):
-        prompt.save(saved[1], dataclasses.replace(facts, history=50, predicts=predicts, domains=("Books", "CDs")), tensors)
+        task = Task("lists", 50).telling(predicts)
+        prompt.save(saved[1], dataclasses.replace(facts, task=task, domains=("Books", "CDs")), tensors)
         card = (saved[1] / "README.md").read_text()
         found: dict[str, Any] = {}
         exec(next(line for line in card.splitlines() if line.startswith("users = ")), found)

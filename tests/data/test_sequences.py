@@ -18,6 +18,7 @@ from raytune_rec.data.preparing.prepare import stage_inputs
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import AssemblyError, DataError, JobError
 from raytune_rec.schema import ALL_DOMAINS, SPLITS
+from raytune_rec.task import Task
 
 USERS, ITEMS = 60, 40
 FEATURES = {"colour": {"role": "user"}}
@@ -50,7 +51,7 @@ def store(write, make):
 
 def taken(own: Store) -> dict[int, list[int]]:
     """User row -> all its items, as ids."""
-    histories = own.histories
+    histories = own.reader
     assert histories is not None
     return {u: list(i) for u, i in zip(histories._users["user"].to_pylist(), histories._items, strict=True)}
 
@@ -67,7 +68,7 @@ def test_the_last_item_tests_and_the_one_before_validates(store) -> None:
     own = store(LEAVE)
     items = taken(own)
     for split, back in (("test", 1), ("valid", 2)):
-        table, test = own.load(ALL_DOMAINS, split), own.histories._last(ALL_DOMAINS, split)
+        table, test = own.load(ALL_DOMAINS, split), own.reader._last(own.schema.unit(ALL_DOMAINS), split)
         assert len(table) == USERS
         for user, history, candidates in zip(test["user"], table.columns["history"], table.columns["candidates"], strict=True):
             mine = items[user]
@@ -93,7 +94,7 @@ def test_no_row_knows_what_follows_it(store) -> None:
         for name, units in own.tests().items():
             for unit, table in units.items():
                 columns = table.columns
-                for i, user in enumerate(columns["owner"]):
+                for i, user in enumerate(table.owner):
                     mine, positive = items[user], columns["positive"][i]
                     place = mine.index(positive)
                     assert columns["candidates"][i, 0] == positive
@@ -111,8 +112,8 @@ def test_lists_of_several_domains_hold_what_the_user_could_take_there(store, dat
     there = [["y", u, f"i{(int(u[1:]) * 5 + int(k) * 7) % 25}", label, colour, k] for _, u, _, label, colour, k in here]
     own = store(data, lines=[",".join(row) for row in [*here, *there]], shared=shared)
     names, domains = own.lookup.catalogue
-    took = {(d, u): list(i) for d, u, i in zip(*(own.histories._users[c].to_pylist() for c in ("domain", "user")),
-                                              own.histories._items, strict=True)}  # fmt: skip
+    took = {(d, u): list(i) for d, u, i in zip(*(own.reader._users[c].to_pylist() for c in ("domain", "user")),
+                                              own.reader._items, strict=True)}  # fmt: skip
     assert own.schema.domains == ("x", "y") and set(domains[1:]) == ({0} if shared else {1, 2})
     met = set()
     for units in own.tests().values():
@@ -120,7 +121,7 @@ def test_lists_of_several_domains_hold_what_the_user_could_take_there(store, dat
             columns = table.columns
             assert (table.item_domains is None) == shared
             for d, u, positive, seen, candidates in zip(
-                *(columns[c] for c in ("domain", "owner", "positive", "seen", "candidates")), strict=True
+                columns["domain"], table.owner, *(columns[c] for c in ("positive", "seen", "candidates")), strict=True
             ):
                 mine, elsewhere = took[d, u], took.get((3 - d, u), [])
                 others = set(candidates[1:].tolist())
@@ -137,7 +138,7 @@ def test_lists_of_several_domains_hold_what_the_user_could_take_there(store, dat
 
 def test_training_histories_hold_no_item_that_validates_or_tests(store) -> None:
     own = store(LEAVE)
-    items, train = taken(own), own.histories._windows(ALL_DOMAINS)
+    items, train = taken(own), own.reader._windows(own.schema.unit(ALL_DOMAINS))
     for user, history, target in zip(train["user"], train["history"], train["target"], strict=True):
         known = items[user][:-2]
         shown = [i for i in (*history, *target) if i]
@@ -148,7 +149,7 @@ def test_training_histories_hold_no_item_that_validates_or_tests(store) -> None:
 def test_all_windows_predict_every_item_but_the_first_once(store) -> None:
     data = {**LEAVE, "sequences": {**LEAVE["sequences"], "windows": "all"}}
     own = store(data)
-    train, items = own.histories._windows(ALL_DOMAINS), taken(own)
+    train, items = own.reader._windows(own.schema.unit(ALL_DOMAINS)), taken(own)
     for user, mine in items.items():
         found = [t for u, row in zip(train["user"], train["target"], strict=True) if u == user for t in row if t]
         assert sorted(found) == sorted(mine[1:-2])
@@ -156,16 +157,16 @@ def test_all_windows_predict_every_item_but_the_first_once(store) -> None:
 
 def test_cold_users_are_tested_once_and_never_train_where_they_test(store) -> None:
     own = store(COLD)
-    warm = set(own.histories._windows(ALL_DOMAINS)["user"])
+    warm = set(own.reader._windows(own.schema.unit(ALL_DOMAINS))["user"])
     tested: list[int] = []
     for fold in (1, 2, 3):
-        parts = {s: set(own.histories.load(f"few.{fold}", s)["user"]) for s in ("train", "valid", "test")}
+        parts = {s: set(own.reader.columns(own.schema.unit(f"few.{fold}"), s)["user"]) for s in ("train", "valid", "test")}
         assert not parts["train"] & parts["valid"] and not (parts["train"] | parts["valid"]) & parts["test"]
         assert not warm & set.union(*parts.values())
-        assert all(parts[s] == set(own.histories.load(f"joint.{fold}", s)["user"]) for s in parts)
+        assert all(parts[s] == set(own.reader.columns(own.schema.unit(f"joint.{fold}"), s)["user"]) for s in parts)
         tested += sorted(parts["test"])
     assert len(tested) == len(set(tested))
-    users = own.histories._users
+    users = own.reader._users
     assert set(tested) == {u for u, f in zip(users["user"].to_pylist(), users["fold"].to_pylist(), strict=True) if f}
     assert 0.3 * USERS < len(tested) < 0.7 * USERS
     few = own.load("few.1", "train")
@@ -176,7 +177,7 @@ def test_tasks_train_and_test_on_their_own_items(store) -> None:
     own = store(COLD)
     items = taken(own)
     for task, first, last in (("few", 1, 4), ("zero", 0, 1), ("joint", 0, 4)):
-        train = own.histories.load(f"{task}.1", "train")
+        train = own.reader.columns(own.schema.unit(f"{task}.1"), "train")
         for user, target in zip(train["user"], train["target"], strict=True):
             assert [(k, i) for k, i in enumerate(target) if i] == list(enumerate(items[user][:4]))[first:last]
         assert train["history"].shape[1] == 3 and bool(train["history"].any()) == (task != "zero")
@@ -195,7 +196,8 @@ def test_k_shot_histories_hold_k_items_in_training_and_test(store) -> None:
         assert shot["history"].shape == few["history"].shape, "tasks may share a pack"
         assert np.array_equal(shot["target"][:, : k + 1], few["target"][:, : k + 1]) and not shot["target"][:, k + 1 :].any()
         assert all((t.columns["history"] > 0).sum(1).max() == k for t in own.tests()[f"{k}-shot"].values())
-        assert f"It serves new users who have taken at most {k} items." in about(f"{k}-shot.2", own.histories.options)
+        told = about(own.schema.unit(f"{k}-shot.2"), own.reader.options)
+        assert f"It serves new users who have taken at most {k} items." in told
 
 
 @pytest.mark.parametrize("windows", ["last", "all"])
@@ -205,12 +207,12 @@ def test_units_may_train_on_warm_users_too(store, windows: str) -> None:
     sequences = {**COLD["sequences"], "tasks": tasks, "windows": windows}
     plain = store({**COLD, "sequences": sequences}, "plain")
     own = store({**COLD, "sequences": {**sequences, "warm": True}}, "warm")
-    items, users = taken(own), own.histories._users
+    items, users = taken(own), own.reader._users
     known = dict(zip(users["user"].to_pylist(), users["train"].to_pylist(), strict=True))
     warm = {u for u, n in known.items() if n}
     for unit in (f"{task}.{fold}" for task in tasks for fold in (1, 2, 3)):
-        cold, both = plain.histories.load(unit, "train"), own.histories.load(unit, "train")
-        later = {u for s in ("valid", "test") for u in own.histories.load(unit, s)["user"]}
+        cold, both = plain.reader.columns(plain.schema.unit(unit), "train"), own.reader.columns(own.schema.unit(unit), "train")
+        later = {u for s in ("valid", "test") for u in own.reader.columns(own.schema.unit(unit), s)["user"]}
         assert set(both["user"]) - warm == set(cold["user"]) and not set(both["user"]) & later
         assert own.schema.rows[unit, "train"] == len(both["user"]) > plain.schema.rows[unit, "train"] == len(cold["user"])
         assert both["target"].shape[1] == cold["target"].shape[1] == 4
@@ -231,12 +233,12 @@ def test_units_may_train_on_warm_users_too(store, windows: str) -> None:
         for split in ("valid", "test"):
             a, b = plain.load(unit, split), own.load(unit, split)
             assert all(np.array_equal(a.columns[n], b.columns[n]) for n in a.columns)
-    assert "tuned on warm users and the cold users of the other 2 folds" in about("few.1", own.histories.options)
+    assert "tuned on warm users and the cold users of the other 2 folds" in about(own.schema.unit("few.1"), own.reader.options)
 
 
 def test_users_with_few_rows_are_the_cold_ones(store) -> None:
     own = store({**COLD, "split": {"kind": "cold_users", "cold_below": 6}})
-    users = own.histories._users
+    users = own.reader._users
     cold = [len(i) for i, f in zip(users["items"].to_pylist(), users["fold"].to_pylist(), strict=True) if f]
     warm = [len(i) for i, f in zip(users["items"].to_pylist(), users["fold"].to_pylist(), strict=True) if not f]
     assert max(cold) < 6 <= min(warm)
@@ -308,7 +310,7 @@ def test_preparing_twice_gives_the_same_and_another_seed_another_draw(store) -> 
         for split in ("train", "valid", "test"):
             a, b = first.load(name, split), again.load(name, split)
             assert all(np.array_equal(a.columns[n], b.columns[n]) for n in a.columns)
-    assert not np.array_equal(first.histories._users["fold"].to_numpy(), other.histories._users["fold"].to_numpy())
+    assert not np.array_equal(first.reader._users["fold"].to_numpy(), other.reader._users["fold"].to_numpy())
 
 
 def test_streamed_windows_are_the_rows_in_memory(store) -> None:
@@ -327,8 +329,8 @@ def test_stores_of_before_an_attribute_could_be_predicted_are_the_same() -> None
 def test_a_store_opens_again_as_it_was(store) -> None:
     own = store(COLD)
     again = Store.open(Path(own.path))
-    assert again.schema == own.schema and again.schema.length == 5
-    assert again.schema.units == tuple(f"{t}.{f}" for t in ("few", "zero", "joint") for f in (1, 2, 3))
+    assert again.schema == own.schema and again.schema.task == Task("lists", 5)
+    assert again.schema.unit_names == tuple(f"{t}.{f}" for t in ("few", "zero", "joint") for f in (1, 2, 3))
 
 
 def test_too_many_negatives_are_refused(store) -> None:
@@ -391,7 +393,7 @@ def test_vectors_of_users_stand_beside_their_histories(with_vectors) -> None:
     assert field.stds == pytest.approx((std, 2 * std))
     assert again.schema == own.schema
     rows = again.load("few.1", "train")
-    owner = own.histories.load("few.1", "train")["user"]
+    owner = own.reader.columns(own.schema.unit("few.1"), "train")["user"]
     names = pq.read_table(own.path / "users.parquet")["raw"].to_pylist()
     for user, found in zip(owner, rows.columns["taste"], strict=True):
         u = int(names[user][1:])

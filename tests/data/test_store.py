@@ -180,7 +180,7 @@ def test_users_whom_training_does_not_know_are_told_apart(make) -> None:
     store = make("synthetic", sparse, split={"valid": 0.3, "test": 0.4})
     users, unknown = {}, 0
     for unit in "ab":
-        table, users[unit] = store.load(unit, "test"), store.users_of(unit, "test")
+        table, users[unit] = store.load(unit, "test"), store.reader.test(store.schema.unit(unit)).owner
         known = table.columns["user"] > 0
         np.testing.assert_array_equal(users[unit][known], table.columns["user"][known])
         unknown += len(np.unique(users[unit][~known]))

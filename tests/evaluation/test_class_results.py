@@ -13,6 +13,7 @@ from raytune_rec.evaluation.inputs import ClassOutcomes, MethodFacts
 from raytune_rec.evaluation.measure import Measured, measure
 from raytune_rec.evaluation.measure_classes import ClassMeter, values
 from raytune_rec.evaluation.results import summarise
+from raytune_rec.evaluation.tested import ClassesTested
 from raytune_rec.evaluation.users import Users
 
 SCORES = {"precision": precision_score, "recall": recall_score, "f1": f1_score}
@@ -78,8 +79,9 @@ def results(outcomes: list[ClassOutcomes], **further: Any) -> dict[str, Any]:
     tables = {"gender": ["gender.1", "gender.2"]}
     protocol = {"metric": "hit@1", "candidates": "the 2 classes of gender"}
     groups = {"gender": np.arange(len(outcomes[0].truth))}
+    tested = ClassesTested(outcomes, groups)
     return summarise(
-        facts, outcomes, {}, groups, ["light"], ["weak", "majority"], protocol, bootstrap=300, mean=False, tables=tables
+        facts, tested, ["light"], ["weak", "majority"], protocol, bootstrap=300, mean=False, tables=tables
     )
 
 

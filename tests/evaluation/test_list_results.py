@@ -11,6 +11,7 @@ from raytune_rec.errors import UserError
 from raytune_rec.evaluation import statistics
 from raytune_rec.evaluation.inputs import ListOutcomes, MethodFacts, Outcome
 from raytune_rec.evaluation.results import summarise
+from raytune_rec.evaluation.tested import ListsTested
 
 UNITS = {"few": 600, "zero": 300}
 USERS = {"few": np.arange(600) % 120, "zero": np.arange(300)}
@@ -50,7 +51,8 @@ FACTS = [_facts(row) for row in SKILL]
 def _summarise(outcomes: list[ListOutcomes], groups: dict | None = None, bootstrap: int = 400, **further: Any) -> dict:
     groups = USERS if groups is None else groups
     protocol = {"metric": "ndcg@10", "candidates": "99 sampled", "full": "all items"}
-    return summarise(FACTS, outcomes, {}, groups, ["light"], ["weak", "popular"], protocol, bootstrap=bootstrap, **further)
+    tested = ListsTested(outcomes, groups)
+    return summarise(FACTS, tested, ["light"], ["weak", "popular"], protocol, bootstrap=bootstrap, **further)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +161,7 @@ def test_a_pooled_unit_has_the_winner_of_each_fold(results: dict) -> None:
 
 def test_a_fold_without_a_winner_leaves_no_mean_of_validation(outcomes: list[ListOutcomes]) -> None:
     facts = [replace(f, valid={"few.1": 0.8}, trial={"few.1": 1}) for f in FACTS]
-    found = summarise(facts, outcomes, {}, USERS, [], [], {}, bootstrap=100, tables=TABLES)
+    found = summarise(facts, ListsTested(outcomes, USERS), [], [], {}, bootstrap=100, tables=TABLES)
     few = found["methods"]["light"]["units"]["few"]
     assert list(few["folds"]) == ["few.1"] and few["valid"] is None and found["winners"]["few"]["valid"] is None
 

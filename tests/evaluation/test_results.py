@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from raytune_rec.errors import UserError
 from raytune_rec.evaluation.cohorts import cold_warm, counts
 from raytune_rec.evaluation.inputs import MethodFacts, Predictions, Replicates
 from raytune_rec.evaluation.results import summarise
+from raytune_rec.evaluation.tested import RowsTested
 
 UNITS = {"music": 900, "book": 600}
 RUN = {"protocol": {}, "bootstrap": 100}
@@ -44,9 +46,13 @@ def world() -> dict:
     }
 
 
+def _summarise(predictions: list, labels: dict, groups: dict, **further: Any) -> dict:
+    return summarise(tested=RowsTested(predictions, labels, groups), **further)
+
+
 @pytest.fixture(scope="module")
 def results(world: dict) -> dict:
-    return summarise(**world, compare=["good"], baselines=["weak", "flat"], protocol={"metric": "auc"}, bootstrap=400)
+    return _summarise(**world, compare=["good"], baselines=["weak", "flat"], protocol={"metric": "auc"}, bootstrap=400)
 
 
 def test_it_is_plain_json(results: dict) -> None:
@@ -99,7 +105,7 @@ def test_comparisons_find_the_better_row_and_nothing_where_there_is_nothing(worl
         assert c["covers"] == "80 users" + (", drawn with all their rows in 2 units" * (c["unit"] == "mean")) + "; replicates"
     same = [Predictions("twin", p.unit, p.scores) for p in world["predictions"] if p.method == "good"]
     facts = [*world["facts"], MethodFacts("twin", "prompt", "plate", "deepfm", "", True, 8, 40, 1000, 1.0)]
-    both = summarise(
+    both = _summarise(
         **world | {"facts": facts, "predictions": world["predictions"] + same}, **RUN, compare=["good"], baselines=["twin"]
     )
     assert all(c["difference"] == 0 and c["p_holm"] == 1 for c in both["comparisons"])
@@ -107,14 +113,14 @@ def test_comparisons_find_the_better_row_and_nothing_where_there_is_nothing(worl
 
 def test_two_rows_that_claim_and_are_baselines_are_compared_once(world: dict) -> None:
     rows = {"compare": ["good", "weak"], "baselines": ["weak", "flat", "good"]}
-    found = summarise(**world, **rows, protocol={}, bootstrap=100, mean=False)
+    found = _summarise(**world, **rows, protocol={}, bootstrap=100, mean=False)
     pairs = [(c["method"], c["baseline"]) for c in found["comparisons"] if c["unit"] == "music"]
     assert pairs == [("good", "weak"), ("good", "flat"), ("weak", "flat")]
 
 
 def test_without_a_mean_over_units_there_is_none_anywhere(world: dict) -> None:
-    found = summarise(**world, compare=["good"], baselines=["weak"], protocol={}, bootstrap=100, mean=False)
-    assert "mean" not in found["winners"] and not any("mean" in row for row in found["methods"].values())
+    found = _summarise(**world, compare=["good"], baselines=["weak"], protocol={}, bootstrap=100, mean=False)
+    assert "mean" not in found["winners"] and not any("mean" in method for method in found["methods"].values())
     assert [c["unit"] for c in found["comparisons"]] == ["music", "book"]
 
 
@@ -130,14 +136,14 @@ def test_winners_and_costs(results: dict) -> None:
 
 
 def test_lower_is_better_where_the_validation_metric_is_a_loss(world: dict) -> None:
-    found = summarise(**world, compare=[], baselines=[], protocol={"metric": "logloss"}, bootstrap=100)
+    found = _summarise(**world, compare=[], baselines=[], protocol={"metric": "logloss"}, bootstrap=100)
     assert found["winners"]["music"] == {"test": "good", "valid": "flat"}
 
 
 def test_a_missing_or_broken_prediction_is_absent_or_null_and_named(world: dict) -> None:
     kept = [p for p in world["predictions"] if (p.method, p.unit) != ("weak", "book")]
     broken = [replace(p, scores=p.scores * np.nan) if (p.method, p.unit) == ("flat", "music") else p for p in kept]
-    found = summarise(**world | {"predictions": broken}, **RUN, compare=["good"], baselines=["weak", "flat"])
+    found = _summarise(**world | {"predictions": broken}, **RUN, compare=["good"], baselines=["weak", "flat"])
     assert "book" not in found["methods"]["weak"]["units"] and "mean" not in found["methods"]["weak"]
     assert found["methods"]["flat"]["units"]["music"]["auc"]["mean"] is None
     assert found["methods"]["flat"]["mean"]["auc"]["mean"] is None and found["methods"]["good"]["mean"]["auc"]["mean"] > 0.5
@@ -149,7 +155,7 @@ def test_a_missing_or_broken_prediction_is_absent_or_null_and_named(world: dict)
 
 def test_a_unit_of_a_single_class_has_no_auc_but_a_loss_and_is_no_part_of_the_mean(world: dict) -> None:
     labels = {**world["labels"], "book": np.ones(UNITS["book"], dtype=np.float32)}
-    found = summarise(**world | {"labels": labels}, **RUN, compare=["good"], baselines=["weak"])
+    found = _summarise(**world | {"labels": labels}, **RUN, compare=["good"], baselines=["weak"])
     music, book = (found["methods"]["good"]["units"][u] for u in ("music", "book"))
     assert book["auc"]["mean"] is None and book["logloss"]["mean"] > 0
     assert [c["p_holm"] is None for c in found["comparisons"]] == [False, True, False]
@@ -163,7 +169,7 @@ def test_a_unit_of_a_single_class_has_no_auc_but_a_loss_and_is_no_part_of_the_me
 def test_each_row_needs_its_user(world: dict) -> None:
     few = {"music": world["groups"]["music"][:7]}
     with pytest.raises(UserError) as refused:
-        summarise(**world | {"groups": few}, **RUN, compare=[], baselines=[])
+        _summarise(**world | {"groups": few}, **RUN, compare=[], baselines=[])
     text = "; give each one its user."
     assert refused.value.problems == ("music: 900 rows and 7 user ids" + text, "book: 600 rows and 0 user ids" + text)
 
@@ -176,7 +182,7 @@ def test_replicates_may_be_missing_and_every_pretraining_counts_the_same(world: 
         p if p.method == "flat" else some(p, [0, 1, 3, 4] if p.method == "good" else [0, 1, 2, 3, 4])
         for p in world["predictions"]
     ]
-    found = summarise(**world | {"predictions": changed}, **RUN, compare=["good"], baselines=["weak", "flat"])
+    found = _summarise(**world | {"predictions": changed}, **RUN, compare=["good"], baselines=["weak", "flat"])
     good = found["methods"]["good"]["units"]["music"]
     assert (good["numbers"], good["pretrainings"]) == ([1, 2, 4, 5], [0, 1, 0, 1])
     r = good["auc"]["replicates"]
@@ -192,7 +198,7 @@ def test_cohorts_are_measured_on_their_rows(world: dict) -> None:
     users, items = np.arange(n) % 7, np.arange(n) % 5
     masks = cold_warm(users, items, counts(np.repeat(np.arange(7), np.arange(7) * 3), 7), np.full(5, 50))
     assert masks["cold_user"].tolist() == (users < 4).tolist() and masks["warm_item"].all()
-    found = summarise(**world, compare=[], baselines=[], protocol={}, bootstrap=100, cohorts={"music": masks})
+    found = _summarise(**world, compare=[], baselines=[], protocol={}, bootstrap=100, cohorts={"music": masks})
     cold = found["methods"]["good"]["units"]["music"]["cohorts"]["cold_user"]
     p = next(p for p in world["predictions"] if p.method == "good")
     expected = roc_auc_score(world["labels"]["music"][users < 4], p.scores[0][users < 4])
@@ -207,4 +213,5 @@ def test_id_0_is_never_seen_in_training() -> None:
 
 def test_a_domain_called_mean_is_refused(world: dict) -> None:
     with pytest.raises(UserError, match="'mean' stands for the mean over units"):
-        summarise([], [Predictions("x", "mean", np.ones(3))], {"mean": np.ones(3)}, {"mean": np.arange(3)}, [], [], {})
+        tested = RowsTested([Predictions("x", "mean", np.ones(3))], {"mean": np.ones(3)}, {"mean": np.arange(3)})
+        summarise([], tested, [], [], {})

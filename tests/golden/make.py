@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import torch
 
 from raytune_rec.artifacts import backbone, prompt, weights
+from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
+from raytune_rec.task import Unit
 
 FORMAT = 1
 _VERSIONS = {"python": "3.11", "raytune_rec": "0.1.0", "torch": "2.13.0"}
@@ -49,17 +51,17 @@ def backbone_parts() -> tuple[backbone.BackboneFacts, dict[str, torch.Tensor]]:
     return facts, tensors
 
 
-def prompt_parts(fingerprint: str) -> tuple[prompt.PromptFacts, dict[str, torch.Tensor]]:
+def prompt_parts(fingerprint: str) -> tuple[PromptFacts, dict[str, torch.Tensor]]:
     tensors = {
         "prompt.domain": torch.tensor([0.25, -0.25]),
         "backbone.linear.user": torch.tensor([[0.0], [1.5]]),
         "rows.user": torch.tensor([0, 2]),
     }
     groups = {"prompt.domain": "prompt", "backbone.linear.user": "linear"}
-    facts = prompt.PromptFacts(
-        unit="music",
+    facts = PromptFacts(
+        unit=Unit("music", domain="music"),
         method="plate",
-        strategy=prompt.StrategyFacts(name="prompt_linear", start="backbone", train=("prompt", "linear"), prompt="on"),
+        strategy=StrategyFacts(name="prompt_linear", start="backbone", train=("prompt", "linear"), prompt="on"),
         prompt="plate",
         prompt_options={"meta_prompts": 10, "temperature": 1e-5},
         backbone="deepfm",

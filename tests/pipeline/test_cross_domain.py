@@ -110,7 +110,7 @@ def test_only_shared_users_are_read_and_each_has_his_vector(right: tuple[Job, Pa
     names = pq.read_table(store.path / "users.parquet")["raw"].to_pylist()
     assert set(names[1:]) == {f"R{u}" for u in range(20, 60)}
     for unit, split in (("few.1", "train"), ("few.2", "test"), (ALL_DOMAINS, "train")):
-        rows = store.histories.load(unit, split)["user"]  # type: ignore[union-attr]
+        rows = store.reader.columns(store.schema.unit(unit), split)["user"]  # type: ignore[union-attr]
         found = store.load(unit, split).columns["vector"]
         assert found.shape == (len(rows), 8) and len(rows) > 5
         assert all(v.tolist() == known[names[u]] for u, v in zip(rows, found, strict=True))

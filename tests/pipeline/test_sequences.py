@@ -19,7 +19,7 @@ from raytune_rec.config import Job, parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.scoring import load_prompt
-from raytune_rec.scoring.ranker import rank
+from raytune_rec.tasks.kinds import kind_of
 
 USERS, ITEMS = 160, 30
 COLUMNS = {name: name for name in ("domain", "user", "item", "label", "position")}
@@ -124,8 +124,8 @@ def test_each_artifact_has_the_test_values_of_its_own_lists(done: tuple[Job, Pat
     for table, prefix in (("few", ""), ("joint few", "few."), ("joint zero", "zero.")):
         for unit, lists in tests[table].items():
             facts = prompt_artifact.read(out / "artifacts" / unit)
-            model = load_prompt(out / "artifacts" / unit, out / "backbones" / facts.backbone_fingerprint).model
-            sampled, full = rank(model, lists, full=True)
+            served = load_prompt(out / "artifacts" / unit, out / "backbones" / facts.backbone_fingerprint)
+            sampled, full = kind_of(lists.task).test(served.passes, lists, full=True)
             assert facts.test and full and facts.test["protocol"].startswith("9 items that the user never took")
             assert facts.test[prefix + "auc"] == pytest.approx(1 - (sampled.better + sampled.ties / 2).mean() / 9)
             assert facts.test[prefix + "full.hit@5"] == pytest.approx((full.better < 5).mean())
@@ -142,7 +142,7 @@ def test_an_artifact_serves_what_was_evaluated(done: tuple[Job, Path]) -> None:
     names, _ = store.lookup.catalogue
     users = pq.read_table(out / "data" / "users.parquet")["raw"].to_pylist()
     history = [[names[i] for i in row if i] for row in table.columns["seen"]]
-    found = scorer.recommend({"user": [users[u] for u in table.columns["owner"]], "history": history}, k=10)
+    found = scorer.recommend({"user": [users[u] for u in table.owner], "history": history}, k=10)
     hits = [names[p] in dict(row) for p, row in zip(table.columns["positive"], found, strict=True)]
     assert facts.test and np.mean(hits) == pytest.approx(facts.test["full.hit@10"])
 
@@ -195,7 +195,7 @@ def test_an_attribute_is_predicted_evaluated_and_served(predicted: Path) -> None
     table, names = store.tests()["colour"]["colour.1"], store.vocabulary("colour")["raw"].to_pylist()
     items, users = store.lookup.catalogue[0], pq.read_table(predicted / "data" / "users.parquet")["raw"].to_pylist()
     rows: dict[str, list[Any]] = {
-        "user": [users[u] for u in table.columns["owner"]],
+        "user": [users[u] for u in table.owner],
         "history": [[items[i] for i in row if i] for row in table.columns["history"]],
     }
     found = served.predict(rows)

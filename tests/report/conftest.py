@@ -8,6 +8,7 @@ import pytest
 
 from raytune_rec.evaluation.inputs import MethodFacts, Predictions
 from raytune_rec.evaluation.results import summarise
+from raytune_rec.evaluation.tested import RowsTested
 from raytune_rec.report.page.build import build
 
 UNITS = {"music": 700, "book": 800, "movie": 900}
@@ -84,7 +85,7 @@ def content() -> dict:
             {u: t["options"] for u, t in best.items()}, {u: t["number"] for u, t in best.items()},
         ))  # fmt: skip
     results = summarise(
-        facts, predictions, labels, {u: g.integers(0, n // 6, n) for u, n in UNITS.items()}, CLAIMS, BASELINES,
+        facts, RowsTested(predictions, labels, {u: g.integers(0, n // 6, n) for u, n in UNITS.items()}), CLAIMS, BASELINES,
         {"metric": "auc", "split": "test, by hash of seed 0"}, bootstrap=500,
         cohorts={u: {"cold": np.arange(n) % 4 == 0} for u, n in UNITS.items()},
         provenance={

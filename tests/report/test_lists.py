@@ -12,6 +12,7 @@ from rich.console import Console
 
 from raytune_rec.evaluation.inputs import ListOutcomes, MethodFacts, Outcome
 from raytune_rec.evaluation.results import summarise
+from raytune_rec.evaluation.tested import ListsTested
 from raytune_rec.report import words
 from raytune_rec.report.page.build import build
 from raytune_rec.report.pictures import charts, forest, panels
@@ -81,8 +82,9 @@ def _content() -> tuple[dict, list[dict]]:
         "candidates": "the positive and 99 sampled items",
     }  # fmt: skip
     groups = {"few": np.arange(LISTS["few"]) % 60, "zero": np.arange(LISTS["zero"])}
+    tested = ListsTested(outcomes, groups)
     results = summarise(
-        facts, outcomes, {}, groups, CLAIMS, ["pretrained", "finetune"], protocol, bootstrap=300, mean=False, tables=TABLES
+        facts, tested, CLAIMS, ["pretrained", "finetune"], protocol, bootstrap=300, mean=False, tables=TABLES
     )
     return results, trials
 

@@ -13,11 +13,12 @@ from raytune_rec import components
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
+from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
 from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.prepare import prepare
 from raytune_rec.data.stored.store import Store
 from raytune_rec.schema import Lane
-from raytune_rec.scoring.scorer import Scorer
+from raytune_rec.scoring.scorer import EVERYBODY, Scorer
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.training.parts import Parts, parts_of
@@ -77,7 +78,7 @@ def scorer(store: Store, unit: str = "", backbone: str = "sasrec", seed: int = 1
     strategy = ALIASES["single" if prompt == "none" else "prompt"]
     parts = parts_of(backbone, prompt, strategy, one_lane(options), store.schema)
     tuned, start = split(drawn(parts, seed))
-    return Scorer(scoring_model(parts, [tuned], start), store, unit)
+    return Scorer(scoring_model(parts, [tuned], start), store, store.schema.unit(unit) if unit else EVERYBODY)
 
 
 def one_lane(options: Mapping[str, components.Options]) -> dict[str, list[components.Options]]:
@@ -113,11 +114,11 @@ def export(store: Store, unit: str, folder: Path) -> tuple[Path, Path]:
         start, store.path,
     )  # fmt: skip
     s = ALIASES["prompt"]
-    strategy = prompt_artifact.StrategyFacts(name=s.name, start=s.start, train=s.train, prompt=s.prompt)
+    strategy = StrategyFacts(name=s.name, start=s.start, train=s.train, prompt=s.prompt)
     prompt_artifact.save(
         folder / "prompt",
-        prompt_artifact.PromptFacts(
-            unit=unit, method="light", strategy=strategy,
+        PromptFacts(
+            unit=store.schema.unit(unit), method="light", strategy=strategy,
             prompt="ppr", prompt_options=plain["prompt"], backbone="sasrec", backbone_options=plain["backbone"],
             backbone_fingerprint=base.fingerprint, data_fingerprint=store.schema.fingerprint,
             parameters=weights.facts(tuned), tuned_parameters=1, trial=0,

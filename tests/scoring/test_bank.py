@@ -13,6 +13,7 @@ from raytune_rec import components
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
+from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.schema import Table
@@ -21,6 +22,7 @@ from raytune_rec.scoring.bank import LANE, Bank
 from raytune_rec.scoring.scorer import Scorer
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.strategies.aliases import ALIASES
+from raytune_rec.task import Unit
 from raytune_rec.training.parts import parts_of
 from tests.scoring.conftest import drawn, log, options_of, split
 
@@ -49,9 +51,9 @@ def saved(store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[
             )  # fmt: skip
         prompt_artifact.save(
             folder / f"few.{i + 1}",
-            prompt_artifact.PromptFacts(
-                unit=f"few.{i + 1}", method="light",
-                strategy=prompt_artifact.StrategyFacts(
+            PromptFacts(
+                unit=Unit.of_fold("few", i + 1), method="light",
+                strategy=StrategyFacts(
                     name=strategy.name, start=strategy.start, train=strategy.train, prompt=strategy.prompt
                 ),
                 prompt="ppr", prompt_options=prompt.model_dump(mode="json"), backbone="sasrec", backbone_options=plain,
@@ -110,7 +112,7 @@ def test_rows_with_labels_and_tables_of_their_own(make: Callable[..., Store]) ->
         base = base or start
         linear = {n: t for n, t in start.items() if n.startswith("backbone.linear.")}
         models.append(scoring_model(parts, [tuned | linear], base))
-    bank = Bank.of(models, [f"unit {i}" for i in range(COUNT)])
+    bank = Bank.of(models, [Unit(f"unit {i}") for i in range(COUNT)])
     assert len(bank.models) == 1 and len(bank.models[0].fixed["backbone.embedding.user"]) == 1
     table = store.load("shop", "train")
     lane = np.random.default_rng(1).integers(0, COUNT, len(table))

@@ -60,9 +60,9 @@ def tables(store: Store) -> dict[str, Table]:
 
 
 def test_no_table_of_a_unit_shows_what_it_predicts(hidden: Store) -> None:
-    assert hidden.schema.units == ("colour.1", "colour.2") and hidden.load(ALL_DOMAINS, "train").columns["colour"].any()
+    assert hidden.schema.unit_names == ("colour.1", "colour.2") and hidden.load(ALL_DOMAINS, "train").columns["colour"].any()
     every, known = hidden.lookup.users["colour"], []
-    for unit in hidden.schema.units:
+    for unit in hidden.schema.unit_names:
         for table in (*(hidden.load(unit, split) for split in SPLITS), hidden.tests()["colour"][unit]):
             columns = table.columns
             assert not columns["colour"].any() and not columns["user"].any() and columns["class"].min() > 0
@@ -72,9 +72,10 @@ def test_no_table_of_a_unit_shows_what_it_predicts(hidden: Store) -> None:
             target = columns.get("target")
             assert target is None or (target[np.arange(len(last)), last] == columns["class"]).all()
             assert target is None or (target > 0).sum() == len(last)
-        test = hidden.tests()["colour"][unit].columns
-        assert np.array_equal(test["positive"], test["class"]) and np.array_equal(every[test["owner"]], test["class"])
-        known += test["owner"].tolist()
+        table = hidden.tests()["colour"][unit]
+        test, owner = table.columns, table.owner
+        assert np.array_equal(test["positive"], test["class"]) and np.array_equal(every[owner], test["class"])
+        known += owner.tolist()
     assert len(known) == len(set(known)) and hidden.lookup.rows("user", pa.array(["u7"]))[0] not in known, "u7 has no colour"
     served = hidden.encode({"history": [["i1", "i2"], []], "colour": ["c1", "c2"], "user": ["u1", "u2"]})
     assert not served["colour"].any() and "candidates" not in served

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,9 @@ from raytune_rec.errors import DataError
 from raytune_rec.evaluation.lists import ndcg
 from raytune_rec.schema import ALL_DOMAINS, Table
 from raytune_rec.scoring import Scorer, load_prompt
-from raytune_rec.scoring.ranker import rank
 from raytune_rec.scoring.scorer import top
-from raytune_rec.stages.evaluate import _candidates
 from raytune_rec.stages.export import domains_to_name
+from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.validation import Validation
 from tests.scoring.conftest import COLD, LENGTH, export, log, scorer
 
@@ -41,7 +39,7 @@ def raw_rows(store: Store, table: Table) -> dict[str, list[Any]]:
     every = pd.read_parquet(store.path / "users.parquet")["raw"].tolist()
     assert every[1 : len(users) + 1] == users
     past = [[items[i] for i in row if i] for row in table.columns["seen"]]
-    return {"user": [every[u] for u in table.columns["owner"]], "history": past}
+    return {"user": [every[u] for u in table.owner], "history": past}
 
 
 def logit(p: np.ndarray) -> np.ndarray:
@@ -76,7 +74,7 @@ def test_without_negatives_validation_and_test_rank_all_items(make: Callable[...
     found = Validation(table, model, ["list_auc"], 4, "cpu").values(model)
     assert found["list_auc"] == pytest.approx([1 - np.mean(better)]) and 0.05 < np.mean(better) < 0.95
     (tests,) = (units[unit] for units in own.tests().values() if unit in units)
-    outcome, further = rank(model, tests, full=True)
+    outcome, further = kind_of(tests.task).test(Scorer(model).passes, tests, full=True)
     assert further is None and outcome.better.shape == (1, len(tests)) and outcome.candidates.min() > 20
 
 
@@ -84,7 +82,7 @@ def test_without_negatives_validation_and_test_rank_all_items(make: Callable[...
 def test_a_recommended_place_is_the_evaluated_one(warm: Store, backbone: str) -> None:
     """Among all items, whose users took more than the L items that the model reads."""
     own, table = scorer(warm, "shop", backbone), warm.tests()["shop"]["shop"]
-    outcome = rank(own.model, table, full=True)[1]
+    outcome = kind_of(table.task).test(Scorer(own.model).passes, table, full=True)[1]
     assert outcome is not None and not outcome.ties.any() and table.columns["seen"].shape[1] > LENGTH
     items, _ = warm.lookup.catalogue
     best = own.recommend(raw_rows(warm, table), k=len(items))
@@ -102,12 +100,12 @@ def test_domains_rank_alike_in_validation_test_and_serving(make: Callable[..., S
     lines = log() + [f"club,u{u},i{(7 * u + 2 * k) % 20},1,{k},c{u % 4},{20 + u}" for u in range(40) for k in range(4 + u % 4)]
     own = make(lines, shared=shared, **data)
     names, domains = own.lookup.catalogue
-    told = _candidates(SimpleNamespace(store=own, job=SimpleNamespace(data=DataOptions(source="tabular", **data))))  # type: ignore
+    told = kind_of(own.schema.task).protocol(DataOptions(source="tabular", **data), own)
     said = "all items of the training split{}, without those that the user had taken before{}"
     assert told["candidates"] == said.format(*(("", ", or in another domain") if shared else (" of the list's domain", "")))
     for place, unit in enumerate(own.schema.domains, 1):
         served, table = scorer(own, unit, backbone), own.tests()[unit][unit]
-        (outcome, _), raw = rank(served.model, table, full=True), raw_rows(own, table)
+        (outcome, _), raw = kind_of(table.task).test(Scorer(served.model).passes, table, full=True), raw_rows(own, table)
         best = [[item for item, _ in row] for row in served.recommend({**raw, "domain": [unit] * len(table)}, k=99)]
         of_domain = set(names[1:]) if shared else set(names[domains == place])
         for row, positive, history, size in zip(best, table.columns["positive"], raw["history"], outcome.candidates, strict=True):
@@ -162,7 +160,7 @@ def test_the_last_items_count(warm: Store) -> None:
 
 def test_profiles_are_looked_up_or_given(store: Store) -> None:
     own = scorer(store)
-    cold = int(store.tests()["few"]["few.1"].columns["owner"][0])
+    cold = int(store.tests()["few"]["few.1"].owner[0])
     raw = pd.read_parquet(store.path / "users.parquet")["raw"][cold]
     number = int(raw[1:])
     rows = {"history": [["i1"]] * 4, "user": [raw, "who", raw, None], "item": ["i3"] * 4}
@@ -205,14 +203,15 @@ def test_each_domain_has_items_of_its_own(make: Callable[..., Store]) -> None:
         scorer(own, "club").recommend(rows)
     with pytest.raises(DataError, match=r"name 'pub', and there is no such domain.* serves club, shop"):
         scorer(own).recommend({"history": [["i0"]], "domain": ["pub"]})
-    assert domains_to_name(own, "few.1") == ("club", "shop") and domains_to_name(own, "club") == ()
+    assert domains_to_name(own, own.schema.unit("few.1")) == ("club", "shop")
+    assert domains_to_name(own, own.schema.unit("club")) == ()
 
 
 def test_shared_items_need_no_domain(make: Callable[..., Store]) -> None:
     own = make(log(("shop", "club")), shared=True, **LEAVE)
     found = [scorer(own, unit).recommend({"history": [["i0"]]}, k=99) for unit in ("club", "")]
     assert found[0] == found[1] and len(found[0][0]) == 29
-    assert own.encode({"history": [["i0"]]})["domain"].tolist() == [1] and domains_to_name(own, "few.1") == ()
+    assert own.encode({"history": [["i0"]]})["domain"].tolist() == [1] and domains_to_name(own, own.schema.unit("few.1")) == ()
 
 
 @pytest.mark.parametrize(
@@ -241,7 +240,8 @@ def test_what_cannot_be_asked_is_refused(store: Store, make: Callable[..., Store
         own.recommend({"history": [["i1"]]}, k=0)
     with pytest.raises(DataError, match=r"no column item; there are history. .* or ask `recommend`"):
         own.score({"history": [["i1"]]})
-    single = Scorer(own.model, make(log(), split={"kind": "leave_one_out"}), "shop")
+    data = make(log(), split={"kind": "leave_one_out"})
+    single = Scorer(own.model, data, data.schema.unit("shop"))
     with pytest.raises(DataError, match="the artifact of 'shop' scores single interactions; give `score`"):
         single.recommend({"history": [["i1"]]})
 

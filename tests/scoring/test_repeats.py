@@ -15,9 +15,9 @@ from raytune_rec.data.preparing.prepare import trained
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.schema import ALL_DOMAINS, Table
-from raytune_rec.scoring.ranker import rank
 from raytune_rec.stages.notes import notes
-from raytune_rec.stages.prepare import check_ranked
+from raytune_rec.tasks.kinds import kind_of
+from raytune_rec.tasks.lists import check_ranked
 from raytune_rec.training.validation import Validation
 from tests.scoring.conftest import COLD, LENGTH, export, log, scorer
 from tests.scoring.test_histories import raw_rows
@@ -54,9 +54,10 @@ def counted(make: Callable[..., Store]) -> Store:
 
 
 def test_rows_that_repeat_are_neither_tested_nor_validated_with(left_out: Store) -> None:
-    for split, own, gone in (("test", left_out.histories.test("shop"), 10), ("valid", left_out.load("shop", "valid").columns, 6)):
-        assert len(own["history"]) == USERS - gone == left_out.schema.rows["shop", split]
-    test = left_out.histories.test("shop")
+    tested = left_out.tests()["shop"]["shop"]
+    for split, own, gone in (("test", tested, 10), ("valid", left_out.load("shop", "valid"), 6)):
+        assert len(own.columns["history"]) == USERS - gone == left_out.schema.rows["shop", split]
+    test = tested.columns
     assert not (test["seen"] == test["positive"][:, None]).any()
 
 
@@ -73,7 +74,7 @@ def test_every_tested_row_is_recommended_where_it_was_ranked(kind: str, backbone
     """Where repeats count, an item of the history is recommended at the place at which the test saw it."""
     store: Store = request.getfixturevalue(kind)
     served, table = scorer(store, "shop", backbone), store.tests()["shop"]["shop"]
-    outcome = rank(served.model, table, full=True)[1]
+    outcome = kind_of(table.task).test(served.passes, table, full=True)[1]
     assert outcome is not None and len(table) == (USERS if kind == "counted" else 20)
     rows = histories_of(store, table)
     best = served.recommend(rows, k=99)
@@ -96,7 +97,7 @@ def histories_of(store: Store, table: Table) -> dict[str, list]:
     names, _ = store.lookup.catalogue
     known = {u: items[: t + v] for u, items, t, v in zip(*(users[c] for c in ("user", "items", "train", "valid")), strict=True)}
     raw = pq.read_table(store.path / "users.parquet")["raw"].to_pylist()
-    owners = table.columns["owner"].tolist()
+    owners = table.owner.tolist()
     return {"user": [raw[u] for u in owners], "history": [[names[i] for i in known[u]] for u in owners]}
 
 
@@ -110,7 +111,7 @@ def test_cold_users_are_tested_on_new_items_alone(make: Callable[..., Store]) ->
     for units in tests.values():
         for unit, table in units.items():
             assert not (table.columns["seen"] == table.columns["positive"][:, None]).any()
-            assert len(np.unique(table.columns["owner"])) <= own.schema.rows[unit, "test"]
+            assert len(np.unique(table.owner)) <= own.schema.rows[unit, "test"]
     told = summary(own)["domains"]["shop"]["repeats"]
     cold = sum(own.schema.rows[unit, "test"] for unit in ("joint.1", "joint.2"))
     assert told["test_of"] == 4 * cold and 0 < told["test"] < cold  # one of four, of the odd users
@@ -129,10 +130,10 @@ def test_what_was_taken_in_another_domain_is_left_out_there_and_by_who_serves(ma
         lines += [f"club,{user},{i},1,{k},c{u % 4},{20 + u}" for k, i in enumerate(dict.fromkeys(further))]
     own = make(lines, shared=True, **LAST)
     table = own.tests()["shop"]["shop"]
-    owners = [int(pq.read_table(own.path / "users.parquet")["raw"][u].as_py()[1:]) for u in table.columns["owner"]]
+    owners = [int(pq.read_table(own.path / "users.parquet")["raw"][u].as_py()[1:]) for u in table.owner]
     assert owners and all(u >= 20 for u in owners)
     served, rows = scorer(own, "shop"), histories_of_shop(own, table)
-    outcome = rank(served.model, table, full=True)[1]
+    outcome = kind_of(table.task).test(served.passes, table, full=True)[1]
     assert outcome is not None
     elsewhere = raw_rows(own, table)["history"]
     best = served.recommend({**rows, "taken": elsewhere}, k=99)
@@ -149,7 +150,7 @@ def histories_of_shop(store: Store, table: Table) -> dict[str, list]:
     for user, domain, items, t, v in zip(*(users[c] for c in ("user", "domain", "items", "train", "valid")), strict=True):
         if store.schema.domains[domain - 1] == "shop":
             shop[user] = [names[i] for i in items[: t + v]]
-    return {"user": raw["user"], "history": [shop[u] for u in table.columns["owner"].tolist()], "domain": ["shop"] * len(table)}
+    return {"user": raw["user"], "history": [shop[u] for u in table.owner.tolist()], "domain": ["shop"] * len(table)}
 
 
 def test_a_log_of_repeats_alone_is_refused_and_its_remedies_work(make: Callable[..., Store]) -> None:

@@ -28,7 +28,7 @@ def single(make: Callable[..., Store]) -> Scorer:
     options: Any = {owner: [components.options_of(*of)] for owner, of in values.items()}  # type: ignore[arg-type]
     parts = parts_of("deepfm", "none", ALIASES["single"], options, store.schema)
     tuned, start = split(drawn(parts, 1))
-    return Scorer(scoring_model(parts, [tuned], start), store, "shop")
+    return Scorer(scoring_model(parts, [tuned], start), store, store.schema.unit("shop"))
 
 
 ROWS = {"user": ["u1", "u2", "u3"], "item": ["i1", "i2", "i3"]}

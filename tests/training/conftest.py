@@ -13,6 +13,7 @@ import torch
 from raytune_rec.components import component
 from raytune_rec.config import Job, parse
 from raytune_rec.schema import DataSchema, Feedback, Field, Items, Lane, Pack, Table, UnitData
+from raytune_rec.task import Task
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import method_of, settings
@@ -53,7 +54,7 @@ def table(rows: int, seed: int) -> Table:
 
 AGE = Field("age", "numerical", "user", 4, mean=3.0, std=1.5, edges=(1.0, 3.0))
 TASTE = Field("taste", "vector", "user", 0, length=3, means=(0.0, 0.0, 2.0), stds=(0.7, 0.7, 0.8))
-HISTORIES = DataSchema((*FIELDS[:4], AGE, TASTE), ("movies",), "0" * 16, length=6)
+HISTORIES = DataSchema((*FIELDS[:4], AGE, TASTE), ("movies",), "0" * 16, task=Task("lists", 6))
 """Rows that are users with histories."""
 
 
@@ -92,7 +93,7 @@ AS_HISTORIES = {"source": "tabular", "split": {"kind": "leave_one_out"}, "sequen
 
 def world_of(backbone: str) -> tuple[DataSchema, Callable[[int, int], Table]]:
     """The data on which a backbone can be tried."""
-    return (HISTORIES, histories) if component("backbones", backbone, [OWN]).histories else (SCHEMA, table)
+    return (HISTORIES, histories) if "lists" in component("backbones", backbone, [OWN]).tasks else (SCHEMA, table)
 
 
 def _items() -> Items:

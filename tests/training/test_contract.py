@@ -120,7 +120,7 @@ def test_options_come_in_the_type_of_the_parameters_and_nothing_leaves_it(
     families = {"backbone": ("backbones", backbone), "prompt": ("prompts", prompt), "objective": ("objectives", criterion)}
     lanes = [Lane(i, 0, {f"{part}.{n}": v for part, of in families.items() for n, v in _apart(*of, i)}) for i in range(count)]
     row = Method("own", ALIASES["pretrain_prompt" if prompt != "none" else "single"], backbone, prompt)
-    metric, data = ("ndcg@10", {"data": AS_HISTORIES}) if schema.length else ("auc", {})
+    metric, data = ("ndcg@10", {"data": AS_HISTORIES}) if schema.task.histories else ("auc", {})
     own = job(
         backbone={"name": backbone}, training={"batch_size": 16, "epochs": 1, "objective": criterion, "metric": metric}, **data
     )

@@ -57,8 +57,8 @@ def _values(field: Any) -> st.SearchStrategy[Any]:
 
 def trainer(row: Method, lanes: list[Lane]) -> Trainer:
     schema, rows = world_of(row.backbone)
-    metric, data = ("ndcg@10", {"data": AS_HISTORIES}) if schema.length else ("auc", {})
-    small = {"name": row.backbone, "options": {"width": 8, "inner": 8} if schema.length else {}}
+    metric, data = ("ndcg@10", {"data": AS_HISTORIES}) if schema.task.histories else ("auc", {})
+    small = {"name": row.backbone, "options": {"width": 8, "inner": 8} if schema.task.histories else {}}
     training = {"batch_size": 64, "epochs": 2, "objective": objective(row.backbone), "metric": metric}
     own = job(training=training, backbone=small, **data)
     pack, units = Pack("p", row.name, tuple(lanes)), {"music": unit_of("music", rows(260, 1), rows(120, 2))}

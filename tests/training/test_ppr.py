@@ -18,6 +18,7 @@ from raytune_rec.objectives._items import Kind, item_loss
 from raytune_rec.prompts._profile import Profile
 from raytune_rec.schema import Batch, DataSchema, Field, Lane, Site
 from raytune_rec.strategies.aliases import ALIASES
+from raytune_rec.task import Task
 from raytune_rec.tensors import Noise, Step, contrast
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.model import Model
@@ -54,7 +55,7 @@ def test_a_profile_is_its_attributes_side_by_side() -> None:
         Field("age", "numerical", "user", 4, mean=30.0, std=10.0),
         Field("tastes", "multi", "user", 6, length=3),
     )
-    profile = Profile.of(DataSchema(fields, ("a",), "0" * 16, length=3), 2, ())
+    profile = Profile.of(DataSchema(fields, ("a",), "0" * 16, task=Task("lists", 3)), 2, ())
     assert profile.width == 6
     weights = {
         "of.gender": torch.tensor([[[9.0, 9], [1, 2], [3, 4], [5, 6]]]),
@@ -188,7 +189,7 @@ def test_losses_of_items_are_what_their_formulas_say(kind: Kind) -> None:
 def test_ppr_light_is_small_beside_a_real_catalogue() -> None:
     """Under 5 % of the backbone, and the same however many items there are."""
     fields = (Field("user", "categorical", "user", 4000), Field("item", "categorical", "item", 3417), *HISTORIES.fields[2:5])
-    schema = DataSchema(fields, ("movies",), "0" * 16, length=50)
+    schema = DataSchema(fields, ("movies",), "0" * 16, task=Task("lists", 50))
     backbone = SASREC.Options()
     options = {"backbone": [backbone], "prompt": [PPR.Options(tokens=4, hidden_width=32)]}
     made = meet(SASREC, PPR, ALIASES["prompt"], options, schema)
@@ -200,6 +201,6 @@ def test_rows_that_are_no_histories_are_refused() -> None:
     from raytune_rec.errors import AssemblyError
 
     none = component("prompts", "none")
-    schema = replace(HISTORIES, length=0)
-    with pytest.raises(AssemblyError, match=r"SasRec does not fit the data: its rows are histories; set data\.sequences"):
+    schema = replace(HISTORIES, task=Task())
+    with pytest.raises(AssemblyError, match=r"SasRec .* it serves classes or lists, and they are rows.*set data\.sequences"):
         meet(SASREC, none, ALIASES["single"], {"backbone": [SASREC.Options()], "prompt": [none.Options()]}, schema)

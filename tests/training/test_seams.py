@@ -29,8 +29,8 @@ def two_domains(rows: int, seed: int) -> Table:
 
 def trainer(method: Method, lanes: list[Lane], units: dict[str, UnitData], dtype: torch.dtype = torch.float64) -> Trainer:
     schema = world_of(method.backbone)[0]
-    how: dict[str, Any] = {"data": AS_HISTORIES} if schema.length else {}
-    criterion, metric = ("bpr", "ndcg@10") if schema.length else ("bce", "auc")
+    how: dict[str, Any] = {"data": AS_HISTORIES} if schema.task.histories else {}
+    criterion, metric = ("bpr", "ndcg@10") if schema.task.histories else ("bce", "auc")
     training = {"batch_size": 64, "epochs": 3, "objective": criterion, "metric": metric}
     own = job(backbone={"name": method.backbone}, training=training, **how)
     pack = Pack("p", method.name, tuple(lanes))

@@ -102,7 +102,8 @@ class Preparation:
             Field("item", "categorical", "item", placed.item.size),
             Field("domain", "categorical", "domain", len(placed.domains) + 1),
         ]
-        schema = DataSchema((*identifiers, *fields), placed.domains, self._mark, self._summary.rows(placed.domains))
+        rows = self._summary.rows(placed.domains)
+        schema = DataSchema((*identifiers, *fields), placed.domains, self._mark, rows, self._options.task)
         sizes = {f.name: f.size - 1 for f in schema.fields if f.has_ids}
         self._summary.time_unit = self._instants.unit
         return schema, self._summary.values(placed.domains, sizes, self._rejects.reasons)

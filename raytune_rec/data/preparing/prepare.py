@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 
 from raytune_rec.config import DataOptions
 from raytune_rec.data.blocks import ROW_COLUMNS, SourceField
-from raytune_rec.data.cold_users import HISTORY_COLUMNS
 from raytune_rec.data.layout import domain_file
 from raytune_rec.data.preparing.order import ties
 from raytune_rec.data.preparing.passes import Preparation, Tell
@@ -27,15 +26,17 @@ from raytune_rec.data.preparing.tables import Rejects
 from raytune_rec.data.schema_file import schema_values
 from raytune_rec.data.sources.base import Source
 from raytune_rec.errors import ArtifactError, DataError
-from raytune_rec.schema import ALL_DOMAINS, SPLITS, DataSchema
+from raytune_rec.schema import ALL_DOMAINS, BESIDE, SPLITS, DataSchema
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.listing import listing, lost, remove_files
 from raytune_rec.storage.marker import MARKER, begun, complete
 from raytune_rec.storage.stage import Stage
 
 STAGE = "prepare"
-FORMAT = 3
+FORMAT = 4
 """Raised only when the same input gives another store."""
+_TRAINED = 3
+"""Raised only when it gives other ids or training rows."""
 
 _PARTS = (
     "_spill/*.arrow",
@@ -65,9 +66,9 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
     return plain
 
 
-def fingerprint(inputs: Mapping[str, Any]) -> str:
+def fingerprint(inputs: Mapping[str, Any], format: int = FORMAT) -> str:
     """16 hex digits of a store's inputs."""
-    text = json.dumps({"format": FORMAT, **inputs}, sort_keys=True, ensure_ascii=False)
+    text = json.dumps({"format": format, **inputs}, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
@@ -77,7 +78,7 @@ def trained(inputs: Mapping[str, Any]) -> str:
     if sequences := options.get("sequences"):
         served = ("repeats",) if sequences["repeats"] == "count" else ()  # what stands beside a backbone says what is recommended
         options["sequences"] = {name: sequences[name] for name in ("length", "windows", *served)}
-    return fingerprint({**inputs, "options": options})
+    return fingerprint({**inputs, "options": options}, _TRAINED)
 
 
 Check = Callable[[Mapping[str, Any], DataSchema], None]
@@ -114,8 +115,8 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
             for name, counts in told.items():
                 part = "domains" if name in schema.domains else "units"
                 summary.setdefault(part, {}).setdefault(name, {}).update(counts)
-        for name in () if schema.cohorts else schema.domains:
-            if why := untested(summary["domains"][name], schema.rows[name, "test"], bool(schema.length)):
+        for name in () if schema.groups else schema.domains:
+            if why := untested(summary["domains"][name], schema.rows[name, "test"], schema.task.histories):
                 summary["domains"][name]["untested"] = why
         if check is not None:
             check(summary, schema)
@@ -165,7 +166,7 @@ def _prepared(out: Path) -> bool:
 
 
 def _check_fields(fields: tuple[SourceField, ...], histories: bool) -> None:
-    reserved = {*ROW_COLUMNS, ALL_DOMAINS, *SPLITS, "raw", "count", "hash", "row", "id", *(HISTORY_COLUMNS if histories else ())}
+    reserved = {*ROW_COLUMNS, ALL_DOMAINS, *SPLITS, "raw", "count", "hash", "row", "id", *(BESIDE if histories else ())}
     names = [f.name for f in fields]
     problems = [f"feature {n!r}: this name has a meaning of its own; choose another." for n in names if n in reserved]
     problems += [f"feature {n!r}: named twice." for n in sorted({n for n in names if names.count(n) > 1})]

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import DataOptions, SequenceOptions
-from raytune_rec.data.cold_users import CLASS, cohorts, cuts, first_of, members, predicted, spans, unseen_classes
+from raytune_rec.data.cold_users import cuts, first_of, folds_of, members, predicted, spans, unseen_classes
 from raytune_rec.data.hashing import row_hash, share, text_hash, user_hash
 from raytune_rec.data.layout import FOLDER, USERS, domain_file
 from raytune_rec.data.preparing.order import in_time, times_of
@@ -28,7 +28,7 @@ from raytune_rec.data.preparing.splits import TRAIN, VALID
 from raytune_rec.data.preparing.tables import RowGroups
 from raytune_rec.data.ranked import Ranked
 from raytune_rec.errors import DataError
-from raytune_rec.schema import SPLITS, DataSchema, Split
+from raytune_rec.schema import CLASS, SPLITS, DataSchema, Split
 from raytune_rec.storage.files import STORAGE
 
 _WINDOW = pa.schema([("user", pa.int32()), ("domain", pa.int32()), ("items", pa.list_(pa.int32()))])
@@ -44,7 +44,7 @@ def write_sequences(
         shared_items: whether domains share their items.
 
     Returns:
-        The schema, with the length of histories, the units of cold users, and rows counted as histories; and for `summary.json`
+        The schema, with the units of cold users, and rows counted as histories; and for `summary.json`
         of each domain what was left out and what is taken again, of each unit that predicts an attribute its classes.
 
     Raises:
@@ -87,7 +87,7 @@ def write_sequences(
     for place, domain in enumerate(schema.domains, 1):
         told[domain]["repeats"] = ranked.repeats(place)
     if options.predict:
-        told |= {unit: {"classes": unseen_classes(users, unit, options)} for unit in cohorts(options)}
+        told |= {unit.name: {"classes": unseen_classes(users, unit, options)} for unit in folds_of(options)}
     return _counted(schema, users, options, counts, ranked), told
 
 
@@ -142,12 +142,12 @@ def _counted(schema: DataSchema, users: pa.Table, options: SequenceOptions, wind
         counts = np.bincount(domain[ranked.held_out(split)[0]], minlength=len(windows))
         rows |= {(name, split): int(counts[place]) for place, name in enumerate(schema.domains, 1)}
     rows |= {(name, "train"): int(windows[place]) for place, name in enumerate(schema.domains, 1)}
-    units = cohorts(options)
-    for unit in units:
+    folds = folds_of(options)
+    for unit in folds:
         for split in SPLITS[1:]:
             of_classes = np.flatnonzero(members(users, unit, split, options))
-            rows[unit, split] = len(of_classes if options.predict else np.unique(ranked.of_cold(unit, split)[0]))
+            rows[unit.name, split] = len(of_classes if options.predict else np.unique(ranked.of_cold(unit, split)[0]))
         _, begin, end = spans(users, unit, options)
-        first = 0 if options.predict else first_of(unit)  # a history that ends before has nothing to predict
-        rows[unit, "train"] = int((end - begin > first).sum())
-    return replace(schema, rows=rows, length=options.length, cohorts=units, predicts=options.predict)
+        first = 0 if options.predict else first_of(unit.task)  # a history that ends before has nothing to predict
+        rows[unit.name, "train"] = int((end - begin > first).sum())
+    return replace(schema, rows=rows, groups=folds)

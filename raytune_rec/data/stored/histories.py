@@ -13,25 +13,27 @@ in all of these rows, so that nothing can read it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
-from raytune_rec.data.cold_users import CLASS, members, spans
+from raytune_rec.data.cold_users import members, spans
 from raytune_rec.data.layout import FOLDER, USERS
 from raytune_rec.data.ranked import Ranked
+from raytune_rec.data.stored.columns import Columns, lists
 from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.data.stored.pools import enough, negatives
 from raytune_rec.errors import DataError
-from raytune_rec.schema import ALL_DOMAINS, SPLITS, Split
+from raytune_rec.schema import CANDIDATES, CLASS, DOMAIN, HISTORY, POSITIVE, SEEN, SPLITS, TARGET, USER, Split, Table
 from raytune_rec.storage.files import STORAGE
-
-Columns = dict[str, np.ndarray]
+from raytune_rec.task import Unit
 
 
 class Histories:
@@ -46,86 +48,99 @@ class Histories:
     def __init__(self, lookup: Lookup, options: SequenceOptions, seed: int) -> None:
         self.folder, self.lookup, self.schema = lookup.path / FOLDER, lookup, lookup.schema
         self.options, self.seed = options, seed
+        self._tells = bool(self.schema.task.attribute)
 
     def train_files(self) -> list[Path]:
         return STORAGE.list(self.folder / "train", "part-*.parquet")
 
-    def load(self, unit: str, split: Split) -> Columns:
+    def load(self, unit: Unit, split: Split) -> Table:
+        return self._with_profile(self.columns(unit, split))
+
+    def test(self, unit: Unit, part: str = "") -> Table:
+        """`part` is `few` or `zero`: those rows of a unit that has both."""
+        columns = self.test_columns(unit, part)
+        return replace(self._with_profile(columns), owner=columns[USER])
+
+    def join(self, columns: Mapping[str, Any]) -> Table:
+        """Columns user, domain and items, windows as they stand in the training files."""
+        user, domain = (np.asarray(columns[name], np.int64) for name in (USER, DOMAIN))
+        return self._with_profile(self._trained(user, domain, lists(columns["items"])))
+
+    def columns(self, unit: Unit, split: Split) -> Columns:
         """Columns of a unit's rows: `user` (rows of the table of users), `domain`, `history`, and `target` or `candidates`; where
         all items are ranked `positive` (N,) and `seen` (N, S), what is not ranked beside it, in place of `candidates`: what the
         user had taken before (and whatever he took in other domains that share their items), nothing where repeats count.
         """
-        if unit in self.schema.cohorts:
-            return self._classes(unit, split) if self.schema.predicts else self._cold(unit, split)
+        if unit.kind == "items":
+            raise DataError(f"unit {unit.name!r}: groups of cold items are of single interactions; leave data.sequences out.")
+        if unit.kind == "fold":
+            return self._classes(unit, split) if self._tells else self._cold(unit, split)
         return self._windows(unit) if split == "train" else self._last(unit, split)
 
-    def test(self, unit: str, only: str = "") -> Columns:
-        """As `load`, of the test rows, always with `seen` and `positive`, and with `owner` (N,), which tells users apart whom the
-        vocabulary does not know.
-
-        Args:
-            only: `few` or `zero`: those rows of a unit that has both.
-        """
-        if self.schema.predicts and unit in self.schema.cohorts:
-            found = self._classes(unit, "test")
-            return {**found, "owner": found["user"]}
-        return self._cold(unit, "test", only, seen=True) if unit in self.schema.cohorts else self._last(unit, "test", seen=True)
+    def test_columns(self, unit: Unit, part: str = "") -> Columns:
+        """As `columns`, of the rows of `test`."""
+        if unit.kind != "fold":
+            return self._last(unit, "test", seen=True)
+        return self._classes(unit, "test") if self._tells else self._cold(unit, "test", part, seen=True)
 
     def tables(self) -> dict[str, dict[str, str]]:
-        """Name of a table of the results -> unit -> `few` or `zero` where the unit's rows of that kind alone belong to it."""
-        if not self.schema.cohorts:
-            return {domain: {domain: ""} for domain in self.schema.domains}
-        found: dict[str, dict[str, str]] = {}
-        for unit in self.schema.cohorts:
-            task = unit.rpartition(".")[0]
-            for kind in ("few", "zero") if task == "joint" and not self.schema.predicts else ("",):
-                found.setdefault(f"{task} {kind}".strip(), {})[unit] = kind
-        return found
+        tables: dict[str, dict[str, str]] = {}
+        for unit in self.schema.units:
+            both = unit.task == "joint" and not self._tells
+            for part in ("few", "zero") if both else ("",):
+                tables.setdefault(f"{unit.task or unit.name} {part}".strip(), {})[unit.name] = part
+        return tables
 
-    def windows(self, user: np.ndarray, domain: np.ndarray, items: Sequence[np.ndarray]) -> Columns:
-        """Windows as they stand in the training files -> rows to train on."""
-        events = _padded(items, self.options.length + 1)
-        target = events.copy()
-        target[:, 0] = 0  # what comes before the first item of a window is not known
-        return {"user": user, "domain": domain, "history": events[:, :-1], "target": target}
-
-    def recent(self, past: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, L): the last L items of each."""
-        return _padded([items[-self.options.length :] for items in past], self.options.length)
+    def known_histories(self) -> Columns:
+        users = self._users.filter(pa.array(self._users["fold"].to_numpy() == 0))
+        owners = {name: users[name].to_numpy().astype(np.int64) for name in (USER, DOMAIN)}
+        return {**owners, HISTORY: recent(list(users["items"].to_numpy()), self.options.length)}
 
     def check_candidates(self) -> None:
-        """Refuse to draw more candidates than are left to some user of a domain's split.
-
-        Raises:
-            DataError: how many are left.
-        """
         users, wanted = self._users, self.options.negatives
         ranks = (users["fold"].to_numpy() == 0) | (not self.options.predict)
         for split in SPLITS[1:] if wanted else ():
             for place, domain in enumerate(self.schema.domains, 1):
-                here = ranks & (users[split].to_numpy() > 0) & (users["domain"].to_numpy() == place)
+                here = ranks & (users[split].to_numpy() > 0) & (users[DOMAIN].to_numpy() == place)
                 rows = np.flatnonzero(here)
                 enough(self.lookup.pools, np.full(len(rows), place), self._taken(rows), wanted, f"{domain}/{split}")
 
-    def _windows(self, unit: str) -> Columns:
-        rows = pa.concat_tables([pq.read_table(path) for path in self.train_files()])
-        if unit != ALL_DOMAINS:
-            rows = rows.filter(pa.array(rows["domain"].to_numpy() == self._place(unit)))
-        items = rows["items"].to_numpy()
-        return self.windows(rows["user"].to_numpy().astype(np.int64), rows["domain"].to_numpy().astype(np.int64), items)
+    def _with_profile(self, columns: Columns) -> Table:
+        """Columns of histories, with the features of their users."""
+        user, pools = columns[USER], self.lookup.pools
+        profile = {name: values[user] for name, values in self.lookup.users.items()}
+        task = self.schema.task if CLASS in columns else self.schema.task.pretrained
+        ranks_items = POSITIVE in columns and CLASS not in columns
+        item_domains = pools.domains if ranks_items and pools.apart else None
+        all_columns = profile | columns | {USER: self.lookup.known(USER, user)}
+        return Table(all_columns, np.ones(len(user), np.float32), item_domains, task=task)
 
-    def _last(self, unit: str, split: Split, seen: bool = False) -> Columns:
+    def _trained(self, user: np.ndarray, domain: np.ndarray, items: Sequence[np.ndarray]) -> Columns:
+        """Windows -> rows to train on."""
+        events = _padded(items, self.options.length + 1)
+        target = events.copy()
+        target[:, 0] = 0  # what comes before the first item of a window is not known
+        return {USER: user, DOMAIN: domain, HISTORY: events[:, :-1], TARGET: target}
+
+    def _windows(self, unit: Unit) -> Columns:
+        rows = pa.concat_tables([pq.read_table(path) for path in self.train_files()])
+        if unit.domain:
+            rows = rows.filter(pa.array(rows[DOMAIN].to_numpy() == self._place(unit)))
+        items = rows["items"].to_numpy()
+        return self._trained(rows[USER].to_numpy().astype(np.int64), rows[DOMAIN].to_numpy().astype(np.int64), items)
+
+    def _last(self, unit: Unit, split: Split, seen: bool = False) -> Columns:
         """The one row of each user who is no cold one."""
         rows, place = self._ranked.held_out(split)
-        if unit != ALL_DOMAINS:
-            here = self._users["domain"].to_numpy()[rows] == self._place(unit)
+        if unit.domain:
+            here = self._users[DOMAIN].to_numpy()[rows] == self._place(unit)
             rows, place = rows[here], place[here]
-        return self._lists(rows, place, f"{unit}/{split}", self.options.length, seen)
+        return self._lists(rows, place, f"{unit.name}/{split}", self.options.length, seen)
 
-    def _cold(self, unit: str, split: Split, only: str = "", seen: bool = False) -> Columns:
-        task, width = unit.partition(".")[0], max(1, self.options.events - 1)
+    def _cold(self, unit: Unit, split: Split, only: str = "", seen: bool = False) -> Columns:
+        task, width = unit.task, max(1, self.options.events - 1)
         if split != "train":
-            return self._lists(*self._ranked.of_cold(unit, split, only), f"{unit}/{split}", width, seen)
+            return self._lists(*self._ranked.of_cold(unit, split, only), f"{unit.name}/{split}", width, seen)
         rows, begin, end = spans(self._users, unit, self.options)
         events = _padded([self._items[r][a:b] for r, a, b in zip(rows, begin, end, strict=True)], width + 1)
         target, history = events.copy(), events[:, :width].copy()
@@ -133,20 +148,20 @@ class Histories:
             target[:, 1:], history[:] = 0, 0
         else:  # what comes before the first item of a later window is known, and not shown
             target[(begin > 0) | (task != "joint"), 0] = 0
-        return {**self._owners(rows), "history": history, "target": target}
+        return {**self._owners(rows), HISTORY: history, TARGET: target}
 
-    def _classes(self, unit: str, split: Split) -> Columns:
+    def _classes(self, unit: Unit, split: Split) -> Columns:
         """One row of each user: the class is what follows the known items."""
         rows = np.flatnonzero(members(self._users, unit, split, self.options))
         known = self.options.events
         history = _padded([self._items[r][:known][-self.options.length :] for r in rows], min(known, self.options.length))
         own = self._users[CLASS].to_numpy()[rows].astype(np.int64)
-        found = {**self._owners(rows), "history": history, CLASS: own, self.schema.predicts: np.zeros(len(rows), np.int64)}
+        found = {**self._owners(rows), HISTORY: history, CLASS: own, self.schema.task.attribute: np.zeros(len(rows), np.int64)}
         if split != "train":
-            return {**found, "positive": own, "seen": np.zeros((len(rows), 1), np.int64)}
+            return {**found, POSITIVE: own, SEEN: np.zeros((len(rows), 1), np.int64)}
         target = np.zeros((len(rows), history.shape[1] + 1), np.int64)
         target[np.arange(len(rows)), (history > 0).sum(1)] = own
-        return {**found, "target": target}
+        return {**found, TARGET: target}
 
     def _lists(self, rows: np.ndarray, place: np.ndarray, name: str, width: int, seen: bool) -> Columns:
         """Lists of candidates.
@@ -155,19 +170,17 @@ class Histories:
             rows: (N,) rows of the table of histories. place: (N,) which of its items is the positive one.
         """
         before = [self._items[r][:k] for r, k in zip(rows, place, strict=True)]
-        found = {**self._owners(rows), "history": _padded([b[-width:] for b in before], width)}
+        found = {**self._owners(rows), HISTORY: _padded([b[-width:] for b in before], width)}
         positive = np.array([self._items[r][k] for r, k in zip(rows, place, strict=True)], np.int64)
         if seen or not self.options.negatives:
             left_out = [self._and_elsewhere(r, b) for r, b in zip(rows.tolist(), before, strict=True)]
             if self.options.repeats == "count":
                 left_out = [b[:0] for b in before]
-            found |= {"seen": _padded(left_out, max(map(len, left_out), default=1) or 1), "positive": positive}
-        if seen:
-            found["owner"] = found["user"]
+            found |= {SEEN: _padded(left_out, max(map(len, left_out), default=1) or 1), POSITIVE: positive}
         if self.options.negatives:
             taken, wanted = self._taken(rows), self.options.negatives
-            others = negatives(self.lookup.pools, rows, found["domain"], taken, wanted, name, self.seed)
-            found["candidates"] = np.concatenate([positive[:, None], others], axis=1)
+            others = negatives(self.lookup.pools, rows, found[DOMAIN], taken, wanted, name, self.seed)
+            found[CANDIDATES] = np.concatenate([positive[:, None], others], axis=1)
         return found
 
     def _taken(self, rows: np.ndarray) -> dict[int, np.ndarray]:
@@ -175,12 +188,10 @@ class Histories:
         return {r: self._and_elsewhere(r, self._items[r]) for r in np.unique(rows).tolist()}
 
     def _owners(self, rows: np.ndarray) -> Columns:
-        return {name: self._users[name].to_numpy()[rows].astype(np.int64) for name in ("user", "domain")}
+        return {name: self._users[name].to_numpy()[rows].astype(np.int64) for name in (USER, DOMAIN)}
 
-    def _place(self, domain: str) -> int:
-        if domain not in self.schema.domains:
-            raise DataError(f"there is no unit {domain!r}; the data have {', '.join(self.schema.units)}.")
-        return self.schema.domains.index(domain) + 1
+    def _place(self, unit: Unit) -> int:
+        return self.schema.domains.index(unit.domain) + 1
 
     @cached_property
     def _users(self) -> pa.Table:
@@ -198,7 +209,7 @@ class Histories:
         """Row of the table of histories -> what its user took in other domains; none where domains do not share their items."""
         if not self.lookup.shared_items or len(self.schema.domains) == 1:
             return {}
-        user = self._users["user"].to_numpy()
+        user = self._users[USER].to_numpy()
         order = np.argsort(user, kind="stable")
         rows = [g.tolist() for g in np.split(order, np.flatnonzero(np.diff(user[order])) + 1) if len(g) > 1]
         return {r: np.concatenate([self._items[o] for o in group if o != r]) for group in rows for r in group}
@@ -206,6 +217,11 @@ class Histories:
     @cached_property
     def _ranked(self) -> Ranked:
         return Ranked(self._users, self.options, self.lookup.shared_items)
+
+
+def recent(past: Sequence[np.ndarray], length: int) -> np.ndarray:
+    """(N, L): the last L items of each."""
+    return _padded([items[-length:] for items in past], length)
 
 
 def _padded(lists: Sequence[np.ndarray], width: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def unit_data(store: Store, unit: str, compact: bool = True) -> UnitData:
             occur in valid alone, each ascending. False leaves global ids; so do histories, whose rows rank every item.
     """
     train, valid = store.load(unit, "train"), store.load(unit, "valid")
-    if not compact or store.schema.length:
+    if not compact or store.schema.task.histories:
         return UnitData(unit, train, valid)
     rows: dict[str, np.ndarray] = {}
     seen: dict[str, np.ndarray] = {}
@@ -44,7 +45,7 @@ def localise(table: Table, rows: Mapping[str, np.ndarray]) -> Table:
         ids, order = columns[name], np.argsort(known)
         place = order[np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)]
         columns[name] = np.where(known[place] == ids, place, 0)
-    return Table(columns, table.label)
+    return replace(table, columns=columns)
 
 
 def _occurring(ids: np.ndarray, size: int) -> np.ndarray:

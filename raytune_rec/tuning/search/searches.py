@@ -28,9 +28,8 @@ def searches(job: Job, schema: DataSchema, backbones: Mapping[str, Path]) -> lis
     Raises:
         UserError: everything that is wrong with the methods, at once.
     """
-    return _all(
-        job, schema, {name: backbone_artifact.read(path) for name, path in backbones.items()}, list(job.methods), schema.units
-    )
+    bases = {name: backbone_artifact.read(path) for name, path in backbones.items()}
+    return _all(job, schema, bases, list(job.methods), schema.unit_names)
 
 
 def recipe_searches(job: Job, schema: DataSchema) -> list[Search]:

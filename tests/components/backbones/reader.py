@@ -26,7 +26,7 @@ class Reader(Backbone):
 
     item_groups = frozenset({"words"})
     returns = frozenset({"state"})
-    histories = True
+    tasks = frozenset({"lists"})
     most_lanes = 1
     most_rows = 24
     most_candidates = 4

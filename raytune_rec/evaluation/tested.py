@@ -5,7 +5,7 @@ Shapes: R replicates, N rows or lists."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,33 @@ Groups = Mapping[str, NDArray[np.integer]]
 Mask = NDArray[np.bool_]
 
 
-class Rows:
+class Tested(Protocol):
+    """All rows of the table on all units.
+
+    Attributes:
+        kind: as in `results.json`. ties: what they count there. compared: the metrics of comparisons. lead: that which ranks the
+            rows of the table. groups: unit -> (N,) user ids. units: in order.
+    """
+
+    kind: str
+    ties: str
+    compared: Sequence[str]
+    lead: str
+    groups: Groups
+    units: list[str]
+
+    def meter(self, unit: str, users: Users) -> Meter: ...
+
+    def facts(self, unit: str) -> dict[str, Any]:
+        """What `results.json` says of a unit."""
+
+    def size(self, unit: str, mask: Mask) -> dict[str, Any]: ...
+
+    def cohort(self, method: str, unit: str, mask: Mask) -> dict[str, Array]:
+        """Metric -> (R,) of the rows in `mask`."""
+
+
+class RowsTested:
     """Rows with a label each.
 
     Args:
@@ -33,10 +59,9 @@ class Rows:
     ties = "count half"
     compared: Sequence[str] = ("auc",)
     lead = "auc"
-    """The metric that ranks the methods of the table."""
 
     def __init__(self, predictions: Sequence[Predictions], labels: Mapping[str, NDArray[np.floating]], groups: Groups) -> None:
-        self._labels, self._groups = labels, groups
+        self._labels, self.groups = labels, groups
         self._predictions = {(p.method, p.unit): p for p in predictions}
         self.units = [u for u in labels if any(p.unit == u for p in predictions)]
         _users_known({u: len(labels[u]) for u in self.units}, groups, "rows")
@@ -47,7 +72,7 @@ class Rows:
 
     def facts(self, unit: str) -> dict[str, Any]:
         every = np.ones(len(self._labels[unit]), dtype=np.bool_)
-        return {**self.size(unit, every), "users": len(np.unique(self._groups[unit]))}
+        return {**self.size(unit, every), "users": len(np.unique(self.groups[unit]))}
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
         return {"n": int(mask.sum()), "positives": int((np.asarray(self._labels[unit])[mask] > 0).sum())}
@@ -56,7 +81,7 @@ class Rows:
         return cohort(self._predictions[method, unit].scores, self._labels[unit], mask)
 
 
-class Lists:
+class ListsTested:
     """Candidate lists, each with one positive.
 
     Args:
@@ -72,7 +97,7 @@ class Lists:
     lead = "auc"
 
     def __init__(self, outcomes: Sequence[ListOutcomes], groups: Groups) -> None:
-        self._groups = groups
+        self.groups = groups
         self._outcomes = {(o.method, o.unit): o for o in outcomes}
         present = dict.fromkeys([*groups, *(o.unit for o in outcomes)])
         self.units = [u for u in present if any(o.unit == u for o in outcomes)]
@@ -88,7 +113,7 @@ class Lists:
         full = [o.full for o in of if o.full is not None]
         sizes = {"candidates": _range(next(iter(of)).sampled)} | ({"full_candidates": _range(full[0])} if full else {})
         tied = [method for method, o in self._of(unit).items() if _alike(o.sampled)]
-        found = {"n": self._count(unit), "users": len(np.unique(self._groups[unit])), **sizes}
+        found = {"n": self._count(unit), "users": len(np.unique(self.groups[unit])), **sizes}
         return found | ({"tied": tied} if tied else {})
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
@@ -112,7 +137,7 @@ class Lists:
                     raise UserError(f"{unit}: {rule}; test all methods on the same lists.")
 
 
-class Classes:
+class ClassesTested:
     """Users with a class each.
 
     Args:
@@ -128,7 +153,7 @@ class Classes:
     lead = "accuracy"
 
     def __init__(self, outcomes: Sequence[ClassOutcomes], groups: Groups) -> None:
-        self._groups = groups
+        self.groups = groups
         self._outcomes = {(o.method, o.unit): o for o in outcomes}
         present = dict.fromkeys([*groups, *(o.unit for o in outcomes)])
         self.units = [u for u in present if any(o.unit == u for o in outcomes)]
@@ -143,7 +168,7 @@ class Classes:
 
     def facts(self, unit: str) -> dict[str, Any]:
         _, counts = np.unique(self._truth(unit), return_counts=True)
-        users = len(np.unique(self._groups[unit]))
+        users = len(np.unique(self.groups[unit]))
         return {"n": int(counts.sum()), "users": users, "classes": len(counts), "largest": counts.max() / counts.sum()}
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:

@@ -1,0 +1,180 @@
+"""Lists of candidates with one right item each, for users with histories. Shapes as in `base`; R replicates, V items."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raytune_rec.config import DataOptions
+from raytune_rec.data.stored.store import Store
+from raytune_rec.errors import DataError
+from raytune_rec.evaluation import measure_lists
+from raytune_rec.evaluation.inputs import ListOutcomes, Outcome, Replicates
+from raytune_rec.evaluation.lists import mean_of, outcome, positive_first
+from raytune_rec.evaluation.tested import Groups, ListsTested
+from raytune_rec.schema import CANDIDATES, DOMAIN, ITEM, POSITIVE, SEEN, DataSchema, Split, Table
+from raytune_rec.task import Task, UnitKind
+from raytune_rec.tasks.base import PASS, Asked, Passes
+
+Places = tuple[Outcome, Outcome | None]
+"""Where the positives stand among the candidates, and among all items where that is asked too."""
+
+
+class Lists:
+    examples = "histories"
+    units: frozenset[UnitKind] = frozenset({"domain", "fold"})
+    trains: frozenset[str] = frozenset()
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    def check(self, summary: Mapping[str, Any], store: Store, data: DataOptions) -> None:
+        check_ranked(summary, store.schema)
+        store.reader.check_candidates()
+
+    def most_rows(self, table: Table, chunk: int) -> int:
+        return min(chunk, PASS) if POSITIVE in table.columns else chunk
+
+    def reduce(
+        self, logit: Tensor, columns: Mapping[str, Tensor], rows: Tensor, item_domains: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """`better`, `ties` and `size` of each list."""
+        if POSITIVE in columns:  # all items are ranked
+            positive, seen, domain = (columns[name][rows] for name in (POSITIVE, SEEN, DOMAIN))
+            logit = positive_first(logit, positive, seen, domain, item_domains)
+        return outcome(logit)
+
+    def value(self, metric: str, kept: tuple[Tensor, ...], label: Tensor) -> Tensor:
+        return mean_of(metric, *kept)
+
+    def test(self, passes: Passes, table: Table, full: bool) -> Places:
+        """With one replicate. Without candidates the ranking of all items is the only one."""
+        whole = {n: c for n, c in table.columns.items() if n != CANDIDATES}
+        if CANDIDATES not in table.columns:
+            return self._places(passes, table), None
+        sampled = {n: c for n, c in table.columns.items() if n not in (POSITIVE, SEEN)}
+        of_all = self._places(passes, replace(table, columns=whole)) if full else None
+        return self._places(passes, replace(table, columns=sampled)), of_all
+
+    def outcome(self, method: str, unit: str, reached: Sequence[Places], table: Table, trained: Replicates) -> ListOutcomes:
+        full = [of_all for _, of_all in reached if of_all is not None]
+        sampled = joined([of_candidates for of_candidates, _ in reached], axis=0)
+        return ListOutcomes(method, unit, sampled, joined(full, axis=0) if full else None, trained)
+
+    def pooled(
+        self, method: str, name: str, parts: Sequence[tuple[ListOutcomes, list[int]]], trained: Replicates
+    ) -> ListOutcomes:
+        full = [_chosen(o.full, places) for o, places in parts if o.full is not None]
+        sampled = joined([_chosen(o.sampled, places) for o, places in parts], axis=1)
+        return ListOutcomes(method, name, sampled, joined(full, axis=1) if full else None, trained)
+
+    def tested(
+        self, outcomes: Sequence[ListOutcomes], tables: Mapping[str, Mapping[str, Table]], groups: Groups
+    ) -> ListsTested:
+        return ListsTested(outcomes, groups)
+
+    def reached(
+        self, measures: Mapping[str, Any], parts: Mapping[str, ListOutcomes], place: int, protocol: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Means over the unit's own lists. A unit with two parts, users with and without items, has the metrics of both:
+        `few.auc`, `zero.auc`. What they were ranked among stands beside them.
+        """
+        means = {
+            (f"{part}." if part else "") + metric: float(v[place].mean())
+            for part, lists in parts.items()
+            for metric, v in measure_lists.values(lists).items()
+        }
+        told = "; full: ".join(protocol[name] for name in ("candidates", "full") if name in protocol)
+        return {**means, "protocol": told} if means else {}
+
+    def masks(self, store: Store, unit: str, table: Table) -> dict[str, np.ndarray]:
+        return {}
+
+    def protocol(self, data: DataOptions, store: Store) -> dict[str, str]:
+        sequences = data.sequences
+        assert sequences is not None
+        whose, further = _of_domains(store)
+        without = "" if sequences.repeats == "count" else f", without those that the user had taken before{further}"
+        every = f"all items of the training split{whose}{without}"
+        how = f"drawn uniformly (seed {data.split.seed}), the same for every method"
+        drawn = f"{sequences.negatives} items{whose} that the user never took, {how}"
+        cohort = sequences.cold_users if sequences.tasks else "all rows"
+        if sequences.repeats == "leave_out":
+            cohort += ", but none that repeats an item of its history"
+        if not sequences.negatives:
+            return {"candidates": every, "ranking": "full", "cohort": cohort}
+        return {"candidates": drawn, **({"full": every} if sequences.full else {}), "cohort": cohort}
+
+    def refusal(self, asked: Asked, unit: str, columns: Collection[str]) -> str:
+        if asked == "predict":
+            return f"predict: the artifact of {unit!r} predicts no attribute of users; ask `score` or `recommend`."
+        if asked == "score" and ITEM not in columns:
+            return (
+                f"rows to score: there is no column item; there are {', '.join(columns) or 'none'}. Give one raw item id for "
+                "each row, or ask `recommend` for the best of all items."
+            )
+        return ""
+
+    def scored(self, logits: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """-inf for an item that training did not know: it cannot be ranked."""
+        return np.where(columns[CANDIDATES] > 0, logits.reshape(-1, 1), -np.inf)[:, 0]
+
+    def _places(self, passes: Passes, table: Table) -> Outcome:
+        columns = {n: torch.as_tensor(table.columns[n]) for n in (POSITIVE, SEEN, DOMAIN) if n in table.columns}
+        domains = None if table.item_domains is None else torch.as_tensor(table.item_domains)
+        parts = [
+            self.reduce(logits.unsqueeze(0), columns, rows, domains)
+            for rows, logits in passes(table, PASS)
+        ]
+        better, ties, size = (torch.cat(each, dim=1).numpy() for each in zip(*parts, strict=True))
+        return Outcome(better, ties, size[0])
+
+
+def joined(outcomes: Sequence[Outcome], axis: int) -> Outcome:
+    """Of several replicates (axis 0), or of several parts of the lists (axis 1)."""
+    better, ties = (np.concatenate([getattr(o, name) for o in outcomes], axis=axis) for name in ("better", "ties"))
+    return Outcome(better, ties, np.concatenate([o.candidates for o in outcomes]) if axis else outcomes[0].candidates)
+
+
+def _chosen(outcome: Outcome, places: list[int]) -> Outcome:
+    return Outcome(outcome.better[places], outcome.ties[places], outcome.candidates)
+
+
+def _of_domains(store: Store) -> tuple[str, str]:
+    """Which items a list has and lacks, in words, where there are several domains."""
+    if len(store.schema.domains) == 1:
+        return "", ""
+    return ("", ", or in another domain") if store.lookup.shared_items else (" of the list's domain", "")
+
+
+def check_ranked(summary: Mapping[str, Any], schema: DataSchema) -> None:
+    """Refuse histories of which a domain cannot be validated, or none tested, since no row of theirs is ranked.
+
+    Raises:
+        DataError: every domain, why its rows are not ranked, and what would rank them.
+    """
+    if schema.groups:
+        return
+    problems = [_unranked(name, "valid", summary) for name in schema.domains if not schema.rows[name, "valid"]]
+    if not any(schema.rows[name, "test"] for name in schema.domains):
+        problems += [_unranked(name, "test", summary) for name in schema.domains]
+    if problems:
+        twice = summary["interactions"]["duplicates"]
+        log = f"; {twice:,} rows of the log repeat the user and item of another: look whether it was given twice" if twice else ""
+        remedy = "Set data.sequences.repeats = 'count' to test and recommend what a user took before too, or change data.split"
+        raise DataError([*problems, f"{remedy}{log}."])
+
+
+def _unranked(name: str, split: Split, summary: Mapping[str, Any]) -> str:
+    domain = summary["domains"][name]
+    counts = {
+        "repeat an item of their history": domain["repeats"][split],
+        "have an item that training does not know": domain[f"users_without_{split}"],
+    }
+    why = " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return f"domain {name!r}: none of its {domain[split]['rows']:,} {split} rows can be ranked: {why}."
