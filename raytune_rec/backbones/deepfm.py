@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -11,21 +10,20 @@ from pydantic import Field
 from torch import Tensor
 
 from raytune_rec import components
+from raytune_rec.backbones._deep import Deep
 from raytune_rec.backbones._fields import FieldLayer, Treatment
 from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.components import numeric, structural
 from raytune_rec.schema import Batch, DataSchema, Parameter, Reading, Site, SiteShape
-from raytune_rec.tensors import Params, Step, dropout, linear, moments, ones, xavier, zeros
-
-_MOMENTUM = 0.1
+from raytune_rec.tensors import Params, Step, linear, moments, xavier, zeros
 
 
 class DeepFM(Backbone):
     """Linear part + pairwise inner products of the fields (FM) + a deep part, summed into one logit.
 
-    The n prompt fields take part in the FM and in the deep part like every other field. The first layer is kept as two matrices,
-    that of the own fields and that of the prompt fields, so that the share of the own fields is computed once for all lanes, and
-    once for all epochs where embeddings and interaction are frozen; so are the sums of the FM.
+    The n prompt fields take part in the FM and in the deep part like every other field. The share of the own fields in the first
+    layer is computed once for all lanes, and once for all epochs where embeddings and interaction are frozen; so are the sums of
+    the FM.
 
     Differs from the paper: dropout and batch norm are options of the deep part alone; a prompt has no first-order weight.
     """
@@ -47,6 +45,8 @@ class DeepFM(Backbone):
         self.options = options
         self.layer = FieldLayer(schema, options.width, options.numbers, options.embedding_std)
         self.prompts = sites[Site.FIELDS].count if Site.FIELDS in sites else 0
+        wide = len(self.layer.embedded) * options.width + self.layer.raw
+        self.deep = Deep(wide, self.prompts * options.width, options.hidden, options.batch_norm)
         self.profile = [f for f in schema.with_role("user") if f in self.layer.embedded]
 
     @classmethod
@@ -59,32 +59,12 @@ class DeepFM(Backbone):
         return {"user_features": Reading(len(profile) * options.width)}
 
     def parameters(self) -> tuple[Parameter, ...]:
-        width, hidden = self.options.width, self.options.hidden
-        first = [
-            Parameter("deep.0.fields", (len(self.layer.embedded) * width + self.layer.raw, hidden[0]), "interaction", xavier)
-        ]
-        if self.prompts:
-            first.append(Parameter("deep.0.prompt", (self.prompts * width, hidden[0]), "interaction", xavier))
-        further = [Parameter(f"deep.{i}.weight", (a, b), "interaction", xavier) for i, (a, b) in enumerate(pairwise(hidden), 1)]
-        biases = (
-            []
-            if self.options.batch_norm
-            else [Parameter(f"deep.{i}.bias", (h,), "interaction", zeros) for i, h in enumerate(hidden)]
-        )
+        hidden = self.options.hidden
         output = (Parameter("output.weight", (hidden[-1], 1), "output", xavier), Parameter("output.bias", (1,), "output", zeros))
-        return (*self.layer.parameters(), *self.layer.linear_parameters(), *first, *further, *biases, *self._norms(), *output)
-
-    def _norms(self) -> list[Parameter]:
-        if not self.options.batch_norm:
-            return []
-        gains = [Parameter(f"norm.{i}.gain", (h,), "interaction", ones) for i, h in enumerate(self.options.hidden)]
-        return gains + [Parameter(f"norm.{i}.shift", (h,), "interaction", zeros) for i, h in enumerate(self.options.hidden)]
+        return (*self.layer.parameters(), *self.layer.linear_parameters(), *self.deep.parameters(), *output)
 
     def buffers(self) -> tuple[Parameter, ...]:
-        if not self.options.batch_norm:
-            return ()
-        means = [Parameter(f"norm.{i}.mean", (h,), "interaction", zeros) for i, h in enumerate(self.options.hidden)]
-        return (*means, *(Parameter(f"norm.{i}.var", (h,), "interaction", ones) for i, h in enumerate(self.options.hidden)))
+        return self.deep.buffers()
 
     def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
         """`sum` (U, B, D) and `square` (U, B) of the FM, `first` (U, B, H) of the deep part, `user_features` (U, B, Fu*D)."""
@@ -95,7 +75,7 @@ class DeepFM(Backbone):
         return {
             "sum": total,
             "square": square,
-            "first": linear(flat, params["deep.0.fields"]),
+            "first": self.deep.first(params, flat),
             "user_features": torch.cat(profile, dim=-1),
         }
 
@@ -108,39 +88,12 @@ class DeepFM(Backbone):
         options: Mapping[str, Tensor],
         step: Step,
     ) -> Outputs:
-        total, square, hidden = encoded["sum"], encoded["square"], encoded["first"]
-        if self.prompts:
-            prompt = sites[Site.FIELDS]  # (U, B, n, D)
+        total, square = encoded["sum"], encoded["square"]
+        prompt = sites[Site.FIELDS] if self.prompts else None  # (U, B, n, D)
+        if prompt is not None:
             of_prompt = moments(prompt.unbind(2))
             total, square = total + of_prompt[0], square + of_prompt[1]
         pairs = (total.square().sum(-1) - square) / 2
-        for i in range(len(self.options.hidden)):
-            # the norm's shift stands in for the bias, whose gradient before a norm is zero
-            bias = None if self.options.batch_norm else params[f"deep.{i}.bias"]
-            if i:
-                hidden = linear(hidden, params[f"deep.{i}.weight"], bias)
-            elif bias is not None:
-                hidden = hidden + bias.unsqueeze(1)
-            if self.prompts and not i:
-                hidden = hidden + linear(prompt.flatten(2), params["deep.0.prompt"])
-            hidden = torch.relu(self._norm(params, hidden, i, step, batch.weight))
-            hidden = dropout(hidden, options["dropout"], step, f"deep.{i}")
+        hidden = self.deep(params, encoded["first"], None if prompt is None else prompt.flatten(2), options, batch, step)
         deep = linear(hidden, params["output.weight"], params["output.bias"]).squeeze(-1)
         return {"logit": self.layer.linear(params, batch) + pairs + deep}
-
-    def _norm(self, params: Params, x: Tensor, i: int, step: Step, weight: Tensor) -> Tensor:
-        """Batch norm of (U, B, H) over the real rows of B; a frozen one uses its stored statistics."""
-        if not self.options.batch_norm:
-            return x
-        mean, var = params[f"norm.{i}.mean"], params[f"norm.{i}.var"]
-        if step.training and "interaction" in step.trained:
-            rows = weight.sum(1, keepdim=True)  # (U, 1)
-            share = (weight / rows.clamp(min=1)).unsqueeze(-1)
-            batch_mean = (x * share).sum(1)
-            batch_var = ((x - batch_mean.unsqueeze(1)).square() * share).sum(1)
-            momentum = _MOMENTUM * (rows > 0)  # a lane without rows in this step stays as it was
-            step.updates[f"norm.{i}.mean"] = (mean + momentum * (batch_mean - mean)).detach()
-            step.updates[f"norm.{i}.var"] = (var + momentum * (batch_var - var)).detach()
-            mean, var = batch_mean, batch_var
-        x = (x - mean.unsqueeze(1)) * torch.rsqrt(var.unsqueeze(1) + 1e-5)
-        return x * params[f"norm.{i}.gain"].unsqueeze(1) + params[f"norm.{i}.shift"].unsqueeze(1)

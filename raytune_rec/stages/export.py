@@ -145,14 +145,21 @@ def _winners(context: Context) -> dict[tuple[str, str], Winner]:
 
 
 def _packs(context: Context, method: str, unit: str, winner: Winner) -> list[Pack]:
-    """The winner's replicates, on the pre-trainings in turn: a pack for each. Where nothing is trained there is one on each."""
+    """The winner's replicates, on the pre-trainings in turn: a pack for each, or several where the backbone stacks fewer lanes.
+    Where nothing is trained there is one replicate on each.
+    """
     _, parts = winner_settings(context, method, asdict(winner))
     numbers = context.pretrainings(method_of(context.job, method).pretraining) or [0]
     count = context.job.evaluate.replicates if parts.trained_groups else len(numbers)
     lanes = [Lane(winner.trial, replicate, winner.options, unit) for replicate in range(1, count + 1)]
     of_numbers = [(number, tuple(lanes[place :: len(numbers)])) for place, number in enumerate(numbers)]
-    names = [pack_name(method, [unit], "winner", *([str(number)] if number else [])) for number in numbers]
-    return [Pack(name, method, own, start=n) for name, (n, own) in zip(names, of_numbers, strict=True)]
+    most, packs = parts.backbone.most_lanes or count, []
+    for number, own in of_numbers:
+        for at in range(0, len(own), most):
+            place = [str(number)] if number or at else []
+            name = pack_name(method, [unit], "winner", *place, *([str(at)] if at else []))
+            packs.append(Pack(name, method, own[at : at + most], start=number))
+    return packs
 
 
 def _stored(context: Context, method: str, unit: str, winner: Winner) -> bool:

@@ -80,7 +80,7 @@ def train_with(
     rows = [units[lane.unit].rows for lane in pack.lanes]
     model = stack(parts, pack.lanes, [start[1] if start else {}], rows, job.seed)
     if reads_entities(type(parts.backbone)):
-        model.beside = Beside.of([units[lane.unit] for lane in pack.lanes])
+        model.beside = _beside(method, [units[lane.unit] for lane in pack.lanes])
     training = [s.training for s in of_lanes]
     criterion = component("objectives", objective, [Path(f) for f in job.components])(of_lanes[0].objective)
     weights = option_tensors([s.objective for s in of_lanes])
@@ -109,10 +109,14 @@ def assemble(job: Job, method: Method, of_lanes: Sequence[Settings], schema: Dat
     return parts
 
 
-def most_lanes(job: Job, method: Method) -> int:
-    """Of a pack: the job's own limit, or how many of its backbone can stack."""
-    backbone = component("backbones", method.backbone, [Path(f) for f in job.components])
-    return min(job.tune.pack, backbone.most_lanes or job.tune.pack)
+def _beside(method: Method, units: Sequence[UnitData]) -> Beside:
+    """Items and users by id; refused where the prepared data have none."""
+    if lacking := [data.unit for data in units if data.items is None and not data.users]:
+        raise AssemblyError(
+            f"{_place(method)}: backbone {method.backbone!r} reads items or users by id, and the data of "
+            f"{', '.join(dict.fromkeys(lacking))} have no such table; choose a backbone that reads rows alone."
+        )
+    return Beside.of(units)
 
 
 def _place(method: Method) -> str:

@@ -9,15 +9,17 @@ import torch
 
 from raytune_rec.axes import domain_linear, domain_moments, item_rows, latest
 from raytune_rec.components import component
+from raytune_rec.errors import AssemblyError
 from raytune_rec.schema import Batch, Entities, Feedback, Lane, Method, Pack, Site, Strategy, Table, UnitData
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Step
 from raytune_rec.training.beside import Beside
-from raytune_rec.training.build import most_lanes, table_feed, train_with
+from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings
-from tests.training.conftest import AS_HISTORIES, ITEMS, OWN, histories, job, table, unit_of, world_of
+from raytune_rec.tuning.search.searches import searches
+from tests.training.conftest import AS_HISTORIES, HISTORIES, ITEMS, OWN, histories, job, table, unit_of, world_of
 from tests.training.test_contract import model_of, parts
 from tests.training.test_lanes import same
 
@@ -176,9 +178,11 @@ def test_every_item_is_scored_in_pieces_as_at_once() -> None:
 
 
 def test_a_pack_is_as_wide_as_its_backbone_stacks() -> None:
-    own = job(components=[str(OWN)])
-    row = Method("own", ALIASES["single"], "reader", "none")
-    assert most_lanes(own, row) == 1 and most_lanes(own, Method("own", ALIASES["single"], "deepfm", "none")) == own.tune.pack > 1
+    data = AS_HISTORIES | {"options": {"files": "none.csv", "columns": {"user": "u", "item": "i"}}}
+    methods = {"read": {"strategy": "single", "backbone": "reader"}, "sequence": {"strategy": "single", "backbone": "sasrec"}}
+    own = job(data=data, training={"objective": "bpr", "metric": "ndcg@10"}, pretrainings={}, methods=methods)
+    found = {search.method: search.most_lanes for search in searches(own, HISTORIES, {})}
+    assert found == {"read": 1, "sequence": 0}
     with pytest.raises(AssertionError, match="2 lanes of a backbone that stacks 1"):
         model_of(parts("reader", "none", ALIASES["single"], {}, {}))
 
@@ -186,3 +190,10 @@ def test_a_pack_is_as_wide_as_its_backbone_stacks() -> None:
 def test_a_backbone_without_items_loads_none() -> None:
     assert Beside.of([UnitData("music", table(3, 1), table(3, 2))]) == Beside()
     assert trainer(towers(("all",)), lanes((0.01,)), BOTH).model.beside == Beside()
+
+
+def test_a_backbone_that_reads_items_is_refused_where_the_data_have_none() -> None:
+    method = Method("own", ALIASES["single"], "two_towers", "none")
+    bare = UnitData("music", table(60, 1), table(30, 2))
+    with pytest.raises(AssemblyError, match=r"methods\.own: backbone 'two_towers' reads items or users by id.* of music have no"):
+        trainer(method, [Lane(0, 0, {}, "music")], {"music": bare})

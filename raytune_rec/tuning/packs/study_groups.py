@@ -18,8 +18,6 @@ from typing import Any
 
 from raytune_rec.config import Job, TuneOptions
 from raytune_rec.schema import Lane, LaneResult, Pack
-from raytune_rec.training.build import most_lanes
-from raytune_rec.training.settings import method_of
 from raytune_rec.tuning.packs.packing import Width, pack_name, parts, shared
 from raytune_rec.tuning.search.brackets import Member, assign, ladders, survivors
 from raytune_rec.tuning.search.journal import Journal
@@ -213,7 +211,7 @@ def _width(lead: Study, searches: Sequence[Search], job: Job, measure: Measure |
         largest = max(searches, key=lambda search: search.rows)
         width = measure(largest) if measure and largest.space.dimensions else Width(job.tune.pack)
         lead.set_attribute(WIDTH, asdict(width))
-    return min(most_lanes(job, method_of(job, searches[0].method)), int(lead.attributes[WIDTH]["lanes"]))
+    return min(searches[0].most_lanes or job.tune.pack, job.tune.pack, int(lead.attributes[WIDTH]["lanes"]))
 
 
 def _next(place: Place) -> Place:

@@ -19,7 +19,7 @@ from raytune_rec.config import Job, TuneOptions
 from raytune_rec.data.stored.store import Store
 from raytune_rec.machine.hardware import MIB, memory_mib
 from raytune_rec.schema import Lane, Pack, Scalar
-from raytune_rec.training.build import assemble, build, most_lanes
+from raytune_rec.training.build import assemble, build
 from raytune_rec.training.settings import method_of, settings
 from raytune_rec.tuning.packs.packing import Width
 from raytune_rec.tuning.search.space import Dimension, Space, holds
@@ -48,7 +48,7 @@ def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path]
         device: where packs train.
     """
     limit = job.tune.memory_mib or _memory(device) * SHARE / (max(1, packs) if device == "cpu" else _share(job.tune))
-    most = most_lanes(job, method_of(job, search.method))
+    most = min(search.most_lanes or job.tune.pack, job.tune.pack)
     if most < min(SMALL, job.tune.pack):
         return Width(most)
     many = LARGE if most == job.tune.pack else min(LARGE, most)

@@ -9,6 +9,7 @@ from typing import Any
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.backbone import BackboneFacts
+from raytune_rec.components import component
 from raytune_rec.config import Job
 from raytune_rec.errors import AssemblyError, JobError
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Method, Scalar
@@ -65,9 +66,10 @@ def _all(
         base = backbones.get(method.pretraining) if method.strategy.start == "backbone" else None
         epochs = settings(job, method, Lane(0), base).training.epochs if method.strategy.train else 0
         structure = _Structure(job, method, base)
+        most = component("backbones", method.backbone, [Path(f) for f in job.components]).most_lanes
         for unit in units:
             warm = warmstart.warmed(space, past, name, unit, job.tune.warm_points)
-            found.append(Search(name, unit, warm, structure, training_rows(schema, unit), epochs))
+            found.append(Search(name, unit, warm, structure, training_rows(schema, unit), epochs, most))
     if problems:
         raise JobError(problems)
     return found

@@ -42,6 +42,7 @@ class Search:
         structure: decides which lanes may share a pack.
         rows: training rows of the unit.
         epochs: that a trial may train; 0 where nothing is trained.
+        most_lanes: that its backbone stacks; 0: any number.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Search:
     structure: Structure
     rows: int = 0
     epochs: int = 0
+    most_lanes: int = 0
 
     @property
     def name(self) -> str:
