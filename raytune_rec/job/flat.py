@@ -18,14 +18,14 @@ def flat(values: Any) -> Any:
     """Tables in flat options are keys with dots: `prompt.tokens = 3` is `"prompt.tokens" = 3`."""
     if not isinstance(values, Mapping):
         return values
-    found: dict[str, Any] = {}
+    flat_values: dict[str, Any] = {}
     for key, value in _leaves(values):
         if not isinstance(value, bool | int | float | str):
             raise ValueError(f"{key} = {value!r}: an option here is one value: true or false, a number, or text")
-        if key in found:
-            raise ValueError(f"{key} is given twice, as {found[key]!r} and as {value!r}; write it once")
-        found[key] = value
-    return found
+        if key in flat_values:
+            raise ValueError(f"{key} is given twice, as {flat_values[key]!r} and as {value!r}; write it once")
+        flat_values[key] = value
+    return flat_values
 
 
 def _leaves(values: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -64,7 +64,7 @@ def key_of(setting: str, key: str) -> list[str]:
 def place_of(values: dict[str, Any], path: list[str]) -> list[str]:
     """The path with the parts below a table of flat options as one key; what the table holds is made flat too."""
     for place in _FLAT:
-        if len(path) > (depth := len(place)) and all(part in ("", own) for part, own in zip(place, path, strict=False)):
+        if len(path) > (depth := len(place)) and all(part in ("", named) for part, named in zip(place, path, strict=False)):
             table: Any = values
             for part in path[:depth]:
                 table = table.get(part, {}) if isinstance(table, dict) else {}

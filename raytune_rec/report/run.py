@@ -117,7 +117,7 @@ class Run:
         units: dict[tuple[str, ...], list[str]] = {}
         for unit in self.units:
             units.setdefault(tuple(self.tuned(unit)), []).append(unit)
-        return {", ".join(of): of[0] for of in units.values()}
+        return {", ".join(pooled): pooled[0] for pooled in units.values()}
 
     def tied(self, unit: str) -> list[str]:
         """Methods under which all candidates of a unit's lists score the same: at chance, they would only widen a chart."""
@@ -176,19 +176,19 @@ class Run:
     def studies(self, method: str, unit: str) -> list[list[Trial]]:
         """Complete trials of each search: one, or one for each fold."""
         trials = self.searched(method, unit)
-        return [found for u in self.tuned(unit) if (found := [t for t in trials if t.unit == u])]
+        return [known for u in self.tuned(unit) if (known := [t for t in trials if t.unit == u])]
 
     def winners(self, method: str, unit: str) -> list[Trial]:
         """The winning trial of each search, as far as `trials.json` holds it."""
         numbers = {u: chosen.get("trial") for u, chosen in self.chosen(method, unit).items()}
-        found = {t.unit: t for t in self.trials if t.method == method and t.unit in numbers and t.number == numbers[t.unit]}
-        return [found[u] for u in numbers if u in found]
+        by_unit = {t.unit: t for t in self.trials if t.method == method and t.unit in numbers and t.number == numbers[t.unit]}
+        return [by_unit[u] for u in numbers if u in by_unit]
 
     def chosen(self, method: str, unit: str) -> dict[str, Mapping[str, Any]]:
         """Tuning unit -> trial, options and validation value of the winner."""
         measures = self.measures(method, unit)
-        found = measures.get("folds", {unit: measures} if measures else {})
-        return {u: found[u] for u in self.tuned(unit) if u in found}
+        known = measures.get("folds", {unit: measures} if measures else {})
+        return {u: known[u] for u in self.tuned(unit) if u in known}
 
     def measures(self, method: str, unit: str) -> Mapping[str, Any]:
         """What was measured of a method on a unit or, for `mean`, over units; empty where nothing was."""
@@ -204,10 +204,10 @@ def read(folder: Path) -> Run:
     """
     folder = Path(folder)
     results = read_json(folder / "results.json")
-    found = results.get("format") if isinstance(results, dict) else None
-    if found != FORMAT:
+    known = results.get("format") if isinstance(results, dict) else None
+    if known != FORMAT:
         where = folder / "results.json"
-        raise ArtifactError(f"{where}: format {found!r}; this version reads {FORMAT}. Run the job again in another --out folder.")
+        raise ArtifactError(f"{where}: format {known!r}; this version reads {FORMAT}. Run the job again in another --out folder.")
     try:
         job = (folder / "job.toml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

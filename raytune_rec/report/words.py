@@ -160,14 +160,14 @@ class Verdict:
 def verdict(run: Run) -> Verdict:
     """What the run shows, for the claiming method that validation likes best: on the mean over units or, without it, on each."""
     leads = leaders(run)
-    found = [c for c in run.results["comparisons"] if leads.get(c["unit"]) == c["method"]]
-    if not found:
+    comparisons = [c for c in run.results["comparisons"] if leads.get(c["unit"]) == c["method"]]
+    if not comparisons:
         return Verdict(_untested(run), [])
-    points = [(_capital(place(u)), _against_strongest(run, found, u)) for u in leads]
-    if beyond := _beyond_linear(run, [c for c in found if metric_of(c) == run.lead]):
+    points = [(_capital(place(u)), _against_strongest(run, comparisons, u)) for u in leads]
+    if beyond := _beyond_linear(run, [c for c in comparisons if metric_of(c) == run.lead]):
         points.append(("Beyond the linear part", beyond))
     points.append(("How sure", _how_sure(run)))
-    return Verdict(_headline(run, leads, found), points)
+    return Verdict(_headline(run, leads, comparisons), points)
 
 
 def leaders(run: Run) -> dict[str, str]:
@@ -200,23 +200,23 @@ def _untested(run: Run) -> str:
     return f"{_capital(listed([f'{place(u)} {method}' for u, method in best.items()]))} has the highest test {metric}. {nothing}"
 
 
-def _headline(run: Run, leads: Mapping[str, str], found: Sequence[Mapping[str, Any]]) -> str:
+def _headline(run: Run, leads: Mapping[str, str], comparisons: Sequence[Mapping[str, Any]]) -> str:
     said, confidence = [], run.results["protocol"]["confidence"]
     shown = [u for u in leads if u != MEAN] or list(leads)
     for lead in dict.fromkeys(leads[u] for u in shown):
         groups: dict[str, list[str]] = {}
         for unit in [u for u in shown if leads[u] == lead]:
-            here = [c for c in found if c["unit"] == unit and metric_of(c) == run.lead]
+            here = [c for c in comparisons if c["unit"] == unit and metric_of(c) == run.lead]
             groups.setdefault(_standing(run, here), []).append(unit)
-        alike = len({outcome(c, confidence) for c in found if c["method"] == lead and metric_of(c) == run.lead}) == 1
+        alike = len({outcome(c, confidence) for c in comparisons if c["method"] == lead and metric_of(c) == run.lead}) == 1
         parts = [f"{how} in {listed(names)}" for how, names in groups.items()]
         said.append(f"{lead} is {listed(parts, last='and' if alike else 'but')}")
     return f"{f'By {title(run.lead)}, ' if len(run.compared) > 1 else ''}{'; '.join(said)}."
 
 
-def _standing(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
+def _standing(run: Run, comparisons: Sequence[Mapping[str, Any]]) -> str:
     confidence = run.results["protocol"]["confidence"]
-    outcomes = {c["baseline"]: outcome(c, confidence) for c in found}
+    outcomes = {c["baseline"]: outcome(c, confidence) for c in comparisons}
     ahead = [b for b, o in outcomes.items() if o == "ahead"]
     behind = [b for b, o in outcomes.items() if o == "behind"]
     undecided = [b for b, o in outcomes.items() if o in ("leaning", "open", "trailing")]
@@ -229,11 +229,11 @@ def _standing(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
     return listed(parts + ([f"worse than {listed(behind)}"] if behind else []))
 
 
-def _against_strongest(run: Run, found: Sequence[Mapping[str, Any]], unit: str) -> str:
+def _against_strongest(run: Run, comparisons: Sequence[Mapping[str, Any]], unit: str) -> str:
     """The strongest baseline by each metric, and what lies between."""
     sentences = []
     for metric in run.compared:
-        here = [c for c in found if c["unit"] == unit and metric_of(c) == metric]
+        here = [c for c in comparisons if c["unit"] == unit and metric_of(c) == metric]
         compared = {c[side] for c in here for side in ("method", "baseline")}
         level = {method: run.measures(method, unit).get(metric, {}).get("mean") for method in compared}
         strongest = max(here, key=lambda c: level[c["baseline"]] or 0.0)
@@ -266,10 +266,10 @@ def linear_methods(run: Run) -> list[str]:
     return [r for r in run.methods if methods[r]["backbone"] == "linear" or methods[r]["strategy"].partition(":")[2] == "linear"]
 
 
-def _beyond_linear(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
+def _beyond_linear(run: Run, comparisons: Sequence[Mapping[str, Any]]) -> str:
     sentences = []
     for baseline in linear_methods(run):
-        here = {c["unit"]: c for c in found if c["baseline"] == baseline}
+        here = {c["unit"]: c for c in comparisons if c["baseline"] == baseline}
         if MEAN in here:
             parts = listed([f"{signed(c['difference'])} in {u}" for u, c in here.items() if u != MEAN])
             sentences.append(f"Against {baseline}, {place(MEAN)}: {difference(run, here[MEAN])} Domain by domain: {parts}.")

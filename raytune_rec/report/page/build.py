@@ -37,7 +37,7 @@ def build(run: Path) -> Path:
         lstrip_blocks=True,
     )
     effects = panels.effects(content, colour)
-    own = [g for g in effects if g.name.startswith("prompt.")]
+    of_prompt = [g for g in effects if g.name.startswith("prompt.")]
     page = environment.get_template("page.html.j2").render(
         run=content,
         verdict=words.verdict(content),
@@ -55,8 +55,8 @@ def build(run: Path) -> Path:
         front_table=front.table(content, colour),
         search=panels.search(content, colour),
         importances=panels.importances(content, colour),
-        effects=own,
-        other_effects=[g for g in effects if g not in own],
+        effects=of_prompt,
+        other_effects=[g for g in effects if g not in of_prompt],
         costs=panels.costs(content, colour),
         winners=cells.winners(content),
         protocol=cells.facts(content.results["protocol"]),

@@ -224,11 +224,11 @@ def sensible(values: Sequence[float], higher: bool) -> Range:
 def _corners(points: Sequence[tuple[float, float]], higher: tuple[bool, bool]) -> list[tuple[float, float]]:
     """Of some points those that no other beats in both directions, from the best x to the best y."""
     signs = [-1.0 if h else 1.0 for h in higher]
-    found: list[tuple[float, float]] = []
+    reached: list[tuple[float, float]] = []
     for x, y in sorted(points, key=lambda p: (signs[0] * p[0], signs[1] * p[1])):
-        if not found or signs[1] * y < signs[1] * found[-1][1]:
-            found.append((x, y))
-    return found
+        if not reached or signs[1] * y < signs[1] * reached[-1][1]:
+            reached.append((x, y))
+    return reached
 
 
 def _dots(axes: Any, s: Series, limits: Range, alpha: float = 0.45) -> None:

@@ -21,12 +21,12 @@ def differences(run: Run, colour: Colours) -> list[Group]:
 
 def _group(run: Run, colour: Colours, metric: str) -> Group | None:
     every = [c for c in run.results["comparisons"] if metric_of(c) == metric]
-    found = [c for c in every if {c["method"], c["baseline"]} <= set(run.charted(c["unit"]))]
-    if not found:
+    comparisons = [c for c in every if {c["method"], c["baseline"]} <= set(run.charted(c["unit"]))]
+    if not comparisons:
         return None
-    methods, limits = list(dict.fromkeys(c["method"] for c in found)), _limits(found)
-    units = dict.fromkeys(c["unit"] for c in found)
-    panels = [_panel(run, colour, [c for c in found if c["unit"] == unit], methods, metric, limits) for unit in units]
+    methods, limits = list(dict.fromkeys(c["method"] for c in comparisons)), _limits(comparisons)
+    units = dict.fromkeys(c["unit"] for c in comparisons)
+    panels = [_panel(run, colour, [c for c in comparisons if c["unit"] == unit], methods, metric, limits) for unit in units]
     caption = (
         f"Test {title(metric)} of {words.listed(methods)} minus that of each baseline, with "
         f"{run.results['protocol']['confidence'] * 100:g} % intervals by user. Right of zero is better. A filled dot "
@@ -36,28 +36,28 @@ def _group(run: Run, colour: Colours, metric: str) -> Group | None:
     return Group(caption, panels, [(r, colour[r]) for r in methods], title(metric))
 
 
-def _left_out(run: Run, found: Sequence[Mapping[str, Any]]) -> str:
+def _left_out(run: Run, comparisons: Sequence[Mapping[str, Any]]) -> str:
     """Which methods that were compared are not drawn, and why."""
-    compared = [(method, c["unit"]) for c in found for method in (c["method"], c["baseline"])]
+    compared = [(method, c["unit"]) for c in comparisons for method in (c["method"], c["baseline"])]
     pairs = dict.fromkeys((method, unit) for method, unit in compared if method in run.tied(unit))
     said = words.listed([f"{method} {words.place(unit)}" for method, unit in pairs])
     return f" Left out: {said}, where all candidates of a list score the same." if said else ""
 
 
-def _limits(found: Sequence[Mapping[str, Any]]) -> charts.Range:
+def _limits(comparisons: Sequence[Mapping[str, Any]]) -> charts.Range:
     """Zero and all intervals, with a margin."""
-    ends = [v for c in found for v in (c["low"], c["high"]) if v is not None] or [-0.01, 0.01]
+    ends = [v for c in comparisons for v in (c["low"], c["high"]) if v is not None] or [-0.01, 0.01]
     low, high = min(*ends, 0.0), max(*ends, 0.0)
     return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
 def _panel(
-    run: Run, colour: Colours, found: Sequence[Mapping[str, Any]], methods: Sequence[str], metric: str, limits: charts.Range
+    run: Run, colour: Colours, comparisons: Sequence[Mapping[str, Any]], methods: Sequence[str], metric: str, limits: charts.Range
 ) -> Markup:
     """The differences on one unit."""
-    unit, confidence = found[0]["unit"], run.results["protocol"]["confidence"]
-    baselines = list(dict.fromkeys(c["baseline"] for c in found))
-    found = [c for c in found if c["low"] is not None]
+    unit, confidence = comparisons[0]["unit"], run.results["protocol"]["confidence"]
+    baselines = list(dict.fromkeys(c["baseline"] for c in comparisons))
+    comparisons = [c for c in comparisons if c["low"] is not None]
     effects = [
         charts.Effect(
             line=baselines.index(c["baseline"]) + (methods.index(c["method"]) - (len(methods) - 1) / 2) * 0.7 / len(methods),
@@ -67,8 +67,8 @@ def _panel(
             colour=colour[c["method"]],
             clear=words.outcome(c, confidence) in ("ahead", "behind"),
         )
-        for c in found
+        for c in comparisons
     ]
     figure = charts.forest(unit, effects, baselines, limits, f"difference in test {title(metric)}")
-    said = "; ".join(f"{c['method']} minus {c['baseline']} {words.signed(c['difference'])}" for c in found)
+    said = "; ".join(f"{c['method']} minus {c['baseline']} {words.signed(c['difference'])}" for c in comparisons)
     return svg(figure, f"Differences in test {title(metric)} {words.place(unit)}: {said}.")

@@ -40,24 +40,24 @@ def importance(trials: Sequence[Trial], higher: bool) -> Mapping[str, float]:
         study.add_trial(optuna.trial.create_trial(params=options, distributions=dict(spread), value=t.value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is marked experimental
-        found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25))
-    return {name: float(v) for name, v in found.items()}
+        by_option = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25))
+    return {name: float(v) for name, v in by_option.items()}
 
 
 def distributions(options: Sequence[Mapping[str, Scalar]]) -> Mapping[str, BaseDistribution]:
     """A distribution for each option that all trials have and that differs between them, from the values alone."""
     names = set.intersection(*(set(o) for o in options)) if options else set()
-    found: dict[str, BaseDistribution] = {}
+    by_option: dict[str, BaseDistribution] = {}
     for name in sorted(names):
         values = [o[name] for o in options]
         if len(set(values)) < 2:
             continue
         numbers = [float(v) for v in values if is_number(v)]
         if len(numbers) == len(values):
-            found[name] = FloatDistribution(min(numbers), max(numbers), log=wide(numbers))
+            by_option[name] = FloatDistribution(min(numbers), max(numbers), log=wide(numbers))
         else:
-            found[name] = CategoricalDistribution(sorted({str(v) for v in values}))
-    return found
+            by_option[name] = CategoricalDistribution(sorted({str(v) for v in values}))
+    return by_option
 
 
 def is_number(value: Scalar) -> bool:

@@ -41,16 +41,16 @@ def learning(run: Run, colour: Colours) -> Group | None:
     """Validation curve of each method's winning trial, one panel for each unit."""
     panels, shown = [], set()
     for name, unit in run.searches.items():
-        chosen = {r: found for r in run.charted(unit) if (found := [t for t in run.winners(r, unit) if t.curve])}
+        chosen = {r: chosen_trials for r in run.charted(unit) if (chosen_trials := [t for t in run.winners(r, unit) if t.curve])}
         if not chosen:
             continue
         series = [
-            Series(range(len(t.curve)), t.curve, colour[r], (t.best_epoch,), thin=len(found) > 1)
-            for r, found in chosen.items()
-            for t in found
+            Series(range(len(t.curve)), t.curve, colour[r], (t.best_epoch,), thin=len(chosen_trials) > 1)
+            for r, chosen_trials in chosen.items()
+            for t in chosen_trials
         ]
-        limits = charts.sensible([v for found in chosen.values() for t in found for v in t.curve], run.higher)
-        every = [(r, t) for r, found in chosen.items() for t in found]
+        limits = charts.sensible([v for chosen_trials in chosen.values() for t in chosen_trials for v in t.curve], run.higher)
+        every = [(r, t) for r, chosen_trials in chosen.items() for t in chosen_trials]
         said = "; ".join(f"{named(run, r, t)} best {words.fixed(t.value)} at epoch {t.best_epoch}" for r, t in every)
         panels.append(
             svg(
@@ -133,13 +133,13 @@ def importances(run: Run, colour: Colours) -> Group | None:
     panels = []
     for method in run.methods:
         studies = [trials for u in run.searches.values() for trials in run.studies(method, u)]
-        units = [found for trials in studies if (found := importance(trials, run.higher))]
-        names = {n for found in units for n in found}
-        mean = {n: sum(found.get(n, 0.0) for found in units) / len(units) for n in names}
+        units = [chosen_trials for trials in studies if (chosen_trials := importance(trials, run.higher))]
+        names = {n for chosen_trials in units for n in chosen_trials}
+        mean = {n: sum(chosen_trials.get(n, 0.0) for chosen_trials in units) / len(units) for n in names}
         top = sorted(names, key=lambda n: (-mean[n], n))[:LARGE]
         if not top:
             continue
-        parts = [[found[n] for found in units if n in found] for n in top]
+        parts = [[chosen_trials[n] for chosen_trials in units if n in chosen_trials] for n in top]
         figure = charts.shares(method, [short(n, names) for n in top], [mean[n] for n in top], parts, colour[method])
         panels.append(svg(figure, f"Importance in {method}: " + "; ".join(f"{n} {mean[n]:.0%}" for n in top) + "."))
     if not panels:

@@ -45,5 +45,5 @@ def _most(run: Run, trial: Trial) -> int | None:
         return 0
     method = run.settings.get("methods", {}).get(trial.method, {}).get("options", {})
     job = run.settings.get("training", {}).get("epochs")
-    found = {"training.epochs": job, **method, **trial.options}["training.epochs"]
-    return None if found is None else int(found)
+    limit = {"training.epochs": job, **method, **trial.options}["training.epochs"]
+    return None if limit is None else int(limit)

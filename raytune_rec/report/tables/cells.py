@@ -55,9 +55,9 @@ def main(run: Run, colour: Mapping[str, str]) -> Table:
             Cell(words.duration(facts["seconds"]) if facts["trials"] else words.NONE),
         ]
         lines.append(Line(method, colour[method], _note(facts), cells))
-    of = " of a list (the chance that its positive stands above another), mean over lists and" if run.lists else ", mean over"
+    over = " of a list (the chance that its positive stands above another), mean over lists and" if run.lists else ", mean over"
     caption = (
-        f"Test {title(run.lead)}{of} replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a "
+        f"Test {title(run.lead)}{over} replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a "
         "column is bold. "
         f"Split: {protocol['split']}; cohort: {protocol['cohort']}; candidates: {protocol['candidates']}."
         f"{words.pooled(run, ' ', '.')} {words.spread(run.results)}{words.averaged(run.results, run.lead, ' ')}"
@@ -83,9 +83,9 @@ def further(run: Run, colour: Mapping[str, str]) -> Table | None:
         cells = []
         for unit in columns(run):
             for name, _ in names:
-                found = run.measures(method, unit).get(name, {})
-                sd = found.get("sd")
-                cells.append(Cell(words.fixed(found.get("mean")), f"sd {words.fixed(sd)}" if sd is not None else ""))
+                listed = run.measures(method, unit).get(name, {})
+                sd = listed.get("sd")
+                cells.append(Cell(words.fixed(listed.get("mean")), f"sd {words.fixed(sd)}" if sd is not None else ""))
         lines.append(Line(method, colour[method], "", cells))
     caption = (
         "Mean over replicates, with their standard deviation. Log loss and calibration error (15 bins of equal mass): lower "
@@ -101,8 +101,8 @@ def cohorts(run: Run, colour: Mapping[str, str]) -> Table | None:
         return None
     lines = []
     for method in run.methods:
-        found = [run.measures(method, u).get("cohorts", {}).get(c, {}) for u, c in pairs]
-        cells = [Cell(words.fixed(f.get("auc", {}).get("mean")), f"n {words.count(f.get('n'))}") for f in found]
+        listed = [run.measures(method, u).get("cohorts", {}).get(c, {}) for u, c in pairs]
+        cells = [Cell(words.fixed(f.get("auc", {}).get("mean")), f"n {words.count(f.get('n'))}") for f in listed]
         lines.append(Line(method, colour[method], "", cells))
     what = "lists" if run.lists else "rows"
     head = ["method", *[f"{u}: {c.replace('_', ' ')}" for u, c in pairs]]
@@ -111,14 +111,14 @@ def cohorts(run: Run, colour: Mapping[str, str]) -> Table | None:
 
 def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
     """Every tested difference."""
-    found = run.results["comparisons"]
-    if not found:
+    listed = run.results["comparisons"]
+    if not listed:
         return None
     confidence = run.results["protocol"]["confidence"]
     several = len(run.compared) > 1
     said = {"ahead": "better", "leaning": "undecided", "open": "undecided", "trailing": "undecided", "behind": "worse"}
     lines = []
-    for c in found:
+    for c in listed:
         cells = [
             Cell(c["baseline"]),
             Cell(c["unit"]),
@@ -169,7 +169,7 @@ def facts(value: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def pretraining(run: Run) -> list[tuple[str, str]]:
     """(pretraining, what it was) in words."""
-    found = []
+    listed = []
     for name, v in run.pretrain.items():
         parts = []
         if v.get("parameters"):
@@ -186,8 +186,8 @@ def pretraining(run: Run) -> list[tuple[str, str]]:
         if tried:
             parts.append(f"{len(tried) if isinstance(tried, list) else tried} recipes tried")
         recipe = ", ".join(f"{k} = {t}" for k, t in facts(v.get("recipe") or {}))
-        found.append((name, "; ".join(parts + ([f"recipe: {recipe}"] if recipe else []))))
-    return found
+        listed.append((name, "; ".join(parts + ([f"recipe: {recipe}"] if recipe else []))))
+    return listed
 
 
 def _auc(run: Run, method: str, unit: str) -> Cell:

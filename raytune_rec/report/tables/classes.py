@@ -31,15 +31,15 @@ def metrics(results: Mapping[str, Any], unit: str) -> list[str]:
 def values(results: Mapping[str, Any], unit: str) -> dict[str, list[_Value]]:
     """Method -> (measure, whether it is the best) of each of `metrics`. Where all are equal there is no best."""
     names = metrics(results, unit)
-    found = {
+    measured = {
         method: [results["methods"][method]["units"].get(unit, {}).get(name, {}) for name in names]
         for method in results.get("method_order") or results["methods"]
     }
-    means = [[of[i]["mean"] for of in found.values() if of[i].get("mean") is not None] for i in range(len(names))]
+    means = [[row[i]["mean"] for row in measured.values() if row[i].get("mean") is not None] for i in range(len(names))]
     best = [max(column) if len(set(column)) > 1 else None for column in means]
     return {
         method: [(v, v.get("mean") is not None and v["mean"] == b) for v, b in zip(measures, best, strict=True)]
-        for method, measures in found.items()
+        for method, measures in measured.items()
     }
 
 
@@ -51,7 +51,7 @@ def base(results: Mapping[str, Any], unit: str) -> str:
 
 
 def _table(run: Run, colour: Mapping[str, str], unit: str) -> Table:
-    lines = [Line(method, colour[method], "", _cells(of)) for method, of in values(run.results, unit).items()]
+    lines = [Line(method, colour[method], "", _cells(row)) for method, row in values(run.results, unit).items()]
     rarer = " Of the two classes, the last columns are of the rarer one." if RARE + "f1" in metrics(run.results, unit) else ""
     protocol = run.results["protocol"]
     caption = (
@@ -62,10 +62,10 @@ def _table(run: Run, colour: Mapping[str, str], unit: str) -> Table:
     return Table(caption, ["method", *(title(name) for name in metrics(run.results, unit))], lines)
 
 
-def _cells(of: Sequence[_Value]) -> list[Cell]:
-    found = []
-    for value, best in of:
+def _cells(values: Sequence[_Value]) -> list[Cell]:
+    cells = []
+    for value, best in values:
         limits = [value.get(end) for end in ("low", "high")]
         below = "" if None in limits else " to ".join(map(words.fixed, limits))
-        found.append(Cell(words.fixed(value.get("mean")), below, best))
-    return found
+        cells.append(Cell(words.fixed(value.get("mean")), below, best))
+    return cells

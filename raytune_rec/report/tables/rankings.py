@@ -19,8 +19,8 @@ def tables(run: Run, colour: Mapping[str, str]) -> list[tuple[str, Table]]:
     measured. None where rows with labels were tested."""
     if not run.lists:
         return []
-    found = [(unit, prefix) for prefix in ("", FULL) for unit in run.units if measured(run.results, unit, prefix)]
-    return [(heading(run.results, unit, prefix), _table(run, colour, unit, prefix)) for unit, prefix in found]
+    measured_units = [(unit, prefix) for prefix in ("", FULL) for unit in run.units if measured(run.results, unit, prefix)]
+    return [(heading(run.results, unit, prefix), _table(run, colour, unit, prefix)) for unit, prefix in measured_units]
 
 
 def heading(results: Mapping[str, Any], unit: str, prefix: str) -> str:
@@ -35,7 +35,7 @@ def values(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, list
     """Method -> (mean, sd, whether it is the best) of each of `METRICS`; empty where it was not measured. Where all are equal
     there is no best."""
     means = {method: [m.get(prefix + name, {}) for name in METRICS] for method, m in measured(results, unit, prefix).items()}
-    known = [[of[i]["mean"] for of in means.values() if of[i].get("mean") is not None] for i in range(len(METRICS))]
+    known = [[row[i]["mean"] for row in means.values() if row[i].get("mean") is not None] for i in range(len(METRICS))]
     best = [max(column) if len(set(column)) > 1 else None for column in known]
     return {
         method: [
@@ -56,12 +56,12 @@ def candidates(results: Mapping[str, Any], unit: str, prefix: str) -> str:
 
 def measured(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, Mapping[str, Any]]:
     """Method -> its measures on a unit, of the methods that were measured there with this ranking."""
-    found = {method: facts["units"].get(unit, {}) for method, facts in results["methods"].items()}
-    return {method: m for method, m in found.items() if f"{prefix}auc" in m}
+    measured_units = {method: facts["units"].get(unit, {}) for method, facts in results["methods"].items()}
+    return {method: m for method, m in measured_units.items() if f"{prefix}auc" in m}
 
 
 def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> Table:
-    lines = [Line(method, colour[method], "", _cells(of)) for method, of in values(run.results, unit, prefix).items()]
+    lines = [Line(method, colour[method], "", _cells(row)) for method, row in values(run.results, unit, prefix).items()]
     protocol, facts = run.results["protocol"], run.results["units"][unit]
     users = "" if facts.get("users") is None else f" of {words.count(facts['users'])} users"
     caption = (
@@ -73,7 +73,7 @@ def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> Table
     return Table(caption, ["method", *(title(name) for name in METRICS)], lines)
 
 
-def _cells(of: Sequence[tuple[float | None, float | None, bool]]) -> list[Cell]:
-    if not of:
+def _cells(values: Sequence[tuple[float | None, float | None, bool]]) -> list[Cell]:
+    if not values:
         return [Cell(words.NONE)] * len(METRICS)
-    return [Cell(words.fixed(mean), f"sd {words.fixed(sd)}" if sd is not None else "", best) for mean, sd, best in of]
+    return [Cell(words.fixed(mean), f"sd {words.fixed(sd)}" if sd is not None else "", best) for mean, sd, best in values]

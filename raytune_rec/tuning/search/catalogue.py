@@ -18,14 +18,14 @@ _SETTINGS = {"type", "low", "high", "log", "step", "choices", "when", "optional"
 
 def folders(job: Job | None = None) -> list[Path]:
     """Where search-space files lie, the user's own first."""
-    own = [Path(folder) / "search_spaces" for folder in (job.components if job else ())]
-    return [*own, shipped.folder("search_spaces")]
+    folders_of_job = [Path(folder) / "search_spaces" for folder in (job.components if job else ())]
+    return [*folders_of_job, shipped.folder("search_spaces")]
 
 
 def available(job: Job | None = None) -> list[str]:
     """Names of all search spaces."""
-    found = {path.stem for folder in folders(job) for path in STORAGE.list(folder, "*.toml")}
-    return sorted(found | set(job.spaces if job else ()))
+    in_files = {path.stem for folder in folders(job) for path in STORAGE.list(folder, "*.toml")}
+    return sorted(in_files | set(job.spaces if job else ()))
 
 
 def compose(names: Sequence[str], job: Job | None = None) -> Space:
@@ -48,16 +48,16 @@ def compose(names: Sequence[str], job: Job | None = None) -> Space:
     order = ordered(dimensions.values())
     circles = sorted(set(dimensions) - {d.key for d in order})
     problems += [f"search space: the condition of {key} leads back to itself; condition it on something else." for key in circles]
-    checked = [[_point(name, point, dimensions, described, problems) for name, point in own] for own in points]
+    checked = [[_point(name, point, dimensions, described, problems) for name, point in listed] for listed in points]
     if problems:
         raise JobError(problems)
-    return Space(order, tuple(_joined([own for own in checked if own])))
+    return Space(order, tuple(_joined([listed for listed in checked if listed])))
 
 
 def _joined(lists: Sequence[Sequence[Point]]) -> Iterator[Point]:
     """The i-th points of all spaces as one point; a shorter list goes on with its last."""
     for i in range(max(map(len, lists), default=0)):
-        parts = [own[min(i, len(own) - 1)] for own in lists]
+        parts = [listed[min(i, len(listed) - 1)] for listed in lists]
         yield Point({k: v for part in parts for k, v in part.values.items()}, any(part.outside for part in parts))
 
 
@@ -98,7 +98,7 @@ def _dimensions(name: str, table: Any, problems: list[str]) -> list[Dimension]:
     if not isinstance(table, dict):
         problems.append(f"search space {name}: write the options as a [space] table.")
         return []
-    found = []
+    read = []
     for key, value in flatten(table):
         where = f"search space {name}: {key}"
         if not isinstance(value, dict):
@@ -106,12 +106,12 @@ def _dimensions(name: str, table: Any, problems: list[str]) -> list[Dimension]:
         elif mistakes := list(_mistakes(value)):
             problems += [f"{where}: {mistake}" for mistake in mistakes]
         else:
-            found.append(d := _dimension(key, value))
+            read.append(d := _dimension(key, value))
             if d.kind != "choice" and not d.contains(d.high):
                 below, above = d.nearest(d.high)
                 rule = f"steps of {d.step} from low = {d.low} do not reach high = {d.high}; the nearest are {below} and {above}"
                 problems.append(f"{where}: {rule}.")
-    return found
+    return read
 
 
 def _mistakes(table: Mapping[str, Any]) -> Iterator[str]:

@@ -39,22 +39,22 @@ class Winner:
 
 def winners(folder: Path) -> dict[tuple[str, str], Winner]:
     """(method, unit) -> the best trial, for every study of a journal that has a complete one."""
-    found = {}
+    by_study = {}
     with replayed(folder):
         for method, unit, study in studies(folder):
             if (winner := winner_of(study)) is not None:
-                found[method, unit] = winner
-    return found
+                by_study[method, unit] = winner
+    return by_study
 
 
 def trials(folder: Path) -> list[dict[str, Any]]:
     """Every trial of a journal as plain values, by study and number."""
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     with replayed(folder):
         for method, unit, study in studies(folder):
             front = front_of(study)
-            found += [_plain(method, unit, study.study_name, t, t.number in front) for t in study.get_trials(deepcopy=False)]
-    return found
+            rows += [_plain(method, unit, study.study_name, t, t.number in front) for t in study.get_trials(deepcopy=False)]
+    return rows
 
 
 def studies(folder: Path) -> Iterator[tuple[str, str, optuna.Study]]:
@@ -66,13 +66,13 @@ def studies(folder: Path) -> Iterator[tuple[str, str, optuna.Study]]:
 
 
 def winner_of(study: optuna.Study) -> Winner | None:
-    found = study.get_trials(deepcopy=False)
-    complete = [t for t in found if t.state == TrialState.COMPLETE]
+    every = study.get_trials(deepcopy=False)
+    complete = [t for t in every if t.state == TrialState.COMPLETE]
     if not complete:
         return None
     sign = -1 if study.directions[0] == StudyDirection.MAXIMIZE else 1
     best = min(complete, key=lambda t: (sign * t.values[0], t.number))
-    return Winner(best.number, dict(best.params), float(best.values[0]), sum(t.state in SPENT for t in found))
+    return Winner(best.number, dict(best.params), float(best.values[0]), sum(t.state in SPENT for t in every))
 
 
 def front_of(study: optuna.Study) -> set[int]:

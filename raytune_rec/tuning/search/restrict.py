@@ -105,9 +105,9 @@ def _settle(kept: list[Dimension], options: Mapping[str, Scalar], where: str, pr
 def _points(points: tuple[Point, ...], dimensions: tuple[Dimension, ...]) -> tuple[Point, ...]:
     """The parts of the points that are still searched, each once."""
     by_key = {d.key: d for d in dimensions}
-    found: list[Point] = []
+    distinct: list[Point] = []
     for point in points:
         values = {key: value for key, value in point.values.items() if key in by_key}
-        if values and all(values != p.values for p in found):
-            found.append(Point(values, any(not by_key[key].contains(value) for key, value in values.items())))
-    return tuple(found)
+        if values and all(values != p.values for p in distinct):
+            distinct.append(Point(values, any(not by_key[key].contains(value) for key, value in values.items())))
+    return tuple(distinct)

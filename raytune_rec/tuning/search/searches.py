@@ -54,7 +54,7 @@ def _all(
     job: Job, schema: DataSchema, backbones: Mapping[str, BackboneFacts], methods: Sequence[str], units: Sequence[str]
 ) -> list[Search]:
     problems: list[str] = []
-    found: list[Search] = []
+    wanted: list[Search] = []
     past = warmstart.read(job.tune.warm_start, job.training.metric)
     for name in methods:
         try:
@@ -69,17 +69,17 @@ def _all(
         most = component("backbones", method.backbone, [Path(f) for f in job.components]).most_lanes
         for unit in units:
             warm = warmstart.warmed(space, past, name, unit, job.tune.warm_points)
-            found.append(Search(name, unit, warm, structure, training_rows(schema, unit), epochs, most))
+            wanted.append(Search(name, unit, warm, structure, training_rows(schema, unit), epochs, most))
     if problems:
         raise JobError(problems)
-    return found
+    return wanted
 
 
 def method_space(job: Job, method: Method, schema: DataSchema, base: BackboneFacts | None) -> Space:
     """What one method searches: the job's spaces, without what the method does not train, sets itself or does not have."""
     start = base if method.strategy.start == "backbone" else None
-    own = settings(job, method, Lane(0), start)
-    parts = assemble(job, method, [own], schema, start)
+    chosen = settings(job, method, Lane(0), start)
+    parts = assemble(job, method, [chosen], schema, start)
     names = job.pretrainings[method.pretraining].space if method.name.startswith(PRETRAIN) else job.methods[method.name].space
     if not method.strategy.train:
         return Space()
@@ -93,7 +93,7 @@ def method_space(job: Job, method: Method, schema: DataSchema, base: BackboneFac
         groups=trained,
         prompt="prompt" in method.strategy.train,
         fixed=method.options,
-        base=_flat(own),
+        base=_flat(chosen),
         known=lambda key: is_option(job, method, key),
         declared=known_groups(parts),
         where=f"methods.{method.name}",
@@ -108,13 +108,13 @@ def _as_pretrained(space: Space, prompt: Mapping[str, Scalar]) -> Point:
 
 def known_groups(parts: Parts) -> set[str]:
     """Every group of the method's components, and those that other components of ours have."""
-    own = {p.group for p in parts.backbone.parameters()} | {p.group for prompt in parts.prompts for p in prompt.parameters()}
-    return own | {"embedding", "linear", "interaction", "encoder", "output", "prompt", "profile"}
+    declared = {p.group for p in parts.backbone.parameters()} | {p.group for prompt in parts.prompts for p in prompt.parameters()}
+    return declared | {"embedding", "linear", "interaction", "encoder", "output", "prompt", "profile"}
 
 
-def _flat(own: Any) -> dict[str, Scalar]:
+def _flat(chosen: Any) -> dict[str, Scalar]:
     """Effective options that a condition may look at."""
-    parts = {"backbone": own.backbone, "prompt": own.prompt}
+    parts = {"backbone": chosen.backbone, "prompt": chosen.prompt}
     return {
         f"{part}.{name}": value
         for part, options in parts.items()
@@ -130,5 +130,5 @@ class _Structure:
         self._job, self._method, self._base = job, method, base
 
     def __call__(self, options: Mapping[str, Scalar]) -> tuple[Hashable, Sizes]:
-        own = settings(self._job, self._method, Lane(0, 0, options), self._base)
-        return structure(own), padding(own)
+        chosen = settings(self._job, self._method, Lane(0, 0, options), self._base)
+        return structure(chosen), padding(chosen)

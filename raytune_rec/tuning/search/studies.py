@@ -147,8 +147,8 @@ class Study:
         return sum(t.state in SPENT for t in self._trials())
 
     def best(self) -> float | None:
-        found = winner_of(self._study)
-        return found.value if found else None
+        winner = winner_of(self._study)
+        return winner.value if winner else None
 
     def lanes(self, numbers: Sequence[int]) -> dict[int, Lane]:
         """Trial -> its lane."""
@@ -161,8 +161,8 @@ class Study:
 
     def curves(self, before: int) -> list[list[float]]:
         """Validation curves of the trials with a lower number."""
-        found = [t.user_attrs.get(RESULT, {}).get("curve", []) for t in self._trials()[:before]]
-        return [[math.nan if v is None else v for v in curve] for curve in found if curve]
+        stored = [t.user_attrs.get(RESULT, {}).get("curve", []) for t in self._trials()[:before]]
+        return [[math.nan if v is None else v for v in curve] for curve in stored if curve]
 
     def set_attribute(self, key: str, value: Any) -> None:
         self._study.set_user_attr(key, value)

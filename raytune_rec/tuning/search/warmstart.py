@@ -38,7 +38,7 @@ def read(folders: Sequence[str], metric: str) -> list[Past]:
     Raises:
         JobError: every folder that holds no journal, or whose searches went by another metric.
     """
-    problems, found = [], list[Past]()
+    problems, earlier = [], list[Past]()
     for folder in folders:
         journal = Path(folder).expanduser() / "journal"
         if not STORAGE.list(journal, "[0-9]*.json"):
@@ -49,10 +49,10 @@ def read(folders: Sequence[str], metric: str) -> list[Past]:
             other = ", ".join(map(repr, sorted(set(metrics.values()))))
             rule = f"its searches went by {other}, and this job goes by {metric!r}"
             problems.append(f"tune.warm_start: {folder}: {rule}; name a run of the same training.metric, or leave it out.")
-        found += [_past(t) for t in trials(journal) if t["state"] == "complete" and metrics[t["study"]] == metric]
+        earlier += [_past(t) for t in trials(journal) if t["state"] == "complete" and metrics[t["study"]] == metric]
     if problems:
         raise JobError(problems)
-    return sorted(found, key=lambda p: -p.value if METRICS[metric].higher else p.value)
+    return sorted(earlier, key=lambda p: -p.value if METRICS[metric].higher else p.value)
 
 
 def warmed(space: Space, past: Sequence[Past], method: str, unit: str, count: int) -> Space:
@@ -61,13 +61,13 @@ def warmed(space: Space, past: Sequence[Past], method: str, unit: str, count: in
     They are those of the same method and unit; a unit that is new takes the best of each other unit of the method, the unit of
     the best value first.
     """
-    own = [p for p in past if p.method == method and p.unit == unit]
+    of_study = [p for p in past if p.method == method and p.unit == unit]
     others: dict[str, Past] = {}
     for p in past:
         if p.method == method:
             others.setdefault(p.unit, p)
     points: list[Point] = []
-    for p in own or list(others.values()):
+    for p in of_study or list(others.values()):
         point = _point(space, p.options)
         if point.values and all(point.values != known.values for known in points):
             points.append(point)
