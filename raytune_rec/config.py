@@ -36,6 +36,8 @@ Rate = Annotated[float, Field(ge=0, le=3e38)]
 """Up to what a float32 can hold."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(max_length=200)]
+WORDS = "words"
+"""The tokenizer of ours."""
 _TIMES = 10**5
 """Most epochs, trials and other things that are done one after the other: more is a slip of the pen."""
 _NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
@@ -171,6 +173,17 @@ class SequenceOptions(Section):
         return self
 
 
+class TextOptions(Section):
+    """Text of users and items as tokens, for models that read words."""
+
+    tokenizer: str = Field(
+        WORDS,
+        description="words: lowercased words, those of the training split have tokens of their own; else the path of a "
+        "tokenizer.json of Hugging Face (needs the package tokenizers)",
+    )
+    length: int = Field(64, ge=1, le=100_000, description="L, most tokens of a text that are kept")
+
+
 class DataOptions(Section):
     source: str = Field(description="component in data/sources")
     options: dict[str, Any] = {}
@@ -182,6 +195,7 @@ class DataOptions(Section):
     buckets: int = Field(10, ge=2, le=10_000, description="quantile buckets of a numerical field, for discretisation")
     block_rows: int = Field(65536, ge=1024, le=2**24, description="rows of a block: read, shuffled and delivered together")
     sequences: SequenceOptions | None = Field(None, description="rows are users with histories instead of interactions")
+    text: TextOptions | None = Field(None, description="tokens of the text columns of users and items; absent: text has none")
 
     @property
     def task(self) -> Task:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
-FieldKind = Literal["categorical", "numerical", "multi", "vector"]
+FieldKind = Literal["categorical", "numerical", "multi", "vector", "text"]
 Role = Literal["user", "item", "context", "domain"]
 Scalar = bool | int | float | str
 
@@ -54,12 +54,13 @@ class Field:
 
     Args:
         name: the column's name in the store. `user`, `item` and `domain` are the identifiers themselves.
-        kind: `categorical` (one id), `numerical` (one number, NaN where missing), `multi` (up to `length` ids, 0-padded) or
-            `vector` (`length` numbers of a user; where it is missing all of them are NaN, zeros are numbers like others).
+        kind: `categorical` (one id), `numerical` (one number, NaN where missing), `multi` (up to `length` ids, 0-padded),
+            `vector` (`length` numbers of a user; where it is missing all of them are NaN, zeros are numbers like others) or
+            `text` (`length` tokens: 0 padding, 1 unknown).
         role: whose feature it is.
         size: V, the number of ids including 0; for a numerical field the number of buckets of its discretisation, including 0
-            (missing); 0 for a vector.
-        length: L of a multi-valued field, W of a vector, else 0.
+            (missing); the number of tokens; 0 for a vector.
+        length: L of a multi-valued field or of a text, W of a vector, else 0.
         mean, std: of a numerical field over the training split, for standardisation.
         edges: inner bucket edges of a numerical field (training quantiles), `size - 2` of them, ascending.
         means, stds: of each number of a vector over the training split, for standardisation.
@@ -95,6 +96,8 @@ class DataSchema:
         groups: units that are no domains, such as the cold users of a fold; empty: each domain is a unit.
         trained: fingerprint of what pre-training sees, ids and training rows: jobs that differ in what cold users do share it.
             Empty in data that were prepared before there was one.
+        texts: text fields of users and items. They are no columns of rows: `Items` has those of items.
+        tokenizer: fingerprint of what made their tokens; empty where there are none.
     """
 
     fields: tuple[Field, ...]
@@ -104,6 +107,8 @@ class DataSchema:
     task: Task = LABELLED
     groups: tuple[Unit, ...] = ()
     trained: str = ""
+    texts: tuple[Field, ...] = ()
+    tokenizer: str = ""
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -139,7 +144,7 @@ class DataSchema:
         return tuple(f for f in self.fields if f.role == role)
 
     def field(self, name: str) -> Field:
-        return next(f for f in self.fields if f.name == name)
+        return next(f for f in (*self.fields, *self.texts) if f.name == name)
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class Feedback:
     Args:
         start: (V + 1,) int64. The events of item i are `start[i]` to `start[i + 1]`; item 0 has none.
         user: (E,) int64 ids.
-        time: (E,) int64, seconds since 1970.
+        time: (E,) int64, seconds since 1970; 0 where the data have none.
         value: (E,) float32, the rating or label; NaN where the data have none.
     """
 

@@ -1,7 +1,7 @@
 """The backbone artifact: weights, facts, and what maps raw rows to ids. Any program can load it without the run that made it.
 
 backbone.safetensors  backbone.json  _complete.json
-data/schema.json  data/vocabulary/<field>.parquet  data/users.parquet  data/items.parquet
+data/schema.json  data/vocabulary/<field>.parquet  data/users.parquet  data/items.parquet  data/texts/
 """
 
 from __future__ import annotations
@@ -195,7 +195,8 @@ def _copy_data(store: Path, target: Path) -> dict[str, str]:
     if not (store / "schema.json").exists():
         raise ArtifactError(f"{store}: no prepared data (schema.json is missing); run `raytune-rec prepare` first.")
     vocabulary = STORAGE.list(store / "vocabulary", "*.parquet")
-    tables = [store / "schema.json", *vocabulary, store / "users.parquet", store / "items.parquet"]
+    texts = STORAGE.list(store / "texts", "*")
+    tables = [store / "schema.json", *vocabulary, store / "users.parquet", store / "items.parquet", *texts]
     sha256 = {}
     for source in (path for path in tables if path.exists()):
         name = source.relative_to(store).as_posix()

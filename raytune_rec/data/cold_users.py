@@ -37,14 +37,14 @@ def first_of(task: str) -> int:
 
 
 def predicted(fields: Sequence[Field], name: str) -> None:
-    """Refuse an attribute that cannot be predicted.
+    """Refuse an attribute that cannot be predicted; an empty name is none.
 
     Raises:
         JobError: it does not exist, is not categorical, or is not a user's.
     """
     found = {f.name: f for f in fields}
     fit = [f.name for f in fields if f.role == "user" and f.kind == "categorical" and f.name != "user"]
-    if name in fit:
+    if not name or name in fit:
         return
     if name not in found:
         wrong = "does not exist"

@@ -16,6 +16,15 @@ USERS = "users.parquet"
 """Of histories: a row for each domain and user."""
 
 
+TEXTS = "texts"
+"""Of tokens, with their tokenizer."""
+
+
+def table_file(store: Path, role: str) -> Path:
+    """The Parquet file of the users, or of the items: a row for each, in the order of their ids."""
+    return store / f"{role}s.parquet"
+
+
 def domain_folder(store: Path, domain: str) -> Path:
     """The folder of a domain's interactions."""
     return store / "interactions" / f"domain={path_name(domain)}"

@@ -16,19 +16,24 @@ _TUPLES = ("edges", *_OF_VECTORS)
 def schema_values(schema: DataSchema) -> dict[str, Any]:
     """A schema as JSON values."""
     fields = [{n: list(v) if n in _TUPLES else v for n, v in vars(f).items() if v or n not in _OF_VECTORS} for f in schema.fields]
+    texts = {"texts": [asdict(f) for f in schema.texts], "tokenizer": schema.tokenizer} if schema.texts else {}
     rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *(u.name for u in schema.groups))}
     named = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "trained": schema.trained}
-    return {**named, "task": asdict(schema.task), "groups": [asdict(unit) for unit in schema.groups], "rows": rows}
+    return {**named, "task": asdict(schema.task), "groups": [asdict(unit) for unit in schema.groups], "rows": rows, **texts}
 
 
 def schema_from(values: Mapping[str, Any]) -> DataSchema:
     """The inverse of `schema_values`; a schema of 0.1, which has neither task nor groups, is read too."""
-    fields = tuple(Field(**{**f, **{n: tuple(f[n]) for n in _TUPLES if n in f}}) for f in values["fields"])
+    fields, texts = (
+        tuple(Field(**{**f, **{n: tuple(f[n]) for n in _TUPLES if n in f}}) for f in values.get(name, ()))
+        for name in ("fields", "texts")
+    )
     rows = {(d, s): counts[s] for d, counts in values["rows"].items() for s in SPLITS}
     task = Task(**values["task"]) if "task" in values else _task_of_first(values)
     groups = tuple(Unit(**{**unit, "members": tuple(unit["members"])}) for unit in values.get("groups", ()))
     groups += tuple(map(Unit.of_first, values.get("cohorts", ())))
-    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, task, groups, values.get("trained", ""))
+    trained, tokenizer = (values.get(name, "") for name in ("trained", "tokenizer"))
+    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, task, groups, trained, texts, tokenizer)
 
 
 def _task_of_first(values: Mapping[str, Any]) -> Task:

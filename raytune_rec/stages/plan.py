@@ -96,12 +96,11 @@ def declared(job: Job) -> DataSchema:
                     edges=edges if f.kind == "numerical" else (),
                 )
             )
-    sequences = data.sequences
-    if sequences is None:
-        return DataSchema(tuple(own), tuple(domains), "")
-    if sequences.predict:
-        predicted(own, sequences.predict)
-    return DataSchema(tuple(own), tuple(domains), "", task=data.task, groups=folds_of(sequences))
+    length = data.text.length if data.text else 0
+    texts = tuple(Field(f.name, "text", f.role, 1002, length) for f in source.fields() if f.kind == "text" and length)
+    predicted(own, data.task.attribute)
+    groups = folds_of(data.sequences) if data.sequences else ()
+    return DataSchema(tuple(own), tuple(domains), "", task=data.task, groups=groups, texts=texts)
 
 
 def _line(job: Job, name: str, schema: DataSchema) -> tuple[str, ...]:

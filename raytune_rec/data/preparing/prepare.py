@@ -23,8 +23,10 @@ from raytune_rec.data.preparing.sequences import write_sequences
 from raytune_rec.data.preparing.spill import Spill
 from raytune_rec.data.preparing.summary import untested
 from raytune_rec.data.preparing.tables import Rejects
+from raytune_rec.data.preparing.texts import write_texts
 from raytune_rec.data.schema_file import schema_values
 from raytune_rec.data.sources.base import Source
+from raytune_rec.data.tokens import file_of
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.schema import ALL_DOMAINS, BESIDE, SPLITS, DataSchema
 from raytune_rec.storage.files import STORAGE, read_json, write_json
@@ -44,6 +46,7 @@ _PARTS = (
     "train/part-*.parquet",
     "vocabulary/*.parquet",
     "sequences/**/*.parquet",
+    "texts/*",
 )
 _FILES = ("users.parquet", "items.parquet", "rejected.parquet", "schema.json", "summary.json", ".*.json.*.tmp")
 _WRITTEN = (*_PARTS, *_FILES)
@@ -52,7 +55,7 @@ _WRITTEN = (*_PARTS, *_FILES)
 
 def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
     """What decides the store, as plain values: the job's options, the source's own, and its files."""
-    chosen = options.model_dump(exclude={"options", *([] if options.sequences else ["sequences"])})
+    chosen = options.model_dump(exclude={"options", *(name for name in ("sequences", "text") if getattr(options, name) is None)})
     if options.sequences and not options.sequences.warm:
         chosen["sequences"].pop("warm")
     if options.split.kind != "time":
@@ -61,7 +64,9 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
         chosen["split"] = {k: v for k, v in chosen["split"].items() if not k.startswith("cold")}
     if options.sequences and not options.sequences.predict:
         del chosen["sequences"]["predict"]
-    inputs = {"options": chosen, "source": dict(source.fingerprint_inputs())}
+    inputs: dict[str, Any] = {"options": chosen, "source": dict(source.fingerprint_inputs())}
+    if options.text is not None:
+        inputs["tokenizer"] = hashlib.sha256(file_of(options.text.tokenizer)).hexdigest()
     plain: dict[str, Any] = json.loads(json.dumps(inputs, default=str))
     return plain
 
@@ -118,6 +123,9 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
         for name in () if schema.groups else schema.domains:
             if why := untested(summary["domains"][name], schema.rows[name, "test"], schema.task.histories):
                 summary["domains"][name]["untested"] = why
+        if options.text is not None:
+            texts, tokenizer = write_texts(out, source.fields(), options.text)
+            schema = replace(schema, texts=texts, tokenizer=tokenizer)
         if check is not None:
             check(summary, schema)
         values = {**schema_values(schema), "shared_items": source.shared_items}

@@ -29,10 +29,10 @@ def arrays(table: pa.Table) -> dict[str, Any]:
 
 
 def cast(values: Any, field: Field) -> np.ndarray:
-    """int64 ids, float32 numbers, (N, L) int64 ids, or (N, W) float32 vectors of a stored column."""
+    """int64 ids, float32 numbers, (N, L) int64 ids or tokens, or (N, W) float32 vectors of a stored column."""
     if field.kind == "vector":
         return vectors(values, field)
-    if field.kind != "multi":
+    if field.kind not in ("multi", "text"):
         return np.asarray(values, np.float32 if field.kind == "numerical" else np.int64)
     if isinstance(values, pa.Array):
         return padded(values.flatten().to_numpy(), np.diff(values.offsets.to_numpy()), field.length)

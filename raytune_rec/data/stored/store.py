@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from raytune_rec.config import SequenceOptions
+from raytune_rec.data.layout import TEXTS
 from raytune_rec.data.schema_file import schema_from
 from raytune_rec.data.stored.columns import Columns
 from raytune_rec.data.stored.histories import Histories
 from raytune_rec.data.stored.interactions import Interactions
+from raytune_rec.data.stored.items import items
 from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.data.stored.raw import RawRows
 from raytune_rec.data.stored.reader import Reader
+from raytune_rec.data.tokens import Tokenizer, read
 from raytune_rec.errors import DataError
-from raytune_rec.schema import DataSchema, Split, Table
+from raytune_rec.schema import DataSchema, Items, Split, Table
 from raytune_rec.storage import marker
 from raytune_rec.task import Unit
 
@@ -81,6 +85,15 @@ class Store:
             DataError: there is no unit of this name.
         """
         return self.reader.load(self.schema.unit(unit) if isinstance(unit, str) else unit, split)
+
+    def items(self, names: Collection[str] = (), feedback: bool = False) -> Items:
+        """All items by id, with the columns that are named and, where it is asked for, who took them."""
+        return items(self.lookup, names, feedback)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """What made the tokens of `schema.texts`; raises DataError where there are none."""
+        return read(self.path / TEXTS)
 
     def tests(self) -> dict[str, dict[str, Table]]:
         """The tables of the results: name -> unit -> its test rows. Several units share a table where each tests a part of it; a

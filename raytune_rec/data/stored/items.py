@@ -1,0 +1,69 @@
+"""All items of a store by their id: features, tokens of text, how often each was taken and by whom. Shapes: V ids, E events."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytune_rec.data.layout import TEXTS, domain_file, table_file
+from raytune_rec.data.stored.columns import Columns, cast
+from raytune_rec.data.stored.lookup import Lookup
+from raytune_rec.errors import DataError
+from raytune_rec.schema import ITEM, SPLITS, USER, Feedback, Field, Items
+
+_SECOND = 10**9
+_TIME, _VALUES = "timestamp", ("rating", "label")
+
+
+def items(lookup: Lookup, names: Collection[str], feedback: bool) -> Items:
+    """Some columns of all items, in memory.
+
+    Args:
+        names: of features and text fields of items. feedback: also who took them.
+
+    Raises:
+        DataError: a column that items do not have, or feedback of the part of a store beside a backbone.
+    """
+    schema, size = lookup.schema, lookup.schema.field(ITEM).size
+    known = {f.name: f for f in (*schema.with_role("item"), *(t for t in schema.texts if t.role == "item")) if f.name != ITEM}
+    if wrong := [name for name in names if name not in known]:
+        raise DataError(f"items: there is no column {', '.join(wrong)}; there are {', '.join(known) or 'none'}.")
+    texts = [known[name] for name in names if known[name].kind == "text"]
+    columns = {name: lookup.items[name][:size] for name in names if known[name].kind != "text"} | _texts(lookup, texts)
+    count = pq.read_table(table_file(lookup.path, ITEM), columns=["count"])["count"].to_numpy()[:size].astype(np.int64)
+    return Items(columns, count, _feedback(lookup, size) if feedback else None)
+
+
+def _texts(lookup: Lookup, fields: list[Field]) -> Columns:
+    """(V, L) tokens."""
+    if not fields:
+        return {}
+    table = pq.read_table(lookup.path / TEXTS / "items.parquet", columns=[f.name for f in fields])
+    return {f.name: cast(table[f.name].combine_chunks(), f)[: lookup.schema.field(ITEM).size] for f in fields}
+
+
+def _feedback(lookup: Lookup, size: int) -> Feedback:
+    """Events of the training split, item after item, of an item in time order; at equal times as they stand in the files."""
+    parts = [_events(lookup, domain) for domain in lookup.schema.domains]
+    user, item, time, value = (np.concatenate(each) for each in zip(*parts, strict=True))
+    order = np.lexsort((time, item))
+    start = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=size))])
+    return Feedback(start, lookup.known(USER, user[order]), time[order], value[order])
+
+
+def _events(lookup: Lookup, domain: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """User and item, time in seconds, value: (E,) each, of the training rows of a domain."""
+    path = domain_file(lookup.path, domain)
+    if not path.exists():
+        raise DataError(f"{lookup.path}: has no interactions, and so nobody who took an item; read the store of the run (data/).")
+    there = pq.read_schema(path).names
+    value = next(name for name in _VALUES if name in there)
+    names = [USER, ITEM, value, "split", *([_TIME] if _TIME in there else [])]
+    rows = pq.read_table(path, columns=names, partitioning=None)
+    rows = rows.filter(pa.array(rows["split"].to_numpy() == SPLITS.index("train")))
+    user, item = (rows[name].to_numpy().astype(np.int64) for name in (USER, ITEM))
+    time = rows[_TIME].to_numpy().astype(np.int64) // _SECOND if _TIME in there else np.zeros(len(rows), np.int64)
+    return user, item, time, rows[value].to_numpy().astype(np.float32)

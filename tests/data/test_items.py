@@ -1,0 +1,115 @@
+"""Items by id beside rows and histories: features, tokens of text, how often each was taken, and by whom."""
+
+import json
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raytune_rec.artifacts.backbone import _copy_data
+from raytune_rec.data import tokens
+from raytune_rec.data.stored.store import Store
+from raytune_rec.errors import DataError
+from raytune_rec.schema import SPLITS
+from tests.data.conftest import Make
+
+_TITLES = {f"i{i}": f"The {'Red' if i % 2 else 'Blue'} Film {i}" for i in range(8)}
+
+
+@pytest.fixture
+def films(make: Make, write: Callable[..., str]) -> Callable[..., Store]:
+    rows = [f"u{u},i{(u * 3 + k) % 8},1,{1000 * u + k}" for u in range(30) for k in range(5)]
+    log = write("log.csv", ["user,item,label,ts", *rows])
+    features = write("items.csv", ["item,genre,title", *(f"{i},g{int(i[1]) % 3},{t}" for i, t in _TITLES.items())])
+    options: dict[str, Any] = {
+        "files": [log], "domain": "films", "shared_items": True, "items": {"files": [features]},
+        "columns": {"user": "user", "item": "item", "label": "label", "timestamp": "ts"},
+        "features": {"genre": {"role": "item"}, "title": {"role": "item", "kind": "text"}},
+    }  # fmt: skip
+    return lambda out="store", **data: make("tabular", options, out, **data)
+
+
+@pytest.mark.parametrize("histories", [False, True])
+def test_items_are_a_table_by_id(films: Callable[..., Store], histories: bool) -> None:
+    leave = {"split": {"kind": "leave_one_out"}, "sequences": {"length": 4, "negatives": 2}}
+    store = films(**(leave if histories else {}), text={"length": 3})
+    items = store.items(["genre", "title"], feedback=True)
+    names = ["", *store.vocabulary("item")["raw"].to_pylist()]
+    assert len(items) == len(names) == store.schema.field("item").size and items.feedback is not None
+    assert store.items().columns == {} and store.items().feedback is None, "only what is asked for"
+    genres = ["", *store.vocabulary("genre")["raw"].to_pylist()]
+    assert [genres[g] for g in items.columns["genre"][1:]] == [f"g{int(n[1]) % 3}" for n in names[1:]]
+    title = store.schema.field("title")
+    assert (title.kind, title.length) == ("text", 3) and title not in store.schema.fields, "no field of a row"
+    assert np.array_equal(items.columns["title"][1:], store.tokenizer.encode([_TITLES[n] for n in names[1:]], 3))
+    assert items.columns["title"].max() < title.size and not items.columns["title"][0].any()
+    assert all("title" not in store.load("films", split).columns for split in SPLITS)
+    start, feedback = items.feedback.start, items.feedback
+    assert np.array_equal(np.diff(start), items.count) and start[-1] == len(feedback.user) and (feedback.value == 1).all()
+    for i in range(1, len(items)):
+        assert (np.diff(feedback.time[start[i] : start[i + 1]]) >= 0).all() and feedback.user[start[i] : start[i + 1]].all()
+    with pytest.raises(DataError, match=r"items: there is no column age; there are genre, title"):
+        store.items(["age"])
+
+
+def test_the_tokenizer_goes_with_the_backbone_and_decides_the_fingerprint(films: Callable[..., Store], tmp_path: Path) -> None:
+    plain, told = films("plain"), films("told", text={"length": 5})
+    assert plain.schema.fields == told.schema.fields and plain.schema.fingerprint != told.schema.fingerprint
+    assert not plain.schema.texts and told.schema.tokenizer == told.tokenizer.fingerprint
+    _copy_data(Path(told.path), tmp_path / "beside")
+    beside = Store.open(tmp_path / "beside", complete=False)
+    assert beside.schema == told.schema
+    assert np.array_equal(beside.items(["title"]).columns["title"], told.items(["title"]).columns["title"])
+    assert np.array_equal(beside.tokenizer.encode(["the red dog"], 4), told.tokenizer.encode(["The RED, dog!"], 4))
+    with pytest.raises(DataError, match=r"has no interactions, and so nobody who took an item"):
+        beside.items(feedback=True)
+    with pytest.raises(DataError, match=r"the data have no text with tokens \(data\.text\)"):
+        plain.tokenizer.encode(["a"], 1)
+
+
+def test_words_are_lowercased_and_unknown_ones_are_1() -> None:
+    made = tokens.Words.of(["b a", "B!"])
+    assert made.size == 4 and made.encode(["B a c", "", "a b a b"], 3).tolist() == [[2, 3, 1], [0, 0, 0], [3, 2, 3]]
+    assert tokens.tokenizer_of(made.content, "x").fingerprint == made.fingerprint != tokens.Words.of(["a"]).fingerprint
+
+
+class _Fast:
+    """As the package `tokenizers` has it, as far as it is used."""
+
+    model = types.SimpleNamespace(unk_token="?")
+
+    @classmethod
+    def from_str(cls, text: str) -> "_Fast":
+        cls.ids = json.loads(text)["model"]["vocab"]
+        return cls()
+
+    def no_padding(self) -> None: ...
+    def no_truncation(self) -> None: ...
+    def get_vocab_size(self) -> int:
+        return len(self.ids)
+
+    def token_to_id(self, token: str) -> int | None:
+        return self.ids.get(token)
+
+    def encode_batch(self, texts: list[str], add_special_tokens: bool) -> list[types.SimpleNamespace]:
+        return [types.SimpleNamespace(ids=[self.ids.get(w, self.ids["?"]) for w in t.split()]) for t in texts]
+
+
+def test_a_tokenizer_of_hugging_face_is_named_by_its_file(
+    films: Callable[..., Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps({"model": {"vocab": {"?": 0, "The": 1, "Film": 2}}}))
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(DataError, match=r"needs the package tokenizers.*pip install tokenizers.*data\.text\.tokenizer = 'words'"):
+        films("without", text={"tokenizer": str(path), "length": 4})
+    monkeypatch.setitem(sys.modules, "tokenizers", types.SimpleNamespace(Tokenizer=_Fast))
+    store = films("with", text={"tokenizer": str(path), "length": 4})
+    assert store.schema.field("title").size == 5
+    assert store.items(["title"]).columns["title"][1].tolist() == [3, 1, 4, 1], "their ids stand behind padding and unknown"
+    with pytest.raises(DataError, match=r"'no\.json': cannot be read .* name a tokenizer\.json, or 'words'"):
+        films("none", text={"tokenizer": "no.json"})
