@@ -22,14 +22,14 @@ from raytune_rec.cli import read_job
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.evaluation.metrics import auc
-from raytune_rec.schema import ALL_DOMAINS, Lane, Pack, Scalar
+from raytune_rec.schema import ALL_DOMAINS, Lane, Pack, Scalar, recipe_of
 from raytune_rec.schema import Table as Rows
 from raytune_rec.scoring.scorer import Scorer
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.storage.files import read_json, write_json
 from raytune_rec.training.build import assemble, build
 from raytune_rec.training.loop import Trainer
-from raytune_rec.training.settings import PRETRAIN, method_of, settings
+from raytune_rec.training.settings import method_of, settings
 
 STARTS = 3
 
@@ -45,7 +45,7 @@ def main() -> None:
     torch.set_num_threads(1)
     job, store = read_job(options.job, options.set or []), Store.open(options.run / "data")
     recipe: dict[str, Scalar] = read_json(options.run / "pretrain.json")[options.pretraining]["recipe"]
-    row, sizes = PRETRAIN + options.pretraining, options.sizes
+    row, sizes = recipe_of(options.pretraining), options.sizes
     fixed = [{**recipe, "prompt.meta_prompts": r, "prompt.elastic": False} for r in sizes]
     alone = _train(job, store, row, [(t, o) for o in fixed for t in range(STARTS)])
     elastic = {**recipe, "prompt.meta_prompts": max(sizes), "prompt.elastic": True}

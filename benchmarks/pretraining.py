@@ -24,9 +24,10 @@ from raytune_rec.config import Job, parse
 from raytune_rec.data.preparing.prepare import prepare
 from raytune_rec.data.stored.store import Store
 from raytune_rec.machine.hardware import cpus
-from raytune_rec.pretraining.plan import Plan
+from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.pretraining.train import pretrain
-from raytune_rec.schema import Lane
+from raytune_rec.schema import Lane, recipe_of
+from raytune_rec.training.settings import method_of, resolve
 
 TARGET = 0.85
 
@@ -86,7 +87,8 @@ def measure(folder: Path, rows: int, epochs: int, repeats: int) -> dict[str, Any
 def on_ray(of: Job, store: Store, folder: Path, clock: Clock) -> None:
     from raytune_rec.pretraining.cluster import train
 
-    train(Plan(of, "plain", Lane(0), 0, store.path, folder / "backbone", folder), store, lambda facts: None, clock)
+    resolved = resolve(of, method_of(of, recipe_of("plain")))
+    train(Pretraining(resolved, Lane(0), 0, store.path, folder / "backbone", folder), store, lambda facts: None, clock)
 
 
 def job(workers: int, rows: int, epochs: int) -> Job:

@@ -121,9 +121,9 @@ def _read(path: Path) -> str:
 
 def check(job: Job) -> Any:
     """The plan of a job, as something that a console prints."""
-    from raytune_rec.stages.plan import plan
+    from raytune_rec.stages.check import told
 
-    return plan(job)
+    return told(job)
 
 
 def _stage(context: Context, name: str, module: ModuleType, verify: bool, following: str | None) -> None:

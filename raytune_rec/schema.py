@@ -358,6 +358,11 @@ class Strategy:
     prompt: Literal["off", "on", "neutral"] = "off"
 
 
+def recipe_of(pretraining: str) -> str:
+    """The name under which the recipe of a pre-training is searched. No method has such a name."""
+    return f"pretrain.{pretraining}"
+
+
 @dataclass(frozen=True)
 class Method:
     """One line of the results table: what is searched, retrained and compared.
@@ -369,6 +374,7 @@ class Method:
         prompt: component name in `prompts/`.
         pretraining: the pre-training it starts from; empty for a scratch start.
         options: fixed options of this method, flat (`prompt.variant`, `training.epochs` ...), over the job's own.
+        kind: a line of the table, or the pre-training called `pretraining`, whose recipe is searched as a method's options are.
     """
 
     name: str
@@ -377,6 +383,12 @@ class Method:
     prompt: str
     pretraining: str = ""
     options: Mapping[str, Scalar] = field(default_factory=dict)
+    kind: Literal["method", "pretraining"] = "method"
+
+    @property
+    def place(self) -> str:
+        """Where it stands in the job."""
+        return f"pretrainings.{self.pretraining}" if self.kind == "pretraining" else f"methods.{self.name}"
 
 
 @dataclass(frozen=True)

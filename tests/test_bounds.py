@@ -14,7 +14,7 @@ from raytune_rec import cli, components, config
 from raytune_rec.components import Family
 from raytune_rec.errors import JobError
 from raytune_rec.job import toml
-from raytune_rec.tuning.search.catalogue import compose
+from raytune_rec.tuning.search.spaces import compose
 
 _FAMILIES: tuple[Family, ...] = ("backbones", "prompts", "objectives", "data.sources")
 _COMPONENTS = [(family, name) for family in _FAMILIES for name in components.names(family)]

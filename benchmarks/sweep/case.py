@@ -97,14 +97,18 @@ def prepare(case: Case) -> None:
 
 def planner_of(case: Case, journal: Path) -> SearchPlanner:
     """The product's planner of the search on one unit: what `stages/tune.py` makes, for this unit alone."""
+    from raytune_rec.artifacts import backbone
     from raytune_rec.data.stored.store import Store
     from raytune_rec.tuning.packs.planner import SearchPlanner
-    from raytune_rec.tuning.search.searches import searches
+    from raytune_rec.tuning.search.plan import plan, searches
     from raytune_rec.tuning.search.studies import Studies
 
     job = searched(case)
-    found = searches(job, Store.open(case.store).schema, case.backbones())
-    return SearchPlanner.of(Studies(journal, job), [s for s in found if s.unit == method(case.prompt).UNIT])
+    made = plan(job, Store.open(case.store).schema).checked()
+    made = made.with_backbones({name: backbone.read(folder) for name, folder in case.backbones().items()})
+    return SearchPlanner.of(
+        Studies(journal, job), [s for s in searches(made, made.methods) if s.unit == method(case.prompt).UNIT]
+    )
 
 
 def packs_of(case: Case) -> list[Pack]:

@@ -38,6 +38,7 @@ class Backbone:
 
     Class attributes:
         Options: frozen pydantic model of its options.
+        groups: the parameter groups of its parameters, whatever its options.
         encoded_groups, item_groups, user_groups: the parameter groups that `encode`, `encode_items` and `encode_users` read.
         shaped_by: the sites for which its own parameters make room, so that a pre-trained one serves those it was built for
             alone.
@@ -56,6 +57,7 @@ class Backbone:
     """
 
     Options: type[components.Options]
+    groups: frozenset[str] = frozenset()
     encoded_groups: frozenset[str] = frozenset()
     item_groups: frozenset[str] = frozenset()
     user_groups: frozenset[str] = frozenset()

@@ -39,6 +39,7 @@ class Bert4Rec(Backbone):
 
         _heads = head_widths()
 
+    groups: frozenset[str] = frozenset({"embedding", "encoder", "output"})
     returns: frozenset[str] = frozenset({"cloze"})
     tasks = frozenset({"lists", "classes"})
 

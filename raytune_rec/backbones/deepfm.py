@@ -38,6 +38,7 @@ class DeepFM(Backbone):
         embedding_std: float = structural(0.01, "standard deviation of the embeddings' start values", gt=0, le=100)
         dropout: float = numeric(0.2, "dropout rate of the deep part (PLATE, Table 5)", ge=0, lt=1)
 
+    groups: frozenset[str] = frozenset({"embedding", "linear", "interaction", "output"})
     encoded_groups: frozenset[str] = frozenset({"embedding", "interaction"})
     shaped_by: frozenset[Site] = frozenset({Site.FIELDS})
 

@@ -26,6 +26,8 @@ class Linear(Backbone):
             "field", "numerical fields: as they are (standardised), or in quantile buckets"
         )
 
+    groups: frozenset[str] = frozenset({"linear"})
+
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         self.layer = FieldLayer(schema, 0, options.numbers, 0.0)
 

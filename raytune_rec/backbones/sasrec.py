@@ -34,6 +34,7 @@ class SasRec(Backbone):
 
         _heads = head_widths()
 
+    groups: frozenset[str] = frozenset({"embedding", "encoder", "output"})
     returns: frozenset[str] = frozenset({"state"})
     tasks = frozenset({"lists", "classes"})
 

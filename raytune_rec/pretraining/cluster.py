@@ -33,7 +33,7 @@ from raytune_rec.pretraining.blocks import Blocks, fit, options, row_groups, str
 from raytune_rec.pretraining.export import Facts, export, summary
 from raytune_rec.pretraining.follow import Tell, following
 from raytune_rec.pretraining.meeting import interfaces, meeting
-from raytune_rec.pretraining.plan import Plan, streamed
+from raytune_rec.pretraining.pretraining import Pretraining, streamed
 from raytune_rec.storage.claim import begin_scratch, remove_scratch
 from raytune_rec.storage.files import STORAGE, scratch, write_json
 from raytune_rec.training.feed import StreamFeed
@@ -59,48 +59,48 @@ class Work:
         watch: called in every worker after an epoch, before it is reported.
     """
 
-    plan: Plan
+    spec: Pretraining
     groups: int
     keep: bool
     progress: Path
     watch: Watch | None
 
 
-def train(plan: Plan, store: Store, tell: Tell, watch: Watch | None = None) -> Facts:
+def train(spec: Pretraining, store: Store, tell: Tell, watch: Watch | None = None) -> Facts:
     """Pre-train on the cluster that Ray is connected to (or on a local one), and export.
 
     Raises:
         DataError: there is nothing to train on.
         RunFailed: workers failed more often than `pretrain.max_failures` allows.
     """
-    name, folder = plan.name(store.schema), plan.run_folder / "train"
+    name, folder = spec.name(store.schema), spec.run_folder / "train"
     progress = folder / f"{name}.json"
     groups = row_groups(store.train_files())
     if not groups:
         raise DataError(f"{store.path}: there is no training row to pre-train on; check data.split.")
-    keep = fit(groups, plan.settings.training.cache_mib)
+    keep = fit(groups, spec.settings.training.cache_mib)
     begin_scratch(folder / name)
     trainer = TorchTrainer(
         _work,  # type: ignore[arg-type]
-        train_loop_config={"work": Work(plan, len(groups), keep, progress, watch)},
-        torch_config=meeting(plan.job.pretrain.workers, plan.job.pretrain.gpu),
-        scaling_config=_scaling(plan),
-        run_config=_run_config(plan, name, folder),
-        datasets={_ROWS: stream(groups, 1 if keep else plan.settings.training.epochs)},
+        train_loop_config={"work": Work(spec, len(groups), keep, progress, watch)},
+        torch_config=meeting(spec.job.pretrain.workers, spec.job.pretrain.gpu),
+        scaling_config=_scaling(spec),
+        run_config=_run_config(spec, name, folder),
+        datasets={_ROWS: stream(groups, 1 if keep else spec.settings.training.epochs)},
         dataset_config=ray.train.DataConfig(datasets_to_split=[], execution_options=options(groups)),
     )
     try:
         with following(progress, tell), _signals_kept(), _polled():
             facts: Facts = trainer.fit().return_value  # type: ignore[attr-defined]
     except ray.train.TrainingFailedError as error:
-        raise RunFailed(_reason(plan, error)) from error
+        raise RunFailed(_reason(spec, error)) from error
     remove_scratch(folder / name)
     STORAGE.delete(progress)
     return facts
 
 
-def _scaling(plan: Plan) -> ray.train.ScalingConfig:
-    pretrain, threads = plan.job.pretrain, plan.job.tune.threads
+def _scaling(spec: Pretraining) -> ray.train.ScalingConfig:
+    pretrain, threads = spec.job.pretrain, spec.job.tune.threads
     needed = {"CPU": float(threads)} | ({"GPU": 1.0} if pretrain.gpu else {})
     if ray.is_initialized():
         there = ray.cluster_resources()
@@ -113,14 +113,14 @@ def _scaling(plan: Plan) -> ray.train.ScalingConfig:
     return ray.train.ScalingConfig(num_workers=pretrain.workers, use_gpu=pretrain.gpu, resources_per_worker=needed)
 
 
-def _run_config(plan: Plan, name: str, folder: Path) -> ray.train.RunConfig:
+def _run_config(spec: Pretraining, name: str, folder: Path) -> ray.train.RunConfig:
     # mypy is shown the class of the old API; these arguments are of the one that is there
     return ray.train.RunConfig(  # type: ignore[call-arg]
         name=name,
         storage_path=str(folder),
-        failure_config=ray.train.FailureConfig(max_failures=plan.job.pretrain.max_failures),
+        failure_config=ray.train.FailureConfig(max_failures=spec.job.pretrain.max_failures),
         checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-        worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(plan.job.tune.threads), **interfaces()}},
+        worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(spec.job.tune.threads), **interfaces()}},
         logging_config=ray.train.LoggingConfig(log_level="ERROR"),
     )
 
@@ -128,19 +128,19 @@ def _run_config(plan: Plan, name: str, folder: Path) -> ray.train.RunConfig:
 def _work(config: dict[str, Any]) -> Facts:
     """The training function of Ray Train."""
     work: Work = config["work"]
-    plan = work.plan
-    torch.set_num_threads(plan.job.tune.threads)
+    spec = work.spec
+    torch.set_num_threads(spec.job.tune.threads)
     for chatter in ("ray.data", "ray.train"):
         logging.getLogger(chatter).setLevel(logging.ERROR)
     if not work.keep:
         sys.setswitchinterval(_SWITCH)
-    store = Store.open(plan.store)
+    store = Store.open(spec.store)
     place = ray.train.get_context()
     rank, world = place.get_world_rank(), place.get_world_size()
     device = str(ray.train.torch.get_device())
     blocks = Blocks(ray.train.get_dataset_shard(_ROWS), store, work.groups, work.keep)
-    feed = StreamFeed(blocks, plan.key, plan.settings.training.batch_size, device, rank, world, _rows(store))
-    trainer = plan.trainer(store, streamed(store), feed, device, sum_over_workers if world > 1 else None)
+    feed = StreamFeed(blocks, spec.key, spec.settings.training.batch_size, device, rank, world, _rows(store))
+    trainer = spec.trainer(store, streamed(store), feed, device, sum_over_workers if world > 1 else None)
     if (last := ray.train.get_checkpoint()) is not None:
         with last.as_directory() as held:
             checkpoint.restore(Path(held), trainer)
@@ -149,8 +149,8 @@ def _work(config: dict[str, Any]) -> Facts:
         if work.watch is not None:
             work.watch(trainer)
         _report(work, store, trainer, rank)
-    facts = summary(plan, store, trainer)
-    return export(plan, store, trainer) if rank == 0 and facts["status"] == "complete" else facts
+    facts = summary(spec, store, trainer)
+    return export(spec, store, trainer) if rank == 0 and facts["status"] == "complete" else facts
 
 
 def _rows(store: Store) -> int:
@@ -166,7 +166,7 @@ def _report(work: Work, store: Store, trainer: Trainer, rank: int) -> None:
     with scratch() as held:
         checkpoint.save(held, trainer)
         ray.train.report(epoch, checkpoint=ray.train.Checkpoint.from_directory(str(held)))
-    write_json(work.progress, summary(work.plan, store, trainer))
+    write_json(work.progress, summary(work.spec, store, trainer))
 
 
 def sum_over_workers(tensors: list[Tensor]) -> None:
@@ -205,12 +205,12 @@ def _signals_kept() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _reason(plan: Plan, error: Exception) -> str:
+def _reason(spec: Pretraining, error: Exception) -> str:
     failures = getattr(error, "worker_failures", {})
     causes = [f"worker {rank}: {str(cause).strip().splitlines()[-1]}" for rank, cause in sorted(failures.items())] or [
         str(error).strip().splitlines()[-1]
     ]
     return (
-        f"pre-training {plan.pretraining!r} failed more often than pretrain.max_failures = {plan.job.pretrain.max_failures} "
+        f"pre-training {spec.pretraining!r} failed more often than pretrain.max_failures = {spec.job.pretrain.max_failures} "
         f"allows; the last time: {'; '.join(causes)}. Run the same command again to go on from the last epoch."
     )

@@ -12,16 +12,16 @@ from raytune_rec.artifacts import backbone, weights
 from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.data.stored.store import Store
-from raytune_rec.pretraining.plan import Plan
+from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.training.loop import Trainer
 
 Facts = dict[str, Any]
 
 
-def export(plan: Plan, store: Store, trainer: Trainer) -> Facts:
+def export(spec: Pretraining, store: Store, trainer: Trainer) -> Facts:
     """Write the artifact; the facts of `summary` with its fingerprint."""
     tensors, result = best(trainer), trainer.results()[0]
-    own, method = plan.settings, plan.method
+    own, method = spec.settings, spec.method
     parts = trainer.model.parts
     groups = trainer.model.groups | {f"backbone.{b.name}": b.group for b in parts.backbone.buffers()}
     facts = BackboneFacts(
@@ -30,14 +30,14 @@ def export(plan: Plan, store: Store, trainer: Trainer) -> Facts:
         prompt=method.prompt,
         prompt_options=own.prompt.model_dump(),
         sites={site.value: (shape.count, shape.width) for site, shape in parts.sites.items()},
-        pretraining=plan.pretraining,
-        learn_prompt=plan.job.pretrainings[plan.pretraining].learn_prompt,
+        pretraining=spec.pretraining,
+        learn_prompt=spec.job.pretrainings[spec.pretraining].learn_prompt,
         training=own.training.model_dump(),
-        trials=plan.trials,
+        trials=spec.trials,
         data_fingerprint=store.schema.fingerprint,
         trained_fingerprint=store.schema.trained,
-        seed=plan.job.seed,
-        replicate=plan.lane.replicate,
+        seed=spec.job.seed,
+        replicate=spec.lane.replicate,
         metric=own.training.metric,
         value=_plain(result.best),
         epochs=result.epochs,
@@ -45,8 +45,8 @@ def export(plan: Plan, store: Store, trainer: Trainer) -> Facts:
         parameters=weights.facts(tensors, groups),
         versions=versions(),
     )
-    saved = backbone.save(plan.folder, facts, tensors, store.path)
-    return summary(plan, store, trainer) | {"fingerprint": saved.fingerprint}
+    saved = backbone.save(spec.folder, facts, tensors, store.path)
+    return summary(spec, store, trainer) | {"fingerprint": saved.fingerprint}
 
 
 def best(trainer: Trainer) -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ def best(trainer: Trainer) -> dict[str, Tensor]:
     return stored | trainer.best(0)
 
 
-def summary(plan: Plan, store: Store, trainer: Trainer) -> Facts:
+def summary(spec: Pretraining, store: Store, trainer: Trainer) -> Facts:
     """What is known after an epoch, as JSON values.
 
     Returns:
@@ -67,11 +67,11 @@ def summary(plan: Plan, store: Store, trainer: Trainer) -> Facts:
     rows = sum(store.schema.rows[domain, "train"] for domain in store.schema.domains) * result["epochs"]
     kept = ("best_epoch", "epochs", "seconds", "parameters", "status", "error")
     return {
-        "pretraining": plan.pretraining,
-        "replicate": plan.lane.replicate,
-        "recipe": dict(plan.recipe),
-        "trials": plan.trials,
-        "metric": plan.settings.training.metric,
+        "pretraining": spec.pretraining,
+        "replicate": spec.lane.replicate,
+        "recipe": dict(spec.recipe),
+        "trials": spec.trials,
+        "metric": spec.settings.training.metric,
         "curve": [_plain(v) for v in result["curve"]],
         "losses": [_plain(v) for v in result["losses"]],
         "best": _plain(result["best"]),

@@ -14,9 +14,9 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
 from raytune_rec.pretraining.renewed import renewed
-from raytune_rec.schema import DataSchema, Method
+from raytune_rec.schema import DataSchema, Method, recipe_of
 from raytune_rec.storage import marker
-from raytune_rec.training.settings import PRETRAIN, method_of
+from raytune_rec.training.settings import method_of
 
 
 def adopt(job: Job, pretraining: str, store_path: Path, folder: Path, number: int = 0) -> Facts:
@@ -117,7 +117,7 @@ def _where(pretraining: str, source: object) -> str:
 
 
 def _check(job: Job, pretraining: str, source: Path, facts: BackboneFacts, schema: DataSchema) -> None:
-    method, wanted = method_of(job, PRETRAIN + pretraining), job.pretrainings[pretraining]
+    method, wanted = method_of(job, recipe_of(pretraining)), job.pretrainings[pretraining]
     where = _where(pretraining, source)
     problems = []
     if not wanted.new_ids and not _same_ids(facts, schema):

@@ -14,9 +14,9 @@ from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Parameter
+from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Parameter, recipe_of
 from raytune_rec.training.parts import parts_of
-from raytune_rec.training.settings import PRETRAIN, method_of
+from raytune_rec.training.settings import method_of
 from raytune_rec.training.stack import stack
 
 
@@ -32,7 +32,7 @@ def renewed(
     Raises:
         ArtifactError: a tensor that is to be taken has another shape here.
     """
-    folders, method = [Path(f) for f in job.components], method_of(job, PRETRAIN + pretraining)
+    folders, method = [Path(f) for f in job.components], method_of(job, recipe_of(pretraining))
     options = {
         "backbone": [options_of("backbones", facts.name, facts.options, folders)],
         "prompt": [options_of("prompts", facts.prompt, facts.prompt_options, folders)],

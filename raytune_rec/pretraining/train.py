@@ -13,11 +13,12 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import Diverged
 from raytune_rec.pretraining.export import Facts, export, summary
 from raytune_rec.pretraining.follow import Tell, silent
-from raytune_rec.pretraining.plan import Plan
-from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar
+from raytune_rec.pretraining.pretraining import Pretraining
+from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar, recipe_of
 from raytune_rec.training.build import rows_of
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer
+from raytune_rec.training.settings import method_of, resolve
 
 log = logging.getLogger("raytune_rec.pretraining")
 
@@ -58,17 +59,18 @@ def pretrain(
     """
     lane = lane or Lane(0)
     lane = Lane(lane.trial, lane.replicate, dict(recipe), ALL_DOMAINS)
-    plan = Plan(job, pretraining, lane, trials, *(Path(p).absolute() for p in (store_path, folder, run_folder)))
-    store = Store.open(plan.store)
-    plan.check(store.schema)
+    resolved = resolve(job, method_of(job, recipe_of(pretraining)))
+    spec = Pretraining(resolved, lane, trials, *(Path(p).absolute() for p in (store_path, folder, run_folder)))
+    store = Store.open(spec.store)
+    spec.check(store.schema)
     if job.pretrain.mixed_precision and not job.pretrain.gpu:
         log.warning("pretrain.mixed_precision has no effect without pretrain.gpu = true.")
     if job.pretrain.workers:
         from raytune_rec.pretraining.cluster import train  # Ray: seconds to import, and not needed without workers
 
-        facts = train(plan, store, tell)
+        facts = train(spec, store, tell)
     else:
-        facts = _here(plan, store, tell)
+        facts = _here(spec, store, tell)
     if facts["status"] != "complete":
         raise Diverged(
             f"pre-training {pretraining!r} failed: {facts['error']}. Lower its learning rate (pretrain.training, lr.default ...) "
@@ -77,24 +79,24 @@ def pretrain(
     return facts
 
 
-def _here(plan: Plan, store: Store, tell: Tell) -> Facts:
+def _here(spec: Pretraining, store: Store, tell: Tell) -> Facts:
     """In this process, on rows in memory."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(plan.job.tune.threads)
+    torch.set_num_threads(spec.job.tune.threads)
     try:
-        trainer = in_memory(plan, store)
+        trainer = in_memory(spec, store)
         while not trainer.finished:
             trainer.epoch()
-            tell(summary(plan, store, trainer))
-        facts = summary(plan, store, trainer)
-        return export(plan, store, trainer) if facts["status"] == "complete" else facts
+            tell(summary(spec, store, trainer))
+        facts = summary(spec, store, trainer)
+        return export(spec, store, trainer) if facts["status"] == "complete" else facts
     finally:
         torch.set_num_threads(threads)
 
 
-def in_memory(plan: Plan, store: Store) -> Trainer:
+def in_memory(spec: Pretraining, store: Store) -> Trainer:
     """The loop on rows in memory."""
-    device = "cuda" if plan.job.pretrain.gpu else "cpu"
+    device = "cuda" if spec.job.pretrain.gpu else "cpu"
     data = rows_of(str(store.path), ALL_DOMAINS)
-    feed = TableFeed(data.train, [plan.key], plan.settings.training.batch_size, plan.job.data.block_rows, device)
-    return plan.trainer(store, data, feed, device)
+    feed = TableFeed(data.train, [spec.key], spec.settings.training.batch_size, spec.job.data.block_rows, device)
+    return spec.trainer(store, data, feed, device)

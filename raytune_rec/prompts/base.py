@@ -36,6 +36,7 @@ class Prompt(Protocol):
 
     Class attributes:
         Options: frozen pydantic model; `numeric` and `padded` options come to `write` as (U,) tensors.
+        groups: the parameter groups of its parameters, whatever its options.
 
     Args of the constructor:
         options: checked options of one lane (in a pack: of the lane whose structural options all share).
@@ -45,6 +46,7 @@ class Prompt(Protocol):
     """
 
     Options: type[components.Options]
+    groups: frozenset[str]
 
     def __init__(self, options: Any, schema: DataSchema, readings: Mapping[str, Reading], widths: Mapping[Site, int]) -> None: ...
 

@@ -15,6 +15,8 @@ from raytune_rec.tensors import Params, Step
 class NoPrompt:
     """Writes nothing, reads nothing, has no parameter."""
 
+    groups: frozenset[str] = frozenset()
+
     class Options(components.Options):
         pass
 

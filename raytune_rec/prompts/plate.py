@@ -33,6 +33,8 @@ class Plate:
     softmax is one-hot: its gradient vanishes, and the network stays what it was; the meta-prompts still learn.
     """
 
+    groups: frozenset[str] = frozenset({"prompt"})
+
     class Options(components.Options):
         variant: Literal["fusion", "generative"] = structural("fusion", "how the user prompt is made")
         domain_prompt: bool = structural(True, "write the domain prompt (ablation of Figure 5)")

@@ -30,6 +30,8 @@ class Ppr:
     x_u; the learner's last layer starts at zero, so that tuning starts from the pre-trained representation.
     """
 
+    groups: frozenset[str] = frozenset({"prompt", "profile"})
+
     class Options(components.Options):
         prefix: bool = structural(True, "put the prompt tokens in front of the history (Eq. 3)")
         tokens: int = padded(4, "n, prompt tokens", ge=1, le=512)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job
 from raytune_rec.data.sources.base import Source
@@ -15,6 +16,7 @@ from raytune_rec.names import path_name
 from raytune_rec.schema import numbered
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.fingerprint import file_sha256
+from raytune_rec.tuning.search.plan import Plan, plan
 
 
 @dataclass
@@ -43,6 +45,17 @@ class Context:
     @cached_property
     def store(self) -> Store:
         return Store.open(self.store_path)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The job on the prepared data, as far as it is known before anything is pre-trained."""
+        return plan(self.job, self.store.schema).checked()
+
+    @cached_property
+    def started(self) -> Plan:
+        """The same on the backbones that pre-training has made; methods whose pre-training failed are not in it."""
+        firsts = {name: self.backbones[name] for name in self.job.pretrainings if name in self.backbones}
+        return self.plan.with_backbones({name: backbone_artifact.read(folder) for name, folder in firsts.items()})
 
     @property
     def own(self) -> list[Path]:

@@ -25,7 +25,6 @@ from raytune_rec.stages.outcomes import outcomes, parts_of_unit, pooled, replica
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256
 from raytune_rec.tasks.kinds import kind_of
-from raytune_rec.training.settings import method_of
 
 FORMAT = 3
 
@@ -95,7 +94,7 @@ def _users(units: Mapping[str, Table]) -> np.ndarray:
 
 
 def _facts(context: Context, method: str, units: list[str]) -> MethodFacts:
-    found = method_of(context.job, method)
+    found = context.plan.method(method).method
     winners = {unit: w for unit in units if (w := winner(context, method, unit))}
     own = [t for t in read_json(context.folder / "trials.json") if t["method"] == method]
     first = next(iter(winners.values()), None)

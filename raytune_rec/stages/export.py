@@ -31,12 +31,13 @@ from raytune_rec.storage.marker import MARKER
 from raytune_rec.task import Unit
 from raytune_rec.training.build import rows_of
 from raytune_rec.training.parts import Parts, parts_of
-from raytune_rec.training.settings import Settings, method_of, settings
+from raytune_rec.training.settings import Settings
 from raytune_rec.tuning.packs.folder import PackFolder, remove
 from raytune_rec.tuning.packs.packing import pack_name
 from raytune_rec.tuning.packs.planner import FixedPlanner
 from raytune_rec.tuning.run import runner
 from raytune_rec.tuning.search.journal import merge
+from raytune_rec.tuning.search.plan import Plan
 from raytune_rec.tuning.search.records import Winner, winners
 
 FORMAT = 3
@@ -64,7 +65,7 @@ def outputs(context: Context) -> list[Path]:
 
 def run(context: Context) -> dict[str, Any]:
     job, best = context.job, _winners(context)
-    method = exported_method(job, best)
+    method = exported_method(context.plan, best)
     packs = {key: _packs(context, *key, winner) for key, winner in best.items()}
     missing = {key: own for key, own in packs.items() if not _stored(context, *key, best[key])}
     planner = FixedPlanner([pack for own in missing.values() for pack in own])
@@ -98,31 +99,33 @@ def run(context: Context) -> dict[str, Any]:
     return {"method": method, **failures.facts(failed)}
 
 
-def check_export(job: Job) -> None:
+def check_export(plan: Plan) -> None:
     """Refuse a method whose winners cannot become artifacts.
 
     Raises:
         JobError: the method that the job names starts from scratch.
     """
-    if job.evaluate.export and method_of(job, job.evaluate.export).strategy.start != "backbone":
+    name = plan.job.evaluate.export
+    if name in plan.planned and plan.method(name).method.strategy.start != "backbone":
         raise JobError(
-            f"evaluate.export: method {job.evaluate.export!r} starts from scratch; an artifact stands on a pre-trained backbone. "
+            f"evaluate.export: method {name!r} starts from scratch; an artifact stands on a pre-trained backbone. "
             "Name another method."
         )
 
 
-def exported_method(job: Job, best: Mapping[tuple[str, str], Winner]) -> str:
+def exported_method(plan: Plan, best: Mapping[tuple[str, str], Winner]) -> str:
     """The method whose winners become artifacts:
 
     the job's choice, else the prompt method of the best mean validation rank over domains.
     """
-    if job.evaluate.export:
-        check_export(job)
-        return job.evaluate.export
+    if plan.job.evaluate.export:
+        check_export(plan)
+        return plan.job.evaluate.export
     won = {method for method, _ in best}
-    methods = [name for name in job.methods if name in won and method_of(job, name).strategy.prompt == "on"]
+    prompted = [planned.method.name for planned in plan.methods if planned.method.strategy.prompt == "on"]
+    methods = [name for name in prompted if name in won]
     units = sorted({unit for _, unit in best})
-    sign = -1 if METRICS[job.training.metric].higher else 1
+    sign = -1 if METRICS[plan.job.training.metric].higher else 1
     none = float("nan")  # comes last
     values = np.array([[sign * best[name, u].value if (name, u) in best else none for u in units] for name in methods])
     if not methods:
@@ -133,11 +136,10 @@ def exported_method(job: Job, best: Mapping[tuple[str, str], Winner]) -> str:
 
 def winner_settings(context: Context, method: str, facts: Mapping[str, Any]) -> tuple[Settings, Parts]:
     """The options and components of a winner."""
-    found = method_of(context.job, method)
-    base = backbone_artifact.read(context.backbones[found.pretraining]) if found.strategy.start == "backbone" else None
-    own = settings(context.job, found, Lane(facts["trial"], 0, facts["options"]), base)
+    resolved = context.started.method(method).resolved
+    own, of = resolved.lay(facts["options"]), resolved.method
     options = {"backbone": [own.backbone], "prompt": [own.prompt]}
-    return own, parts_of(found.backbone, found.prompt, found.strategy, options, context.store.schema, base, context.own)
+    return own, parts_of(of.backbone, of.prompt, of.strategy, options, context.store.schema, resolved.start, context.own)
 
 
 def _winners(context: Context) -> dict[tuple[str, str], Winner]:
@@ -149,7 +151,7 @@ def _packs(context: Context, method: str, unit: str, winner: Winner) -> list[Pac
     Where nothing is trained there is one replicate on each.
     """
     _, parts = winner_settings(context, method, asdict(winner))
-    numbers = context.pretrainings(method_of(context.job, method).pretraining) or [0]
+    numbers = context.pretrainings(context.plan.method(method).method.pretraining) or [0]
     count = context.job.evaluate.replicates if parts.trained_groups else len(numbers)
     lanes = [Lane(winner.trial, replicate, winner.options, unit) for replicate in range(1, count + 1)]
     of_numbers = [(number, tuple(lanes[place :: len(numbers)])) for place, number in enumerate(numbers)]
@@ -191,7 +193,7 @@ def _keep(context: Context, method: str, unit: str, packs: Sequence[Pack], winne
     folder, facts = context.winner_folder(method, unit), asdict(winner)
     _, parts = winner_settings(context, method, facts)
     declared, data = parts.declared(), rows_of(str(context.store_path), unit)
-    scratch = method_of(context.job, method).strategy.start == "scratch"
+    scratch = context.plan.method(method).method.strategy.start == "scratch"
     replicates: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     for pack in packs:
@@ -218,7 +220,7 @@ def _on_first(context: Context, method: str, unit: str) -> list[dict[str, Any]]:
 
 def _artifact(context: Context, method: str, unit: str) -> None:
     """The replicate of the best validation metric on the first pre-training becomes the artifact."""
-    folder, found = context.winner_folder(method, unit), method_of(context.job, method)
+    folder, found = context.winner_folder(method, unit), context.plan.method(method).method
     facts = read_json(folder / "winner.json")
     metric = METRICS[context.job.training.metric]
     chosen = _best(_on_first(context, method, unit), metric.higher)

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.config import Job
+from raytune_rec.schema import Method
 from raytune_rec.stages.context import Context
 from raytune_rec.storage.files import read_json
 from raytune_rec.storage.marker import complete, read
-from raytune_rec.training.settings import PRETRAIN, method_of
+from raytune_rec.tuning.search.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -47,29 +47,28 @@ def recorded(folder: Path) -> list[Failure]:
     return [Failure(**{**f, "replicates": tuple(f["replicates"])}) for f in held]
 
 
-def startable(job: Job, backbones: Iterable[str]) -> tuple[Job, list[Failure]]:
-    """The job with the methods whose pre-training there is, and those that have none."""
-    lost = {v for v in job.pretrainings if v not in set(backbones)}
-    pretrainings = {name: method_of(job, name).pretraining for name in job.methods}
-    failures = [
-        Failure(name, "", f"{name} is not searched: the pre-training {pretraining!r} that it starts from failed.")
-        for name, pretraining in pretrainings.items()
-        if pretraining in lost
-    ]
-    methods = {name: method for name, method in job.methods.items() if pretrainings[name] not in lost}
-    return job.model_copy(update={"methods": methods}), failures
+def not_started(before: Plan, started: Plan) -> list[Failure]:
+    """The methods whose pre-training failed.
+
+    Args:
+        before: the plan before it. started: the plan with the backbones that there are.
+    """
+    lost = [planned.method for planned in before.methods if planned.method.name not in started.planned]
+    why = "is not searched: the pre-training {!r} that it starts from failed."
+    return [Failure(method.name, "", f"{method.name} {why.format(method.pretraining)}") for method in lost]
 
 
-def searched_in_vain(trials: Sequence[Mapping[str, Any]], method: str, unit: str) -> Failure:
+def searched_in_vain(trials: Sequence[Mapping[str, Any]], method: Method, unit: str) -> Failure:
     """A search none of whose trials has ended well."""
-    errors = [t["error"] for t in trials if t["method"] == method and t["unit"] == unit]
+    name = method.name
+    errors = [t["error"] for t in trials if t["method"] == name and t["unit"] == unit]
     first = next((e for e in errors if e), "an objective is not finite")
-    remedy = f"Raise tune.trials in this folder, or lower the learning rates of methods.{method}.space in another --out folder"
+    remedy = f"Raise tune.trials in this folder, or lower the learning rates of {method.place}.space in another --out folder"
     where = f" on {unit}"
-    if method.startswith(PRETRAIN):
-        place = f"pretrainings.{method.removeprefix(PRETRAIN)}.space, pretrain.training"
-        where, unit, remedy = "", "", f"Lower its learning rates ({place}) in another --out folder"
-    return Failure(method, unit, f"every trial failed for {method}{where} ({len(errors)} trials; the first: {first}). {remedy}.")
+    if method.kind == "pretraining":
+        rates = f"{method.place}.space, pretrain.training"
+        where, unit, remedy = "", "", f"Lower its learning rates ({rates}) in another --out folder"
+    return Failure(name, unit, f"every trial failed for {name}{where} ({len(errors)} trials; the first: {first}). {remedy}.")
 
 
 def winner(context: Context, method: str, unit: str) -> dict[str, Any] | None:

@@ -18,7 +18,6 @@ from raytune_rec.stages.failures import winner
 from raytune_rec.storage.files import read_json
 from raytune_rec.tasks.base import TaskKind
 from raytune_rec.training.model import Model
-from raytune_rec.training.settings import method_of
 
 Tests = Mapping[str, Mapping[str, Table]]
 """Name of a table of the results -> unit -> its test rows."""
@@ -83,7 +82,7 @@ def replicates(context: Context, method: str, unit: str) -> list[int]:
 
 
 def _start(context: Context, method: str, number: int) -> Mapping[str, Tensor]:
-    found = method_of(context.job, method)
+    found = context.plan.method(method).method
     if found.strategy.start != "backbone":
         return {}
     return backbone_artifact.load(context.backbones[numbered(found.pretraining, number)], data=False)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,20 @@ from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, Diverged
 from raytune_rec.machine.signals import ends_on_sigterm
 from raytune_rec.names import path_name
-from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar, numbered
+from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar, numbered, recipe_of
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
 from raytune_rec.stages.steps import steps
 from raytune_rec.storage.files import read_json, write_json
 from raytune_rec.storage.fingerprint import fingerprint
-from raytune_rec.training.settings import PRETRAIN, method_of, settings
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.run import runner
 from raytune_rec.tuning.run.measuring import measurer
 from raytune_rec.tuning.run.resources import slots
-from raytune_rec.tuning.search.catalogue import compose
+from raytune_rec.tuning.search.plan import for_recipes, searches
 from raytune_rec.tuning.search.records import Winner, trials, winners
-from raytune_rec.tuning.search.searches import for_recipes, recipe_searches
+from raytune_rec.tuning.search.spaces import compose
 from raytune_rec.tuning.search.studies import Studies
 
 FORMAT = 4
@@ -71,8 +71,7 @@ def run(context: Context) -> dict[str, Any]:
             taken = check(context.job, name, context.store.schema)  # a wrong backbone must not wait for the others' recipes
             if (missing := context.job.pretrain.replicates - len(taken)) > 0:
                 context.say(_fewer(name, len(taken), missing))
-    trained = [PRETRAIN + name for name, pretraining in context.job.pretrainings.items() if not pretraining.from_path]
-    for line in steps(context.job, context.store.schema, trained):
+    for line in steps(context.store.schema, context.plan.recipes):
         context.say(line)
     found, failed = _recipes(context)
     decides = fingerprint(inputs(context))
@@ -95,14 +94,14 @@ def run(context: Context) -> dict[str, Any]:
                 context.connect()
             tried = winner.trials if winner else 0
             lane = Lane(winner.trial if winner else 0, number, recipe)  # the first has the start values of the trial that won
-            epochs = settings(context.job, method_of(context.job, PRETRAIN + pretraining_name), lane).training.epochs
+            epochs = context.plan.recipe(pretraining_name).resolved.lay(recipe).training.epochs
             where, tell = (context.store_path, working, context.folder), saying(context.say, epochs)
             context.at(f"training backbone {name}")
             try:
                 with ends_on_sigterm():
                     facts[name] = pretrain(context.job, pretraining_name, recipe, tried, *where, lane, tell)
             except Diverged as error:
-                failed[name] = Failure(PRETRAIN + name, "", str(error))
+                failed[name] = Failure(recipe_of(name), "", str(error))
                 _record(context, facts, pretraining_name, number, failed[name], recipe, tried)
                 continue
         _publish(context, name, working, facts[name])
@@ -202,17 +201,17 @@ def _recipes(context: Context) -> tuple[dict[str, Winner], dict[str, Failure]]:
         return {}, {}
     searching = for_recipes(job)
     studies = Studies(context.folder / "journal", searching)
-    wanted = recipe_searches(searching, context.store.schema)
+    wanted = searches(replace(context.plan, job=searching), context.plan.recipes)
     planner = SearchPlanner.of(studies, wanted, measurer(searching, context.store_path, {}), slots(searching))
     runner.run(
         searching, planner, context.folder, context.store_path, {},
         connect=context.connect, title="recipes", say=context.say,
     )  # fmt: skip
     best, every = winners(context.folder / "journal"), trials(context.folder / "journal")
-    names = [search.method.removeprefix(PRETRAIN) for search in wanted]
-    lost = [name for name in names if (PRETRAIN + name, ALL_DOMAINS) not in best]
-    failed = {name: failures.searched_in_vain(every, PRETRAIN + name, ALL_DOMAINS) for name in lost}
-    return {name: best[PRETRAIN + name, ALL_DOMAINS] for name in names if name not in failed}, failed
+    made = {p.method.pretraining: best.get((p.method.name, ALL_DOMAINS)) for p in context.plan.recipes}
+    lost = [name for name, winner in made.items() if winner is None]
+    failed = {name: failures.searched_in_vain(every, context.plan.recipe(name).method, ALL_DOMAINS) for name in lost}
+    return {name: winner for name, winner in made.items() if winner}, failed
 
 
 def _publish(context: Context, name: str, working: Path, facts: dict[str, Any]) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from raytune_rec.components import Family, options_of
 from raytune_rec.config import Job
 from raytune_rec.errors import JobError
-from raytune_rec.schema import DataSchema, Lane
-from raytune_rec.training.build import assemble
-from raytune_rec.training.settings import method_of, settings
-from raytune_rec.tuning.search.searches import known_groups
+from raytune_rec.tuning.search.plan import Plan
 
 
 def unknown_components(job: Job) -> list[str]:
@@ -34,19 +31,13 @@ def unknown_components(job: Job) -> list[str]:
     return problems
 
 
-def unknown_groups(job: Job, methods: Iterable[str], schema: DataSchema) -> list[str]:
-    """Learning rates and decays of parameter groups that neither a method nor a shipped component has.
-
-    Args:
-        methods: every method and pre-training of the job; they are known to fit.
-    """
-    known: set[str] = set()
-    for method in (method_of(job, name) for name in methods):
-        known |= known_groups(assemble(job, method, [settings(job, method, Lane(0))], schema, None))
-    rates = {"lr": job.training.lr, "weight_decay": job.training.weight_decay}
+def unknown_groups(plan: Plan) -> list[str]:
+    """Learning rates and decays of parameter groups that neither a method nor a shipped component has."""
+    known = {"default"}.union(*(planned.groups for planned in plan.planned.values()))
+    rates = {"lr": plan.job.training.lr, "weight_decay": plan.job.training.weight_decay}
     return [
-        f"training.{table}.{group}: there is no parameter group {group!r}; there are {', '.join(sorted(known))}."
+        f"training.{table}.{group}: there is no parameter group {group!r}; there are {', '.join(sorted(known - {'default'}))}."
         for table, groups in rates.items()
         for group in groups
-        if group not in {*known, "default"}
+        if group not in known
     ]

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from raytune_rec.config import Job
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane
-from raytune_rec.training.settings import PRETRAIN, method_of, settings
-from raytune_rec.tuning.search.searches import training_rows
+from raytune_rec.schema import ALL_DOMAINS, DataSchema
+from raytune_rec.tuning.search.plan import Planned, training_rows
 
 FEW = 300
 """Steps of a whole training below which a warning is told."""
 
 
-def steps(job: Job, schema: DataSchema, names: Iterable[str]) -> list[str]:
+def steps(schema: DataSchema, planned: Iterable[Planned]) -> list[str]:
     """Lines on the steps of methods or pre-trainings: the fewest among their units, and a warning for each that makes few.
 
     Args:
         schema: of prepared data, whose numbers of rows are known.
-        names: of methods, `pretrain.<name>` for a pre-training.
     """
     said: dict[tuple[str, int, int, int], list[str]] = {}
-    for name in names:
-        method = method_of(job, name)
-        if not method.strategy.train:
-            continue
-        training = settings(job, method, Lane(0)).training
-        units = (ALL_DOMAINS,) if name.startswith(PRETRAIN) else schema.unit_names
-        unit, count = min(((unit, training_rows(schema, unit)) for unit in units), key=lambda entry: entry[1])
-        said.setdefault((unit, count, training.batch_size, training.epochs), []).append(name)
+    for each in planned:
+        if each.epochs:
+            unit, count = min(((unit, training_rows(schema, unit)) for unit in each.units), key=lambda entry: entry[1])
+            said.setdefault((unit, count, each.base.training.batch_size, each.epochs), []).append(each.method.name)
     return [_line(names, *facts) for facts, names in said.items()]
 
 

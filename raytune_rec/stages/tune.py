@@ -8,7 +8,7 @@ from typing import Any
 from raytune_rec.config import Job
 from raytune_rec.errors import RunFailed
 from raytune_rec.stages.context import Context
-from raytune_rec.stages.failures import facts, recorded, searched_in_vain, startable
+from raytune_rec.stages.failures import facts, not_started, recorded, searched_in_vain
 from raytune_rec.stages.steps import steps
 from raytune_rec.storage.files import STORAGE, write_json
 from raytune_rec.storage.fingerprint import fingerprint
@@ -16,9 +16,9 @@ from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.run import runner
 from raytune_rec.tuning.run.measuring import measurer
 from raytune_rec.tuning.run.resources import slots
-from raytune_rec.tuning.search.catalogue import compose
+from raytune_rec.tuning.search.plan import searches
 from raytune_rec.tuning.search.records import trials, winners
-from raytune_rec.tuning.search.searches import searches
+from raytune_rec.tuning.search.spaces import compose
 from raytune_rec.tuning.search.studies import Studies
 
 FORMAT = 4
@@ -52,9 +52,10 @@ def outputs(context: Context) -> list[Path]:
 
 def run(context: Context) -> dict[str, Any]:
     job, journal = context.job, context.folder / "journal"
-    able, failed = startable(job, context.backbones)
-    wanted = searches(able, context.store.schema, context.backbones)
-    for line in steps(job, context.store.schema, able.methods):
+    plan = context.started
+    failed = not_started(context.plan, plan)
+    wanted = searches(plan, plan.methods)
+    for line in steps(plan.schema, plan.methods):
         context.say(line)
     measure = measurer(job, context.store_path, context.backbones)
     context.at("measuring how many trials fit in a pack")
@@ -66,7 +67,7 @@ def run(context: Context) -> dict[str, Any]:
     )  # fmt: skip
     every, best = trials(journal), winners(journal)
     write_json(context.folder / "trials.json", every)
-    lost = [(method, unit) for method in able.methods for unit in context.store.schema.unit_names if (method, unit) not in best]
+    lost = [(p.method, unit) for p in plan.methods for unit in p.units if (p.method.name, unit) not in best]
     failed += [searched_in_vain(every, method, unit) for method, unit in lost]
     for failure in failed:
         context.say(str(failure))

@@ -24,7 +24,7 @@ from raytune_rec.training.beside import Beside
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Feed, Reduce, Trainer
 from raytune_rec.training.parts import Parts, parts_of
-from raytune_rec.training.settings import PRETRAIN, Settings, method_of, same, settings
+from raytune_rec.training.settings import Settings, method_of, resolve, same
 from raytune_rec.training.stack import option_tensors, stack
 
 
@@ -45,7 +45,8 @@ def build(
     units = {unit: rows_of(str(store.path), unit) for unit in pack.units}
     method = method_of(job, pack.method)
     start = _start(method, backbones, pack.start)
-    of_lanes = [settings(job, method, lane, start[0] if start else None) for lane in pack.lanes]
+    resolved = resolve(job, method, start[0] if start else None)
+    of_lanes = [resolved.lay(lane.options) for lane in pack.lanes]
     feed = table_feed(job, pack, units, same([s.training.batch_size for s in of_lanes], "training.batch_size"), device)
     return train_with(job, pack, method, of_lanes, store.schema, units, feed, start, device, dtype)
 
@@ -93,17 +94,17 @@ def train_with(
 
 def assemble(job: Job, method: Method, of_lanes: Sequence[Settings], schema: DataSchema, start: BackboneFacts | None) -> Parts:
     """The components of a method, met. Refuses what does not fit."""
-    schema = schema.for_pretraining() if method.name.startswith(PRETRAIN) else schema
+    schema = schema.for_pretraining() if method.kind == "pretraining" else schema
     folders = [Path(f) for f in job.components]
     options = {"backbone": [s.backbone for s in of_lanes], "prompt": [s.prompt for s in of_lanes]}
-    parts = parts_of(method.backbone, method.prompt, method.strategy, options, schema, start, folders, f"{_place(method)}: ")
+    parts = parts_of(method.backbone, method.prompt, method.strategy, options, schema, start, folders, f"{method.place}: ")
     name = of_lanes[0].training.objective
     wanted = component("objectives", name, folders).reads
     if kind_of(schema.task).trains and parts.backbone.parameters():
         _check_classes(method, parts, name, schema.task.attribute, folders)
     elif method.strategy.train and parts.backbone.parameters() and wanted not in parts.backbone.returns:
         raise AssemblyError(
-            f"{_place(method)}: objective {name!r} trains on {wanted!r}, and backbone {method.backbone!r} gives "
+            f"{method.place}: objective {name!r} trains on {wanted!r}, and backbone {method.backbone!r} gives "
             f"{', '.join(sorted(parts.backbone.returns))}; set training.objective for this method."
         )
     return parts
@@ -113,15 +114,10 @@ def _beside(method: Method, units: Sequence[UnitData]) -> Beside:
     """Items and users by id; refused where the prepared data have none."""
     if lacking := [data.unit for data in units if data.items is None and not data.users]:
         raise AssemblyError(
-            f"{_place(method)}: backbone {method.backbone!r} reads items or users by id, and the data of "
+            f"{method.place}: backbone {method.backbone!r} reads items or users by id, and the data of "
             f"{', '.join(dict.fromkeys(lacking))} have no such table; choose a backbone that reads rows alone."
         )
     return Beside.of(units)
-
-
-def _place(method: Method) -> str:
-    """Where a method, or a pre-training, stands in the job."""
-    return f"pretrainings.{method.name.removeprefix(PRETRAIN)}" if method.name.startswith(PRETRAIN) else f"methods.{method.name}"
 
 
 def _check_classes(method: Method, parts: Parts, objective: str, attribute: str, folders: Sequence[Path]) -> None:
@@ -132,13 +128,13 @@ def _check_classes(method: Method, parts: Parts, objective: str, attribute: str,
     """
     if "output" not in parts.trained_groups:
         raise AssemblyError(
-            f"methods.{method.name}: strategy {method.strategy.name!r} does not train the classifier of {attribute!r}, which is "
+            f"{method.place}: strategy {method.strategy.name!r} does not train the classifier of {attribute!r}, which is "
             "new; choose one that trains the group output, such as prompt_output or prompt_backbone."
         )
     if not getattr(component("objectives", objective, folders), "classes", False):
         known = [n for n in names("objectives", folders) if getattr(component("objectives", n, folders), "classes", False)]
         raise AssemblyError(
-            f"methods.{method.name}: objective {objective!r} trains on items alone, and {attribute!r} is to be predicted; set "
+            f"{method.place}: objective {objective!r} trains on items alone, and {attribute!r} is to be predicted; set "
             f"training.objective for this method to {' or '.join(known)}."
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,8 @@ from raytune_rec.components import Family, Options, component, kinds, options_of
 from raytune_rec.config import Job, TrainingOptions
 from raytune_rec.errors import JobError
 from raytune_rec.job.flat import assign
-from raytune_rec.schema import Lane, Method, Scalar
+from raytune_rec.schema import Lane, Method, Scalar, recipe_of
 from raytune_rec.strategies.aliases import strategy
-
-PRETRAIN = "pretrain."
-"""In front of the name of a pre-training: the name of its study."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +30,14 @@ class Settings:
 
 
 def method_of(job: Job, name: str) -> Method:
-    """A method of the job, or a pre-training (`pretrain.<name>`)."""
-    if name.startswith(PRETRAIN) and name not in job.methods:
-        return _pretraining(job, name.removeprefix(PRETRAIN))
+    """A method of the job, or a pre-training by the name of its recipe (`schema.recipe_of`).
+
+    Raises:
+        JobError: its strategy does not go with its pre-training or its prompt.
+    """
+    recipes = {recipe_of(pretraining): pretraining for pretraining in job.pretrainings}
+    if name in recipes:
+        return _pretraining(job, recipes[name])
     method = job.methods[name]
     chosen = strategy(method.strategy)
     pretrainings = list(job.pretrainings)
@@ -64,11 +66,46 @@ def _pretraining(job: Job, name: str) -> Method:
     learns = "pretrain_prompt" if pretraining.learn_prompt else "pretrain_neutral"
     chosen = strategy("pretrain" if pretraining.prompt == "none" else learns)
     options = {f"training.{key}": value for key, value in job.pretrain.training.items()} | pretraining.options
-    return Method(PRETRAIN + name, chosen, pretraining.backbone or job.backbone.name, pretraining.prompt, name, options)
+    backbone = pretraining.backbone or job.backbone.name
+    return Method(recipe_of(name), chosen, backbone, pretraining.prompt, name, options, "pretraining")
 
 
-def settings(job: Job, method: Method, lane: Lane, start: BackboneFacts | None = None) -> Settings:
-    """The options of one lane: the job's, then those of the pre-training, then the method's, then the trial's.
+@dataclass(frozen=True)
+class Resolved:
+    """A method, or a pre-training, as its job and its backbone decide it; what a trial chooses alone is open.
+
+    Args:
+        start: the pre-trained backbone; None: a start from scratch, or nothing is pre-trained yet.
+        tree: the job's options, and those of the pre-training over them; the method's and a trial's come on top.
+        base: the checked options without a trial's.
+    """
+
+    job: Job
+    method: Method
+    start: BackboneFacts | None
+    tree: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    base: Settings
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It travels as what it is made of: the classes of a user's own components are loaded where it arrives."""
+        return resolve, (self.job, self.method, self.start)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Of the user's own components."""
+        return [Path(f) for f in self.job.components]
+
+    def lay(self, options: Mapping[str, Scalar]) -> Settings:
+        """The options of a trial.
+
+        Raises:
+            JobError: every one that is unknown or out of range; one that decides shapes and is not the pre-trained backbone's.
+        """
+        return _checked(self.job, self.method, self.start, self.tree, options) if options else self.base
+
+
+def resolve(job: Job, method: Method, start: BackboneFacts | None = None) -> Resolved:
+    """The options of a method: the job's, then those of the pre-training, then its own.
 
     Args:
         start: the pre-trained backbone. Its options stand over the job's; of a prompt that learned with it, those that may differ
@@ -76,44 +113,57 @@ def settings(job: Job, method: Method, lane: Lane, start: BackboneFacts | None =
             else.
 
     Raises:
-        JobError: every option that is unknown or out of range; one that decides shapes and is not the pre-trained backbone's.
+        JobError: see `Resolved.lay`.
     """
     own = job.backbone.options if method.backbone == job.backbone.name else job.backbones.get(method.backbone, {})
-    tree: dict[str, Any] = {
+    tree = {
         "backbone": {**own, **(start.options if start else {})},
         "prompt": {**job.prompts.get(method.prompt, {}), **learned(job, method, start)},
         "training": job.training.model_dump(),
-        "objective": {},
     }
-    tree = copy.deepcopy(tree)
-    objective = str({**method.options, **lane.options}.get("training.objective", job.training.objective))
-    tree["objective"] = dict(job.objectives.get(objective, {}))
-    for key, value in {**method.options, **lane.options}.items():
-        _assign(tree, method, key, value)
+    return Resolved(job, method, start, tree, _checked(job, method, start, tree, {}))
+
+
+def settings(job: Job, method: Method, lane: Lane, start: BackboneFacts | None = None) -> Settings:
+    """The options of one lane, where nobody has resolved its method yet."""
+    return resolve(job, method, start).lay(lane.options)
+
+
+def _checked(
+    job: Job, method: Method, start: BackboneFacts | None, tree: Mapping[str, Mapping[str, Any]], of_trial: Mapping[str, Scalar]
+) -> Settings:
+    """The method's options and a trial's, laid over a tree."""
+    options = {**method.options, **of_trial}
+    objective = str(options.get("training.objective", job.training.objective))
+    whole = copy.deepcopy({**tree, "objective": job.objectives.get(objective, {})})
+    for key, value in options.items():
+        _assign(whole, method, key, value)
     folders = [Path(f) for f in job.components]
-    backbone = options_of("backbones", method.backbone, tree["backbone"], folders)
+    backbone = options_of("backbones", method.backbone, whole["backbone"], folders)
     if start:
-        built_alike(method, lane, backbone, options_of("backbones", method.backbone, start.options, folders))
+        built_alike(method, options, backbone, options_of("backbones", method.backbone, start.options, folders))
     return Settings(
         backbone,
-        options_of("prompts", method.prompt, tree["prompt"], folders),
-        _training(tree["training"], method),
-        options_of("objectives", objective, tree["objective"], folders),
+        options_of("prompts", method.prompt, whole["prompt"], folders),
+        _training(whole["training"], method),
+        options_of("objectives", objective, whole["objective"], folders),
     )
 
 
-def built_alike(method: Method, lane: Lane, own: Options, start: Options) -> None:
+def built_alike(method: Method, given: Mapping[str, Scalar], own: Options, start: Options) -> None:
     """Refuse a method, or a trial, that asks for another structure of its backbone than the one that it starts from has.
+
+    Args:
+        given: the options of the method, and of the trial over them.
 
     Raises:
         JobError: a structural option differs.
     """
-    given = {**method.options, **lane.options}
     for name, kind in kinds(type(start)).items():
         has, wanted = getattr(start, name), getattr(own, name)
         if f"backbone.{name}" in given and kind == "structural" and has != wanted:
             raise JobError(
-                f"methods.{method.name}: backbone.{name} = {wanted!r}, and the backbone that it starts from is pre-trained with "
+                f"{method.place}: backbone.{name} = {wanted!r}, and the backbone that it starts from is pre-trained with "
                 f"{has!r}; leave it out, or start from a pre-training of its own (pretrainings.NAME.options)."
             )
 
@@ -129,7 +179,7 @@ def learned(job: Job, method: Method, start: BackboneFacts | None) -> dict[str, 
 def _assign(tree: dict[str, Any], method: Method, key: str, value: Scalar) -> None:
     part, _, rest = key.partition(".")
     if part not in tree or not rest:
-        raise JobError(f"methods.{method.name}: option {key!r}: begin with backbone., prompt., training. or objective.")
+        raise JobError(f"{method.place}: option {key!r}: begin with backbone., prompt., training. or objective.")
     assign(tree[part], rest, value)
 
 
@@ -137,7 +187,7 @@ def _training(values: Mapping[str, Any], method: Method) -> TrainingOptions:
     try:
         return TrainingOptions.model_validate(values)
     except ValidationError as error:
-        raise JobError([sentence(f"methods.{method.name}.training", e, TrainingOptions) for e in error.errors()]) from None
+        raise JobError([sentence(f"{method.place}.training", e, TrainingOptions) for e in error.errors()]) from None
 
 
 def same(values: Sequence[Any], what: str) -> Any:

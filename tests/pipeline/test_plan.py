@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +12,13 @@ from rich.console import Console
 from raytune_rec import config, pipeline
 from raytune_rec.job import shipped
 from raytune_rec.schema import DataSchema
+from raytune_rec.stages import check
+from raytune_rec.stages.check import declared
 from raytune_rec.stages.steps import steps
+from raytune_rec.training import build, settings
+from raytune_rec.tuning.search import plan as planning
 from raytune_rec.tuning.search.pace import Pace
-from raytune_rec.tuning.search.searches import for_recipes
+from raytune_rec.tuning.search.plan import for_recipes, plan
 
 _JOB: dict[str, Any] = {
     "name": "small",
@@ -52,23 +58,52 @@ def test_the_plan_tells_how_many_trials_are_modelled_and_warns_below_half() -> N
     assert "warning" not in _said(config.parse({**_JOB, "tune": {"trials": 20, "round": 16, "sampler": "random"}}))
 
 
+def _steps(job: config.Job, schema: DataSchema) -> list[str]:
+    """The lines on a job's methods, on units with the rows of a schema."""
+    return steps(schema, [replace(planned, units=schema.unit_names) for planned in plan(job, declared(job)).methods])
+
+
 def test_steps_are_told_of_the_smallest_unit_and_few_are_warned_of() -> None:
     """2,432 rows in batches of 128 are 19 steps an epoch."""
     schema = DataSchema((), ("much", "little"), "", {("much", "train"): 10**6, ("little", "train"): 2432})
     training = {"batch_size": 128, "epochs": 15}
     slow = {"strategy": "single", "options": {"training.epochs": 16}}
     job = config.parse({**_JOB, "training": training, "methods": {**_JOB["methods"], "slow": slow}})
-    few, enough = steps(job, schema, job.methods)
+    few, enough = _steps(job, schema)
     assert few.startswith("warning: steps on little: 19 an epoch, at most 285 in all (fm, lr); fewer than 300 leave")
     assert few.endswith("lower training.batch_size (128) or raise training.epochs (15).")
     assert enough == "steps on little: 19 an epoch, at most 304 in all (slow)"
     mended = config.parse({**_JOB, "training": {**training, "batch_size": 64}})  # the remedy
-    assert steps(mended, schema, mended.methods) == ["steps on little: 38 an epoch, at most 570 in all (fm, lr)"]
+    assert _steps(mended, schema) == ["steps on little: 38 an epoch, at most 570 in all (fm, lr)"]
 
 
 def test_a_pre_training_makes_the_steps_of_all_domains_and_its_own_batches() -> None:
     schema = DataSchema((), ("a", "b"), "", {("a", "train"): 1000, ("b", "train"): 500})
     pretrain = {"training": {"batch_size": 10, "epochs": 1}}
     job = config.parse({**_JOB, "pretrain": pretrain, "pretrainings": {"v": {}}})
-    (line,) = steps(job, schema, ["pretrain.v"])
+    (line,) = steps(schema, plan(job, declared(job)).recipes)
     assert line.startswith("warning: steps on all domains: 150 an epoch, at most 150 in all (pretrain.v);")
+
+
+def test_a_job_is_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each method and each pre-training is looked up, resolved and put together once; trials only lay their options over it."""
+    calls: Counter[str] = Counter()
+
+    def counted(name: str) -> None:
+        function = getattr(planning, name)
+
+        def call(*args: Any) -> Any:
+            calls[name] += 1
+            return function(*args)
+
+        monkeypatch.setattr(planning, name, call)
+
+    for name in ("method_of", "resolve", "assemble"):
+        counted(name)
+    for module in (settings, build, check):
+        for name in ("method_of", "resolve", "assemble", "settings"):
+            if hasattr(module, name) and module is not planning:
+                monkeypatch.setattr(module, name, None)  # nobody else does it
+    job = config.read(shipped.folder("jobs") / "plate_douban.toml")
+    pipeline.check(job)
+    assert set(calls.values()) == {len(job.methods) + len(job.pretrainings)}

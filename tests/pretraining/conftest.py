@@ -12,8 +12,9 @@ from raytune_rec.components import component, options_of
 from raytune_rec.config import DataOptions, Job, parse
 from raytune_rec.data.preparing.prepare import prepare
 from raytune_rec.data.stored.store import Store
-from raytune_rec.pretraining.plan import Plan
-from raytune_rec.schema import Lane
+from raytune_rec.pretraining.pretraining import Pretraining
+from raytune_rec.schema import Lane, recipe_of
+from raytune_rec.training.settings import method_of, resolve
 
 # 3176 training rows: three blocks and a part of one
 DATA: dict[str, Any] = {
@@ -50,8 +51,9 @@ def job(workers: int = 0, batch_size: int = 128, **changes: Any) -> Job:
 
 
 @pytest.fixture
-def plan(store: Store, tmp_path: Path) -> Callable[..., Plan]:
-    def make(of: Job, variant: str = "plate", folder: str = "backbone") -> Plan:
-        return Plan(of, variant, Lane(0), 0, store.path, tmp_path / folder, tmp_path)
+def plan(store: Store, tmp_path: Path) -> Callable[..., Pretraining]:
+    def make(of: Job, name: str = "plate", folder: str = "backbone") -> Pretraining:
+        resolved = resolve(of, method_of(of, recipe_of(name)))
+        return Pretraining(resolved, Lane(0), 0, store.path, tmp_path / folder, tmp_path)
 
     return make

@@ -16,7 +16,7 @@ from raytune_rec.artifacts import backbone
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import RunFailed
 from raytune_rec.machine import ray_address, ray_start
-from raytune_rec.pretraining.plan import Plan
+from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.pretraining.train import pretrain
 from raytune_rec.training.loop import Trainer
 from raytune_rec.tuning.run.cluster import connect
@@ -111,7 +111,7 @@ class KillAlways:
         raise RuntimeError("no space left on the device")
 
 
-def test_a_killed_worker_changes_nothing(store: Store, plan: Callable[..., Plan], tmp_path: Path) -> None:
+def test_a_killed_worker_changes_nothing(store: Store, plan: Callable[..., Pretraining], tmp_path: Path) -> None:
     """One worker, killed in its third epoch: the curve and every weight are those of the loop without Ray, bit for bit."""
     here = pretrain(job(0), "plate", {}, 0, store.path, tmp_path / "here", tmp_path)
     told: list[int] = []
@@ -145,7 +145,7 @@ def test_a_cluster_is_asked_with_the_token(token: Path) -> None:
     assert [f.state for f in ray_start.findings(mended)] == ["ok", "ok"]
 
 
-def test_two_workers_agree_with_one(store: Store, plan: Callable[..., Plan], tmp_path: Path) -> None:
+def test_two_workers_agree_with_one(store: Store, plan: Callable[..., Pretraining], tmp_path: Path) -> None:
     """A last batch of one row leaves the second worker idle. Without batch norm only rounding differs (and PLATE's temperature of
     1e-5 would make much of it)."""
     size = next(s for s in range(100, 200) if ROWS % s == 1)
@@ -162,7 +162,7 @@ def test_two_workers_agree_with_one(store: Store, plan: Callable[..., Plan], tmp
         assert [beyond(each) for each in heard] == [{}, {}], "nothing listens beyond this machine"
 
 
-def test_too_many_failures_end_the_run(store: Store, plan: Callable[..., Plan]) -> None:
+def test_too_many_failures_end_the_run(store: Store, plan: Callable[..., Pretraining]) -> None:
     own = job(1, pretrain={"workers": 1, "max_failures": 0, "training": {"epochs": 2}}, pretrainings={"plain": {}})
     with pytest.raises(RunFailed, match=r"max_failures = 0.*no space left"):
         cluster.train(plan(own, "plain"), store, lambda facts: None, KillAlways())

@@ -19,7 +19,7 @@ from raytune_rec.errors import ArtifactError, AssemblyError, JobError, RunFailed
 from raytune_rec.pretraining import checkpoint
 from raytune_rec.pretraining.export import best
 from raytune_rec.pretraining.finished import adopt
-from raytune_rec.pretraining.plan import Plan, streamed
+from raytune_rec.pretraining.pretraining import Pretraining, streamed
 from raytune_rec.pretraining.train import in_memory, pretrain
 from raytune_rec.schema import Lane, Pack, Table
 from raytune_rec.training.build import build
@@ -27,7 +27,7 @@ from raytune_rec.training.feed import StreamFeed, TableFeed
 from raytune_rec.training.settings import method_of, settings
 from tests.pretraining.conftest import DATA, job, prepared
 
-Make = Callable[..., Plan]
+Make = Callable[..., Pretraining]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from raytune_rec.tuning.search.searches import searches
 
 from raytune_rec.axes import domain_linear, domain_moments, item_rows, latest
 from raytune_rec.components import component
@@ -18,7 +19,6 @@ from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings
-from raytune_rec.tuning.search.searches import searches
 from tests.training.conftest import AS_HISTORIES, HISTORIES, ITEMS, OWN, histories, job, table, unit_of, world_of
 from tests.training.test_contract import model_of, parts
 from tests.training.test_lanes import same

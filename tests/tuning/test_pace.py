@@ -12,8 +12,8 @@ from raytune_rec import config
 from raytune_rec.schema import Pack
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.search.pace import Pace
+from raytune_rec.tuning.search.plan import for_recipes
 from raytune_rec.tuning.search.records import trials
-from raytune_rec.tuning.search.searches import for_recipes
 from raytune_rec.tuning.search.space import Point, Space
 from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake

@@ -1,6 +1,7 @@
 """Search spaces: what is shipped can be composed, mistakes come all at once, and a row searches what it has."""
 
 import re
+from functools import partial
 from typing import Any
 
 import optuna
@@ -8,11 +9,13 @@ import pytest
 
 from raytune_rec import config
 from raytune_rec.errors import JobError
-from raytune_rec.tuning.search.catalogue import available, compose
-from raytune_rec.tuning.search.restrict import restrict
+from raytune_rec.tuning.search.restrict import restrict as _restrict
 from raytune_rec.tuning.search.space import Dimension, Space
+from raytune_rec.tuning.search.spaces import available, compose
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+restrict = partial(_restrict, declared=("embedding", "linear", "interaction", "output", "encoder", "prompt", "profile"))
 
 
 def _job(**spaces: Any) -> config.Job:

@@ -10,16 +10,16 @@ import pytest
 
 from raytune_rec import config, pipeline
 from raytune_rec.data.stored.store import Store
-from raytune_rec.schema import Pack
+from raytune_rec.schema import DataSchema, Pack
 from raytune_rec.tuning.packs import width
 from raytune_rec.tuning.packs.packing import Width, shared
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.packs.width import largest, measure
 from raytune_rec.tuning.run import measuring
 from raytune_rec.tuning.run.measuring import measurer
-from raytune_rec.tuning.search.searches import searches
+from raytune_rec.tuning.search.plan import plan, searches
 from raytune_rec.tuning.search.space import Dimension, Space
-from raytune_rec.tuning.search.studies import Studies
+from raytune_rec.tuning.search.studies import Search, Studies
 from tests.tuning import fake
 
 
@@ -34,6 +34,12 @@ def _job(**tune: object) -> config.Job:
             "tune": {"pack": 64, **tune},
         }
     )
+
+
+def _search(job: config.Job, schema: DataSchema) -> Search:
+    """The first search of a job whose methods all start from scratch."""
+    made = plan(job, schema).checked()
+    return searches(made, made.methods)[0]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +60,7 @@ def _measures() -> bool:
 @pytest.mark.skipif(not _measures(), reason="this machine does not say what a process has needed at most")
 def test_the_widest_pack_below_the_limit_is_found_by_training_two_small_ones(run: Path) -> None:
     store = run / "data"
-    search = searches(_job(), Store.open(store).schema, {})[0]
+    search = _search(_job(), Store.open(store).schema)
     free = measure(_job(memory_mib=10**6), search, store, {}, packs=2)
     assert free.lanes == 64  # the job's own limit
     assert free.base_mib > 50 and free.lane_mib > 1  # torch alone takes more; so do copies of 100,000 numbers
@@ -87,7 +93,7 @@ def test_where_memory_cannot_be_measured_the_jobs_own_width_counts(
     monkeypatch.setattr(width, "_PROC", _proc(tmp_path, kind))
     monkeypatch.setattr(width, "build", lambda *_: types.SimpleNamespace(rehearse=lambda: None))
     width._unmeasured.cache_clear()
-    search = searches(_job(), Store.open(run / "data").schema, {})[0]
+    search = _search(_job(), Store.open(run / "data").schema)
     for _ in range(2):
         assert measure(_job(memory_mib=1), search, run / "data", {}, packs=2) == Width(64)
     assert [record.getMessage().count("tune.pack = 64") for record in caplog.records] == [1]  # said once
@@ -97,7 +103,7 @@ def test_packs_share_what_this_process_may_use(run: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(measuring, "cpus", lambda: 6)
     shared: list[int] = []
     monkeypatch.setattr(measuring, "measure", lambda job, search, store, backbones, packs, device: shared.append(packs))
-    search = searches(_job(), Store.open(run / "data").schema, {})[0]
+    search = _search(_job(), Store.open(run / "data").schema)
     for tune in ({}, {"cpus": 4}, {"cpus": 8}, {"concurrent": 5}):
         measurer(_job(**tune), run / "data", {})(search)
     assert shared == [6, 1, 1, 5]
@@ -134,7 +140,7 @@ def test_of_choices_the_one_of_most_parameters_is_measured(run: Path, monkeypatc
     """Widths as choices, the smallest first."""
     wide = Dimension("backbone.width", "choice", choices=(4, 64, 8))
     rate = Dimension("training.lr.default", "float", 1e-4, 1e-2, log=True)
-    search = dataclasses.replace(searches(_job(), Store.open(run / "data").schema, {})[0], space=Space((wide, rate)))
+    search = dataclasses.replace(_search(_job(), Store.open(run / "data").schema), space=Space((wide, rate)))
     built: list[object] = []
     monkeypatch.setattr(
         "raytune_rec.tuning.packs.width.build", lambda job, pack, *_: built.append(pack.lanes[0].options) or 1 / 0
@@ -149,7 +155,7 @@ def test_measuring_leaves_the_threads_of_this_process_alone(run: Path) -> None:
 
     before = torch.get_num_threads()
     job = _job(threads=1)
-    measurer(job, run / "data", {})(searches(job, Store.open(run / "data").schema, {})[0])
+    measurer(job, run / "data", {})(_search(job, Store.open(run / "data").schema))
     assert torch.get_num_threads() == before
 
 

@@ -20,7 +20,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.machine.hardware import MIB, memory_mib
 from raytune_rec.schema import Lane, Pack, Scalar
 from raytune_rec.training.build import assemble, build
-from raytune_rec.training.settings import method_of, settings
+from raytune_rec.training.settings import method_of, resolve
 from raytune_rec.tuning.packs.packing import Width
 from raytune_rec.tuning.search.space import Dimension, Space, holds
 from raytune_rec.tuning.search.studies import Search
@@ -98,9 +98,10 @@ def _counted(job: Job, search: Search, store: Store, backbones: Mapping[str, Pat
     """Counts the parameters of a configuration: of backbone and prompt, in their true shapes."""
     method = method_of(job, search.method)
     base = backbone_artifact.read(backbones[method.pretraining]) if method.strategy.start == "backbone" else None
+    resolved = resolve(job, method, base)
 
     def weight(options: Mapping[str, Scalar]) -> float:
-        parts = assemble(job, method, [settings(job, method, Lane(0, 0, options), base)], store.schema, base)
+        parts = assemble(job, method, [resolved.lay(options)], store.schema, base)
         declared = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
         return sum(math.prod(p.shape) for p in declared)
 

@@ -9,9 +9,6 @@ from raytune_rec.errors import JobError
 from raytune_rec.schema import Scalar
 from raytune_rec.tuning.search.space import Dimension, Point, Space, among, ordered
 
-GROUPS = frozenset({"embedding", "linear", "interaction", "output", "encoder", "prompt", "profile"})
-"""Parameter groups of the components that are shipped."""
-
 RATES = ("training.lr.", "training.weight_decay.")
 """Options that exist once per parameter group; `default` serves the groups that are not named."""
 
@@ -24,7 +21,7 @@ def restrict(
     fixed: Mapping[str, Scalar] | None = None,
     base: Mapping[str, Scalar] | None = None,
     known: Callable[[str], bool] = lambda key: True,
-    declared: Collection[str] = GROUPS,
+    declared: Collection[str] = (),
     where: str = "space",
 ) -> Space:
     """What of a space one method searches.

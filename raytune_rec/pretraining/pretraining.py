@@ -17,19 +17,18 @@ from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.training.build import assemble, train_with
 from raytune_rec.training.feed import Key
 from raytune_rec.training.loop import Feed, Reduce, Trainer
-from raytune_rec.training.settings import PRETRAIN, Settings, method_of, settings
+from raytune_rec.training.settings import Resolved, Settings
 
 FORMAT = 2
 """Raised only when the same pre-training gives another result: an interrupted run of another format is not gone on with."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class Pretraining:
     """One pre-training.
 
     Args:
-        job: whose `pretrainings` holds it.
-        pretraining: which one.
+        resolved: what its job says of it.
         lane: its number decides the start values, its options are those of the recipe.
         trials: recipes that were tried before.
         store: folder of the prepared data.
@@ -37,8 +36,7 @@ class Plan:
         run_folder: `train/` in it holds what an interrupted pre-training goes on from.
     """
 
-    job: Job
-    pretraining: str
+    resolved: Resolved
     lane: Lane
     trials: int
     store: Path
@@ -46,12 +44,21 @@ class Plan:
     run_folder: Path
 
     @property
+    def job(self) -> Job:
+        return self.resolved.job
+
+    @property
     def method(self) -> Method:
-        return method_of(self.job, PRETRAIN + self.pretraining)
+        return self.resolved.method
+
+    @property
+    def pretraining(self) -> str:
+        """Its name in the job."""
+        return self.method.pretraining
 
     @property
     def settings(self) -> Settings:
-        return settings(self.job, self.method, self.lane)
+        return self.resolved.lay(self.lane.options)
 
     @property
     def recipe(self) -> Mapping[str, Scalar]:
@@ -79,8 +86,8 @@ class Plan:
         assemble(self.job, self.method, [self.settings], schema, None)
 
     def trainer(self, store: Store, data: UnitData, feed: Feed, device: str = "cpu", reduce: Reduce | None = None) -> Trainer:
-        """The one loop on this plan."""
-        pack = Pack(PRETRAIN + self.pretraining, self.method.name, (replace(self.lane, unit=ALL_DOMAINS),))
+        """The one loop on it."""
+        pack = Pack(self.method.name, self.method.name, (replace(self.lane, unit=ALL_DOMAINS),))
         how: dict[str, Any] = {"device": device, "reduce": reduce, "autocast": self.job.pretrain.mixed_precision}
         return train_with(self.job, pack, self.method, [self.settings], store.schema, {data.unit: data}, feed, **how)
 
