@@ -8,7 +8,6 @@ method's fixed options and `--set` all speak one language.
 from __future__ import annotations
 
 import copy
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,12 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -29,17 +24,13 @@ from raytune_rec.components import sentence, shown
 from raytune_rec.errors import JobError
 from raytune_rec.job import flat, toml
 from raytune_rec.job.renamed import old_name, rename, renamed_path
-from raytune_rec.schema import Scalar
-from raytune_rec.task import ListMetric, RowMetric, Task
+from raytune_rec.job.sections import Component, Flat, Name, Section, Seed
+from raytune_rec.job.training import PretrainingOptions, PretrainOptions, TrainingOptions
+from raytune_rec.job.tuning import TuneOptions
+from raytune_rec.task import Task
 
-Rate = Annotated[float, Field(ge=0, le=3e38)]
-"""Up to what a float32 can hold."""
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Name = Annotated[str, Field(max_length=200)]
 WORDS = "words"
 """The tokenizer of ours."""
-_TIMES = 10**5
-"""Most epochs, trials and other things that are done one after the other: more is a slip of the pen."""
 _NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
 """Of methods and pre-trainings: they name folders, and `pretrain.<name>` is the study of a pre-training's recipe."""
 
@@ -63,21 +54,6 @@ def _job_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
         raise ValueError("a job's name has letters (A to Z), digits and _ . - alone, at most 100, a letter, digit or _ first")
     return name
-
-
-Flat = Annotated[dict[str, Scalar], BeforeValidator(flat.flat)]
-"""Flat options."""
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Component(Section):
-    """A component by name, with its options."""
-
-    name: str
-    options: dict[str, Any] = {}
 
 
 class SplitOptions(Section):
@@ -216,123 +192,6 @@ class DataOptions(Section):
         if self.sequences and self.split.kind not in ("cold_users", "leave_one_out"):
             raise ValueError(f"sequences need split.kind = 'leave_one_out' or 'cold_users' (given: {self.split.kind!r})")
         return self
-
-
-class TrainingOptions(Section):
-    """How lanes train. Learning rates and decays are per parameter group; `default` serves the groups not named."""
-
-    objective: str = Field("bce", description="component in objectives; of histories softmax, where the job names none")
-    metric: Literal[RowMetric, ListMetric] = Field("auc", description="of validation; auc, logloss: of rows; others: of lists")
-    epochs: int = Field(20, ge=1, le=_TIMES)
-    patience: int = Field(3, ge=1, le=_TIMES, description="epochs without a better validation metric before a lane stops")
-    batch_size: int = Field(512, ge=1, le=2**24)
-    valid_batch_size: int = Field(16384, ge=1, le=2**24)
-    lr: dict[str, Rate] = {"default": 1e-3}
-    weight_decay: dict[str, Rate] = {"default": 1e-5}
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="of the learning rates, to 0 at the end")
-    warmup: float = Field(0.0, ge=0, le=_TIMES, description="epochs over which the learning rates grow from 0")
-    cache_mib: int = Field(512, ge=0, le=10**8, description="memory for what is computed once for all epochs")
-
-    @field_validator("lr")
-    @classmethod
-    def _names_a_default(cls, lr: dict[str, float]) -> dict[str, float]:
-        if "default" not in lr:
-            raise ValueError("name a default too, or the groups that are not named would never learn")
-        return lr
-
-    def rate_factor(self, epoch: float) -> float:
-        """Of every learning rate after so many epochs, the step's share of its own epoch included."""
-        if self.schedule == "constant" and not self.warmup:
-            return 1.0
-        left = max(0.0, 1.0 - epoch / self.epochs)
-        down = {"constant": 1.0, "linear": left, "cosine": 0.5 - 0.5 * math.cos(math.pi * left)}[self.schedule]
-        return down * (min(1.0, epoch / self.warmup) if self.warmup else 1.0)
-
-    def group_rate(self, table: Literal["lr", "weight_decay"], group: str) -> float:
-        rates: dict[str, float] = getattr(self, table)
-        return rates.get(group, rates.get("default", 0.0))
-
-
-class PretrainingOptions(Section):
-    """One pre-training: a backbone, with or without prompt fields."""
-
-    backbone: str = ""
-    prompt: str = "none"
-    learn_prompt: bool = Field(True, description="false: the prompt's place is kept and holds zeros (PTE)")
-    options: Flat = Field({}, description="flat, over the job's own (prompt.meta_prompts ...)")
-    space: list[str] = Field(["training"], description="search spaces of its recipe")
-    from_path: str = Field(
-        "", alias="from", description="a finished backbone, not a pre-training: its folder, or that of its run"
-    )
-    new_ids: bool = Field(False, description="`from` was trained on other data: what ids index begins anew, the rest is taken")
-
-    @model_validator(mode="after")
-    def _new_ids_of_something(self) -> PretrainingOptions:
-        if self.new_ids and not self.from_path:
-            raise ValueError("new_ids = true takes all but the ids from a finished backbone; name it as `from`, or leave it out")
-        return self
-
-
-class PretrainOptions(Section):
-    """What all pre-trainings share."""
-
-    trials: int = Field(0, ge=0, le=_TIMES, description="recipes tried on validation before it; 0: the job's own recipe")
-    replicates: int = Field(1, ge=1, le=1000, description="times that each is made; 3 or more to compare methods of several")
-    workers: int = Field(1, ge=0, le=10_000, description="Ray Train workers; 0 runs in this process")
-    gpu: bool = False
-    mixed_precision: bool = Field(False, description="bf16 on GPU")
-    training: Flat = Field({}, description="flat options over [training] for pre-training (epochs, batch_size ...)")
-    max_failures: int = Field(2, ge=0, le=1000)
-
-
-class StopOptions(Section):
-    """Early stopping of trials that are behind."""
-
-    rule: Literal["none", "halving", "hyperband", "median"] = Field(
-        "none", description="halving: the best 1/factor go on at each rung; hyperband: several ladders of rungs side by side"
-    )
-    min_epochs: int = Field(1, ge=1, le=_TIMES, description="epochs before the first rung; of the median rule: between two rungs")
-    factor: int = Field(3, ge=2, le=1000, description="one in so many goes on, for so many times the epochs")
-
-
-class TuneOptions(Section):
-    trials: int = Field(64, ge=1, le=_TIMES, description="configurations of each method on each domain")
-    round: int = Field(
-        0,
-        ge=0,
-        le=_TIMES,
-        description="configurations asked before any of them is told; 0: a quarter of the trials, as for recipes always",
-    )
-    pack: int = Field(
-        32, ge=1, le=10_000, description="most lanes of a pack; fewer where memory does not hold them; 1: one trial a process"
-    )
-    memory_mib: int = Field(
-        0, ge=0, le=10**8, description="of a pack; 0: four fifths of the machine's, over the packs that run at a time"
-    )
-    share_rows: int = Field(5000, ge=0, le=10**9, description="domains of at most this many training rows share packs")
-    sampler: Literal["tpe", "random", "grid", "gp", "qmc", "nsga2"] = "tpe"
-    objectives: list[Literal[RowMetric, ListMetric, "parameters"]] = Field(
-        [], description="further objectives beside training.metric, which still chooses the winner; parameters: as few as can be"
-    )
-    stop: StopOptions = StopOptions()
-    warm_start: list[str] = Field([], description="folders of earlier runs whose best configurations are tried first")
-    warm_points: int = Field(4, ge=1, le=1000, description="configurations taken from earlier runs, for each method and domain")
-    reuse_actors: bool = Field(True, description="a process trains one pack after the other; false: a new process for each")
-    concurrent: int = Field(0, ge=0, le=10_000, description="packs at a time; 0: one per CPU or GPU of the cluster")
-    cpus: float = Field(1, ge=0.01, le=10_000, description="CPUs of a pack")
-    gpus: float = Field(0, ge=0, le=1000, description="GPUs of a pack, a fraction shares one")
-    wait_minutes: float = Field(15, ge=0, le=10_000, description="for a cluster with an autoscaler to bring what a job asks for")
-    threads: int = Field(1, ge=1, le=1024, description="torch threads of a pack")
-    max_failures: int = Field(2, ge=0, le=1000)
-
-    @field_validator("gpus")
-    @classmethod
-    def _parts_of_one_or_whole_ones(cls, gpus: float) -> float:
-        if 0 < gpus < 0.01 or (gpus > 1 and gpus != int(gpus)):
-            raise ValueError("GPUs come whole, or as a part of one that is at least 0.01")
-        return gpus
 
 
 class MethodOptions(Section):

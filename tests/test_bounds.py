@@ -14,6 +14,7 @@ from raytune_rec import cli, components, config
 from raytune_rec.components import Family
 from raytune_rec.errors import JobError
 from raytune_rec.job import toml
+from raytune_rec.job.sections import Section
 from raytune_rec.tuning.search.spaces import compose
 
 _FAMILIES: tuple[Family, ...] = ("backbones", "prompts", "objectives", "data.sources")
@@ -59,9 +60,7 @@ def test_every_number_of_a_component_has_bounds(family: Family, name: str) -> No
     assert _unbounded(components.component(family, name).Options) == []
 
 
-@pytest.mark.parametrize(
-    "section", [section for section in vars(config).values() if isinstance(section, type) and issubclass(section, config.Section)]
-)
+@pytest.mark.parametrize("section", Section.__subclasses__(), ids=lambda section: section.__name__)
 def test_every_number_of_a_job_has_bounds(section: type[BaseModel]) -> None:
     """Flat options are checked where they are used."""
     assert _unbounded(section, ("options", "training", "methods", "pretrain", "pretrainings")) == []

@@ -38,9 +38,7 @@ class Scorer:
         batch_size: rows of a pass.
     """
 
-    def __init__(
-        self, model: Model | Bank, store: Store | None = None, unit: Unit = EVERYBODY, batch_size: int = 16384
-    ) -> None:
+    def __init__(self, model: Model | Bank, store: Store | None = None, unit: Unit = EVERYBODY, batch_size: int = 16384) -> None:
         self.bank = model if isinstance(model, Bank) else Bank((model,), (unit,))
         self.model, self.store, self.batch_size = self.bank.models[0], store, batch_size
         self._names = [unit.name for unit in self.bank.units]

@@ -73,9 +73,7 @@ class Lists:
         sampled = joined([_chosen(o.sampled, places) for o, places in parts], axis=1)
         return ListOutcomes(method, name, sampled, joined(full, axis=1) if full else None, trained)
 
-    def tested(
-        self, outcomes: Sequence[ListOutcomes], tables: Mapping[str, Mapping[str, Table]], groups: Groups
-    ) -> ListsTested:
+    def tested(self, outcomes: Sequence[ListOutcomes], tables: Mapping[str, Mapping[str, Table]], groups: Groups) -> ListsTested:
         return ListsTested(outcomes, groups)
 
     def reached(
@@ -127,10 +125,7 @@ class Lists:
     def _places(self, passes: Passes, table: Table) -> Outcome:
         columns = {n: torch.as_tensor(table.columns[n]) for n in (POSITIVE, SEEN, DOMAIN) if n in table.columns}
         domains = None if table.item_domains is None else torch.as_tensor(table.item_domains)
-        parts = [
-            self.reduce(logits.unsqueeze(0), columns, rows, domains)
-            for rows, logits in passes(table, PASS)
-        ]
+        parts = [self.reduce(logits.unsqueeze(0), columns, rows, domains) for rows, logits in passes(table, PASS)]
         better, ties, size = (torch.cat(each, dim=1).numpy() for each in zip(*parts, strict=True))
         return Outcome(better, ties, size[0])
 

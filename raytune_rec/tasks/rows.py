@@ -54,9 +54,7 @@ class Rows:
     def pooled(self, method: str, name: str, parts: Sequence[tuple[Predictions, list[int]]], trained: Replicates) -> Predictions:
         return Predictions(method, name, np.concatenate([p.scores[places] for p, places in parts], axis=1), trained)
 
-    def tested(
-        self, outcomes: Sequence[Predictions], tables: Mapping[str, Mapping[str, Table]], groups: Groups
-    ) -> RowsTested:
+    def tested(self, outcomes: Sequence[Predictions], tables: Mapping[str, Mapping[str, Table]], groups: Groups) -> RowsTested:
         labels = {name: np.concatenate([t.label for t in units.values()]) for name, units in tables.items()}
         return RowsTested(outcomes, labels, groups)
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from raytune_rec.backbones.base import Outputs
-from raytune_rec.config import TrainingOptions
 from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.job.training import TrainingOptions
 from raytune_rec.objectives.base import Objective
 from raytune_rec.schema import Batch, Lane, LaneResult, UnitData
 from raytune_rec.tensors import Noise, Step, crop, keep_memory, mix

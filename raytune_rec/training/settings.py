@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.components import Family, Options, component, kinds, options_of, sentence
-from raytune_rec.config import Job, TrainingOptions
+from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.job.flat import assign
+from raytune_rec.job.training import TrainingOptions
 from raytune_rec.schema import Lane, Method, Scalar, recipe_of
 from raytune_rec.strategies.aliases import strategy
 

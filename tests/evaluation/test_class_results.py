@@ -80,9 +80,7 @@ def results(outcomes: list[ClassOutcomes], **further: Any) -> dict[str, Any]:
     protocol = {"metric": "hit@1", "candidates": "the 2 classes of gender"}
     groups = {"gender": np.arange(len(outcomes[0].truth))}
     tested = ClassesTested(outcomes, groups)
-    return summarise(
-        facts, tested, ["light"], ["weak", "majority"], protocol, bootstrap=300, mean=False, tables=tables
-    )
+    return summarise(facts, tested, ["light"], ["weak", "majority"], protocol, bootstrap=300, mean=False, tables=tables)
 
 
 def test_rows_are_compared_by_accuracy_and_f1_and_won_by_accuracy() -> None:

@@ -83,9 +83,7 @@ def _content() -> tuple[dict, list[dict]]:
     }  # fmt: skip
     groups = {"few": np.arange(LISTS["few"]) % 60, "zero": np.arange(LISTS["zero"])}
     tested = ListsTested(outcomes, groups)
-    results = summarise(
-        facts, tested, CLAIMS, ["pretrained", "finetune"], protocol, bootstrap=300, mean=False, tables=TABLES
-    )
+    results = summarise(facts, tested, CLAIMS, ["pretrained", "finetune"], protocol, bootstrap=300, mean=False, tables=TABLES)
     return results, trials
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from raytune_rec.config import TrainingOptions
+from raytune_rec.job.training import TrainingOptions
 from raytune_rec.schema import Table, UnitData
 from raytune_rec.training.optimizer import Adam
 from tests.training.conftest import Make

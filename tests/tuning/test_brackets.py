@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from raytune_rec import config
-from raytune_rec.config import StopOptions
+from raytune_rec.job.tuning import StopOptions
 from raytune_rec.schema import Lane, Pack
 from raytune_rec.tuning.packs.planner import DONE, SearchPlanner
 from raytune_rec.tuning.search.brackets import Member, assign, ladders, survivors

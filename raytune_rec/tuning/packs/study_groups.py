@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from raytune_rec.config import Job, TuneOptions
+from raytune_rec.config import Job
+from raytune_rec.job.tuning import TuneOptions
 from raytune_rec.schema import Lane, LaneResult, Pack
 from raytune_rec.tuning.packs.packing import Width, pack_name, parts, shared
 from raytune_rec.tuning.search.brackets import Member, assign, ladders, survivors

@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 
 from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.config import Job, TuneOptions
+from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
+from raytune_rec.job.tuning import TuneOptions
 from raytune_rec.machine.hardware import MIB, memory_mib
 from raytune_rec.schema import Lane, Pack, Scalar
 from raytune_rec.training.build import assemble, build

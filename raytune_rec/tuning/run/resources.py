@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from raytune_rec.config import Job, TuneOptions
+from raytune_rec.config import Job
 from raytune_rec.errors import MachineError, RunFailed
+from raytune_rec.job.tuning import TuneOptions
 from raytune_rec.machine.hardware import cpus
 from raytune_rec.machine.ray_address import is_local
 from raytune_rec.machine.signals import ends_on_sigterm

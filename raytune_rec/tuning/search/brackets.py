@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from raytune_rec.config import StopOptions
+from raytune_rec.job.tuning import StopOptions
 from raytune_rec.tensors import mix
 
 Ladder = tuple[int, ...]

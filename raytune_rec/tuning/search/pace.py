@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from raytune_rec.config import TuneOptions
+from raytune_rec.job.tuning import TuneOptions
 
 STARTUP = 10
 """Most trials that are told before a sampler models them: Optuna's number."""
