@@ -9,6 +9,7 @@ from typing import Any
 
 from raytune_rec.artifacts.backbone import BackboneFacts
 from raytune_rec.components import Family, component, names
+from raytune_rec.config import Job
 from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.job.tuning import TuneOptions
 from raytune_rec.schema import ALL_DOMAINS, DataSchema, Method, Scalar, recipe_of
