@@ -83,8 +83,8 @@ def test_a_job_that_follows_it_is_prepared_and_pretrained(shop: dict[str, Any], 
 def test_the_recipe_names_what_there_is() -> None:
     """Else a new component would be missing from it."""
     words = set(re.findall(r"\w+", config.OF_HISTORIES))
-    assert {n for n in names("backbones") if component("backbones", n).histories} <= words
-    assert {n for n in names("backbones") if not component("backbones", n).histories} & words == set()
+    assert {n for n in names("backbones") if "lists" in component("backbones", n).tasks} <= words
+    assert {n for n in names("backbones") if "lists" not in component("backbones", n).tasks} & words == set()
     catalogue.compose(["sequence", "ppr", "profile"])
     fit = component("backbones", "sasrec").returns
     assert component("objectives", "softmax").reads in fit and component("objectives", "sampled_softmax").reads in fit

@@ -21,6 +21,7 @@ from raytune_rec.schema import Lane
 from raytune_rec.scoring.scorer import EVERYBODY, Scorer
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.strategies.aliases import ALIASES
+from raytune_rec.task import Unit
 from raytune_rec.training.parts import Parts, parts_of
 from raytune_rec.training.stack import stack
 
@@ -71,14 +72,14 @@ def options_of(backbone: str) -> dict[str, components.Options]:
     return {owner: components.options_of(*of) for owner, of in kinds.items()}
 
 
-def scorer(store: Store, unit: str = "", backbone: str = "sasrec", seed: int = 1) -> Scorer:
+def scorer(store: Store, unit: str | Unit = EVERYBODY, backbone: str = "sasrec", seed: int = 1) -> Scorer:
     """PPR's light prompt beside a backbone, or a backbone alone where it takes no prompt; all start values drawn."""
     prompt = "none" if backbone == "popularity" else "ppr"
     options = options_of(backbone) | ({"prompt": components.options_of("prompts", "none", {})} if prompt == "none" else {})
     strategy = ALIASES["single" if prompt == "none" else "prompt"]
     parts = parts_of(backbone, prompt, strategy, one_lane(options), store.schema)
     tuned, start = split(drawn(parts, seed))
-    return Scorer(scoring_model(parts, [tuned], start), store, store.schema.unit(unit) if unit else EVERYBODY)
+    return Scorer(scoring_model(parts, [tuned], start), store, store.schema.unit(unit) if isinstance(unit, str) else unit)
 
 
 def one_lane(options: Mapping[str, components.Options]) -> dict[str, list[components.Options]]:

@@ -18,8 +18,9 @@ from raytune_rec.errors import DataError
 from raytune_rec.evaluation.lists import ndcg
 from raytune_rec.schema import ALL_DOMAINS, Table
 from raytune_rec.scoring import Scorer, load_prompt
-from raytune_rec.scoring.scorer import top
+from raytune_rec.scoring.scorer import EVERYBODY, top
 from raytune_rec.stages.export import domains_to_name
+from raytune_rec.task import Unit
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.validation import Validation
 from tests.scoring.conftest import COLD, LENGTH, export, log, scorer
@@ -40,6 +41,9 @@ def raw_rows(store: Store, table: Table) -> dict[str, list[Any]]:
     assert every[1 : len(users) + 1] == users
     past = [[items[i] for i in row if i] for row in table.columns["seen"]]
     return {"user": [every[u] for u in table.owner], "history": past}
+
+
+FEW = Unit.of_fold("few", 1)
 
 
 def logit(p: np.ndarray) -> np.ndarray:
@@ -193,7 +197,7 @@ def test_each_domain_has_items_of_its_own(make: Callable[..., Store]) -> None:
     rows = {"history": [["i0", "i3"]] * 2, "domain": ["shop", "club"]}
     columns = own.encode(rows)
     assert columns["domain"].tolist() == [2, 1] and not set(columns["history"][0][:2]) & set(columns["history"][1][:2])
-    shop, other = scorer(own, "few.1").recommend(rows, k=30)
+    shop, other = scorer(own, FEW).recommend(rows, k=30)
     assert len(shop) == 28 and {name for name, _ in other} == club - {"i0", "i3"}
     (alone,) = scorer(own, "club").recommend({"history": [["i0", "i3"]]}, k=30)
     assert [name for name, _ in alone] == [name for name, _ in other], "the unit's domain is the default"
@@ -203,15 +207,15 @@ def test_each_domain_has_items_of_its_own(make: Callable[..., Store]) -> None:
         scorer(own, "club").recommend(rows)
     with pytest.raises(DataError, match=r"name 'pub', and there is no such domain.* serves club, shop"):
         scorer(own).recommend({"history": [["i0"]], "domain": ["pub"]})
-    assert domains_to_name(own, own.schema.unit("few.1")) == ("club", "shop")
+    assert domains_to_name(own, FEW) == ("club", "shop")
     assert domains_to_name(own, own.schema.unit("club")) == ()
 
 
 def test_shared_items_need_no_domain(make: Callable[..., Store]) -> None:
     own = make(log(("shop", "club")), shared=True, **LEAVE)
-    found = [scorer(own, unit).recommend({"history": [["i0"]]}, k=99) for unit in ("club", "")]
+    found = [scorer(own, unit).recommend({"history": [["i0"]]}, k=99) for unit in ("club", EVERYBODY)]
     assert found[0] == found[1] and len(found[0][0]) == 29
-    assert own.encode({"history": [["i0"]]})["domain"].tolist() == [1] and domains_to_name(own, own.schema.unit("few.1")) == ()
+    assert own.encode({"history": [["i0"]]})["domain"].tolist() == [1] and domains_to_name(own, FEW) == ()
 
 
 @pytest.mark.parametrize(
@@ -252,7 +256,7 @@ def test_a_pass_over_many_users_is_cut(warm: Store, monkeypatch: pytest.MonkeyPa
     rows = {"history": [["i1"], ["i2"], [], ["i3", "i4"], ["i5"]]}
     whole, logits = own.recommend(rows, k=3), own.logits(table)
     monkeypatch.setattr("raytune_rec.scoring.scorer._SCORES", 40)
-    monkeypatch.setattr("raytune_rec.scoring.scorer._USERS", 3)
+    monkeypatch.setattr("raytune_rec.scoring.scorer.PASS", 3)
     cut = own.recommend(rows, k=3)
     assert [[item for item, _ in row] for row in cut] == [[item for item, _ in row] for row in whole]
     np.testing.assert_allclose(own.logits(table), logits, atol=1e-5)

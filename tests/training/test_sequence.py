@@ -22,7 +22,7 @@ from raytune_rec.training.settings import settings
 from raytune_rec.training.stack import stack
 from tests.training.conftest import AS_HISTORIES, HISTORIES, histories, job
 
-SEQUENCES = [n for n in names("backbones") if component("backbones", n).histories and n != "popularity"]
+SEQUENCES = [n for n in names("backbones") if "lists" in component("backbones", n).tasks and n != "popularity"]
 READS = {n: component("objectives", n).reads for n in names("objectives")}
 FITTING = [(b, n) for b, output in (("sasrec", "state"), ("bert4rec", "cloze")) for n, reads in READS.items() if reads == output]
 NONE: Any = component("prompts", "none")
