@@ -82,7 +82,7 @@ def test_results_count_each_pretraining_the_same_and_artifacts_share_the_first(d
     assert {a.replicate for a in artifacts} <= {1, 3}
     for a in artifacts:
         place = [1, 2, 3].index(a.replicate)
-        assert a.test and a.test["auc"] == results["methods"]["plate"]["units"][a.unit]["auc"]["replicates"][place]
+        assert a.test and a.test["auc"] == results["methods"]["plate"]["units"][a.unit.name]["auc"]["replicates"][place]
 
 
 def test_an_interrupted_pretraining_is_gone_on_with_bit_by_bit(
