@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raytune_rec.config import ListMetric, RowMetric
 from raytune_rec.evaluation import lists, ranking
 from raytune_rec.evaluation.lists import LIST_METRICS
 from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.task import ListMetric, RowMetric
 
 VALUES = {
     "hit": lambda place, k: float(place <= k),

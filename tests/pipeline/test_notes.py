@@ -77,14 +77,15 @@ def test_the_results_name_what_has_none_and_average_the_rest(tmp_path: Path, mon
     lines += [*domain("ended", range(0, 66)), *domain("ended", range(60, 70))]
     context = context_of(tmp_path, lines, [], split={**TIME, "valid": 0.3})
 
-    def measured(context: Context, tests: Any) -> tuple[list[Predictions], None]:
+    def pooled(context: Context, kind: Any, of_methods: Any, tests: Any) -> list[Predictions]:
         draw = np.random.default_rng(1)
-        return [Predictions(r, u, draw.normal(size=(2, len(t[u])))) for u, t in tests.items() for r in ("a", "b")], None
+        return [Predictions(m, u, draw.normal(size=(2, len(t[u])))) for u, t in tests.items() for m in ("a", "b")]
 
     def facts(context: Context, row: str, units: list[str]) -> MethodFacts:
         return MethodFacts(row, "single", "none", "deepfm", "", row == "b", 1, 1, 1, 1.0, valid=dict.fromkeys(units, 0.5))
 
-    monkeypatch.setattr(evaluate, "_measured", measured)
+    monkeypatch.setattr(evaluate, "outcomes", lambda *_: {})
+    monkeypatch.setattr(evaluate, "pooled", pooled)
     monkeypatch.setattr(evaluate, "_facts", facts)
     prepare.run(context)
     evaluate.run(context)

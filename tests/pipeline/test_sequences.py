@@ -151,7 +151,7 @@ def test_each_fold_has_its_artifact_and_a_second_run_changes_nothing(done: tuple
     own, out = done
     assert {p.name for p in (out / "artifacts").iterdir()} == {"few.1", "few.2", "joint.1", "joint.2"}
     facts = prompt_artifact.read(out / "artifacts" / "few.1")
-    assert facts.prompt == "ppr" and facts.tuned_parameters > 0 and facts.history == 8
+    assert facts.prompt == "ppr" and facts.tuned_parameters > 0 and facts.task.length == 8
     card = (out / "artifacts" / "joint.2" / "README.md").read_text()
     assert "new users with or without a history. It was tuned on the cold users of the other fold, and tested on those of" in card
     before = {p: p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
