@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from raytune_rec.tuning.search.searches import searches
 
 from raytune_rec.axes import domain_linear, domain_moments, item_rows, latest
 from raytune_rec.components import component
@@ -19,6 +18,7 @@ from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings
+from raytune_rec.tuning.search.plan import plan, searches
 from tests.training.conftest import AS_HISTORIES, HISTORIES, ITEMS, OWN, histories, job, table, unit_of, world_of
 from tests.training.test_contract import model_of, parts
 from tests.training.test_lanes import same
@@ -181,7 +181,8 @@ def test_a_pack_is_as_wide_as_its_backbone_stacks() -> None:
     data = AS_HISTORIES | {"options": {"files": "none.csv", "columns": {"user": "u", "item": "i"}}}
     methods = {"read": {"strategy": "single", "backbone": "reader"}, "sequence": {"strategy": "single", "backbone": "sasrec"}}
     own = job(data=data, training={"objective": "bpr", "metric": "ndcg@10"}, pretrainings={}, methods=methods)
-    found = {search.method: search.most_lanes for search in searches(own, HISTORIES, {})}
+    made = plan(own, HISTORIES).checked()
+    found = {search.method: search.most_lanes for search in searches(made, made.methods)}
     assert found == {"read": 1, "sequence": 0}
     with pytest.raises(AssertionError, match="2 lanes of a backbone that stacks 1"):
         model_of(parts("reader", "none", ALIASES["single"], {}, {}))
