@@ -18,7 +18,7 @@ import numpy as np
 
 from raytune_rec.config import WORDS
 from raytune_rec.errors import DataError
-from raytune_rec.storage.files import write_text
+from raytune_rec.storage.files import STORAGE, parse_json, write_text
 
 FILE = "tokenizer.json"
 _FIRST = 2
@@ -80,7 +80,8 @@ class _OfFile:
         self._made.no_padding()
         self._made.no_truncation()
         self.size, self.content, self.fingerprint = self._made.get_vocab_size() + _FIRST, content, _fingerprint(content)
-        self._unknown = self._made.token_to_id(str(getattr(self._made.model, "unk_token", None)))
+        unknown = getattr(self._made.model, "unk_token", None)
+        self._unknown = None if unknown is None else self._made.token_to_id(unknown)
 
     def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
         ids = [encoded.ids for encoded in self._made.encode_batch(list(texts), add_special_tokens=False)]
@@ -96,7 +97,7 @@ def file_of(tokenizer: str) -> bytes:
     if tokenizer == WORDS:
         return b""
     try:
-        return Path(tokenizer).read_bytes()
+        return STORAGE.get(Path(tokenizer))
     except OSError as error:
         raise DataError(
             f"data.text.tokenizer = {tokenizer!r}: cannot be read ({error.strerror}); name a tokenizer.json, or {WORDS!r}."
@@ -110,10 +111,15 @@ def tokenizer_of(content: bytes, where: str) -> Tokenizer:
         DataError: it is none, or needs a package that is missing.
     """
     try:
-        words = json.loads(content).get(_OURS)
-    except (ValueError, AttributeError):
-        raise DataError(f"{where}: is no tokenizer, it is not JSON; name a tokenizer.json.") from None
-    return _OfFile(content, where) if words is None else Words(words)
+        values = parse_json(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: is no tokenizer, it is not JSON ({str(error)[:200]}); name a tokenizer.json.") from None
+    if not isinstance(values, dict) or _OURS not in values:
+        return _OfFile(content, where)
+    words = values[_OURS]
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or len(set(words)) < len(words):
+        raise DataError(f"{where}: is no tokenizer of ours, whose {_OURS} is a list of words, each once; copy it anew.")
+    return Words(words)
 
 
 def write(tokenizer: Tokenizer, folder: Path) -> None:
@@ -125,7 +131,7 @@ def read(folder: Path) -> Tokenizer:
     path = folder / FILE
     if not path.exists():
         raise DataError(f"{path}: there is none; the data have no text with tokens (data.text).")
-    return tokenizer_of(path.read_bytes(), str(path))
+    return tokenizer_of(STORAGE.get(path), str(path))
 
 
 def _fingerprint(content: bytes) -> str:

@@ -1,7 +1,7 @@
 """What a kind of task is: all that differs between rows with labels, lists of candidates and classes.
 
 The loop, the stages and the scorer ask here and nowhere else what rows are; those who read rows in `data/` know it by themselves.
-To add a kind: its name in `schema.Task`, a reader where none fits, and a file beside this one.
+To add a kind: its name in `task.Task`, a reader where none fits, and a file beside this one.
 
 Shapes: U lanes, N rows, n rows of a pass, K scores of a row.
 """

@@ -1,14 +1,14 @@
 """Items by id beside rows and histories: features, tokens of text, how often each was taken, and by whom."""
 
-import json
+import os
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 
 from raytune_rec.artifacts.backbone import _copy_data
 from raytune_rec.data import tokens
@@ -77,39 +77,51 @@ def test_words_are_lowercased_and_unknown_ones_are_1() -> None:
     assert tokens.tokenizer_of(made.content, "x").fingerprint == made.fingerprint != tokens.Words.of(["a"]).fingerprint
 
 
-class _Fast:
-    """As the package `tokenizers` has it, as far as it is used."""
-
-    model = types.SimpleNamespace(unk_token="?")
-
-    @classmethod
-    def from_str(cls, text: str) -> "_Fast":
-        cls.ids = json.loads(text)["model"]["vocab"]
-        return cls()
-
-    def no_padding(self) -> None: ...
-    def no_truncation(self) -> None: ...
-    def get_vocab_size(self) -> int:
-        return len(self.ids)
-
-    def token_to_id(self, token: str) -> int | None:
-        return self.ids.get(token)
-
-    def encode_batch(self, texts: list[str], add_special_tokens: bool) -> list[types.SimpleNamespace]:
-        return [types.SimpleNamespace(ids=[self.ids.get(w, self.ids["?"]) for w in t.split()]) for t in texts]
-
-
 def test_a_tokenizer_of_hugging_face_is_named_by_its_file(
     films: Callable[..., Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "tokenizer.json"
-    path.write_text(json.dumps({"model": {"vocab": {"?": 0, "The": 1, "Film": 2}}}))
-    monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(DataError, match=r"needs the package tokenizers.*pip install tokenizers.*data\.text\.tokenizer = 'words'"):
-        films("without", text={"tokenizer": str(path), "length": 4})
-    monkeypatch.setitem(sys.modules, "tokenizers", types.SimpleNamespace(Tokenizer=_Fast))
+    fast = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0, "The": 1, "Film": 2, "None": 3}, unk_token="?"))
+    fast.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    fast.save(str(path := tmp_path / "tokenizer.json"))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "tokenizers", None)
+        with pytest.raises(DataError, match=r"needs the package tokenizers.*pip install tokenizers.*tokenizer = 'words'"):
+            films("without", text={"tokenizer": str(path), "length": 4})
     store = films("with", text={"tokenizer": str(path), "length": 4})
-    assert store.schema.field("title").size == 5
+    assert store.schema.field("title").size == 6
     assert store.items(["title"]).columns["title"][1].tolist() == [3, 1, 4, 1], "their ids stand behind padding and unknown"
-    with pytest.raises(DataError, match=r"'no\.json': cannot be read .* name a tokenizer\.json, or 'words'"):
-        films("none", text={"tokenizer": "no.json"})
+
+
+def test_a_tokenizer_without_an_unknown_token_has_none(tmp_path: Path) -> None:
+    fast = tokenizers.Tokenizer(
+        tokenizers.models.BPE({"N": 0, "o": 1, "No": 2, "None": 3, "n": 4, "e": 5, "ne": 6}, [("N", "o")])
+    )
+    assert tokens.tokenizer_of(fast.to_str().encode(), "x").encode(["No", "None"], 3).tolist() == [[4, 0, 0], [4, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"title,year", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 5000, "not JSON"),
+        (b"[1]", "is no tokenizer .*name a tokenizer.json"),
+        (b'{"a": 1}', "is no tokenizer .*name a tokenizer.json"),
+        (b'{"raytune_rec.words": 3}', "list of words, each once; copy it anew"),
+        (b'{"raytune_rec.words": ["a", 1]}', "list of words, each once"),
+        (b'{"raytune_rec.words": ["a", "a"]}', "list of words, each once"),
+        (None, "'no.json': cannot be read .* name a tokenizer.json, or 'words'"),
+    ],
+)
+def test_a_file_that_is_no_tokenizer_is_refused(
+    films: Callable[..., Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        Path("no.json").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        films(tmp_path.name, text={"tokenizer": "no.json"})
+    Path("no.json").unlink(missing_ok=True)
+    os.mkfifo("no.json")
+    with pytest.raises(DataError, match="cannot be read"):
+        films(tmp_path.name + "-pipe", text={"tokenizer": "no.json"})
