@@ -33,7 +33,9 @@ from torch.nn.functional import softplus
 from raytune_rec.config import parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.data.stored.units import unit_data
-from raytune_rec.schema import Batch, DataSchema, Field, Lane, Method, Pack, Strategy, Table, UnitData
+from raytune_rec.schema.contract import Batch
+from raytune_rec.schema.prepared import DataSchema, Field, Table, UnitData
+from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.tensors import Noise, lane, mix
 from raytune_rec.training.build import train_with
 from raytune_rec.training.feed import TableFeed

@@ -22,8 +22,9 @@ from raytune_rec.cli import read_job
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.evaluation.metrics import auc
-from raytune_rec.schema import ALL_DOMAINS, Lane, Pack, Scalar, recipe_of
-from raytune_rec.schema import Table as Rows
+from raytune_rec.schema.prepared import ALL_DOMAINS
+from raytune_rec.schema.prepared import Table as Rows
+from raytune_rec.schema.work import Lane, Pack, Scalar, recipe_of
 from raytune_rec.scoring.scorer import Scorer
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.storage.files import read_json, write_json

@@ -26,7 +26,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.machine.hardware import cpus
 from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.pretraining.train import pretrain
-from raytune_rec.schema import Lane, recipe_of
+from raytune_rec.schema.work import Lane, recipe_of
 from raytune_rec.training.settings import method_of, resolve
 
 TARGET = 0.85

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
-from raytune_rec.schema import Batch, Feedback, Site
+from raytune_rec.schema.contract import Batch, Site
+from raytune_rec.schema.prepared import Feedback
 from raytune_rec.tensors import linear, lookup
 
 

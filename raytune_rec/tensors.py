@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from raytune_rec.schema import Batch
+from raytune_rec.schema.contract import Batch
 
 Params = Mapping[str, Tensor]
 Init = Callable[[tuple[int, ...], Generator], Tensor]

@@ -8,7 +8,8 @@ import torch
 from raytune_rec import components
 from raytune_rec.components import Family, Options, numeric, padded, structural
 from raytune_rec.errors import JobError
-from raytune_rec.schema import Batch, DataSchema, Field, Site
+from raytune_rec.schema.contract import Batch, Site
+from raytune_rec.schema.prepared import DataSchema, Field
 from raytune_rec.tensors import Step
 
 _NUDGE = '''
@@ -16,7 +17,7 @@ _NUDGE = '''
 
 from raytune_rec import components
 from raytune_rec.components import numeric
-from raytune_rec.schema import Parameter, Site
+from raytune_rec.schema.contract import Parameter, Site
 from raytune_rec.tensors import zeros
 
 

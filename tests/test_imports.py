@@ -172,7 +172,8 @@ def test_nothing_pickles_and_nothing_imports_transformers() -> None:
         "from raytune_rec import cli; assert cli.main(['--help']) == 0",
         "from raytune_rec import cli; assert cli.main(['run', '--help']) == 0",
         "from raytune_rec import cli; assert cli.main(['run', 'no-such-job']) == 2",
-        "from raytune_rec import config, components, schema, errors; from raytune_rec.job import shipped",
+        "from raytune_rec import config, components, errors; from raytune_rec.job import shipped",
+        "from raytune_rec.schema import contract, prepared, work",
     ],
 )
 def test_light_commands_load_neither_torch_nor_ray(code: str) -> None:

@@ -9,7 +9,8 @@ import torch
 
 from benchmarks.sweep.plain import Training
 from benchmarks.sweep.plate import plain_rows
-from raytune_rec.schema import DataSchema, Lane, Pack, Table, UnitData
+from raytune_rec.schema.prepared import DataSchema, Table, UnitData
+from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.tensors import crop
 from raytune_rec.training.build import train_with
 from raytune_rec.training.feed import TableFeed, permutation

@@ -7,7 +7,8 @@ import torch
 from benchmarks.sweep import ppr
 from benchmarks.sweep.case import configuration
 from benchmarks.sweep.plain_ppr import Training
-from raytune_rec.schema import DataSchema, Lane, Method, Pack, Strategy, UnitData
+from raytune_rec.schema.prepared import DataSchema, UnitData
+from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.task import Task
 from raytune_rec.tensors import pad
 from raytune_rec.training.build import table_feed, train_with

@@ -14,7 +14,7 @@ from raytune_rec.components import component, options_of
 from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.prepare import prepare
 from raytune_rec.data.stored.store import Store
-from raytune_rec.schema import Lane
+from raytune_rec.schema.work import Lane
 from raytune_rec.scoring import load_prompt
 from raytune_rec.storage.stage import Stage
 from raytune_rec.strategies.aliases import ALIASES

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.sweep.method import Method, method
 from raytune_rec.config import Job, parse
-from raytune_rec.schema import Lane, Pack
+from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.storage.files import read_json
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 from rich.table import Table
 
 from raytune_rec.config import Job, parse
-from raytune_rec.schema import LaneResult, Pack, Scalar
+from raytune_rec.schema.work import LaneResult, Pack, Scalar
 from raytune_rec.tensors import mix
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.search.space import Dimension, Space

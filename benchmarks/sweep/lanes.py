@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.sweep.case import Case, job_of, packs_of
 from benchmarks.sweep.measured import Measured
-from raytune_rec.schema import Pack
+from raytune_rec.schema.work import Pack
 
 
 def train(case: Case, pack: Pack) -> dict[int, float]:

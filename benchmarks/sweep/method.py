@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from raytune_rec.schema import DataSchema, UnitData
+    from raytune_rec.schema.prepared import DataSchema, UnitData
     from raytune_rec.training.loop import Trainer
 
 PROMPTS = ("plate", "ppr")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.sweep.method import batches
 from benchmarks.sweep.plain import Rows
-from raytune_rec.schema import DataSchema, UnitData
+from raytune_rec.schema.prepared import DataSchema, UnitData
 from raytune_rec.training.loop import Trainer
 
 UNIT, ROW, VARIANT, METRIC = "music", "plate", "plate", "AUC"

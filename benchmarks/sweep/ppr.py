@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.sweep.method import batches
 from benchmarks.sweep.plain_ppr import Given, Rows
 from raytune_rec.objectives.sampled_softmax import SampledSoftmax
-from raytune_rec.schema import DataSchema, Table, UnitData
+from raytune_rec.schema.prepared import DataSchema, Table, UnitData
 from raytune_rec.tensors import Noise, crop, mix
 from raytune_rec.training.loop import Trainer
 

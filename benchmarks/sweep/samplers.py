@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.table import Table
 
 from benchmarks.sweep.case import Case
-from raytune_rec.schema import Pack
+from raytune_rec.schema.work import Pack
 
 PROTOCOL = (
     "Best validation AUC after so many trials, mean and standard deviation over the seeds; 5 epochs each, no Ray.",

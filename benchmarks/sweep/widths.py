@@ -13,7 +13,7 @@ from benchmarks.sweep.case import Case, packs_of
 from benchmarks.sweep.measured import measure, spread
 from benchmarks.sweep.method import method
 from benchmarks.sweep.width import PACK
-from raytune_rec.schema import Lane, Pack
+from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.tuning.packs import packing
 
 TIMED = 2

@@ -19,7 +19,7 @@ from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.facts import close_folder, open_folder, read_facts
 from raytune_rec.artifacts.weights import TensorFacts
 from raytune_rec.errors import ArtifactError
-from raytune_rec.schema import Scalar, numbered
+from raytune_rec.schema.work import Scalar, numbered
 from raytune_rec.storage import marker
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256, fingerprint
@@ -119,7 +119,7 @@ def read(folder: Path) -> BackboneFacts:
 
 
 def of_run(run: Path) -> dict[str, Path]:
-    """Name of a pre-training (`schema.numbered`) -> folder of its backbone, in a run folder.
+    """Name of a pre-training (`schema.work.numbered`) -> folder of its backbone, in a run folder.
 
     Raises:
         ArtifactError: the run has no finished pre-training.

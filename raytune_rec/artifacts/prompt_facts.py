@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 from raytune_rec.artifacts.weights import TensorFacts
-from raytune_rec.schema import Scalar
+from raytune_rec.schema.work import Scalar
 from raytune_rec.task import Task, Unit
 
 FORMATS = (1, 2)
@@ -18,7 +18,7 @@ FORMATS = (1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class StrategyFacts:
-    """Who was trained, from which start: see `schema.Strategy`."""
+    """Who was trained, from which start: see `schema.work.Strategy`."""
 
     name: str
     start: Literal["scratch", "backbone"]

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from raytune_rec.schema import Batch, Parameter
+from raytune_rec.schema.contract import Batch, Parameter
 from raytune_rec.tensors import Params, Step, dropout, linear, ones, xavier, zeros
 
 _GROUP = "interaction"

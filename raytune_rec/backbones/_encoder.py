@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
 
-from raytune_rec.schema import Parameter, Site
+from raytune_rec.schema.contract import Parameter, Site
 from raytune_rec.tensors import Params, Step, drops, linear, ones, thinned, xavier, zeros
 
 Wanted = Tensor | int

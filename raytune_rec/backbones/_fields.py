@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from raytune_rec.errors import AssemblyError
-from raytune_rec.schema import Batch, DataSchema, Field, Parameter
+from raytune_rec.schema.contract import Batch, Parameter
+from raytune_rec.schema.prepared import DataSchema, Field
 from raytune_rec.tensors import Params, lookup, normal, table, zeros
 
 Treatment = Literal["none", "field", "discretize"]

@@ -9,7 +9,8 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
-from raytune_rec.schema import DataSchema, Parameter
+from raytune_rec.schema.contract import Parameter
+from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step, dropout, normal, table, zeros
 
 

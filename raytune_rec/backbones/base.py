@@ -19,7 +19,8 @@ from typing import Any
 from torch import Tensor
 
 from raytune_rec import components
-from raytune_rec.schema import Batch, DataSchema, Entities, Parameter, Reading, Site, SiteShape
+from raytune_rec.schema.contract import Batch, Entities, Parameter, Reading, Site, SiteShape
+from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step
 
 Outputs = Mapping[str, Tensor]
@@ -43,7 +44,7 @@ class Backbone:
         shaped_by: the sites for which its own parameters make room, so that a pre-trained one serves those it was built for
             alone.
         returns: what of its outputs an objective can be trained on.
-        tasks: the tasks that it serves (`schema.Task`). One that serves `classes` declares a classifier of the group `output`,
+        tasks: the tasks that it serves (`task.Task`). One that serves `classes` declares a classifier of the group `output`,
             gives its `items`, and trains on `state` at the place after the history.
         most_lanes: how many lanes can stack (of a language model 1); 0: any number.
         most_rows: rows of a training pass; a larger batch is taken in pieces whose gradients are summed. 0: all at once.

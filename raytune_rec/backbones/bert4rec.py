@@ -13,7 +13,8 @@ from raytune_rec.backbones._encoder import Encoder, at
 from raytune_rec.backbones._sequence import classifier, drop, head_widths, scored, scores, tables
 from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.components import numeric, structural
-from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
+from raytune_rec.schema.contract import Batch, Parameter, Site, SiteShape
+from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step, lookup, normal, zeros
 
 

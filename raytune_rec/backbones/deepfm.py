@@ -14,7 +14,8 @@ from raytune_rec.backbones._deep import Deep
 from raytune_rec.backbones._fields import FieldLayer, Treatment
 from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.components import numeric, structural
-from raytune_rec.schema import Batch, DataSchema, Parameter, Reading, Site, SiteShape
+from raytune_rec.schema.contract import Batch, Parameter, Reading, Site, SiteShape
+from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step, linear, moments, xavier, zeros
 
 

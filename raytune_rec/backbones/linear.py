@@ -11,7 +11,8 @@ from raytune_rec import components
 from raytune_rec.backbones._fields import FieldLayer
 from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.components import structural
-from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
+from raytune_rec.schema.contract import Batch, Parameter, Site, SiteShape
+from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from raytune_rec import components
 from raytune_rec.backbones.base import Backbone, Outputs
-from raytune_rec.schema import Batch, DataSchema, Parameter, Site, SiteShape
+from raytune_rec.schema.contract import Batch, Parameter, Site, SiteShape
+from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step
 
 

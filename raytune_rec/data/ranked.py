@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from raytune_rec.config import SequenceOptions
 from raytune_rec.data.cold_users import first_of, members
-from raytune_rec.schema import SPLITS, Split
+from raytune_rec.schema.prepared import SPLITS, Split
 from raytune_rec.task import Unit
 
 Events = tuple[np.ndarray, np.ndarray]

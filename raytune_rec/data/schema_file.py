@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from raytune_rec.schema import SPLITS, DataSchema, Field
+from raytune_rec.schema.prepared import SPLITS, DataSchema, Field
 from raytune_rec.task import Task, Unit
 
 _OF_VECTORS = ("means", "stds")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from raytune_rec.schema import Scalar
+from raytune_rec.schema.work import Scalar
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from raytune_rec.job import flat
-from raytune_rec.schema import Scalar
+from raytune_rec.schema.work import Scalar
 
 Rate = Annotated[float, Field(ge=0, le=3e38)]
 """Up to what a float32 can hold."""

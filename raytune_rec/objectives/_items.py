@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
 from raytune_rec.backbones.base import Outputs
-from raytune_rec.schema import Batch
+from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Noise, lookup
 
 Kind = Literal["pairwise", "pointwise", "sampled", "softmax"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from raytune_rec import components
 from raytune_rec.backbones.base import Outputs
-from raytune_rec.schema import Batch
+from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step
 
 

@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from raytune_rec import components
 from raytune_rec.objectives.base import Run
-from raytune_rec.schema import Batch
+from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step
 
 

@@ -11,7 +11,7 @@ from raytune_rec import components
 from raytune_rec.components import structural
 from raytune_rec.objectives._items import Kind, item_loss
 from raytune_rec.objectives.base import Run
-from raytune_rec.schema import Batch
+from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step
 
 

@@ -15,7 +15,7 @@ from raytune_rec.components import numeric, structural
 from raytune_rec.objectives._items import Kind, item_loss, score
 from raytune_rec.objectives._order import followed, part, shuffled
 from raytune_rec.objectives.base import Run
-from raytune_rec.schema import Batch
+from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step, lane
 
 

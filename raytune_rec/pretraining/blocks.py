@@ -22,7 +22,7 @@ from ray.data import DataIterator, Dataset, Datasource, ExecutionOptions, Execut
 from ray.data.block import BlockMetadata
 
 from raytune_rec.data.stored.store import Store
-from raytune_rec.schema import Table
+from raytune_rec.schema.prepared import Table
 
 _AHEAD = 8
 """Blocks that may lie read ahead of training, where they are large."""

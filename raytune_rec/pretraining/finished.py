@@ -14,7 +14,8 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
 from raytune_rec.pretraining.renewed import renewed
-from raytune_rec.schema import DataSchema, Method, recipe_of
+from raytune_rec.schema.prepared import DataSchema
+from raytune_rec.schema.work import Method, recipe_of
 from raytune_rec.storage import marker
 from raytune_rec.training.settings import method_of
 

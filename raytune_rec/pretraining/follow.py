@@ -10,7 +10,7 @@ from pathlib import Path
 
 from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.export import Facts
-from raytune_rec.schema import numbered
+from raytune_rec.schema.work import numbered
 from raytune_rec.storage.files import read_json
 
 Tell = Callable[[Facts], None]

@@ -12,7 +12,8 @@ import numpy as np
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.names import path_name
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Method, Pack, Scalar, Table, UnitData
+from raytune_rec.schema.prepared import ALL_DOMAINS, DataSchema, Table, UnitData
+from raytune_rec.schema.work import Lane, Method, Pack, Scalar
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.training.build import assemble, train_with
 from raytune_rec.training.feed import Key

@@ -14,7 +14,9 @@ from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Lane, Parameter, recipe_of
+from raytune_rec.schema.contract import Parameter
+from raytune_rec.schema.prepared import ALL_DOMAINS, DataSchema
+from raytune_rec.schema.work import Lane, recipe_of
 from raytune_rec.training.parts import parts_of
 from raytune_rec.training.settings import method_of
 from raytune_rec.training.stack import stack

@@ -14,7 +14,8 @@ from raytune_rec.errors import Diverged
 from raytune_rec.pretraining.export import Facts, export, summary
 from raytune_rec.pretraining.follow import Tell, silent
 from raytune_rec.pretraining.pretraining import Pretraining
-from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar, recipe_of
+from raytune_rec.schema.prepared import ALL_DOMAINS
+from raytune_rec.schema.work import Lane, Scalar, recipe_of
 from raytune_rec.training.build import rows_of
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer

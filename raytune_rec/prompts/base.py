@@ -13,7 +13,8 @@ from torch import Tensor
 
 from raytune_rec import components
 from raytune_rec.backbones.base import Outputs
-from raytune_rec.schema import Batch, DataSchema, Parameter, Reading, Site
+from raytune_rec.schema.contract import Batch, Parameter, Reading, Site
+from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step
 
 
@@ -69,7 +70,7 @@ class Prompt(Protocol):
 
         Args:
             params: own parameters by name, (U, *padded shape).
-            readings: name -> detached, by its axis (`schema.Reading`): (U, B, width) of the rows, (U, I, width) of the
+            readings: name -> detached, by its axis (`schema.contract.Reading`): (U, B, width) of the rows, (U, I, width) of the
                 unit's own items, or (U, V, width) of all users.
             batch: the rows; in `members` the unit's own items.
             options: numeric and padded options, (U,).

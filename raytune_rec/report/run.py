@@ -15,7 +15,7 @@ from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.measure_classes import RARE
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.evaluation.results import FORMAT
-from raytune_rec.schema import Scalar
+from raytune_rec.schema.work import Scalar
 from raytune_rec.storage.files import STORAGE, read_json
 
 

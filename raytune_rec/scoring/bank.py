@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from raytune_rec.components import Options, kinds
-from raytune_rec.schema import Lane
+from raytune_rec.schema.work import Lane
 from raytune_rec.task import Unit
 from raytune_rec.training.model import Model
 from raytune_rec.training.stack import stack

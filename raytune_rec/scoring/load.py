@@ -14,7 +14,8 @@ from raytune_rec.artifacts.prompt_facts import PromptFacts
 from raytune_rec.components import options_of
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, UserError
-from raytune_rec.schema import ITEM, DataSchema, Strategy
+from raytune_rec.schema.prepared import ITEM, DataSchema
+from raytune_rec.schema.work import Strategy
 from raytune_rec.scoring.bank import Bank
 from raytune_rec.scoring.rows import UNIT
 from raytune_rec.scoring.scorer import Scorer

@@ -17,7 +17,7 @@ from raytune_rec.data.cells import encoded
 from raytune_rec.data.stored.columns import Columns, row_lists, text
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
-from raytune_rec.schema import CANDIDATES, DOMAIN, HISTORY, ITEM, USER
+from raytune_rec.schema.prepared import CANDIDATES, DOMAIN, HISTORY, ITEM, USER
 from raytune_rec.task import Unit
 
 Unknown = Literal["backbone", "raise"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from raytune_rec.data.stored.columns import Columns
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
-from raytune_rec.schema import DOMAIN, HISTORY, ITEM, Table
+from raytune_rec.schema.prepared import DOMAIN, HISTORY, ITEM, Table
 from raytune_rec.scoring.bank import LANE, Bank
 from raytune_rec.scoring.rows import Answers, Rows, Scores, Unknown
 from raytune_rec.task import Unit

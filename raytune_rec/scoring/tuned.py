@@ -12,7 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from raytune_rec.schema import Lane, Parameter, UnitData
+from raytune_rec.schema.contract import Parameter
+from raytune_rec.schema.prepared import UnitData
+from raytune_rec.schema.work import Lane
 from raytune_rec.training.model import Model
 from raytune_rec.training.parts import Parts
 from raytune_rec.training.stack import stack

@@ -15,7 +15,7 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.components import component, options_of
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
-from raytune_rec.schema import CANDIDATES, USER, Table
+from raytune_rec.schema.prepared import CANDIDATES, USER, Table
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import lost

@@ -15,7 +15,8 @@ from raytune_rec.config import OF_HISTORIES, Job
 from raytune_rec.data.cold_users import folds_of, predicted
 from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.report.words import counted
-from raytune_rec.schema import DataSchema, Field, recipe_of
+from raytune_rec.schema.prepared import DataSchema, Field
+from raytune_rec.schema.work import recipe_of
 from raytune_rec.stages.export import check_export
 from raytune_rec.stages.sections import unknown_components, unknown_groups
 from raytune_rec.task import GROUPS

@@ -13,7 +13,7 @@ from raytune_rec.config import Job
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.stored.store import Store
 from raytune_rec.names import path_name
-from raytune_rec.schema import numbered
+from raytune_rec.schema.work import numbered
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.fingerprint import file_sha256
 from raytune_rec.tuning.search.plan import Plan, plan
@@ -27,7 +27,7 @@ class Context:
         job: of the run.
         folder: of the run, absolute.
         say: shows a line to the user.
-        backbones: name of a pre-training (`schema.numbered`; its first replicate has its own name) -> folder of the
+        backbones: name of a pre-training (`schema.work.numbered`; its first replicate has its own name) -> folder of the
             backbone; known once `pretrain` is done.
         at: told what a stage is doing, in words; shown where nothing else is said for a while.
     """

@@ -16,7 +16,7 @@ from raytune_rec.components import options_of
 from raytune_rec.errors import RunFailed
 from raytune_rec.evaluation.inputs import MethodFacts
 from raytune_rec.evaluation.results import summarise
-from raytune_rec.schema import Table
+from raytune_rec.schema.prepared import Table
 from raytune_rec.stages import export
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import artifact_folders, winner_settings

@@ -21,7 +21,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, JobError, RunFailed
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.names import path_name
-from raytune_rec.schema import Lane, Pack
+from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.scoring.tuned import cut
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context

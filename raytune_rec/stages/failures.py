@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.schema import Method
+from raytune_rec.schema.work import Method
 from raytune_rec.stages.context import Context
 from raytune_rec.storage.files import read_json
 from raytune_rec.storage.marker import complete, read

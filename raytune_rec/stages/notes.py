@@ -8,7 +8,7 @@ from typing import Any
 from raytune_rec.config import DataOptions, SplitOptions
 from raytune_rec.data.instants import UNITS
 from raytune_rec.report.words import percent
-from raytune_rec.schema import SPLITS
+from raytune_rec.schema.prepared import SPLITS
 
 _Domains = Mapping[str, Mapping[str, Any]]
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.evaluation.inputs import Replicates
-from raytune_rec.schema import Table, numbered
+from raytune_rec.schema.prepared import Table
+from raytune_rec.schema.work import numbered
 from raytune_rec.scoring.scorer import Scorer
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.stages.context import Context

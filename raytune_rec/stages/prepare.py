@@ -11,7 +11,7 @@ from raytune_rec.data.preparing import prepare as preparation
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.report.words import counted
-from raytune_rec.schema import SPLITS, DataSchema
+from raytune_rec.schema.prepared import SPLITS, DataSchema
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.notes import notes
 from raytune_rec.storage.files import read_json

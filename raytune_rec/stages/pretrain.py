@@ -12,7 +12,8 @@ from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, Diverged
 from raytune_rec.machine.signals import ends_on_sigterm
 from raytune_rec.names import path_name
-from raytune_rec.schema import ALL_DOMAINS, Lane, Scalar, numbered, recipe_of
+from raytune_rec.schema.prepared import ALL_DOMAINS
+from raytune_rec.schema.work import Lane, Scalar, numbered, recipe_of
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from raytune_rec.schema import ALL_DOMAINS, DataSchema
+from raytune_rec.schema.prepared import ALL_DOMAINS, DataSchema
 from raytune_rec.tuning.search.plan import Planned, training_rows
 
 FEW = 300

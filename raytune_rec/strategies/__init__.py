@@ -1,1 +1,1 @@
-"""Who trains what, from which start. A strategy is data (`schema.Strategy`)."""
+"""Who trains what, from which start. A strategy is data (`schema.work.Strategy`)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raytune_rec.errors import JobError
-from raytune_rec.schema import Strategy
+from raytune_rec.schema.work import Strategy
 
 ALIASES: dict[str, Strategy] = {
     s.name: s

@@ -16,7 +16,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.evaluation import measure_classes
 from raytune_rec.evaluation.inputs import ClassOutcomes, Replicates
 from raytune_rec.evaluation.tested import ClassesTested, Groups
-from raytune_rec.schema import POSITIVE, Table
+from raytune_rec.schema.prepared import POSITIVE, Table
 from raytune_rec.task import Task, UnitKind
 from raytune_rec.tasks.base import PASS, Asked, Passes
 from raytune_rec.tasks.lists import Lists

@@ -17,7 +17,7 @@ from raytune_rec.evaluation import measure_lists
 from raytune_rec.evaluation.inputs import ListOutcomes, Outcome, Replicates
 from raytune_rec.evaluation.lists import mean_of, outcome, positive_first
 from raytune_rec.evaluation.tested import Groups, ListsTested
-from raytune_rec.schema import CANDIDATES, DOMAIN, ITEM, POSITIVE, SEEN, DataSchema, Split, Table
+from raytune_rec.schema.prepared import CANDIDATES, DOMAIN, ITEM, POSITIVE, SEEN, DataSchema, Split, Table
 from raytune_rec.task import Task, UnitKind
 from raytune_rec.tasks.base import PASS, Asked, Passes
 

@@ -15,7 +15,7 @@ from raytune_rec.evaluation.cohorts import cold_warm, counts
 from raytune_rec.evaluation.inputs import Predictions, Replicates
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.evaluation.tested import Groups, RowsTested
-from raytune_rec.schema import ITEM, USER, Table
+from raytune_rec.schema.prepared import ITEM, USER, Table
 from raytune_rec.task import Task, UnitKind
 from raytune_rec.tasks.base import Asked, Passes
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raytune_rec.schema import Entities, Feedback, Items, UnitData
+from raytune_rec.schema.contract import Entities
+from raytune_rec.schema.prepared import Feedback, Items, UnitData
 
 _Each = Callable[[Tensor], Tensor]
 

@@ -18,7 +18,8 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.data.stored.units import unit_data
 from raytune_rec.errors import AssemblyError
 from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Method, Pack, UnitData, numbered
+from raytune_rec.schema.prepared import ALL_DOMAINS, DataSchema, UnitData
+from raytune_rec.schema.work import Method, Pack, numbered
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.beside import Beside
 from raytune_rec.training.feed import TableFeed
@@ -40,7 +41,7 @@ def build(
 
     Args:
         pack: lanes of one method on one unit.
-        backbones: name of a pre-training (`schema.numbered`) -> folder of its artifact.
+        backbones: name of a pre-training (`schema.work.numbered`) -> folder of its artifact.
     """
     units = {unit: rows_of(str(store.path), unit) for unit in pack.units}
     method = method_of(job, pack.method)

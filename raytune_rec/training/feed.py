@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raytune_rec.schema import Batch, Table
+from raytune_rec.schema.contract import Batch
+from raytune_rec.schema.prepared import Table
 from raytune_rec.tensors import generator
 
 Key = tuple[object, ...]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from raytune_rec.schema import Lane, LaneResult
+from raytune_rec.schema.work import Lane, LaneResult
 
 
 @dataclass

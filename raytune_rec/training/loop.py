@@ -21,7 +21,9 @@ from raytune_rec.backbones.base import Outputs
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.job.training import TrainingOptions
 from raytune_rec.objectives.base import Objective
-from raytune_rec.schema import Batch, Lane, LaneResult, UnitData
+from raytune_rec.schema.contract import Batch
+from raytune_rec.schema.prepared import UnitData
+from raytune_rec.schema.work import Lane, LaneResult
 from raytune_rec.tensors import Noise, Step, crop, keep_memory, mix
 from raytune_rec.training.feed import Key, device_table, pieces
 from raytune_rec.training.lanes import LaneRecord

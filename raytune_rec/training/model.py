@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from raytune_rec.backbones.base import Outputs
-from raytune_rec.schema import Batch, Site
+from raytune_rec.schema.contract import Batch, Site
 from raytune_rec.tensors import Step, lookup
 from raytune_rec.training.beside import Beside
 from raytune_rec.training.parts import Parts

@@ -16,7 +16,9 @@ from raytune_rec.backbones.base import Backbone
 from raytune_rec.components import Options, component
 from raytune_rec.errors import AssemblyError
 from raytune_rec.prompts.base import Prompt
-from raytune_rec.schema import DataSchema, Parameter, Reading, Site, SiteShape, Strategy
+from raytune_rec.schema.contract import Parameter, Reading, Site, SiteShape
+from raytune_rec.schema.prepared import DataSchema
+from raytune_rec.schema.work import Strategy
 from raytune_rec.tasks.kinds import REMEDIES
 
 LaneOptions = Mapping[str, Sequence[Options]]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from raytune_rec.schema import Batch
+from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import generator
 
 

@@ -16,7 +16,7 @@ from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.job.flat import assign
 from raytune_rec.job.training import TrainingOptions
-from raytune_rec.schema import Lane, Method, Scalar, recipe_of
+from raytune_rec.schema.work import Lane, Method, Scalar, recipe_of
 from raytune_rec.strategies.aliases import strategy
 
 
@@ -31,7 +31,7 @@ class Settings:
 
 
 def method_of(job: Job, name: str) -> Method:
-    """A method of the job, or a pre-training by the name of its recipe (`schema.recipe_of`).
+    """A method of the job, or a pre-training by the name of its recipe (`schema.work.recipe_of`).
 
     Raises:
         JobError: its strategy does not go with its pre-training or its prompt.

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from raytune_rec.components import Options, kinds
 from raytune_rec.errors import AssemblyError
-from raytune_rec.schema import Lane, Parameter
+from raytune_rec.schema.contract import Parameter
+from raytune_rec.schema.work import Lane
 from raytune_rec.tensors import crop, generator, pad
 from raytune_rec.training.model import Model
 from raytune_rec.training.parts import Parts

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from raytune_rec.schema import DOMAIN, USER, Table
+from raytune_rec.schema.prepared import DOMAIN, USER, Table
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.tensors import Step
 from raytune_rec.training.feed import device_table, take

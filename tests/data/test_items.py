@@ -14,7 +14,7 @@ from raytune_rec.artifacts.backbone import _copy_data
 from raytune_rec.data import tokens
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
-from raytune_rec.schema import SPLITS
+from raytune_rec.schema.prepared import SPLITS
 from tests.data.conftest import Make
 
 _TITLES = {f"i{i}": f"The {'Red' if i % 2 else 'Blue'} Film {i}" for i in range(8)}

@@ -14,7 +14,7 @@ import pytest
 from raytune_rec.data.sources.base import RawBlock
 from raytune_rec.data.sources.movielens import MovieLens
 from raytune_rec.errors import DataError
-from raytune_rec.schema import ALL_DOMAINS, SPLITS
+from raytune_rec.schema.prepared import ALL_DOMAINS, SPLITS
 
 GENRES = ["unknown|0", "Action|1", "Drama|2", ""]
 

@@ -14,7 +14,7 @@ import pytest
 from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.order import in_time
 from raytune_rec.data.stored.store import Store
-from raytune_rec.schema import SPLITS
+from raytune_rec.schema.prepared import SPLITS
 from raytune_rec.stages.notes import notes
 
 USERS, TAKEN, ITEMS = 400, 8, 120

@@ -17,7 +17,7 @@ from raytune_rec.data.cold_users import about
 from raytune_rec.data.preparing.prepare import stage_inputs
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import AssemblyError, DataError, JobError
-from raytune_rec.schema import ALL_DOMAINS, SPLITS
+from raytune_rec.schema.prepared import ALL_DOMAINS, SPLITS
 from raytune_rec.task import Task
 
 USERS, ITEMS = 60, 40

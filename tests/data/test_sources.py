@@ -15,7 +15,7 @@ from raytune_rec import components
 from raytune_rec.data.sources.base import ROW_COLUMNS, Source
 from raytune_rec.data.sources.synthetic import Synthetic
 from raytune_rec.errors import DataError, JobError
-from raytune_rec.schema import ALL_DOMAINS, SPLITS
+from raytune_rec.schema.prepared import ALL_DOMAINS, SPLITS
 
 LOG = [f"{d},u{u},i{i},{(u * i) % 2},{u % 3},{10 * u + i},a|b" for d in ("x", "y") for u in range(8) for i in range(6)]
 HEADER = "domain,user,item,label,colour,age,tags"

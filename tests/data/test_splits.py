@@ -10,7 +10,7 @@ import pytest
 
 from raytune_rec.data.hashing import row_hash, text_hash
 from raytune_rec.errors import DataError
-from raytune_rec.schema import ALL_DOMAINS, SPLITS
+from raytune_rec.schema.prepared import ALL_DOMAINS, SPLITS
 
 ROWS = [f"{d},u{u},i{i},{(u + i) % 2},{(7 * u + 3 * i) % 50}" for d in ("x", "y") for u in range(30) for i in range(12)]
 OPTIONS = {"columns": {"domain": "domain", "user": "user", "item": "item", "label": "label", "timestamp": "time"}}

@@ -12,7 +12,7 @@ import pytest
 from raytune_rec.data.stored.store import Store
 from raytune_rec.data.stored.units import localise, unit_data
 from raytune_rec.errors import ArtifactError, DataError
-from raytune_rec.schema import ALL_DOMAINS
+from raytune_rec.schema.prepared import ALL_DOMAINS
 
 SMALL = {"interactions": {"a": 3000, "b": 1500}, "users": 200, "items": 80}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raytune_rec.schema import Pack
+from raytune_rec.schema.work import Pack
 from raytune_rec.stages.context import Context
 from raytune_rec.tuning.packs import packing
 from raytune_rec.tuning.run import ray_tune

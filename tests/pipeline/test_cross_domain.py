@@ -18,7 +18,8 @@ from raytune_rec.artifacts import backbone
 from raytune_rec.config import Job, parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, JobError
-from raytune_rec.schema import ALL_DOMAINS, Lane, Pack
+from raytune_rec.schema.prepared import ALL_DOMAINS
+from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.scoring.vectors import user_vectors
 from raytune_rec.storage.files import read_json
 from raytune_rec.tensors import Step, generator, table

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from raytune_rec import config, pipeline
 from raytune_rec.job import shipped
-from raytune_rec.schema import DataSchema
+from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.stages import check
 from raytune_rec.stages.check import declared
 from raytune_rec.stages.steps import steps

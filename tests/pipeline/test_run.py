@@ -17,7 +17,7 @@ from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.config import Job, parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, UserError
-from raytune_rec.schema import Table
+from raytune_rec.schema.prepared import Table
 from raytune_rec.scoring import load_prompt
 
 SMALL: dict[str, Any] = {

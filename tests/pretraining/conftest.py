@@ -13,7 +13,7 @@ from raytune_rec.config import DataOptions, Job, parse
 from raytune_rec.data.preparing.prepare import prepare
 from raytune_rec.data.stored.store import Store
 from raytune_rec.pretraining.pretraining import Pretraining
-from raytune_rec.schema import Lane, recipe_of
+from raytune_rec.schema.work import Lane, recipe_of
 from raytune_rec.training.settings import method_of, resolve
 
 # 3176 training rows: three blocks and a part of one

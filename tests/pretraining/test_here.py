@@ -21,7 +21,8 @@ from raytune_rec.pretraining.export import best
 from raytune_rec.pretraining.finished import adopt
 from raytune_rec.pretraining.pretraining import Pretraining, streamed
 from raytune_rec.pretraining.train import in_memory, pretrain
-from raytune_rec.schema import Lane, Pack, Table
+from raytune_rec.schema.prepared import Table
+from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.training.build import build
 from raytune_rec.training.feed import StreamFeed, TableFeed
 from raytune_rec.training.settings import method_of, settings

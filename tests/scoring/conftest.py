@@ -17,7 +17,7 @@ from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
 from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.prepare import prepare
 from raytune_rec.data.stored.store import Store
-from raytune_rec.schema import Lane
+from raytune_rec.schema.work import Lane
 from raytune_rec.scoring.scorer import EVERYBODY, Scorer
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.strategies.aliases import ALIASES

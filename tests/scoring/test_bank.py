@@ -16,7 +16,7 @@ from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, DataError
-from raytune_rec.schema import Table
+from raytune_rec.schema.prepared import Table
 from raytune_rec.scoring import load_prompt, load_prompts
 from raytune_rec.scoring.bank import LANE, Bank
 from raytune_rec.scoring.scorer import Scorer

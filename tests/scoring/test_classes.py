@@ -12,7 +12,8 @@ import pytest
 from raytune_rec.config import parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import AssemblyError, JobError
-from raytune_rec.schema import ALL_DOMAINS, Lane, Method, Pack, Strategy, Table, UnitData
+from raytune_rec.schema.prepared import ALL_DOMAINS, Table, UnitData
+from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.settings import settings
 

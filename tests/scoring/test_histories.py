@@ -16,7 +16,7 @@ from raytune_rec.config import DataOptions
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.evaluation.lists import ndcg
-from raytune_rec.schema import ALL_DOMAINS, Table
+from raytune_rec.schema.prepared import ALL_DOMAINS, Table
 from raytune_rec.scoring import Scorer, load_prompt
 from raytune_rec.scoring.scorer import EVERYBODY, top
 from raytune_rec.stages.export import domains_to_name

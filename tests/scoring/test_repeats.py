@@ -14,7 +14,7 @@ from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.prepare import trained
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
-from raytune_rec.schema import ALL_DOMAINS, Table
+from raytune_rec.schema.prepared import ALL_DOMAINS, Table
 from raytune_rec.stages.notes import notes
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.tasks.lists import check_ranked

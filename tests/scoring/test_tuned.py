@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from raytune_rec.schema import Parameter, Table, UnitData
+from raytune_rec.schema.contract import Parameter
+from raytune_rec.schema.prepared import Table, UnitData
 from raytune_rec.scoring.tuned import cut, whole
 from raytune_rec.tensors import zeros
 

@@ -12,7 +12,8 @@ import torch
 
 from raytune_rec.components import component
 from raytune_rec.config import Job, parse
-from raytune_rec.schema import DataSchema, Feedback, Field, Items, Lane, Pack, Table, UnitData
+from raytune_rec.schema.prepared import DataSchema, Feedback, Field, Items, Table, UnitData
+from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.task import Task
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer

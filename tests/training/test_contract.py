@@ -16,7 +16,8 @@ import torch
 from raytune_rec.components import component, kinds, names
 from raytune_rec.errors import AssemblyError
 from raytune_rec.prompts.base import Prompt
-from raytune_rec.schema import Lane, Method, Pack, Site, SiteShape, Strategy
+from raytune_rec.schema.contract import Site, SiteShape
+from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.beside import Beside

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raytune_rec.components import component, kinds
-from raytune_rec.schema import Lane, Method, Pack, Strategy
+from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings as settings_of

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from raytune_rec.schema import Batch, Field, Lane, Method, Pack, Strategy, UnitData
+from raytune_rec.schema.contract import Batch
+from raytune_rec.schema.prepared import Field, UnitData
+from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.tensors import Noise, Step, dropout, linear, lookup, moments
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed

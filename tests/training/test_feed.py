@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from raytune_rec.schema import Table
+from raytune_rec.schema.prepared import Table
 from raytune_rec.tensors import Noise
 from raytune_rec.training.feed import StreamFeed, TableFeed
 from tests.training.conftest import table

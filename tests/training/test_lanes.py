@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from raytune_rec.schema import LaneResult
+from raytune_rec.schema.work import LaneResult
 from tests.training.conftest import Make, job
 
 NUMERIC = {

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from raytune_rec.components import component, kinds
 from raytune_rec.objectives.base import Run
-from raytune_rec.schema import Batch, Lane, Method, Pack, Strategy, Table, UnitData
+from raytune_rec.schema.contract import Batch
+from raytune_rec.schema.prepared import Table, UnitData
+from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from raytune_rec.job.training import TrainingOptions
-from raytune_rec.schema import Table, UnitData
+from raytune_rec.schema.prepared import Table, UnitData
 from raytune_rec.training.optimizer import Adam
 from tests.training.conftest import Make
 

@@ -16,7 +16,9 @@ from raytune_rec.components import component
 from raytune_rec.errors import JobError
 from raytune_rec.objectives._items import Kind, item_loss
 from raytune_rec.prompts._profile import Profile
-from raytune_rec.schema import Batch, DataSchema, Field, Lane, Site
+from raytune_rec.schema.contract import Batch, Site
+from raytune_rec.schema.prepared import DataSchema, Field
+from raytune_rec.schema.work import Lane
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.task import Task
 from raytune_rec.tensors import Noise, Step, contrast

@@ -10,7 +10,9 @@ import torch
 from raytune_rec.axes import domain_linear, domain_moments, item_rows, latest
 from raytune_rec.components import component
 from raytune_rec.errors import AssemblyError
-from raytune_rec.schema import Batch, Entities, Feedback, Lane, Method, Pack, Site, Strategy, Table, UnitData
+from raytune_rec.schema.contract import Batch, Entities, Site
+from raytune_rec.schema.prepared import Feedback, Table, UnitData
+from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Step
 from raytune_rec.training.beside import Beside

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from raytune_rec.components import component, names
-from raytune_rec.schema import Batch, Lane, Method, Pack, Site, Strategy, UnitData
+from raytune_rec.schema.contract import Batch, Site
+from raytune_rec.schema.prepared import UnitData
+from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.build import table_feed, train_with

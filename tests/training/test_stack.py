@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from raytune_rec.schema import Lane
+from raytune_rec.schema.work import Lane
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Step
 from raytune_rec.training.feed import TableFeed

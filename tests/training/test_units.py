@@ -11,7 +11,8 @@ import torch
 
 from raytune_rec.config import Job
 from raytune_rec.data.stored.units import unit_data
-from raytune_rec.schema import Lane, LaneResult, Pack, Table, UnitData
+from raytune_rec.schema.prepared import Table, UnitData
+from raytune_rec.schema.work import Lane, LaneResult, Pack
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.parts import parts_of

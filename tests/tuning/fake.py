@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from raytune_rec import config
-from raytune_rec.schema import LaneResult, Pack
+from raytune_rec.schema.work import LaneResult, Pack
 from raytune_rec.tensors import mix
 from raytune_rec.tuning.packs.packing import Structure
 from raytune_rec.tuning.search.space import Dimension, Point, Space

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from raytune_rec.errors import ArtifactError, RunFailed
-from raytune_rec.schema import Lane, LaneResult, Pack
+from raytune_rec.schema.work import Lane, LaneResult, Pack
 from raytune_rec.storage import local
 from raytune_rec.tuning.packs.folder import PackFolder
 from raytune_rec.tuning.packs.planner import DONE, FixedPlanner

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from raytune_rec.errors import JobError
-from raytune_rec.schema import LaneResult, Pack
+from raytune_rec.schema.work import LaneResult, Pack
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.search.records import studies, trials, winners
 from raytune_rec.tuning.search.studies import Studies

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from raytune_rec import config
-from raytune_rec.schema import Pack
+from raytune_rec.schema.work import Pack
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.search.pace import Pace
 from raytune_rec.tuning.search.plan import for_recipes

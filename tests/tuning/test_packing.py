@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raytune_rec.schema import Lane
+from raytune_rec.schema.work import Lane
 from raytune_rec.tuning.packs.packing import parts
 
 

@@ -16,7 +16,7 @@ import ray
 
 from raytune_rec import config
 from raytune_rec.errors import AssemblyError, RunFailed
-from raytune_rec.schema import Lane, Pack
+from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.storage import local
 from raytune_rec.tuning.packs.folder import PackFolder
 from raytune_rec.tuning.packs.planner import FixedPlanner, SearchPlanner

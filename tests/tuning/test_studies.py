@@ -13,7 +13,7 @@ import pytest
 
 from raytune_rec import config
 from raytune_rec.errors import ArtifactError
-from raytune_rec.schema import LaneResult, Pack
+from raytune_rec.schema.work import LaneResult, Pack
 from raytune_rec.tuning.packs.planner import DONE, FixedPlanner, SearchPlanner
 from raytune_rec.tuning.search import sampling
 from raytune_rec.tuning.search.journal import Journal

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from raytune_rec.schema import LaneResult
+from raytune_rec.schema.work import LaneResult
 from raytune_rec.tuning.search.records import trials, winners
 from raytune_rec.tuning.search.space import Dimension, Point, Space
 from raytune_rec.tuning.search.studies import Search, Studies, Study

@@ -10,7 +10,8 @@ import pytest
 
 from raytune_rec import config, pipeline
 from raytune_rec.data.stored.store import Store
-from raytune_rec.schema import DataSchema, Pack
+from raytune_rec.schema.prepared import DataSchema
+from raytune_rec.schema.work import Pack
 from raytune_rec.tuning.packs import width
 from raytune_rec.tuning.packs.packing import Width, shared
 from raytune_rec.tuning.packs.planner import SearchPlanner

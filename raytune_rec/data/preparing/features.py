@@ -16,7 +16,7 @@ from raytune_rec.data.hashing import scramble
 from raytune_rec.data.preparing.validate import Checked
 from raytune_rec.data.preparing.vocabulary import Codes, Order
 from raytune_rec.errors import DataError
-from raytune_rec.schema import Field, Role
+from raytune_rec.schema.prepared import Field, Role
 
 _CONSTANT = 1e-6
 """Deviations below this part of the mean are rounding: the number is the same for all."""

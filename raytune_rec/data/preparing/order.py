@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from raytune_rec.data.hashing import scramble
-from raytune_rec.schema import SPLITS
+from raytune_rec.schema.prepared import SPLITS
 
 _TIMES = ("timestamp", "position")
 _TIES = np.uint64(0xD6E8FEB86659FD93)

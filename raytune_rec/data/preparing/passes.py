@@ -30,7 +30,7 @@ from raytune_rec.data.preparing.validate import Checked, check_interactions
 from raytune_rec.data.preparing.vocabulary import Codes, Order
 from raytune_rec.data.sources.base import Source
 from raytune_rec.errors import DataError
-from raytune_rec.schema import DataSchema, Field, FieldKind
+from raytune_rec.schema.prepared import DataSchema, Field, FieldKind
 from raytune_rec.storage.files import STORAGE
 
 _PART_GROUPS = 16

@@ -28,7 +28,7 @@ from raytune_rec.data.schema_file import schema_values
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.tokens import file_of
 from raytune_rec.errors import ArtifactError, DataError
-from raytune_rec.schema import ALL_DOMAINS, BESIDE, SPLITS, DataSchema
+from raytune_rec.schema.prepared import ALL_DOMAINS, BESIDE, SPLITS, DataSchema
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.listing import listing, lost, remove_files
 from raytune_rec.storage.marker import MARKER, begun, complete

@@ -28,7 +28,7 @@ from raytune_rec.data.preparing.splits import TRAIN, VALID
 from raytune_rec.data.preparing.tables import RowGroups
 from raytune_rec.data.ranked import Ranked
 from raytune_rec.errors import DataError
-from raytune_rec.schema import CLASS, SPLITS, DataSchema, Split
+from raytune_rec.schema.prepared import CLASS, SPLITS, DataSchema, Split
 from raytune_rec.storage.files import STORAGE
 
 _WINDOW = pa.schema([("user", pa.int32()), ("domain", pa.int32()), ("items", pa.list_(pa.int32()))])

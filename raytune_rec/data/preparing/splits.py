@@ -25,7 +25,7 @@ from raytune_rec.config import SplitOptions
 from raytune_rec.data.hashing import share, user_hash
 from raytune_rec.data.preparing.order import in_time, times_of
 from raytune_rec.errors import DataError
-from raytune_rec.schema import SPLITS
+from raytune_rec.schema.prepared import SPLITS
 
 TRAIN, VALID, TEST = range(len(SPLITS))
 _MERGED_ROWS = 1_000_000

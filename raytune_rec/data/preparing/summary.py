@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from raytune_rec.schema import SPLITS, Split
+from raytune_rec.schema.prepared import SPLITS, Split
 
 
 class Summary:

@@ -14,7 +14,7 @@ from raytune_rec.data import tokens
 from raytune_rec.data.blocks import SourceField
 from raytune_rec.data.layout import TEXTS, table_file
 from raytune_rec.errors import DataError
-from raytune_rec.schema import Field
+from raytune_rec.schema.prepared import Field
 from raytune_rec.storage.files import STORAGE
 
 

@@ -16,7 +16,7 @@ from raytune_rec.data.cells import LARGEST, encoded, flat_lists, numbers, plain
 from raytune_rec.data.files.delimited import shown
 from raytune_rec.data.instants import Instants, Problems, positions
 from raytune_rec.errors import DataError
-from raytune_rec.schema import SPLITS
+from raytune_rec.schema.prepared import SPLITS
 
 T = TypeVar("T")
 Formats = Mapping[str, str]

@@ -22,7 +22,7 @@ from raytune_rec.data.files.reading import column_names, read_file, require
 from raytune_rec.data.formats import FormatName
 from raytune_rec.data.sources.base import constant, digest_files
 from raytune_rec.errors import DataError
-from raytune_rec.schema import SPLITS
+from raytune_rec.schema.prepared import SPLITS
 
 _Rating = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Paths = str | tuple[str, ...]

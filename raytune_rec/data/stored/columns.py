@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from raytune_rec.data.cells import LARGEST, id_text
 from raytune_rec.data.formats import plain_number
 from raytune_rec.errors import DataError
-from raytune_rec.schema import Field
+from raytune_rec.schema.prepared import Field
 
 Columns = dict[str, np.ndarray]
 _LISTS = (list, tuple, np.ndarray, pd.Series)

@@ -31,7 +31,7 @@ from raytune_rec.data.stored.columns import Columns, lists
 from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.data.stored.pools import enough, negatives
 from raytune_rec.errors import DataError
-from raytune_rec.schema import CANDIDATES, CLASS, DOMAIN, HISTORY, POSITIVE, SEEN, SPLITS, TARGET, USER, Split, Table
+from raytune_rec.schema.prepared import CANDIDATES, CLASS, DOMAIN, HISTORY, POSITIVE, SEEN, SPLITS, TARGET, USER, Split, Table
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.task import Unit
 

@@ -16,7 +16,7 @@ from raytune_rec.data.layout import domain_file
 from raytune_rec.data.stored.columns import Columns, arrays, cast
 from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.errors import DataError
-from raytune_rec.schema import DOMAIN, ITEM, SPLITS, USER, Split, Table
+from raytune_rec.schema.prepared import DOMAIN, ITEM, SPLITS, USER, Split, Table
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.task import Unit
 

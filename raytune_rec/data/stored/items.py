@@ -12,7 +12,7 @@ from raytune_rec.data.layout import TEXTS, domain_file, table_file
 from raytune_rec.data.stored.columns import Columns, cast
 from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.errors import DataError
-from raytune_rec.schema import ITEM, SPLITS, USER, Feedback, Field, Items
+from raytune_rec.schema.prepared import ITEM, SPLITS, USER, Feedback, Field, Items
 
 _SECOND = 10**9
 _TIME, _VALUES = "timestamp", ("rating", "label")

@@ -15,7 +15,7 @@ from raytune_rec.data.cells import encoded
 from raytune_rec.data.layout import item_parts, vocabulary_file
 from raytune_rec.data.stored.columns import Columns, cast, find
 from raytune_rec.data.stored.pools import Pools
-from raytune_rec.schema import DataSchema
+from raytune_rec.schema.prepared import DataSchema
 
 
 class Lookup:

@@ -15,7 +15,7 @@ from raytune_rec.data.stored.columns import Columns, item_lists, numbers, padded
 from raytune_rec.data.stored.histories import recent
 from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.errors import DataError
-from raytune_rec.schema import CANDIDATES, CLASS, DOMAIN, HISTORY, ITEM, USER, Field
+from raytune_rec.schema.prepared import CANDIDATES, CLASS, DOMAIN, HISTORY, ITEM, USER, Field
 
 
 class RawRows:

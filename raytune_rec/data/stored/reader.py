@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raytune_rec.data.stored.columns import Columns
-from raytune_rec.schema import Split, Table
+from raytune_rec.schema.prepared import Split, Table
 from raytune_rec.task import Unit
 
 

@@ -23,7 +23,7 @@ from raytune_rec.data.stored.raw import RawRows
 from raytune_rec.data.stored.reader import Reader
 from raytune_rec.data.tokens import Tokenizer, read
 from raytune_rec.errors import DataError
-from raytune_rec.schema import DataSchema, Items, Split, Table
+from raytune_rec.schema.prepared import DataSchema, Items, Split, Table
 from raytune_rec.storage import marker
 from raytune_rec.task import Unit
 

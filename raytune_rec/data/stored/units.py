@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from raytune_rec.data.stored.store import Store
-from raytune_rec.schema import Table, UnitData
+from raytune_rec.schema.prepared import Table, UnitData
 
 
 def unit_data(store: Store, unit: str, compact: bool = True) -> UnitData:

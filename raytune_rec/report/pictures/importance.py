@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
 from raytune_rec.report.run import Trial
-from raytune_rec.schema import Scalar
+from raytune_rec.schema.work import Scalar
 
 FEWEST = 8
 """Complete trials below which nothing is said."""

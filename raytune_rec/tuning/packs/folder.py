@@ -22,7 +22,7 @@ from torch import Tensor
 from raytune_rec.artifacts import weights
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
-from raytune_rec.schema import LaneResult, Pack
+from raytune_rec.schema.work import LaneResult, Pack
 from raytune_rec.storage.files import STORAGE, read_json, write_json, write_text
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.storage.listing import remove_files

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from raytune_rec.names import path_name
-from raytune_rec.schema import Lane, Pack
+from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.tuning.search.space import Sizes, Structure
 
 NEAR = 1.25

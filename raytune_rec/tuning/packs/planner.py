@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from raytune_rec.schema import LaneResult, Pack
+from raytune_rec.schema.work import LaneResult, Pack
 from raytune_rec.tuning.packs.study_groups import Measure, StudyGroup, form
 from raytune_rec.tuning.search.studies import Search, Studies
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from raytune_rec.config import Job
 from raytune_rec.job.tuning import TuneOptions
-from raytune_rec.schema import Lane, LaneResult, Pack
+from raytune_rec.schema.work import Lane, LaneResult, Pack
 from raytune_rec.tuning.packs.packing import Width, pack_name, parts, shared
 from raytune_rec.tuning.search.brackets import Member, assign, ladders, survivors
 from raytune_rec.tuning.search.journal import Journal

@@ -19,7 +19,7 @@ from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.job.tuning import TuneOptions
 from raytune_rec.machine.hardware import MIB, memory_mib
-from raytune_rec.schema import Lane, Pack, Scalar
+from raytune_rec.schema.work import Lane, Pack, Scalar
 from raytune_rec.training.build import assemble, build
 from raytune_rec.training.settings import method_of, resolve
 from raytune_rec.tuning.packs.packing import Width

@@ -7,7 +7,7 @@ from typing import Any
 
 from raytune_rec import errors
 from raytune_rec.errors import RunFailed, UserError
-from raytune_rec.schema import Pack
+from raytune_rec.schema.work import Pack
 from raytune_rec.storage.files import unwritable
 from raytune_rec.tuning.packs.folder import PackFolder
 from raytune_rec.tuning.packs.planner import DONE, Done, Planner

@@ -12,7 +12,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
-from raytune_rec.schema import Pack
+from raytune_rec.schema.work import Pack
 from raytune_rec.storage.claim import begin_scratch, remove_scratch
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import remove_files

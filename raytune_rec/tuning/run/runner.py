@@ -10,7 +10,7 @@ from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import RunFailed
 from raytune_rec.machine.signals import ends_on_sigterm
-from raytune_rec.schema import Pack
+from raytune_rec.schema.work import Pack
 from raytune_rec.training.build import build
 from raytune_rec.tuning.packs.folder import PackFolder, remove
 from raytune_rec.tuning.packs.planner import DONE, Planner

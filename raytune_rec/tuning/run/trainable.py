@@ -17,7 +17,7 @@ from torch import Tensor
 
 from raytune_rec.config import Job
 from raytune_rec.errors import UserError, told
-from raytune_rec.schema import LaneResult, Pack
+from raytune_rec.schema.work import LaneResult, Pack
 from raytune_rec.storage import files
 from raytune_rec.tuning.packs import packing
 from raytune_rec.tuning.packs.folder import PackFolder

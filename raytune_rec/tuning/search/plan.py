@@ -12,7 +12,8 @@ from raytune_rec.components import Family, component, names
 from raytune_rec.config import Job
 from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.job.tuning import TuneOptions
-from raytune_rec.schema import ALL_DOMAINS, DataSchema, Method, Scalar, recipe_of
+from raytune_rec.schema.prepared import ALL_DOMAINS, DataSchema
+from raytune_rec.schema.work import Method, Scalar, recipe_of
 from raytune_rec.training.build import assemble
 from raytune_rec.training.parts import Parts
 from raytune_rec.training.settings import Resolved, Settings, is_option, learned, method_of, padding, resolve, structure

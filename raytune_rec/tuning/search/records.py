@@ -12,7 +12,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from raytune_rec.schema import LaneResult, Scalar
+from raytune_rec.schema.work import LaneResult, Scalar
 from raytune_rec.tuning.search.journal import Journal, replayed
 from raytune_rec.tuning.search.sampling import SPENT, Window
 

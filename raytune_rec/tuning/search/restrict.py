@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from raytune_rec.errors import JobError
-from raytune_rec.schema import Scalar
+from raytune_rec.schema.work import Scalar
 from raytune_rec.tuning.search.space import Dimension, Point, Space, among, ordered
 
 RATES = ("training.lr.", "training.weight_decay.")

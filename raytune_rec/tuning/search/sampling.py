@@ -18,7 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from raytune_rec.schema import Scalar
+from raytune_rec.schema.work import Scalar
 from raytune_rec.tensors import mix
 from raytune_rec.tuning.search.journal import Journal
 from raytune_rec.tuning.search.pace import Pace

@@ -11,7 +11,7 @@ from typing import Literal
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from raytune_rec.schema import Scalar
+from raytune_rec.schema.work import Scalar
 
 Sizes = tuple[float, ...]
 Structure = Callable[[Mapping[str, Scalar]], tuple[Hashable, Sizes]]

@@ -9,7 +9,7 @@ from typing import Any
 from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.job import shipped, toml
-from raytune_rec.schema import Scalar
+from raytune_rec.schema.work import Scalar
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.tuning.search.space import Dimension, Point, Space, finite, ordered
 

@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from raytune_rec.schema import Scalar
+from raytune_rec.schema.work import Scalar
 from raytune_rec.tuning.search.space import Dimension, Space, same
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from raytune_rec.errors import JobError
 from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.schema import Scalar
+from raytune_rec.schema.work import Scalar
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.tuning.search.records import SEARCH, studies, trials
 from raytune_rec.tuning.search.space import Point, Space

@@ -11,7 +11,8 @@ from raytune_rec import components
 from raytune_rec.axes import item_rows
 from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.components import structural
-from raytune_rec.schema import Batch, DataSchema, Entities, Parameter, Reading, Site
+from raytune_rec.schema.contract import Batch, Entities, Parameter, Reading, Site
+from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step, linear, lookup, normal, table
 
 

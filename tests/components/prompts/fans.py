@@ -11,7 +11,8 @@ from raytune_rec import components
 from raytune_rec.axes import latest
 from raytune_rec.components import numeric, structural
 from raytune_rec.prompts.base import Run
-from raytune_rec.schema import Batch, DataSchema, Parameter, Reading, Site
+from raytune_rec.schema.contract import Batch, Parameter, Reading, Site
+from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step, lane, linear, lookup, xavier
 
 

@@ -1,0 +1,217 @@
+"""What the prepared data are: their fields, and the rows and items in memory. Shapes: see `schema`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from raytune_rec.errors import DataError
+from raytune_rec.task import LABELLED, Task, Unit
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+FieldKind = Literal["categorical", "numerical", "multi", "vector", "text"]
+Role = Literal["user", "item", "context", "domain"]
+
+USER, ITEM, DOMAIN = "user", "item", "domain"
+"""The identifiers of a row: fields, columns and vocabularies of these names."""
+BESIDE = ("history", "target", "candidates", "positive", "seen", "class")
+"""Columns beside the fields of a row; `Table` says what they hold."""
+HISTORY, TARGET, CANDIDATES, POSITIVE, SEEN, CLASS = BESIDE
+
+ALL_DOMAINS = "all"
+"""The name of the unit that stands for every domain together: what pre-training trains on."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One feature of a row.
+
+    Args:
+        name: the column's name in the store. `user`, `item` and `domain` are the identifiers themselves.
+        kind: `categorical` (one id), `numerical` (one number, NaN where missing), `multi` (up to `length` ids, 0-padded),
+            `vector` (`length` numbers of a user; where it is missing all of them are NaN, zeros are numbers like others) or
+            `text` (`length` tokens: 0 padding, 1 unknown).
+        role: whose feature it is.
+        size: V, the number of ids including 0; for a numerical field the number of buckets of its discretisation, including 0
+            (missing); the number of tokens; 0 for a vector.
+        length: L of a multi-valued field or of a text, W of a vector, else 0.
+        mean, std: of a numerical field over the training split, for standardisation.
+        edges: inner bucket edges of a numerical field (training quantiles), `size - 2` of them, ascending.
+        means, stds: of each number of a vector over the training split, for standardisation.
+    """
+
+    name: str
+    kind: FieldKind
+    role: Role
+    size: int
+    length: int = 0
+    mean: float = 0.0
+    std: float = 1.0
+    edges: tuple[float, ...] = ()
+    means: tuple[float, ...] = ()
+    stds: tuple[float, ...] = ()
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether its values are ids of a vocabulary."""
+        return self.kind in ("categorical", "multi")
+
+
+@dataclass(frozen=True)
+class DataSchema:
+    """What a model must know of the prepared data.
+
+    Args:
+        fields: the features of a row, identifiers first: `user`, `item`, `domain`, then the others in the store's order.
+        domains: names; `domains[i]` has id `i + 1` in the field `domain`.
+        fingerprint: of the prepared data.
+        rows: (domain or unit, split) -> number of rows.
+        task: what a row is and what is asked of it.
+        groups: units that are no domains, such as the cold users of a fold; empty: each domain is a unit.
+        trained: fingerprint of what pre-training sees, ids and training rows: jobs that differ in what cold users do share it.
+            Empty in data that were prepared before there was one.
+        texts: text fields of users and items. They are no columns of rows: `Items` has those of items.
+        tokenizer: fingerprint of what made their tokens; empty where there are none.
+    """
+
+    fields: tuple[Field, ...]
+    domains: tuple[str, ...]
+    fingerprint: str
+    rows: Mapping[tuple[str, Split], int] = field(default_factory=dict)
+    task: Task = LABELLED
+    groups: tuple[Unit, ...] = ()
+    trained: str = ""
+    texts: tuple[Field, ...] = ()
+    tokenizer: str = ""
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """What gets its own search and its own artifact."""
+        return self.groups or tuple(Unit(name, domain=name) for name in self.domains)
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        return tuple(unit.name for unit in self.units)
+
+    def unit(self, name: str) -> Unit:
+        """The unit of this name: one of `units`, a domain, or all of them.
+
+        Raises:
+            DataError: there is none.
+        """
+        domains = (Unit(ALL_DOMAINS, "all"), *(Unit(name, domain=name) for name in self.domains))
+        known = {unit.name: unit for unit in (*domains, *self.groups)}
+        if name not in known:
+            raise DataError(f"there is no unit {name!r}; the data have {', '.join(self.unit_names)}.")
+        return known[name]
+
+    def for_pretraining(self) -> DataSchema:
+        """What a pre-training sees."""
+        return replace(self, task=self.task.pretrained)
+
+    @property
+    def classes(self) -> int:
+        """How many ids the attribute has that is told, 0 (unknown) included; 0 where none is."""
+        return self.field(self.task.attribute).size if self.task.attribute else 0
+
+    def with_role(self, role: Role) -> tuple[Field, ...]:
+        return tuple(f for f in self.fields if f.role == role)
+
+    def field(self, name: str) -> Field:
+        return next(f for f in (*self.fields, *self.texts) if f.name == name)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in memory, ready for a model.
+
+    Args:
+        columns: field name -> (N,) int64 ids, (N,) float32 numbers, (N, L) int64 ids or (N, W) float32 vectors. Rows that are
+            users with histories have `history` (N, L), oldest first, zeros behind, instead of `item`; those to train on `target`
+            (N, L + 1), the item that follows each place, the one before the first item included (0: none); the others
+            `candidates` (N, K), the positive first; or, where all items are ranked, `positive` (N,) and `seen` (N, S), items that
+            are left out (0: none). Where an attribute is predicted, classes stand for items, `class` (N,) holds the true one, and
+            the attribute's own column is 0.
+        label: (N,) float32 in {0, 1} for a CTR task; 1 where the rows have candidates.
+        item_domains: (V,) the domain of each item, where rows rank all items and domains have items of their own: a row ranks
+            those of its `domain`. None: all of them.
+        owner: (N,) int64 of rows to test, which tells users apart whom the vocabulary does not know. No model reads it.
+        task: what the rows are.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    label: np.ndarray
+    item_domains: np.ndarray | None = None
+    owner: np.ndarray | None = None
+    task: Task = LABELLED
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Who took each item in the training split, and when: the events of all items behind one another, those of an item in time
+    order.
+
+    Args:
+        start: (V + 1,) int64. The events of item i are `start[i]` to `start[i + 1]`; item 0 has none.
+        user: (E,) int64 ids.
+        time: (E,) int64, seconds since 1970; 0 where the data have none.
+        value: (E,) float32, the rating or label; NaN where the data have none.
+    """
+
+    start: np.ndarray | Tensor
+    user: np.ndarray | Tensor
+    time: np.ndarray | Tensor
+    value: np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class Items:
+    """All items, by id. Row 0 is padding and unknown.
+
+    Args:
+        columns: features of items, name -> (V,) int64 ids, (V,) float32 numbers, (V, L) int64 ids or tokens, or (V, W) float32.
+        count: (V,) int64, how often an item was taken in the training split.
+        feedback: who took it; None where nothing reads that.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    count: np.ndarray
+    feedback: Feedback | None = None
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+
+@dataclass(frozen=True)
+class UnitData:
+    """The rows on which one unit trains and is validated.
+
+    Args:
+        unit: a domain's name, or `ALL_DOMAINS`.
+        train, valid: tables whose ids are local where `rows` lists the vocabulary.
+        rows: vocabulary (field name) -> (v,) int64 global ids; position is the local id. Id 0 is first, then the ids that occur
+            in `train`, then those of `valid` alone. Only these rows of a table travel with a lane, so that a small domain never
+            pays for a large vocabulary. Absent: local ids are the global ones.
+        seen: vocabulary -> (v,) bool, whether the id occurs in `train`; the others keep their start value and are not decayed.
+        items: all items by (local) id, where the model reads them or represents some anew; else None.
+        users: features of all users by (local) id, name -> (V, ...), where the model reads them.
+        members: (I,) int64 (local) ids of the items that are the unit's own, a group of cold ones; None: it has none.
+    """
+
+    unit: str
+    train: Table
+    valid: Table
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seen: Mapping[str, np.ndarray] = field(default_factory=dict)
+    items: Items | None = None
+    users: Mapping[str, np.ndarray] = field(default_factory=dict)
+    members: np.ndarray | None = None
