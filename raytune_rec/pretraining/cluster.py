@@ -140,7 +140,7 @@ def _work(config: dict[str, Any]) -> Facts:
     device = str(ray.train.torch.get_device())
     blocks = Blocks(ray.train.get_dataset_shard(_ROWS), store, work.groups, work.keep)
     feed = StreamFeed(blocks, spec.key, spec.settings.training.batch_size, device, rank, world, _rows(store))
-    trainer = spec.trainer(store, streamed(store), feed, device, sum_over_workers if world > 1 else None)
+    trainer = spec.trainer(store, streamed(store, spec), feed, device, sum_over_workers if world > 1 else None)
     if (last := ray.train.get_checkpoint()) is not None:
         with last.as_directory() as held:
             checkpoint.restore(Path(held), trainer)

@@ -15,7 +15,7 @@ from raytune_rec.names import path_name
 from raytune_rec.schema.prepared import ALL_DOMAINS, DataSchema, Table, UnitData
 from raytune_rec.schema.work import Lane, Method, Pack, Scalar
 from raytune_rec.storage.fingerprint import fingerprint
-from raytune_rec.training.build import assemble, train_with
+from raytune_rec.training.build import assemble, reads_by_id, train_with
 from raytune_rec.training.feed import Key
 from raytune_rec.training.loop import Feed, Reduce, Trainer
 from raytune_rec.training.settings import Resolved, Settings
@@ -93,6 +93,7 @@ class Pretraining:
         return train_with(self.job, pack, self.method, [self.settings], store.schema, {data.unit: data}, feed, **how)
 
 
-def streamed(store: Store) -> UnitData:
+def streamed(store: Store, spec: Pretraining) -> UnitData:
     """Every domain with the validation rows alone in memory: the training rows stream in."""
-    return UnitData(ALL_DOMAINS, Table({}, np.zeros(0, np.float32)), store.load(ALL_DOMAINS, "valid"))
+    by_id = store.by_id(ALL_DOMAINS) if reads_by_id(spec.job, spec.method) else None
+    return UnitData(ALL_DOMAINS, Table({}, np.zeros(0, np.float32)), store.load(ALL_DOMAINS, "valid"), by_id=by_id)

@@ -16,7 +16,7 @@ from raytune_rec.pretraining.follow import Tell, silent
 from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.schema.prepared import ALL_DOMAINS
 from raytune_rec.schema.work import Lane, Scalar, recipe_of
-from raytune_rec.training.build import rows_of
+from raytune_rec.training.build import reads_by_id, rows_of
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import method_of, resolve
@@ -98,6 +98,6 @@ def _here(spec: Pretraining, store: Store, tell: Tell) -> Facts:
 def in_memory(spec: Pretraining, store: Store) -> Trainer:
     """The loop on rows in memory."""
     device = "cuda" if spec.job.pretrain.gpu else "cpu"
-    data = rows_of(str(store.path), ALL_DOMAINS)
+    data = rows_of(str(store.path), ALL_DOMAINS, reads_by_id(spec.job, spec.method))
     feed = TableFeed(data.train, [spec.key], spec.settings.training.batch_size, spec.job.data.block_rows, device)
     return spec.trainer(store, data, feed, device)

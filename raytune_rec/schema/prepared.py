@@ -192,6 +192,21 @@ class Items:
 
 
 @dataclass(frozen=True)
+class ById:
+    """What is known of items and users, whatever the rows.
+
+    Args:
+        items: all of them.
+        users: features of all users, name -> (V, ...), `user` (their ids) among them.
+        members: (I,) int64 ids of the items that are the unit's own, a group of cold ones; None: it has none.
+    """
+
+    items: Items
+    users: Mapping[str, np.ndarray]
+    members: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class UnitData:
     """The rows on which one unit trains and is validated.
 
@@ -202,9 +217,7 @@ class UnitData:
             in `train`, then those of `valid` alone. Only these rows of a table travel with a lane, so that a small domain never
             pays for a large vocabulary. Absent: local ids are the global ones.
         seen: vocabulary -> (v,) bool, whether the id occurs in `train`; the others keep their start value and are not decayed.
-        items: all items by (local) id, where the model reads them or represents some anew; else None.
-        users: features of all users by (local) id, name -> (V, ...), where the model reads them.
-        members: (I,) int64 (local) ids of the items that are the unit's own, a group of cold ones; None: it has none.
+        by_id: items and users by their global ids, which the rows have then; None where the model reads rows alone.
     """
 
     unit: str
@@ -212,6 +225,4 @@ class UnitData:
     valid: Table
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
     seen: Mapping[str, np.ndarray] = field(default_factory=dict)
-    items: Items | None = None
-    users: Mapping[str, np.ndarray] = field(default_factory=dict)
-    members: np.ndarray | None = None
+    by_id: ById | None = None

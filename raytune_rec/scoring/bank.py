@@ -18,6 +18,7 @@ from torch import Tensor
 from raytune_rec.components import Options, kinds
 from raytune_rec.schema.work import Lane
 from raytune_rec.task import Unit
+from raytune_rec.training.beside import Beside
 from raytune_rec.training.model import Model
 from raytune_rec.training.stack import stack
 
@@ -94,4 +95,4 @@ def _stacked(models: Sequence[Model]) -> Model:
     parts = replace(made[0], prompts=[prompt for of in made for prompt in of.prompts], options=options)
     starts = [{name: tensor[0] for name, tensor in (model.fixed | model.buffers).items()} for model in models]
     stacked = stack(parts, [Lane(i) for i in range(len(models))], starts)
-    return replace(stacked, beside=models[0].beside).holding()
+    return replace(stacked, beside=Beside.together([model.beside for model in models])).holding()

@@ -141,7 +141,7 @@ def _served(
     parts = parts_of(facts.backbone, facts.prompt, strategy, options, store.schema, base, folders)
     if problems := [*_wrong(parts, tuned, start, facts), *_no_unit(facts.unit, store.schema)]:
         raise ArtifactError([*problems, "copy the artifact anew, or export it again."])
-    return Scorer(scoring_model(parts, [tuned], start), store, facts.unit)
+    return Scorer(scoring_model(parts, [tuned], start, store, facts.unit), store, facts.unit)
 
 
 def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: PromptFacts) -> list[str]:

@@ -12,9 +12,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from raytune_rec.backbones.base import reads_entities
+from raytune_rec.data.stored.store import Store
 from raytune_rec.schema.contract import Parameter
-from raytune_rec.schema.prepared import UnitData
+from raytune_rec.schema.prepared import ALL_DOMAINS, UnitData
 from raytune_rec.schema.work import Lane
+from raytune_rec.task import Unit
+from raytune_rec.training.beside import Beside
 from raytune_rec.training.model import Model
 from raytune_rec.training.parts import Parts
 from raytune_rec.training.stack import stack
@@ -64,12 +68,20 @@ def whole(tuned: Weights, start: Weights, declared: Mapping[str, Parameter]) -> 
     return full
 
 
-def scoring_model(parts: Parts, tuned: Sequence[Weights], start: Weights) -> Model:
+def scoring_model(
+    parts: Parts, tuned: Sequence[Weights], start: Weights, store: Store | None = None, unit: Unit | str = ALL_DOMAINS
+) -> Model:
     """A model that trains nothing.
 
     Args:
         parts: a method's components, in the options of each lane.
         tuned: from `cut`, of each lane. start: the tensors of the backbone on which all stand.
+        store: of the data, or the part of one beside a backbone; a backbone that reads items or users by id needs it.
+        unit: whose rows are scored.
     """
     starts = [whole(weights, start, parts.declared(lane)) for lane, weights in enumerate(tuned)]
-    return stack(replace(parts, trained_groups=frozenset()), [Lane(i) for i in range(len(tuned))], starts)
+    model = stack(replace(parts, trained_groups=frozenset()), [Lane(i) for i in range(len(tuned))], starts)
+    if not reads_entities(type(parts.backbone)):
+        return model
+    assert store is not None, "a backbone that reads items by id scores beside their table"
+    return replace(model, beside=Beside.of([store.by_id(unit)])).holding()

@@ -114,7 +114,7 @@ def _model(run: Path, folder: Path, store: Store) -> Model:
         "prompt": [options_of("prompts", prompt, facts.prompt_options if prompt != "none" else {}, folders)],
     }
     parts = parts_of(facts.name, prompt, strategy, options, store.schema, facts, folders)
-    return scoring_model(parts, [{}], tensors)
+    return scoring_model(parts, [{}], tensors, store)
 
 
 @torch.no_grad()

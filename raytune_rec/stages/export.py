@@ -29,7 +29,7 @@ from raytune_rec.stages.failures import Failure
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.marker import MARKER
 from raytune_rec.task import Unit
-from raytune_rec.training.build import rows_of
+from raytune_rec.training.build import reads_by_id, rows_of
 from raytune_rec.training.parts import Parts, parts_of
 from raytune_rec.training.settings import Settings
 from raytune_rec.tuning.packs.folder import PackFolder, remove
@@ -192,8 +192,9 @@ def _keep(context: Context, method: str, unit: str, packs: Sequence[Pack], winne
     """Store what each replicate tuned, and its facts, with the pre-training that it stands on (null: it starts from scratch)."""
     folder, facts = context.winner_folder(method, unit), asdict(winner)
     _, parts = winner_settings(context, method, facts)
-    declared, data = parts.declared(), rows_of(str(context.store_path), unit)
-    scratch = context.plan.method(method).method.strategy.start == "scratch"
+    planned = context.plan.method(method).method
+    declared, data = parts.declared(), rows_of(str(context.store_path), unit, reads_by_id(context.job, planned))
+    scratch = planned.strategy.start == "scratch"
     replicates: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     for pack in packs:

@@ -98,4 +98,4 @@ def _models(context: Context, method: str, unit: str) -> Iterator[Model]:
     numbers = [replicate["pretraining"] or 0 for replicate in facts["replicates"]]
     starts = {number: _start(context, method, number) for number in dict.fromkeys(numbers)}
     for replicate, number in zip(facts["replicates"], numbers, strict=True):
-        yield scoring_model(parts, [tuned(folder, replicate)], starts[number])
+        yield scoring_model(parts, [tuned(folder, replicate)], starts[number], context.store, unit)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from raytune_rec.schema.contract import Entities
-from raytune_rec.schema.prepared import Feedback, Items, UnitData
+from raytune_rec.schema.prepared import USER, ById, Feedback, Items
 
 _Each = Callable[[Tensor], Tensor]
+_Table = TypeVar("_Table")
+_EVENTS = tuple(field.name for field in fields(Feedback))
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,24 @@ class Beside:
     members: Entities | None = None
 
     @classmethod
-    def of(cls, units: Sequence[UnitData]) -> Beside:
-        """Of the lanes' units, in their order; with a leading 1 where all are one unit."""
-        units = units[:1] if all(data is units[0] for data in units) else units
-        if not any(data.items is not None or data.users for data in units):
-            return cls()
-        items = [data.items for data in units if data.items is not None]
-        users = [data.users for data in units if data.users]
-        members = [data.members for data in units if data.members is not None]
-        every = [np.arange(len(table)) for table in items]
+    def of(cls, units: Sequence[ById]) -> Beside:
+        """Of the lanes' units, in their order; with a leading 1 where all are one unit. Items and users that all units share are
+        held once.
+        """
+        items, users = ([getattr(each, name) for each in units] for name in ("items", "users"))
+        members = [each.members for each in units if each.members is not None]
+        assert len(members) in (0, len(units)), "a pack has units with items of their own, and others"
         return cls(
-            _items(items, every) if items else None,
-            Entities(_padded([np.arange(len(next(iter(u.values())))) for u in users]), _columns(users)) if users else None,
+            _items(_once(items), [np.arange(len(table)) for table in _once(items)]),
+            Entities(_padded([table[USER] for table in _once(users)]), _columns(_once(users))),
             _items(items, members) if members else None,
         )
+
+    @classmethod
+    def together(cls, each: Sequence[Beside]) -> Beside:
+        """Of models of one lane each over one backbone, whose items and users are the same."""
+        members = [beside.members for beside in each if beside.members is not None]
+        return replace(each[0], members=_joined(members) if members else None)
 
     def each(self, change: _Each) -> Beside:
         """With every tensor changed."""
@@ -52,26 +58,41 @@ def _items(tables: Sequence[Items], chosen: Sequence[np.ndarray]) -> Entities:
     """Some items of each table, with the feedback of all."""
     columns = [{name: c[ids] for name, c in table.columns.items()} for table, ids in zip(tables, chosen, strict=True)]
     count = [table.count[ids] for table, ids in zip(tables, chosen, strict=True)]
-    given = [table.feedback for table in tables if table.feedback is not None]
-    events = (_padded([np.asarray(getattr(f, name)) for f in given]) for name in ("start", "user", "time", "value"))
-    return Entities(_padded(chosen), _columns(columns), _padded(count), Feedback(*events) if given else None)
+    return Entities(_padded(chosen), _columns(columns), _padded(count), _feedback([table.feedback for table in tables]))
 
 
-def _columns(tables: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
+def _joined(parts: Sequence[Entities]) -> Entities:
+    """Members of models of one lane each, as those of one model."""
+    counts = [part.count[0] for part in parts if part.count is not None]
+    columns = _columns([{name: column[0] for name, column in part.columns.items()} for part in parts])
+    events = [part.feedback and Feedback(*(getattr(part.feedback, name)[0] for name in _EVENTS)) for part in parts]
+    return Entities(_padded([part.ids[0] for part in parts]), columns, _padded(counts), _feedback(events))
+
+
+def _feedback(given: Sequence[Feedback | None]) -> Feedback | None:
+    events = [feedback for feedback in given if feedback is not None]
+    return Feedback(*(_padded([getattr(f, name) for f in events]) for name in _EVENTS)) if events else None
+
+
+def _once(tables: list[_Table]) -> list[_Table]:
+    """One of them where all are the same."""
+    return tables[:1] if all(table is tables[0] for table in tables) else tables
+
+
+def _columns(tables: Sequence[Mapping[str, np.ndarray | Tensor]]) -> dict[str, Tensor]:
     return {name: _padded([table[name] for table in tables]) for name in tables[0]}
 
 
-def _padded(arrays: Sequence[np.ndarray]) -> Tensor:
+def _padded(arrays: Sequence[np.ndarray | Tensor]) -> Tensor:
     """(U, longest, ...), zeros behind."""
-    return torch.nn.utils.rnn.pad_sequence([torch.as_tensor(np.ascontiguousarray(a)) for a in arrays], batch_first=True)
+    return torch.nn.utils.rnn.pad_sequence([torch.as_tensor(array) for array in arrays], batch_first=True)
 
 
 def _changed(entities: Entities, change: _Each) -> Entities:
     feedback = entities.feedback
-    events: list[Any] = [feedback.start, feedback.user, feedback.time, feedback.value] if feedback else []
     return Entities(
         change(entities.ids),
         {name: change(column) for name, column in entities.columns.items()},
         None if entities.count is None else change(entities.count),
-        Feedback(*map(change, events)) if feedback else None,
+        feedback and Feedback(*(change(torch.as_tensor(getattr(feedback, name))) for name in _EVENTS)),
     )

@@ -43,8 +43,8 @@ def build(
         pack: lanes of one method on one unit.
         backbones: name of a pre-training (`schema.work.numbered`) -> folder of its artifact.
     """
-    units = {unit: rows_of(str(store.path), unit) for unit in pack.units}
     method = method_of(job, pack.method)
+    units = {unit: rows_of(str(store.path), unit, reads_by_id(job, method)) for unit in pack.units}
     start = _start(method, backbones, pack.start)
     resolved = resolve(job, method, start[0] if start else None)
     of_lanes = [resolved.lay(lane.options) for lane in pack.lanes]
@@ -81,8 +81,8 @@ def train_with(
     objective = same([s.training.objective for s in of_lanes], "training.objective")
     rows = [units[lane.unit].rows for lane in pack.lanes]
     model = stack(parts, pack.lanes, [start[1] if start else {}], rows, job.seed)
-    if reads_entities(type(parts.backbone)):
-        model.beside = _beside(method, [units[lane.unit] for lane in pack.lanes])
+    if by_id := [each for lane in pack.lanes if (each := units[lane.unit].by_id)]:
+        model.beside = Beside.of(by_id)
     training = [s.training for s in of_lanes]
     criterion = component("objectives", objective, [Path(f) for f in job.components])(of_lanes[0].objective)
     weights = option_tensors([s.objective for s in of_lanes])
@@ -111,16 +111,6 @@ def assemble(job: Job, method: Method, of_lanes: Sequence[Settings], schema: Dat
     return parts
 
 
-def _beside(method: Method, units: Sequence[UnitData]) -> Beside:
-    """Items and users by id; refused where the prepared data have none."""
-    if lacking := [data.unit for data in units if data.items is None and not data.users]:
-        raise AssemblyError(
-            f"{method.place}: backbone {method.backbone!r} reads items or users by id, and the data of "
-            f"{', '.join(dict.fromkeys(lacking))} have no such table; choose a backbone that reads rows alone."
-        )
-    return Beside.of(units)
-
-
 def _check_classes(method: Method, parts: Parts, objective: str, attribute: str, folders: Sequence[Path]) -> None:
     """Refuse a method that cannot learn to predict an attribute.
 
@@ -141,9 +131,14 @@ def _check_classes(method: Method, parts: Parts, objective: str, attribute: str,
 
 
 @lru_cache(maxsize=64)
-def rows_of(store: str, unit: str) -> UnitData:
+def rows_of(store: str, unit: str, by_id: bool) -> UnitData:
     """The rows of a unit, kept for the next pack of this process. Every domain together uses global ids."""
-    return unit_data(Store.open(Path(store)), unit, compact=unit != ALL_DOMAINS)
+    return unit_data(Store.open(Path(store)), unit, compact=unit != ALL_DOMAINS, by_id=by_id)
+
+
+def reads_by_id(job: Job, method: Method) -> bool:
+    """Whether a method's backbone reads items or users by id, beside the rows."""
+    return reads_entities(component("backbones", method.backbone, [Path(f) for f in job.components]))
 
 
 @lru_cache(maxsize=4)

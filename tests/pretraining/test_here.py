@@ -242,7 +242,7 @@ def test_workers_stay_equal_whatever_their_share(store: Store, plan: Make) -> No
     own, both = plan(job(0, size)), Sum(2)
     blocks = [_cut(train, i, i + 1024) for i in range(0, len(train), 1024)]
     feeds = [StreamFeed(blocks, own.key, size, rank=rank, world=2) for rank in range(2)]
-    workers = [own.trainer(store, streamed(store), feed, reduce=both.of(rank)) for rank, feed in enumerate(feeds)]
+    workers = [own.trainer(store, streamed(store, own), feed, reduce=both.of(rank)) for rank, feed in enumerate(feeds)]
     threads = [threading.Thread(target=worker.run) for worker in workers]
     [t.start() for t in threads], [t.join() for t in threads]
     first, second = workers[0].state()[0], workers[1].state()[0]

@@ -12,7 +12,7 @@ import torch
 
 from raytune_rec.components import component
 from raytune_rec.config import Job, parse
-from raytune_rec.schema.prepared import DataSchema, Feedback, Field, Items, Table, UnitData
+from raytune_rec.schema.prepared import ById, DataSchema, Feedback, Field, Items, Table, UnitData
 from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.task import Task
 from raytune_rec.training.build import table_feed, train_with
@@ -110,12 +110,12 @@ def _items() -> Items:
 
 
 ITEMS = _items()
-USERS = {"gender": np.arange(41) % 3 + 1}
+USERS = {"user": np.arange(41), "gender": np.arange(41) % 3 + 1}
 
 
 def unit_of(unit: str, train: Table, valid: Table, members: Sequence[int] = (28, 29, 30)) -> UnitData:
     """A unit in this world, whose own items are cold ones."""
-    return UnitData(unit, train, valid, items=ITEMS, users=USERS, members=np.array(members))
+    return UnitData(unit, train, valid, by_id=ById(ITEMS, USERS, np.array(members)))
 
 
 def objective(backbone: str) -> str:

@@ -50,7 +50,7 @@ def parts(backbone: str, prompt: str, strategy: Strategy, *lanes: Mapping[str, A
 def model_of(made: Parts) -> Model:
     """Of lanes of one unit."""
     model, rows = stack(made, [Lane(i) for i in range(made.lanes)], seed=1), table(1, 1)
-    model.beside = Beside.of([unit_of("", rows, rows)])
+    model.beside = Beside.of([by_id for by_id in [unit_of("", rows, rows).by_id] if by_id])
     return model
 
 

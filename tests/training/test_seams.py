@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,14 +10,13 @@ import torch
 
 from raytune_rec.axes import domain_linear, domain_moments, item_rows, latest
 from raytune_rec.components import component
-from raytune_rec.errors import AssemblyError
 from raytune_rec.schema.contract import Batch, Entities, Site
 from raytune_rec.schema.prepared import Feedback, Table, UnitData
 from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Step
 from raytune_rec.training.beside import Beside
-from raytune_rec.training.build import table_feed, train_with
+from raytune_rec.training.build import reads_by_id, table_feed, train_with
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings
@@ -190,13 +190,8 @@ def test_a_pack_is_as_wide_as_its_backbone_stacks() -> None:
         model_of(parts("reader", "none", ALIASES["single"], {}, {}))
 
 
-def test_a_backbone_without_items_loads_none() -> None:
-    assert Beside.of([UnitData("music", table(3, 1), table(3, 2))]) == Beside()
-    assert trainer(towers(("all",)), lanes((0.01,)), BOTH).model.beside == Beside()
-
-
-def test_a_backbone_that_reads_items_is_refused_where_the_data_have_none() -> None:
-    method = Method("own", ALIASES["single"], "two_towers", "none")
-    bare = UnitData("music", table(60, 1), table(30, 2))
-    with pytest.raises(AssemblyError, match=r"methods\.own: backbone 'two_towers' reads items or users by id.* of music have no"):
-        trainer(method, [Lane(0, 0, {}, "music")], {"music": bare})
+def test_a_backbone_that_reads_rows_alone_loads_no_items() -> None:
+    assert not reads_by_id(job(), towers(("all",)))
+    assert reads_by_id(job(), Method("own", ALIASES["single"], "two_towers", "none"))
+    rows_alone = {"both": replace(BOTH["both"], by_id=None)}
+    assert trainer(towers(("all",)), lanes((0.01,)), rows_alone).model.beside == Beside()

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from raytune_rec.config import SequenceOptions
@@ -23,7 +24,7 @@ from raytune_rec.data.stored.raw import RawRows
 from raytune_rec.data.stored.reader import Reader
 from raytune_rec.data.tokens import Tokenizer, read
 from raytune_rec.errors import DataError
-from raytune_rec.schema.prepared import DataSchema, Items, Split, Table
+from raytune_rec.schema.prepared import ITEM, USER, ById, DataSchema, Items, Split, Table
 from raytune_rec.storage import marker
 from raytune_rec.task import Unit
 
@@ -89,6 +90,16 @@ class Store:
     def items(self, names: Collection[str] = (), feedback: bool = False) -> Items:
         """All items by id, with the columns that are named and, where it is asked for, who took them."""
         return items(self.lookup, names, feedback)
+
+    def by_id(self, unit: Unit | str) -> ById:
+        """All items and users with all that is known of them, and a unit's own items with who took them."""
+        own = self.schema.unit(unit) if isinstance(unit, str) else unit
+        of_items = (*self.schema.with_role("item"), *self.schema.texts)
+        names = [field.name for field in of_items if field.role == "item" and field.name != ITEM]
+        size = self.schema.field(USER).size
+        users = {name: values[:size] for name, values in self.lookup.users.items()}
+        members = np.array(own.members, np.int64) if own.members else None
+        return ById(self.items(names, feedback=bool(own.members)), {USER: np.arange(size), **users}, members)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -11,15 +11,18 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.schema.prepared import Table, UnitData
 
 
-def unit_data(store: Store, unit: str, compact: bool = True) -> UnitData:
+def unit_data(store: Store, unit: str, compact: bool = True, by_id: bool = False) -> UnitData:
     """What a unit trains on and is validated with.
 
     Args:
         unit: a domain, or `ALL_DOMAINS`.
         compact: local ids for every categorical and multi-valued field: 0, then the ids that occur in train, then those that
             occur in valid alone, each ascending. False leaves global ids; so do histories, whose rows rank every item.
+        by_id: with all items and users beside the rows, whose ids are global then.
     """
     train, valid = store.load(unit, "train"), store.load(unit, "valid")
+    if by_id:
+        return UnitData(unit, train, valid, by_id=store.by_id(unit))
     if not compact or store.schema.task.histories:
         return UnitData(unit, train, valid)
     rows: dict[str, np.ndarray] = {}
