@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import ttest_1samp
 
 from raytune_rec import pipeline
 from raytune_rec.cli import read_job
 from raytune_rec.config import Job
-from raytune_rec.evaluation.statistics import mean_interval
 from raytune_rec.storage.files import read_json, write_json
 
 BEST = "best deep"
@@ -98,9 +98,13 @@ def _summary(found: Sequence[dict[str, dict[str, float]]], row: str, seeds: Sequ
     for unit, of_unit in found[0].items():
         for name in of_unit:
             values = np.array([f[unit][name] for f in found])
-            interval = mean_interval(values, 0.95)
-            low, high = interval.low, interval.high
-            facts.setdefault(unit, {})[name] = {"values": values.tolist(), "mean": values.mean(), "low": low, "high": high}
+            low, high = ttest_1samp(values, 0.0).confidence_interval(0.95)
+            facts.setdefault(unit, {})[name] = {
+                "values": values.tolist(),
+                "mean": values.mean(),
+                "low": float(low),
+                "high": float(high),
+            }
             cells = [f"{v:+.4f}" for v in values]
             table.add_row(
                 unit,

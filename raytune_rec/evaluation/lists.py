@@ -3,7 +3,6 @@
 The outcome of a list is `better`, how many of the other candidates stand above the positive, and `ties`, how many stand level
 with it. Over a random order of the tied the positive takes each of the places better + 1 ... better + ties + 1 (1 is the first)
 equally often, and every metric here is the expectation over that, in closed form; so a constant score earns what chance earns.
-`ranking` holds the same metrics for lists with any number of relevant candidates, at the price of a sort.
 """
 
 from __future__ import annotations

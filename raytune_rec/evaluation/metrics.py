@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -52,15 +51,14 @@ def logloss(scores: Tensor, labels: Tensor) -> Tensor:
     return (softplus(logit) - logit * labels.double()).mean(1)
 
 
-def group_auc(scores: Tensor, labels: Tensor, groups: Tensor, weight: Literal["rows", "pairs"] = "rows") -> Tensor:
-    """Weighted mean of the AUC within each group (usually a user). Higher is better; a tie counts half.
+def group_auc(scores: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    """Mean of the AUC within each group (usually a user), weighted by its rows. Higher is better; a tie counts half.
 
     Groups of a single class have no AUC and are left out.
 
     Args:
         scores: (U, N). labels: (N,) or (U, N) in {0, 1}.
         groups: (N,) int64 ids, any values.
-        weight: what a group counts: its `rows` (the usual form) or its `pairs`, positives * negatives.
 
     Returns:
         (U,) float64; NaN where no group has both classes.
@@ -78,7 +76,7 @@ def group_auc(scores: Tensor, labels: Tensor, groups: Tensor, weight: Literal["r
     rank_sum = zero.scatter_add(1, group, positive * midrank)
     pairs = positives * (rows - positives)
     area = (rank_sum - positives * (positives + 1) / 2) / pairs.clamp(min=1)
-    share = torch.where(pairs > 0, rows if weight == "rows" else pairs, 0.0)
+    share = torch.where(pairs > 0, rows, 0.0)
     return _void((area * share).sum(1) / share.sum(1), scores)
 
 
@@ -106,16 +104,6 @@ def calibration_error(scores: Tensor, labels: Tensor, bins: int = 15) -> Tensor:
     return _void(sums.abs().sum(1) / size if size else sums.sum(1) * torch.nan, scores)
 
 
-def rmse(scores: Tensor, labels: Tensor) -> Tensor:
-    """Root of the mean squared error of predicted ratings. Lower is better. (U, N) and (N,) or (U, N) -> (U,) float64."""
-    return (scores.double() - labels.double()).square().mean(1).sqrt()
-
-
-def mae(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean absolute error of predicted ratings. Lower is better. (U, N) and (N,) or (U, N) -> (U,) float64."""
-    return (scores.double() - labels.double()).abs().mean(1)
-
-
 @dataclass(frozen=True)
 class Metric:
     """A metric that needs scores and labels alone.
@@ -136,8 +124,6 @@ METRICS: dict[str, Metric] = {
     "auc": Metric(auc, True),
     "logloss": Metric(logloss, False),
     "calibration_error": Metric(calibration_error, False),
-    "rmse": Metric(rmse, False),
-    "mae": Metric(mae, False),
     **{name: Metric(function, higher=True, lists=True) for name, function in MEANS.items()},
 }
 

@@ -136,13 +136,3 @@ def holm(p: Sequence[float]) -> list[float]:
     steps = values[order] * np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return corrected.tolist()
-
-
-def mean_interval(values: Sequence[float] | Array, confidence: float = 0.95) -> Interval:
-    """Mean of independent values (R,) with Student's interval and the p-value of zero; NaN of a single value."""
-    x = np.asarray(values, dtype=np.float64)
-    if len(x) < 2:
-        return Interval(float(x.mean()), float("nan"), float("nan"))
-    test = stats.ttest_1samp(x, 0.0)
-    low, high = test.confidence_interval(confidence)
-    return Interval(float(x.mean()), float(low), float(high), float(test.pvalue))

@@ -14,13 +14,13 @@ Outcome = Literal["ahead", "leaning", "open", "trailing", "behind"]
 NONE = "\N{EN DASH}"
 
 
-def fixed(value: float | None, digits: int = 4) -> str:
-    return NONE if value is None or math.isnan(value) else f"{value:.{digits}f}"
+def fixed(value: float | None) -> str:
+    return NONE if value is None or math.isnan(value) else f"{value:.4f}"
 
 
-def signed(value: float | None, digits: int = 4) -> str:
+def signed(value: float | None) -> str:
     """With its sign; a minus is a real minus, as wide as the plus."""
-    return NONE if value is None else f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return NONE if value is None else f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
 
 
 def p_value(value: float | None) -> str:

@@ -9,10 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raytune_rec.evaluation import lists, ranking
+from raytune_rec.evaluation import lists
 from raytune_rec.evaluation.lists import LIST_METRICS
 from raytune_rec.evaluation.metrics import METRICS
 from raytune_rec.task import ListMetric, RowMetric
+from tests.evaluation import ranking
 
 VALUES = {
     "hit": lambda place, k: float(place <= k),

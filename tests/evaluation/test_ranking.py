@@ -1,4 +1,4 @@
-"""Every top-k metric against the mean over all orders of the tied, by enumeration, and scikit-learn where it agrees on the
+"""The oracle of `lists` against the mean over all orders of the tied, by enumeration, and scikit-learn where it agrees on the
 rule."""
 
 from itertools import pairwise, permutations
@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import ndcg_score
 
-from raytune_rec.evaluation import ranking
+from tests.evaluation import ranking
 
 
 def _lists(seed: int, levels: int, width: int = 6, rows: int = 25) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,11 +27,6 @@ def _expected(value, scores: torch.Tensor, relevance: torch.Tensor) -> np.ndarra
     return np.array([np.mean([value(r[list(p)]) for p in _orders(s)]) for s, r in rows])
 
 
-def _average_precision(r: np.ndarray, k: int) -> float:
-    hits = [r[: i + 1].sum() / (i + 1) for i in range(min(k, len(r))) if r[i] > 0]
-    return sum(hits) / min(k, r.sum())
-
-
 def _ndcg(r: np.ndarray, k: int) -> float:
     discount = 1 / np.log2(np.arange(len(r)) + 2) * (np.arange(len(r)) < k)
     return float(r @ discount / (np.sort(r)[::-1] @ discount))
@@ -39,11 +34,7 @@ def _ndcg(r: np.ndarray, k: int) -> float:
 
 ORACLES = {
     "hit_rate": lambda r, k: float(r[:k].any()),
-    "precision": lambda r, k: r[:k].sum() / k,
-    "recall": lambda r, k: r[:k].sum() / r.sum(),
-    "f1": lambda r, k: 2 * r[:k].sum() / (k + r.sum()),
     "ndcg": _ndcg,
-    "average_precision": _average_precision,
     "reciprocal_rank": lambda r, _: 1 / (np.flatnonzero(r)[0] + 1),
 }
 
@@ -74,10 +65,9 @@ def test_a_constant_score_earns_what_chance_earns_on_long_lists() -> None:
     assert ranking.reciprocal_rank(flat, relevance).item() == pytest.approx(np.mean(1 / np.arange(1, 101)))
 
 
-def test_a_list_without_relevant_candidates_has_no_value_but_precision() -> None:
+def test_a_list_without_relevant_candidates_has_no_value() -> None:
     scores, none = torch.rand(2, 5), torch.zeros(2, 5)
-    assert ranking.precision(scores, none, 3).tolist() == [0, 0]
-    for name in set(ORACLES) - {"precision", "reciprocal_rank"}:
+    for name in set(ORACLES) - {"reciprocal_rank"}:
         assert getattr(ranking, name)(scores, none, 3).isnan().all(), name
     assert ranking.reciprocal_rank(scores, none).isnan().all()
 

@@ -191,14 +191,6 @@ def test_the_mean_over_units_is_over_those_with_a_value_on_a_resample() -> None:
     np.testing.assert_allclose(statistics.average([x, y], 12).draws, [0.7, 0.7, np.nan])
 
 
-def test_mean_interval_agrees_with_scipy() -> None:
-    a = np.random.default_rng(0).normal(size=8) + 0.5
-    found = statistics.mean_interval(a)
-    low, high = stats.t.interval(0.95, 7, a.mean(), stats.sem(a))
-    np.testing.assert_allclose([found.mean, found.low, found.high], [a.mean(), low, high])
-    assert np.isnan(statistics.mean_interval([0.5]).low)
-
-
 def test_holm() -> None:
     p = [0.01, 0.04, 0.03, 0.005]
     assert statistics.holm(p) == pytest.approx([0.03, 0.06, 0.06, 0.02])

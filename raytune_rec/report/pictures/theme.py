@@ -65,10 +65,10 @@ def colours(first: Sequence[str], names: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def panel(title: str = "", height: float = 2.15, width: float = 3.2) -> Iterator[tuple[Figure, Any]]:
+def panel(title: str = "", height: float = 2.15) -> Iterator[tuple[Figure, Any]]:
     """A figure of one set of axes in the common style; sizes in inches."""
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(3.2, height), layout="constrained")
         axes = figure.subplots()
         if title:
             axes.set_title(title)

@@ -1,12 +1,12 @@
-"""Top-k metrics of candidate lists. Shapes: B lists, K candidates of a list.
+"""The oracle of `lists`: top-k metrics of lists with any number of relevant candidates, at the price of a sort.
+
+Shapes: B lists, K candidates of a list.
 
 Every metric takes scores (B, K) and relevance (B, K), returns (B,) float64, one value per list, and is better when higher.
 Ties: the value is the expectation over a random order of the tied candidates, computed in closed form, so a constant score
 earns what chance earns.
 
-A list without a relevant candidate has no value (NaN) except for precision, which is 0 there; average with `nanmean`. Short
-lists of a batch are padded with score -inf and relevance 0. The protocol (all candidates or n sampled, seen ones left out or
-not) is decided by whoever makes the lists, and stands beside every number.
+A list without a relevant candidate has no value (NaN). Short lists of a batch are padded with score -inf and relevance 0.
 """
 
 from __future__ import annotations
@@ -27,24 +27,6 @@ def hit_rate(scores: Tensor, relevance: Tensor, k: int) -> Tensor:
     none = torch.exp(_log_choose(size - found, drawn) - _log_choose(size, drawn))
     missed = torch.where(size - found >= drawn, none, 0.0)
     return _void(torch.where(order.before[:, cut] > 0, 1.0, 1.0 - missed), order)
-
-
-def precision(scores: Tensor, relevance: Tensor, k: int) -> Tensor:
-    """Share of relevant candidates among the first k; places beyond K count as not relevant. (B, K), (B, K) in {0, 1} ->
-    (B,)."""
-    return _hits(_ranked(scores, relevance > 0), k) / k
-
-
-def recall(scores: Tensor, relevance: Tensor, k: int) -> Tensor:
-    """Share of the relevant candidates that are among the first k. (B, K), (B, K) in {0, 1} -> (B,)."""
-    order = _ranked(scores, relevance > 0)
-    return _void(_hits(order, k) / order.total, order)
-
-
-def f1(scores: Tensor, relevance: Tensor, k: int) -> Tensor:
-    """Harmonic mean of precision and recall at k, `2 hits / (k + relevant)`. (B, K), (B, K) in {0, 1} -> (B,)."""
-    order = _ranked(scores, relevance > 0)
-    return _void(2 * _hits(order, k) / (k + order.total), order)
 
 
 def ndcg(scores: Tensor, relevance: Tensor, k: int) -> Tensor:
@@ -71,23 +53,6 @@ def reciprocal_rank(scores: Tensor, relevance: Tensor) -> Tensor:
     chance = torch.exp(_log_choose(rest, order.found - 1) - _log_choose(order.size, order.found))
     chance = torch.where(leads & (rest >= order.found - 1), chance, 0.0)
     return _void((chance / order.place).sum(1), order)
-
-
-def average_precision(scores: Tensor, relevance: Tensor, k: int | None = None) -> Tensor:
-    """Mean precision at the places of the relevant candidates; its mean over lists is MAP.
-
-    Args:
-        scores: (B, K). relevance: (B, K) in {0, 1}.
-        k: places that count; the sum is then over `min(k, relevant)` instead of all relevant ones. None: all.
-    """
-    order = _ranked(scores, relevance > 0)
-    share = order.found / order.size  # chance that a place holds a relevant one, which then meets those before it in its run
-    others = (order.step - 1) * (order.found - 1) / (order.size - 1).clamp(min=1)
-    gain = share * (order.before + 1 + others) / order.place
-    if k is not None:
-        gain[:, k:] = 0
-    total = order.total if k is None else order.total.clamp(max=k)
-    return _void(gain.sum(1) / total, order)
 
 
 @dataclass(frozen=True)
@@ -128,11 +93,6 @@ def _ranked(scores: Tensor, relevance: Tensor) -> _Order:
         before=before,
         total=gain.sum(1),
     )
-
-
-def _hits(order: _Order, k: int) -> Tensor:
-    """Expected relevant candidates among the first k, (B,)."""
-    return (order.found / order.size)[:, :k].sum(1)
 
 
 def _log_choose(n: Tensor, r: Tensor) -> Tensor:
