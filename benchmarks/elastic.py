@@ -30,7 +30,7 @@ from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.storage.files import read_json, write_json
 from raytune_rec.training.build import assemble, build
 from raytune_rec.training.loop import Trainer
-from raytune_rec.training.settings import method_of, settings
+from raytune_rec.training.settings import method_of, resolve, settings
 
 STARTS = 3
 
@@ -67,7 +67,8 @@ def main() -> None:
 
 
 def _train(job: Job, store: Store, row: str, lanes: list[tuple[int, dict[str, Scalar]]]) -> Trainer:
-    trainer = build(job, Pack("elastic", row, tuple(Lane(t, 0, o, ALL_DOMAINS) for t, o in lanes)), store, {})
+    pack = Pack("elastic", row, tuple(Lane(t, 0, o, ALL_DOMAINS) for t, o in lanes))
+    trainer = build(resolve(job, method_of(job, row)), pack, store, {})
     trainer.run()
     return trainer
 

@@ -27,7 +27,7 @@ from raytune_rec.machine.hardware import cpus
 from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.pretraining.train import pretrain
 from raytune_rec.schema.work import Lane, recipe_of
-from raytune_rec.training.settings import method_of, resolve
+from raytune_rec.training.settings import Resolved, method_of, resolve
 
 TARGET = 0.85
 
@@ -72,7 +72,7 @@ def measure(folder: Path, rows: int, epochs: int, repeats: int) -> dict[str, Any
     try:
         for i in range(repeats):
             here = job(0, rows, epochs)
-            pretrain(here, "plain", {}, 0, store.path, folder / "here", folder, tell=clock)
+            pretrain(recipe(here), {}, 0, store.path, folder / "here", folder, tell=clock)
             found["loop"].append(trained / statistics.median(clock.epochs()))
             on_ray(job(1, rows, epochs), store, folder / f"there-{i}", clock)
             found["ray"].append(trained / statistics.median(clock.epochs()))
@@ -87,8 +87,11 @@ def measure(folder: Path, rows: int, epochs: int, repeats: int) -> dict[str, Any
 def on_ray(of: Job, store: Store, folder: Path, clock: Clock) -> None:
     from raytune_rec.pretraining.cluster import train
 
-    resolved = resolve(of, method_of(of, recipe_of("plain")))
-    train(Pretraining(resolved, Lane(0), 0, store.path, folder / "backbone", folder), store, lambda facts: None, clock)
+    train(Pretraining(recipe(of), Lane(0), 0, store.path, folder / "backbone", folder), store, lambda facts: None, clock)
+
+
+def recipe(of: Job) -> Resolved:
+    return resolve(of, method_of(of, recipe_of("plain")))
 
 
 def job(workers: int, rows: int, epochs: int) -> Job:

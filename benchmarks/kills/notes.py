@@ -18,7 +18,7 @@ SECONDS = 0.1
 NOTES, RUN = "RAYTUNE_KILLS_NOTES", "RAYTUNE_KILLS_RUN"
 
 
-def build(job: Any, pack: Any, *others: Any) -> Any:
+def build(resolved: Any, pack: Any, *others: Any) -> Any:
     """The product's own trainer of a pack, noted."""
     from raytune_rec.training.build import build as real
 
@@ -27,7 +27,7 @@ def build(job: Any, pack: Any, *others: Any) -> Any:
     line = {"pack": pack.name, "lanes": lanes, "finished": (folder / "result.json").exists()}
     with open(os.environ[NOTES], "a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-    return real(job, pack, *others)
+    return real(resolved, pack, *others)
 
 
 def read(path: Path) -> list[dict[str, Any]]:

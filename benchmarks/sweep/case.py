@@ -14,7 +14,7 @@ from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.storage.files import read_json
 
 if TYPE_CHECKING:
-    from raytune_rec.training.settings import Settings
+    from raytune_rec.training.settings import Resolved, Settings
     from raytune_rec.tuning.packs.planner import SearchPlanner
 
 
@@ -84,6 +84,16 @@ def job_of(case: Case) -> Job:
 def searched(case: Case) -> Job:
     """The job of the search, with a seed of its own."""
     return job_of(case).model_copy(update={"seed": case.seed})
+
+
+def resolved_of(case: Case, job: Job) -> dict[str, Resolved]:
+    """The job's methods on the backbone."""
+    from raytune_rec.artifacts import backbone
+    from raytune_rec.data.stored.store import Store
+    from raytune_rec.tuning.search.plan import plan
+
+    facts = {name: backbone.read(folder) for name, folder in case.backbones().items()}
+    return plan(job, Store.open(case.store).schema).checked().with_backbones(facts).resolved
 
 
 def prepare(case: Case) -> None:

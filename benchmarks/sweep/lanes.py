@@ -8,7 +8,7 @@ from multiprocessing import get_context
 
 import torch
 
-from benchmarks.sweep.case import Case, job_of, packs_of
+from benchmarks.sweep.case import Case, job_of, packs_of, resolved_of
 from benchmarks.sweep.measured import Measured
 from raytune_rec.schema.work import Pack
 
@@ -18,7 +18,7 @@ def train(case: Case, pack: Pack) -> dict[int, float]:
     from raytune_rec.training.build import build
 
     torch.set_num_threads(1)
-    trainer = build(job_of(case), pack, Store.open(case.store), case.backbones())
+    trainer = build(resolved_of(case, job_of(case))[pack.method], pack, Store.open(case.store), case.backbones())
     return {result.trial: result.best for result in trainer.run()}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import ray
 
-from benchmarks.sweep.case import Case, planner_of, searched
+from benchmarks.sweep.case import Case, planner_of, resolved_of, searched
 from benchmarks.sweep.measured import Measured
 from raytune_rec.tuning.run import ray_tune, runner, trainable
 from raytune_rec.tuning.run.cluster import connect
@@ -31,4 +31,5 @@ def run(case: Case) -> Measured:
 def search(case: Case, folder: Path) -> None:
     """What the stage `tune` does, on one unit."""
     planner = planner_of(case, folder / "journal")
-    runner.run(searched(case), planner, folder, case.store, case.backbones(), title="tune", say=lambda line: None)
+    job = searched(case)
+    runner.run(job, resolved_of(case, job), planner, folder, case.store, case.backbones(), title="tune", say=lambda line: None)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.sweep.case import Case, job_of, packs_of
+from benchmarks.sweep.case import Case, job_of, packs_of, resolved_of
 from benchmarks.sweep.method import Rows, method
 from raytune_rec.data.stored.store import Store
 from raytune_rec.training.loop import Trainer
@@ -28,4 +28,4 @@ def _trainers(case: Case, store: Store) -> Iterator[Trainer]:
     from raytune_rec.training.build import build
 
     for pack in packs_of(replace(case, scratch=str(Path(case.scratch) / "given"))):
-        yield build(job_of(case), pack, store, case.backbones())
+        yield build(resolved_of(case, job_of(case))[pack.method], pack, store, case.backbones())

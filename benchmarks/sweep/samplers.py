@@ -57,7 +57,7 @@ def _search(case: Case) -> list[float]:
     """Best values of the trials, in their order."""
     import torch
 
-    from benchmarks.sweep.case import planner_of, searched
+    from benchmarks.sweep.case import planner_of, resolved_of, searched
     from raytune_rec.data.stored.store import Store
     from raytune_rec.training.build import build
     from raytune_rec.tuning.search.records import trials
@@ -65,9 +65,9 @@ def _search(case: Case) -> list[float]:
     torch.set_num_threads(1)
     journal = Path(case.scratch) / f"samplers-{case.seed}-{case.tune['sampler']}-{case.tune['round']}"
     shutil.rmtree(journal, ignore_errors=True)
-    planner, store = planner_of(case, journal), Store.open(case.store)
+    planner, store, methods = planner_of(case, journal), Store.open(case.store), resolved_of(case, searched(case))
     while isinstance(pack := planner.next(), Pack):
-        planner.done(pack, build(searched(case), pack, store, case.backbones()).run())
+        planner.done(pack, build(methods[pack.method], pack, store, case.backbones()).run())
     found = [t["value"] or 0.0 for t in trials(journal)]
     shutil.rmtree(journal)
     return found

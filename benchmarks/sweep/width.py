@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.sweep.case import Case, job_of
+from benchmarks.sweep.case import Case, job_of, resolved_of
 from raytune_rec.data.stored.store import Store
 from raytune_rec.training.build import build
 from raytune_rec.tuning.packs import packing
@@ -34,7 +34,7 @@ def run(case: Case) -> Width:
     """The first epoch counts as warm-up (it validates the start values too)."""
     torch.set_num_threads(1)
     pack = packing.from_text((Path(case.scratch) / PACK).read_text())
-    trainer = build(job_of(case), pack, Store.open(case.store), case.backbones())
+    trainer = build(resolved_of(case, job_of(case))[pack.method], pack, Store.open(case.store), case.backbones())
     seconds = []
     for _ in range(case.epochs):
         begin = time.perf_counter()

@@ -8,25 +8,23 @@ from pathlib import Path
 
 import torch
 
-from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import Diverged
 from raytune_rec.pretraining.export import Facts, export, summary
 from raytune_rec.pretraining.follow import Tell, silent
 from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.schema.prepared import ALL_DOMAINS
-from raytune_rec.schema.work import Lane, Scalar, recipe_of
+from raytune_rec.schema.work import Lane, Scalar
 from raytune_rec.training.build import reads_by_id, rows_of
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer
-from raytune_rec.training.settings import method_of, resolve
+from raytune_rec.training.settings import Resolved
 
 log = logging.getLogger("raytune_rec.pretraining")
 
 
 def pretrain(
-    job: Job,
-    pretraining: str,
+    resolved: Resolved,
     recipe: Mapping[str, Scalar],
     trials: int,
     store_path: Path,
@@ -40,8 +38,7 @@ def pretrain(
     With workers, a pre-training that was interrupted goes on from its last epoch when it is called again with the same arguments.
 
     Args:
-        job: `job.pretrain` says on how many workers; 0 trains in this process, without Ray.
-        pretraining: name in `job.pretrainings`.
+        resolved: the pre-training. `job.pretrain` says on how many workers; 0 trains in this process, without Ray.
         recipe: flat options of the trial that won, over its own; may be empty.
         trials: recipes that were tried.
         store_path: the prepared data.
@@ -60,7 +57,7 @@ def pretrain(
     """
     lane = lane or Lane(0)
     lane = Lane(lane.trial, lane.replicate, dict(recipe), ALL_DOMAINS)
-    resolved = resolve(job, method_of(job, recipe_of(pretraining)))
+    job = resolved.job
     spec = Pretraining(resolved, lane, trials, *(Path(p).absolute() for p in (store_path, folder, run_folder)))
     store = Store.open(spec.store)
     spec.check(store.schema)
@@ -74,8 +71,8 @@ def pretrain(
         facts = _here(spec, store, tell)
     if facts["status"] != "complete":
         raise Diverged(
-            f"pre-training {pretraining!r} failed: {facts['error']}. Lower its learning rate (pretrain.training, lr.default ...) "
-            "in another --out folder, or look for empty validation rows."
+            f"pre-training {spec.pretraining!r} failed: {facts['error']}. Lower its learning rate (pretrain.training, "
+            "lr.default ...) in another --out folder, or look for empty validation rows."
         )
     return facts
 

@@ -70,7 +70,7 @@ def run(context: Context) -> dict[str, Any]:
     missing = {key: own for key, own in packs.items() if not _stored(context, *key, best[key])}
     planner = FixedPlanner([pack for own in missing.values() for pack in own])
     runner.run(
-        job, planner, context.folder, context.store_path, context.backbones, keep_weights=True,
+        job, context.started.resolved, planner, context.folder, context.store_path, context.backbones, keep_weights=True,
         connect=context.connect, title="winners", say=context.say,
     )  # fmt: skip
     for (name, unit), own in missing.items():

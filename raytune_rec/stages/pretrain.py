@@ -95,12 +95,13 @@ def run(context: Context) -> dict[str, Any]:
                 context.connect()
             tried = winner.trials if winner else 0
             lane = Lane(winner.trial if winner else 0, number, recipe)  # the first has the start values of the trial that won
-            epochs = context.plan.recipe(pretraining_name).resolved.lay(recipe).training.epochs
+            planned = context.plan.recipe(pretraining_name).resolved
+            epochs = planned.lay(recipe).training.epochs
             where, tell = (context.store_path, working, context.folder), saying(context.say, epochs)
             context.at(f"training backbone {name}")
             try:
                 with ends_on_sigterm():
-                    facts[name] = pretrain(context.job, pretraining_name, recipe, tried, *where, lane, tell)
+                    facts[name] = pretrain(planned, recipe, tried, *where, lane, tell)
             except Diverged as error:
                 failed[name] = Failure(recipe_of(name), "", str(error))
                 _record(context, facts, pretraining_name, number, failed[name], recipe, tried)
@@ -203,9 +204,11 @@ def _recipes(context: Context) -> tuple[dict[str, Winner], dict[str, Failure]]:
     searching = for_recipes(job)
     studies = Studies(context.folder / "journal", searching)
     wanted = searches(replace(context.plan, job=searching), context.plan.recipes)
-    planner = SearchPlanner.of(studies, wanted, measurer(searching, context.store_path, {}), slots(searching))
+    planner = SearchPlanner.of(
+        studies, wanted, measurer(searching, context.plan.resolved, context.store_path, {}), slots(searching)
+    )
     runner.run(
-        searching, planner, context.folder, context.store_path, {},
+        searching, context.plan.resolved, planner, context.folder, context.store_path, {},
         connect=context.connect, title="recipes", say=context.say,
     )  # fmt: skip
     best, every = winners(context.folder / "journal"), trials(context.folder / "journal")

@@ -57,12 +57,12 @@ def run(context: Context) -> dict[str, Any]:
     wanted = searches(plan, plan.methods)
     for line in steps(plan.schema, plan.methods):
         context.say(line)
-    measure = measurer(job, context.store_path, context.backbones)
+    measure = measurer(job, plan.resolved, context.store_path, context.backbones)
     context.at("measuring how many trials fit in a pack")
     planner = SearchPlanner.of(Studies(journal, job), wanted, measure, slots(job))
     context.at("at work")
     runner.run(
-        job, planner, context.folder, context.store_path, context.backbones,
+        job, plan.resolved, planner, context.folder, context.store_path, context.backbones,
         connect=context.connect, title="tune", say=context.say,
     )  # fmt: skip
     every, best = trials(journal), winners(journal)

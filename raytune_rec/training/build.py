@@ -25,12 +25,12 @@ from raytune_rec.training.beside import Beside
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Feed, Reduce, Trainer
 from raytune_rec.training.parts import Parts, parts_of
-from raytune_rec.training.settings import Settings, method_of, resolve, same
+from raytune_rec.training.settings import Resolved, Settings, same
 from raytune_rec.training.stack import option_tensors, stack
 
 
 def build(
-    job: Job,
+    resolved: Resolved,
     pack: Pack,
     store: Store,
     backbones: Mapping[str, Path],
@@ -40,13 +40,13 @@ def build(
     """A trainer for the lanes of a pack, on rows in memory.
 
     Args:
-        pack: lanes of one method on one unit.
+        resolved: the method, on the backbone that it starts from.
+        pack: lanes of this method, on one unit or several.
         backbones: name of a pre-training (`schema.work.numbered`) -> folder of its artifact.
     """
-    method = method_of(job, pack.method)
+    job, method = resolved.job, resolved.method
     units = {unit: rows_of(str(store.path), unit, reads_by_id(job, method)) for unit in pack.units}
     start = _start(method, backbones, pack.start)
-    resolved = resolve(job, method, start[0] if start else None)
     of_lanes = [resolved.lay(lane.options) for lane in pack.lanes]
     feed = table_feed(job, pack, units, same([s.training.batch_size for s in of_lanes], "training.batch_size"), device)
     return train_with(job, pack, method, of_lanes, store.schema, units, feed, start, device, dtype)

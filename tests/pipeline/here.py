@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from raytune_rec.artifacts import backbone
+from raytune_rec.config import Job
 from raytune_rec.schema.work import Pack
 from raytune_rec.stages.context import Context
+from raytune_rec.training.settings import Resolved, method_of, resolve
 from raytune_rec.tuning.packs import packing
 from raytune_rec.tuning.run import ray_tune
 from raytune_rec.tuning.run.dispatcher import Dispatcher
 from raytune_rec.tuning.run.trainable import PackTrainable, Work
+
+
+def resolved_on(job: Job, method: str, backbones: Mapping[str, Path]) -> Resolved:
+    """A method of a job, on the backbone that it starts from."""
+    of = method_of(job, method)
+    return resolve(job, of, backbone.read(backbones[of.pretraining]) if of.pretraining else None)
 
 
 def without_ray(patch: pytest.MonkeyPatch) -> None:

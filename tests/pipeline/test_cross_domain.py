@@ -25,6 +25,7 @@ from raytune_rec.storage.files import read_json
 from raytune_rec.tensors import Step, generator, table
 from raytune_rec.training.build import build
 from raytune_rec.training.feed import take
+from tests.pipeline.here import resolved_on
 
 LEAVE: dict[str, Any] = {"split": {"kind": "leave_one_out"}, "sequences": {"length": 6, "negatives": 5}}
 COLD: dict[str, Any] = {
@@ -92,7 +93,9 @@ def test_a_vector_is_what_the_backbone_makes_of_all_that_a_user_took(left: Path,
     found = dict(zip(written["user"].to_pylist(), written["vector"].to_pylist(), strict=True))
     assert set(found) == {f"R{u}" for u in range(60)} and {len(v) for v in found.values()} == {8}
     own, store = job(left.parent, "Left", LEAVE), Store.open(left / "data")
-    model = build(own, Pack("p", "pretrained", (Lane(0, unit="Left"),)), store, paths(left)).model
+    model = build(
+        resolved_on(own, "pretrained", paths(left)), Pack("p", "pretrained", (Lane(0, unit="Left"),)), store, paths(left)
+    ).model
     for line in (left.parent / "Left" / "user_sequence.txt").read_text().splitlines()[:12]:
         user, *items = line.split()
         columns = {n: torch.as_tensor(c)[None] for n, c in store.encode({"history": [items]}).items()}
@@ -134,11 +137,11 @@ def test_new_ids_take_everything_but_what_ids_index(left: Path, right: tuple[Job
 def test_rows_of_the_target_learn_from_the_vectors(right: tuple[Job, Path]) -> None:
     own, run = right
     store = Store.open(run / "data")
-    trainer = build(own, Pack("p", "full", (Lane(0, unit="few.1"),)), store, paths(run))
+    trainer = build(resolved_on(own, "full", paths(run)), Pack("p", "full", (Lane(0, unit="few.1"),)), store, paths(run))
     before = trainer.model.trained["prompt.of.vector"].clone()
     trainer.run()
     assert trainer.records[0].curve and not torch.equal(before, trainer.model.trained["prompt.of.vector"])
-    build(own, Pack("p", "target", (Lane(0, unit="few.1"),)), store, paths(run)).epoch()
+    build(resolved_on(own, "target", paths(run)), Pack("p", "target", (Lane(0, unit="few.1"),)), store, paths(run)).epoch()
 
 
 def test_what_stands_at_the_source_decides_and_not_where_it_stands(folder: Path, left: Path, tmp_path: Path) -> None:

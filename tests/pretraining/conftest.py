@@ -14,7 +14,7 @@ from raytune_rec.data.preparing.prepare import prepare
 from raytune_rec.data.stored.store import Store
 from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.schema.work import Lane, recipe_of
-from raytune_rec.training.settings import method_of, resolve
+from raytune_rec.training.settings import Resolved, method_of, resolve
 
 # 3176 training rows: three blocks and a part of one
 DATA: dict[str, Any] = {
@@ -50,10 +50,13 @@ def job(workers: int = 0, batch_size: int = 128, **changes: Any) -> Job:
     return parse(values | changes)
 
 
+def recipe_in(of: Job, name: str) -> Resolved:
+    return resolve(of, method_of(of, recipe_of(name)))
+
+
 @pytest.fixture
 def plan(store: Store, tmp_path: Path) -> Callable[..., Pretraining]:
     def make(of: Job, name: str = "plate", folder: str = "backbone") -> Pretraining:
-        resolved = resolve(of, method_of(of, recipe_of(name)))
-        return Pretraining(resolved, Lane(0), 0, store.path, tmp_path / folder, tmp_path)
+        return Pretraining(recipe_in(of, name), Lane(0), 0, store.path, tmp_path / folder, tmp_path)
 
     return make

@@ -20,7 +20,7 @@ from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.pretraining.train import pretrain
 from raytune_rec.training.loop import Trainer
 from raytune_rec.tuning.run.cluster import connect
-from tests.pretraining.conftest import job
+from tests.pretraining.conftest import job, recipe_in
 
 ray = pytest.importorskip("ray")
 cluster = pytest.importorskip("raytune_rec.pretraining.cluster")
@@ -113,7 +113,7 @@ class KillAlways:
 
 def test_a_killed_worker_changes_nothing(store: Store, plan: Callable[..., Pretraining], tmp_path: Path) -> None:
     """One worker, killed in its third epoch: the curve and every weight are those of the loop without Ray, bit for bit."""
-    here = pretrain(job(0), "plate", {}, 0, store.path, tmp_path / "here", tmp_path)
+    here = pretrain(recipe_in(job(0), "plate"), {}, 0, store.path, tmp_path / "here", tmp_path)
     told: list[int] = []
     there = cluster.train(plan(job(1)), store, lambda facts: told.append(facts["epochs"]), KillOnce(tmp_path / "killed", 3))
     assert (tmp_path / "killed").exists(), "the worker was killed"
@@ -150,7 +150,7 @@ def test_two_workers_agree_with_one(store: Store, plan: Callable[..., Pretrainin
     1e-5 would make much of it)."""
     size = next(s for s in range(100, 200) if ROWS % s == 1)
     deepfm = {"name": "deepfm", "options": {"width": 4, "hidden": [8, 6], "dropout": 0.3}}
-    here = pretrain(job(0, size, backbone=deepfm), "plain", {}, 0, store.path, tmp_path / "here", tmp_path)
+    here = pretrain(recipe_in(job(0, size, backbone=deepfm), "plain"), {}, 0, store.path, tmp_path / "here", tmp_path)
     (tmp_path / "heard").mkdir()
     there = cluster.train(plan(job(2, size, backbone=deepfm), "plain"), store, lambda facts: None, Listening(tmp_path / "heard"))
     assert there["losses"] == pytest.approx(here["losses"], abs=1e-4)

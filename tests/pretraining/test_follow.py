@@ -7,13 +7,13 @@ import pytest
 from raytune_rec.data.stored.store import Store
 from raytune_rec.pretraining import follow
 from raytune_rec.pretraining.train import pretrain
-from tests.pretraining.conftest import job
+from tests.pretraining.conftest import job, recipe_in
 
 
 def test_epochs_are_told_with_their_values(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "_BETWEEN", 0.0)
     told: list[str] = []
-    facts = pretrain(job(), "plain", {}, 0, store.path, tmp_path / "a", tmp_path, tell=follow.saying(told.append, 9))
+    facts = pretrain(recipe_in(job(), "plain"), {}, 0, store.path, tmp_path / "a", tmp_path, tell=follow.saying(told.append, 9))
     assert len(told) == facts["epochs"] > 1
     assert told[-1] == (
         f"pretrain plain: {facts['epochs']} of 9 epochs, loss {facts['losses'][-1]:.4f}, "

@@ -26,7 +26,8 @@ from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.training.build import build
 from raytune_rec.training.feed import StreamFeed, TableFeed
 from raytune_rec.training.settings import method_of, settings
-from tests.pretraining.conftest import DATA, job, prepared
+from tests.pipeline.here import resolved_on
+from tests.pretraining.conftest import DATA, job, prepared, recipe_in
 
 Make = Callable[..., Pretraining]
 
@@ -35,7 +36,7 @@ Make = Callable[..., Pretraining]
 def plate(store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A PLATE pre-training and what was returned."""
     folder = tmp_path_factory.mktemp("plate")
-    return folder / "b", pretrain(job(), "plate", {"training.lr.default": 0.02}, 5, store.path, folder / "b", folder)
+    return folder / "b", pretrain(recipe_in(job(), "plate"), {"training.lr.default": 0.02}, 5, store.path, folder / "b", folder)
 
 
 def test_artifact_and_facts_are_complete(store: Store, plate: tuple[Path, dict[str, Any]]) -> None:
@@ -58,7 +59,7 @@ def test_artifact_and_facts_are_complete(store: Store, plate: tuple[Path, dict[s
 
 def test_a_pre_training_may_be_judged_by_a_metric_of_its_own(store: Store, tmp_path: Path) -> None:
     own = job(pretrain={"workers": 0, "training": {"epochs": 4, "metric": "logloss"}}, pretrainings={"plain": {}})
-    found = pretrain(own, "plain", {}, 0, store.path, tmp_path / "b", tmp_path)
+    found = pretrain(recipe_in(own, "plain"), {}, 0, store.path, tmp_path / "b", tmp_path)
     facts = backbone.read(tmp_path / "b")
     assert (facts.metric, found["metric"], own.training.metric) == ("logloss", "logloss", "auc")
     assert facts.value == found["best"] == min(found["curve"]) < found["curve"][0]
@@ -67,15 +68,16 @@ def test_a_pre_training_may_be_judged_by_a_metric_of_its_own(store: Store, tmp_p
 def test_what_is_saved_is_the_best_epoch(store: Store, tmp_path: Path) -> None:
     recipe = {"training.lr.default": 0.1, "training.epochs": 12}
     own = job()
-    facts = pretrain(own, "plain", recipe, 0, store.path, tmp_path / "b", tmp_path)
+    facts = pretrain(recipe_in(own, "plain"), recipe, 0, store.path, tmp_path / "b", tmp_path)
     assert 0 < facts["best_epoch"] < facts["epochs"], "this recipe overfits"
-    untouched = build(own, Pack("p", "pretrained", (Lane(0, unit="all"),)), store, {"plain": tmp_path / "b"})
+    resolved = resolved_on(own, "pretrained", {"plain": tmp_path / "b"})
+    untouched = build(resolved, Pack("p", "pretrained", (Lane(0, unit="all"),)), store, {"plain": tmp_path / "b"})
     untouched.epoch()
     assert untouched.records[0].curve == pytest.approx([facts["best"]], abs=1e-6)
 
 
 def test_a_neutral_prompt_is_not_saved_but_its_place_is(store: Store, tmp_path: Path) -> None:
-    pretrain(job(), "pte", {"training.epochs": 1}, 0, store.path, tmp_path / "b", tmp_path)
+    pretrain(recipe_in(job(), "pte"), {"training.epochs": 1}, 0, store.path, tmp_path / "b", tmp_path)
     facts, tensors = backbone.load(tmp_path / "b")
     assert not [n for n in tensors if n.startswith("prompt.")]
     assert not facts.learn_prompt and "backbone.deep.0.prompt" in tensors and dict(facts.sites) == {"fields": (2, 4)}
@@ -84,13 +86,13 @@ def test_a_neutral_prompt_is_not_saved_but_its_place_is(store: Store, tmp_path: 
 def test_one_call_tells_of_each_epoch(store: Store, tmp_path: Path) -> None:
     told: list[int] = []
     tell = lambda facts: told.append(facts["epochs"])  # noqa: E731
-    pretrain(job(), "plain", {"training.epochs": 2}, 0, store.path, tmp_path / "b", tmp_path, tell=tell)
+    pretrain(recipe_in(job(), "plain"), {"training.epochs": 2}, 0, store.path, tmp_path / "b", tmp_path, tell=tell)
     assert told == [1, 2]
 
 
 def test_trials_start_apart(store: Store, tmp_path: Path) -> None:
-    rest = ("plain", {"training.epochs": 1}, 0, store.path, tmp_path / "b", tmp_path)
-    found = [pretrain(job(), *rest, Lane(trial)) for trial in (0, 0, 1)]
+    rest = ({"training.epochs": 1}, 0, store.path, tmp_path / "b", tmp_path)
+    found = [pretrain(recipe_in(job(), "plain"), *rest, Lane(trial)) for trial in (0, 0, 1)]
     assert found[0]["fingerprint"] == found[1]["fingerprint"] != found[2]["fingerprint"]
 
 
@@ -117,17 +119,17 @@ def test_a_damaged_state_is_refused(store: Store, plan: Make, tmp_path: Path) ->
 
 def test_divergence_is_a_failed_run(store: Store, tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match=r"diverged.*Lower its learning rate"):
-        pretrain(job(), "plain", {"training.lr.default": 1e30}, 0, store.path, tmp_path / "b", tmp_path)
+        pretrain(recipe_in(job(), "plain"), {"training.lr.default": 1e30}, 0, store.path, tmp_path / "b", tmp_path)
     assert not (tmp_path / "b").exists()
 
 
 def test_mistakes_are_refused_before_anything_starts(store: Store, tmp_path: Path) -> None:
     rest = (0, store.path, tmp_path / "b", tmp_path)
     with pytest.raises(JobError, match="no such option"):
-        pretrain(job(workers=1), "plain", {"training.speed": 1}, *rest)
+        pretrain(recipe_in(job(workers=1), "plain"), {"training.speed": 1}, *rest)
     linear = job(workers=1, backbone={"name": "linear"})
     with pytest.raises(AssemblyError, match="do not fit"):
-        pretrain(linear, "plate", {}, *rest)
+        pretrain(recipe_in(linear, "plate"), {}, *rest)
 
 
 def test_without_workers_ray_is_never_imported(store: Store, tmp_path: Path) -> None:
@@ -135,10 +137,10 @@ def test_without_workers_ray_is_never_imported(store: Store, tmp_path: Path) -> 
 import sys
 import threading
 from pathlib import Path
-from tests.pretraining.conftest import job
+from tests.pretraining.conftest import job, recipe_in
 from raytune_rec.pretraining.train import pretrain
 store, run = Path({str(store.path)!r}), Path({str(tmp_path)!r})
-pretrain(job(), "plain", {{"training.epochs": 1}}, 0, store, run / "b", run)
+pretrain(recipe_in(job(), "plain"), {{"training.epochs": 1}}, 0, store, run / "b", run)
 assert "ray" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

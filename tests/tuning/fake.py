@@ -6,6 +6,7 @@ import math
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -46,6 +47,11 @@ def job(**tune: Any) -> config.Job:
             "methods": {"plate": {"strategy": "prompt"}, "single": {"strategy": "single"}},
         }
     )
+
+
+def methods(job: config.Job) -> Any:
+    """Its methods, resolved as far as the trainer asks."""
+    return dict.fromkeys(("plate", "single"), SimpleNamespace(job=job))
 
 
 def searches(units: tuple[str, ...] = ("music", "book"), space: Space = SPACE, structure: Structure = alike) -> list[Search]:
@@ -98,14 +104,14 @@ class FakeTrainer:
         (self.done,) = {lane["done"] for lane in facts["lanes"]}  # lanes that go on together are equally far
 
 
-def build(job: config.Job, pack: Pack, store: Any, backbones: Any, device: str) -> FakeTrainer:
+def build(resolved: SimpleNamespace, pack: Pack, store: Any, backbones: Any, device: str) -> FakeTrainer:
     note(store, f"built {pack.name}")
-    return FakeTrainer(job, pack, 0.0)
+    return FakeTrainer(resolved.job, pack, 0.0)
 
 
-def slow(job: config.Job, pack: Pack, store: Any, backbones: Any, device: str) -> FakeTrainer:
+def slow(resolved: SimpleNamespace, pack: Pack, store: Any, backbones: Any, device: str) -> FakeTrainer:
     note(store, f"built {pack.name}")
-    return FakeTrainer(job, pack, 0.08)
+    return FakeTrainer(resolved.job, pack, 0.08)
 
 
 def note(store: Any, line: str) -> None:

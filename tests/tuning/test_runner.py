@@ -40,7 +40,7 @@ def _search(
 ) -> SearchPlanner:
     (run / "data").mkdir(parents=True, exist_ok=True)
     planner = SearchPlanner.of(Studies(run / "journal", job), fake.searches(units))
-    runner.run(job, planner, run, run / "data", {}, build=build, open_store=fake.open_store, **options)
+    runner.run(job, fake.methods(job), planner, run, run / "data", {}, build=build, open_store=fake.open_store, **options)
     return planner
 
 
@@ -97,9 +97,9 @@ def test_a_result_on_disk_is_told_without_training(tmp_path: Path) -> None:
 def test_checkpoints_change_nothing(tmp_path: Path, cluster: None) -> None:
     """A checkpoint after every epoch, and a process that dies in every pack."""
 
-    def dies(job: config.Job, pack: Pack, store: Any, backbones: Any, device: str) -> fake.FakeTrainer:
+    def dies(resolved: Any, pack: Pack, store: Any, backbones: Any, device: str) -> fake.FakeTrainer:
         folder = PackFolder.of(tmp_path, job, pack)
-        trainer = fake.build(job, pack, store, backbones, device)
+        trainer = fake.build(resolved, pack, store, backbones, device)
         epoch = trainer.epoch
 
         def fragile() -> None:
@@ -121,10 +121,10 @@ def test_checkpoints_change_nothing(tmp_path: Path, cluster: None) -> None:
 def test_lanes_go_on_after_a_rung_where_they_were(tmp_path: Path, cluster: None, kept: bool) -> None:
     """The fake sums over its epochs, so that one that is lost or trained twice shows. Without the states it starts anew."""
 
-    def loses(job: config.Job, pack: Pack, store: Any, backbones: Any, device: str) -> fake.FakeTrainer:
+    def loses(resolved: Any, pack: Pack, store: Any, backbones: Any, device: str) -> fake.FakeTrainer:
         for name, _ in pack.after if not kept else ():
             (tmp_path / "checkpoints" / name / "state.json").unlink(missing_ok=True)
-        trainer = fake.build(job, pack, store, backbones, device)
+        trainer = fake.build(resolved, pack, store, backbones, device)
         epoch = trainer.epoch
         trainer.epoch = lambda: (fake.note(store, "epoch"), epoch())[1]  # type: ignore[method-assign,func-returns-value]
         return trainer
@@ -148,6 +148,7 @@ def test_weights_are_kept_where_they_are_wanted(tmp_path: Path, cluster: None) -
         planner = FixedPlanner(packs)
         runner.run(
             job,
+            fake.methods(job),
             planner,
             tmp_path,
             tmp_path / "data",
@@ -165,11 +166,11 @@ def test_weights_are_kept_where_they_are_wanted(tmp_path: Path, cluster: None) -
 
 
 def test_a_pack_that_fails_is_retried_and_then_named(tmp_path: Path, cluster: None) -> None:
-    def broken(job: config.Job, pack: Pack, store: Any, backbones: Any, device: str) -> fake.FakeTrainer:
+    def broken(resolved: Any, pack: Pack, store: Any, backbones: Any, device: str) -> fake.FakeTrainer:
         fake.note(store, f"tried {pack.name}")
         if pack.method == "plate":
             raise RuntimeError("the disk is full of music")
-        return fake.FakeTrainer(job, pack, 0.0)
+        return fake.FakeTrainer(resolved.job, pack, 0.0)
 
     job = fake.job(max_failures=1, trials=4)
     with pytest.raises(RunFailed, match=r"pack plate@music@r0\.b0\.h0\.p\d .*RuntimeError: the disk is full of music"):
@@ -194,7 +195,7 @@ def test_what_ray_tune_makes_of_a_full_disk_is_told_as_one(
 
 
 def test_a_mistake_of_the_user_is_not_retried(tmp_path: Path, cluster: None) -> None:
-    def refuses(job: config.Job, pack: Pack, store: Any, backbones: Any, device: str) -> fake.FakeTrainer:
+    def refuses(resolved: Any, pack: Pack, store: Any, backbones: Any, device: str) -> fake.FakeTrainer:
         fake.note(store, f"tried {pack.name}")
         raise AssemblyError(["these do not meet", "nor do those"])
 
@@ -221,7 +222,8 @@ def connect():
 run, job = Path(sys.argv[1]), fake.job()
 (run / "data").mkdir(parents=True, exist_ok=True)
 planner = SearchPlanner.of(Studies(run / "journal", job), fake.searches(("music",)))
-runner.run(job, planner, run, run / "data", {}, build=fake.slow, open_store=fake.open_store, connect=connect, seconds=0.1)
+how = {"build": fake.slow, "open_store": fake.open_store, "connect": connect, "seconds": 0.1}
+runner.run(job, fake.methods(job), planner, run, run / "data", {}, **how)
 """
 
 

@@ -12,6 +12,7 @@ from raytune_rec import config, pipeline
 from raytune_rec.data.stored.store import Store
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.schema.work import Pack
+from raytune_rec.training.settings import Resolved, method_of, resolve
 from raytune_rec.tuning.packs import width
 from raytune_rec.tuning.packs.packing import Width, shared
 from raytune_rec.tuning.packs.planner import SearchPlanner
@@ -43,6 +44,10 @@ def _search(job: config.Job, schema: DataSchema) -> Search:
     return searches(made, made.methods)[0]
 
 
+def _resolved(job: config.Job) -> Resolved:
+    return resolve(job, method_of(job, "single"))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wide")
@@ -62,12 +67,12 @@ def _measures() -> bool:
 def test_the_widest_pack_below_the_limit_is_found_by_training_two_small_ones(run: Path) -> None:
     store = run / "data"
     search = _search(_job(), Store.open(store).schema)
-    free = measure(_job(memory_mib=10**6), search, store, {}, packs=2)
+    free = measure(_resolved(_job(memory_mib=10**6)), search, store, {}, packs=2)
     assert free.lanes == 64  # the job's own limit
     assert free.base_mib > 50 and free.lane_mib > 1  # torch alone takes more; so do copies of 100,000 numbers
-    tight = measure(_job(memory_mib=int(free.base_mib + 10 * free.lane_mib)), search, store, {}, packs=2)
+    tight = measure(_resolved(_job(memory_mib=int(free.base_mib + 10 * free.lane_mib))), search, store, {}, packs=2)
     assert tight.lanes in (4, 8, 16) and tight.limit_mib < free.limit_mib
-    assert measure(_job(memory_mib=1), search, store, {}, packs=2).lanes == 1
+    assert measure(_resolved(_job(memory_mib=1)), search, store, {}, packs=2).lanes == 1
 
 
 class _Refused(type(Path())):  # type: ignore[misc]
@@ -96,17 +101,17 @@ def test_where_memory_cannot_be_measured_the_jobs_own_width_counts(
     width._unmeasured.cache_clear()
     search = _search(_job(), Store.open(run / "data").schema)
     for _ in range(2):
-        assert measure(_job(memory_mib=1), search, run / "data", {}, packs=2) == Width(64)
+        assert measure(_resolved(_job(memory_mib=1)), search, run / "data", {}, packs=2) == Width(64)
     assert [record.getMessage().count("tune.pack = 64") for record in caplog.records] == [1]  # said once
 
 
 def test_packs_share_what_this_process_may_use(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "cpus", lambda: 6)
     shared: list[int] = []
-    monkeypatch.setattr(measuring, "measure", lambda job, search, store, backbones, packs, device: shared.append(packs))
+    monkeypatch.setattr(measuring, "measure", lambda resolved, search, store, backbones, packs, device: shared.append(packs))
     search = _search(_job(), Store.open(run / "data").schema)
     for tune in ({}, {"cpus": 4}, {"cpus": 8}, {"concurrent": 5}):
-        measurer(_job(**tune), run / "data", {})(search)
+        measurer(_job(**tune), {"single": _resolved(_job(**tune))}, run / "data", {})(search)
     assert shared == [6, 1, 1, 5]
     monkeypatch.setattr(width, "memory_mib", lambda: 1000.0)
     assert width._memory("cpu") == 1000.0
@@ -144,10 +149,10 @@ def test_of_choices_the_one_of_most_parameters_is_measured(run: Path, monkeypatc
     search = dataclasses.replace(_search(_job(), Store.open(run / "data").schema), space=Space((wide, rate)))
     built: list[object] = []
     monkeypatch.setattr(
-        "raytune_rec.tuning.packs.width.build", lambda job, pack, *_: built.append(pack.lanes[0].options) or 1 / 0
+        "raytune_rec.tuning.packs.width.build", lambda resolved, pack, *_: built.append(pack.lanes[0].options) or 1 / 0
     )
     with pytest.raises(ZeroDivisionError):
-        measure(_job(), search, run / "data", {}, packs=2)
+        measure(_resolved(_job()), search, run / "data", {}, packs=2)
     assert built == [{"backbone.width": 64, "training.lr.default": 1e-4}]
 
 
@@ -156,7 +161,7 @@ def test_measuring_leaves_the_threads_of_this_process_alone(run: Path) -> None:
 
     before = torch.get_num_threads()
     job = _job(threads=1)
-    measurer(job, run / "data", {})(_search(job, Store.open(run / "data").schema))
+    measurer(job, {"single": _resolved(job)}, run / "data", {})(_search(job, Store.open(run / "data").schema))
     assert torch.get_num_threads() == before
 
 

@@ -14,14 +14,12 @@ from pathlib import Path
 
 import torch
 
-from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.job.tuning import TuneOptions
 from raytune_rec.machine.hardware import MIB, memory_mib
 from raytune_rec.schema.work import Lane, Pack, Scalar
 from raytune_rec.training.build import assemble, build
-from raytune_rec.training.settings import method_of, resolve
+from raytune_rec.training.settings import Resolved
 from raytune_rec.tuning.packs.packing import Width
 from raytune_rec.tuning.search.space import Dimension, Space, holds
 from raytune_rec.tuning.search.studies import Search
@@ -38,27 +36,31 @@ SHARE = 0.8
 """Of a machine's memory that all its packs together may take."""
 
 
-def measure(job: Job, search: Search, store: Path, backbones: Mapping[str, Path], packs: int, device: str = "cpu") -> Width:
+def measure(
+    resolved: Resolved, search: Search, store: Path, backbones: Mapping[str, Path], packs: int, device: str = "cpu"
+) -> Width:
     """Train a step of a small and of a larger pack, and validate, on the search's rows; from the two peaks, the widest that fits.
 
     The lanes have the largest padded options of the space. A power of two below the job's own limit, so that small differences
     between measurements do not change the plan.
 
     Args:
+        resolved: the search's method.
         packs: that share the machine at a time.
         device: where packs train.
     """
+    job = resolved.job
     limit = job.tune.memory_mib or _memory(device) * SHARE / (max(1, packs) if device == "cpu" else _share(job.tune))
     most = min(search.most_lanes or job.tune.pack, job.tune.pack)
     if most < min(SMALL, job.tune.pack):
         return Width(most)
     many = LARGE if most == job.tune.pack else min(LARGE, most)
     opened = Store.open(store)
-    options = largest(search.space, _counted(job, search, opened, backbones))
+    options = largest(search.space, _counted(resolved, opened))
 
     def run(lanes: int) -> None:
         rehearsed = tuple(Lane(i, 0, options, search.unit) for i in range(lanes))
-        build(job, Pack("dry-run", search.method, rehearsed), opened, backbones, device).rehearse()
+        build(resolved, Pack("dry-run", search.method, rehearsed), opened, backbones, device).rehearse()
 
     run(SMALL)  # what is loaded once and kept is no lane's
     held = _held(device)
@@ -95,14 +97,12 @@ def _highest(left: Sequence[Dimension], chosen: dict[str, Scalar]) -> Iterator[d
         yield from _highest(left[1:], chosen)
 
 
-def _counted(job: Job, search: Search, store: Store, backbones: Mapping[str, Path]) -> Callable[[Mapping[str, Scalar]], float]:
+def _counted(resolved: Resolved, store: Store) -> Callable[[Mapping[str, Scalar]], float]:
     """Counts the parameters of a configuration: of backbone and prompt, in their true shapes."""
-    method = method_of(job, search.method)
-    base = backbone_artifact.read(backbones[method.pretraining]) if method.strategy.start == "backbone" else None
-    resolved = resolve(job, method, base)
+    job, method = resolved.job, resolved.method
 
     def weight(options: Mapping[str, Scalar]) -> float:
-        parts = assemble(job, method, [resolved.lay(options)], store.schema, base)
+        parts = assemble(job, method, [resolved.lay(options)], store.schema, resolved.start)
         declared = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
         return sum(math.prod(p.shape) for p in declared)
 

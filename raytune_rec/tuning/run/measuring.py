@@ -9,6 +9,7 @@ import torch
 
 from raytune_rec.config import Job
 from raytune_rec.machine.hardware import cpus
+from raytune_rec.training.settings import Resolved
 from raytune_rec.tuning.packs.packing import Width
 from raytune_rec.tuning.packs.study_groups import Measure
 from raytune_rec.tuning.packs.width import measure
@@ -16,7 +17,7 @@ from raytune_rec.tuning.run.cluster import away
 from raytune_rec.tuning.search.studies import Search
 
 
-def measurer(job: Job, store: Path, backbones: Mapping[str, Path]) -> Measure:
+def measurer(job: Job, methods: Mapping[str, Resolved], store: Path, backbones: Mapping[str, Path]) -> Measure:
     """Measures in this process; packs on GPUs that it does not have are measured on the cluster."""
 
     def local(search: Search) -> Width:
@@ -25,7 +26,7 @@ def measurer(job: Job, store: Path, backbones: Mapping[str, Path]) -> Measure:
         threads = torch.get_num_threads()
         torch.set_num_threads(job.tune.threads)
         try:
-            return measure(job, search, store, backbones, packs, device)
+            return measure(methods[search.method], search, store, backbones, packs, device)
         finally:
             torch.set_num_threads(threads)
 

@@ -12,6 +12,7 @@ from raytune_rec.errors import RunFailed
 from raytune_rec.machine.signals import ends_on_sigterm
 from raytune_rec.schema.work import Pack
 from raytune_rec.training.build import build
+from raytune_rec.training.settings import Resolved
 from raytune_rec.tuning.packs.folder import PackFolder, remove
 from raytune_rec.tuning.packs.planner import DONE, Planner
 from raytune_rec.tuning.run import resources
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 def run(
     job: Job,
+    methods: Mapping[str, Resolved],
     planner: Planner,
     run_folder: Path,
     store_path: Path,
@@ -41,6 +43,7 @@ def run(
 
     Args:
         job: of the run.
+        methods: whose packs are trained, by name.
         planner: hands out packs and records results.
         run_folder: of the run; packs work in its `checkpoints/`.
         store_path: of the prepared data.
@@ -66,6 +69,7 @@ def run(
 
         work = trainable.Work(
             job=job,
+            methods=methods,
             run_folder=run_folder,
             store_path=Path(store_path).resolve(),
             backbones={name: Path(path).resolve() for name, path in backbones.items()},

@@ -19,6 +19,7 @@ from raytune_rec.config import Job
 from raytune_rec.errors import UserError, told
 from raytune_rec.schema.work import LaneResult, Pack
 from raytune_rec.storage import files
+from raytune_rec.training.settings import Resolved
 from raytune_rec.tuning.packs import packing
 from raytune_rec.tuning.packs.folder import PackFolder
 
@@ -40,7 +41,7 @@ class Trainer(Protocol):
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None: ...
 
 
-Build = Callable[[Job, Pack, Any, Mapping[str, Path], str], Trainer]
+Build = Callable[[Resolved, Pack, Any, Mapping[str, Path], str], Trainer]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Work:
 
     Args:
         job: of the run.
+        methods: whose packs they are, by name.
         run_folder, store_path: absolute, on storage that all nodes see.
         backbones: pretraining -> folder.
         keep_weights: store the lanes' best weights.
@@ -58,6 +60,7 @@ class Work:
     """
 
     job: Job
+    methods: Mapping[str, Resolved]
     run_folder: Path
     store_path: Path
     backbones: Mapping[str, Path]
@@ -122,7 +125,7 @@ class PackTrainable(tune.Trainable):
         self._folder.clear_error()
         device = "cuda" if work.job.tune.gpus > 0 and torch.cuda.is_available() else "cpu"
         store = _opened(work.open_store, work.store_path)
-        trainer = work.build(work.job, self._pack, store, work.backbones, device)
+        trainer = work.build(work.methods[self._pack.method], self._pack, store, work.backbones, device)
         if (state := self._folder.state() or self._folder.taken_over(self._pack.after)) is not None:
             self._saved = state[1]["number"]
             trainer.restore(*state)

@@ -84,6 +84,11 @@ class Plan:
         """The pre-trainings that are made here."""
         return [planned for planned in self.planned.values() if planned.method.kind == "pretraining"]
 
+    @property
+    def resolved(self) -> dict[str, Resolved]:
+        """What a pack's worker gets of it, by name."""
+        return {name: planned.resolved for name, planned in self.planned.items()}
+
     def method(self, name: str) -> Planned:
         return self.planned[name]
 
@@ -184,13 +189,13 @@ def _planned(job: Job, schema: DataSchema, methods: Iterable[Method], backbones:
 
 
 def _one(job: Job, schema: DataSchema, method: Method, start: BackboneFacts | None) -> Planned:
-    resolved = resolve(job, method, start)
+    resolved = resolve(job if method.kind == "method" else for_recipes(job), method, start)
     parts = assemble(job, method, [resolved.base], schema, start)
     parameters = [*parts.backbone.parameters(), *(p for prompt in parts.prompts for p in prompt.parameters())]
     groups = _shipped_groups() | {p.group for p in parameters}
     if method.kind == "pretraining":
         space = _space(resolved, parts, groups, job.pretrainings[method.pretraining].space)
-        return Planned(resolved, parts, groups, space, for_recipes(job).tune, job.pretrain_metric, (ALL_DOMAINS,))
+        return Planned(resolved, parts, groups, space, resolved.job.tune, job.pretrain_metric, (ALL_DOMAINS,))
     space = _space(resolved, parts, groups, job.methods[method.name].space)
     return Planned(resolved, parts, groups, space, job.tune, job.training.metric, schema.unit_names)
 
