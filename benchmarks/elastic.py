@@ -21,7 +21,7 @@ from rich.table import Table
 from raytune_rec.cli import read_job
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
-from raytune_rec.evaluation.metrics import auc
+from raytune_rec.evaluation.metrics.scores import auc
 from raytune_rec.schema.prepared import ALL_DOMAINS
 from raytune_rec.schema.prepared import Table as Rows
 from raytune_rec.schema.work import Lane, Pack, Scalar, recipe_of

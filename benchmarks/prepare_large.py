@@ -45,7 +45,7 @@ def write_log(path: Path, rows: int, users: int, items: int, seed: int) -> None:
 def prepare_log(log: Path, out: Path, kind: str) -> None:
     """What the child process does; prints its figures."""
     from raytune_rec.config import DataOptions, SplitOptions
-    from raytune_rec.data.preparing.prepare import prepare
+    from raytune_rec.data.preparing.preparation import prepare
     from raytune_rec.data.sources.tabular import Tabular
 
     names = ("domain", "user", "item", "label", "timestamp")

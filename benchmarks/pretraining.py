@@ -21,7 +21,7 @@ from typing import Any
 
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job, parse
-from raytune_rec.data.preparing.prepare import prepare
+from raytune_rec.data.preparing.preparation import prepare
 from raytune_rec.data.stored.store import Store
 from raytune_rec.machine.hardware import cpus
 from raytune_rec.pretraining.pretraining import Pretraining
@@ -85,7 +85,7 @@ def measure(folder: Path, rows: int, epochs: int, repeats: int) -> dict[str, Any
 
 
 def on_ray(of: Job, store: Store, folder: Path, clock: Clock) -> None:
-    from raytune_rec.pretraining.cluster import train
+    from raytune_rec.pretraining.workers import train
 
     train(Pretraining(recipe(of), Lane(0), 0, store.path, folder / "backbone", folder), store, lambda facts: None, clock)
 

@@ -121,7 +121,7 @@ def _read(path: Path) -> str:
 
 def check(job: Job) -> Any:
     """The plan of a job, as something that a console prints."""
-    from raytune_rec.stages.check import told
+    from raytune_rec.stages.checks.check import told
 
     return told(job)
 

@@ -11,7 +11,7 @@ import pytest
 
 from raytune_rec.config import parse
 from raytune_rec.data.layout import domain_folder, vocabulary_file
-from raytune_rec.data.preparing.prepare import prepare
+from raytune_rec.data.preparing.preparation import prepare
 from raytune_rec.data.sources.tabular import Tabular
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, JobError

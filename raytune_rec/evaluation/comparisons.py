@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raytune_rec.evaluation import statistics
-from raytune_rec.evaluation.measure import Measured
-from raytune_rec.evaluation.statistics import Estimate
-from raytune_rec.evaluation.users import Users
+from raytune_rec.evaluation.measures.measure import Measured
+from raytune_rec.evaluation.uncertainty import intervals
+from raytune_rec.evaluation.uncertainty.intervals import Estimate
+from raytune_rec.evaluation.uncertainty.users import Users
 
 MEAN = "mean"
 """Stands where a unit's name stands, for the mean over units."""
@@ -59,7 +59,7 @@ def comparisons(
                 if not any(lacking[u] for u in units):
                     names = {"method": method, "baseline": baseline, "metric": metric, "unit": unit}
                     entries.append({**names, **_entry(of, method, baseline, metric, units, confidence)})
-    for entry, corrected in zip(entries, statistics.holm([e["p"] for e in entries]), strict=True):
+    for entry, corrected in zip(entries, intervals.holm([e["p"] for e in entries]), strict=True):
         entry["p_holm"] = corrected
     return entries, missing
 
@@ -84,9 +84,9 @@ def _places(of: Compared, metric: str) -> dict[str, Sequence[str]]:
 
 def _entry(of: Compared, method: str, baseline: str, metric: str, units: Sequence[str], confidence: float) -> dict[str, Any]:
     users = of.users.count(units)
-    a, b = (statistics.average([of.measured[u][name].estimate(metric) for u in units], users) for name in (method, baseline))
-    gap = statistics.difference(a, b)
-    limits = statistics.interval(gap, confidence)
+    a, b = (intervals.average([of.measured[u][name].estimate(metric) for u in units], users) for name in (method, baseline))
+    gap = intervals.difference(a, b)
+    limits = intervals.interval(gap, confidence)
     return {
         "difference": limits.mean,
         "low": limits.low,

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from raytune_rec.evaluation import statistics
-from raytune_rec.evaluation.inputs import MethodFacts
-from raytune_rec.evaluation.measure import Measured, weights
-from raytune_rec.evaluation.statistics import Array, Estimate
-from raytune_rec.evaluation.users import Users
+from raytune_rec.evaluation.measures.inputs import MethodFacts
+from raytune_rec.evaluation.measures.measure import Measured, weights
+from raytune_rec.evaluation.uncertainty import intervals
+from raytune_rec.evaluation.uncertainty.intervals import Array, Estimate
+from raytune_rec.evaluation.uncertainty.users import Users
 
 
 def value(values: Array, mean: float | None = None) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def value(values: Array, mean: float | None = None) -> dict[str, Any]:
 
 def with_interval(metric: str, values: Array | None, estimate: Estimate, confidence: float) -> dict[str, Any]:
     """One metric with an interval, which ends where the metric does. Of several units whose replicates differ there are none."""
-    limits = statistics.interval(estimate, confidence)
+    limits = intervals.interval(estimate, confidence)
     most = np.inf if metric == "logloss" else 1.0
     ends = {"low": np.maximum(limits.low, 0.0), "high": np.minimum(limits.high, most)}
     each = {"sd": None, "replicates": None} if values is None else value(values)
@@ -60,7 +60,7 @@ def of_mean(
             own = [parts[u] for u in units]
             values = _together(own, name)
             if all(name in m.draws for m in own):
-                mean = statistics.average([m.estimate(name) for m in own], users.count(units))
+                mean = intervals.average([m.estimate(name) for m in own], users.count(units))
                 entry[name] = with_interval(name, values, mean, confidence)
             elif values is not None:
                 entry[name] = value(values, float(np.mean([weights(m.replicates) @ m.values[name] for m in own])))

@@ -44,7 +44,7 @@ rarer one after `rare.`; all have intervals.
 
 Where units are different tasks their mean says nothing: without it there is no `mean` in methods, comparisons and winners.
 
-Every interval and every p-value is by user (`statistics`): users are drawn once for all methods and units of the table, and the
+Every interval and every p-value is by user (`intervals`): users are drawn once for all methods and units of the table, and the
 variance between trainings is added. `mean` counts every pre-training the same where there are several (that of its replicates),
 else every replicate. In a comparison `n` and `users` are those under it, `pretrainings` how many stand under the method that has
 fewest (null: both start from scratch), `trainings` the differences by pre-training or replicate (null where those of the two
@@ -65,11 +65,11 @@ from numpy.typing import NDArray
 from raytune_rec.errors import UserError
 from raytune_rec.evaluation import entries
 from raytune_rec.evaluation.comparisons import MEAN, Compared, comparisons
-from raytune_rec.evaluation.inputs import MethodFacts
-from raytune_rec.evaluation.measure import Measured, measure
-from raytune_rec.evaluation.metrics import METRICS
-from raytune_rec.evaluation.tested import Tested
-from raytune_rec.evaluation.users import Users
+from raytune_rec.evaluation.measures.inputs import MethodFacts
+from raytune_rec.evaluation.measures.measure import Measured, measure
+from raytune_rec.evaluation.measures.tested import Tested
+from raytune_rec.evaluation.metrics.scores import METRICS
+from raytune_rec.evaluation.uncertainty.users import Users
 
 FORMAT = 3
 INTERVAL = (

@@ -13,7 +13,7 @@ from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step
 
 
-class Run(Protocol):
+class RunModel(Protocol):
     """The model with its prompt, as a function of rows."""
 
     def __call__(self, batch: Batch, /, view: str = "", last: bool = False) -> Outputs:
@@ -40,5 +40,5 @@ class Objective(Protocol):
 
     def __init__(self, options: Any) -> None: ...
 
-    def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
+    def __call__(self, run: RunModel, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         """(U, B): the loss of each row, not yet weighted by `batch.weight`."""

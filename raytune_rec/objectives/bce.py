@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from raytune_rec import components
-from raytune_rec.objectives.base import Run
+from raytune_rec.objectives.base import RunModel
 from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step
 
@@ -24,6 +24,6 @@ class BinaryCrossEntropy:
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
+    def __call__(self, run: RunModel, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         logit = run(batch)["logit"]
         return softplus(logit) - logit * batch.label.to(logit.dtype)

@@ -13,7 +13,7 @@ from raytune_rec import components
 from raytune_rec.components import numeric, structural
 from raytune_rec.objectives._items import Kind, item_loss
 from raytune_rec.objectives._order import followed
-from raytune_rec.objectives.base import Run
+from raytune_rec.objectives.base import RunModel
 from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step, lane
 
@@ -34,7 +34,7 @@ class MaskedItem:
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
+    def __call__(self, run: RunModel, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         assert step.noise is not None
         history, end = followed(batch.columns["history"], batch.columns["target"])
         drawn = step.noise.uniform("cloze", history.shape[-1]) < lane(options["mask"], 3)

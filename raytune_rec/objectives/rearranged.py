@@ -14,7 +14,7 @@ from raytune_rec import components
 from raytune_rec.components import numeric, structural
 from raytune_rec.objectives._items import Kind, item_loss, score
 from raytune_rec.objectives._order import followed, part, shuffled
-from raytune_rec.objectives.base import Run
+from raytune_rec.objectives.base import RunModel
 from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step, lane
 
@@ -42,7 +42,7 @@ class Rearranged:
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
+    def __call__(self, run: RunModel, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         assert step.noise is not None
         outputs, o = run(batch), self.options
         history, target, noise = batch.columns["history"], batch.columns["target"], step.noise.other("rearranged")

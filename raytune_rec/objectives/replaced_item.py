@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 from raytune_rec import components
 from raytune_rec.components import numeric, structural
 from raytune_rec.objectives._items import Kind, item_loss
-from raytune_rec.objectives.base import Run
+from raytune_rec.objectives.base import RunModel
 from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step, lane, lookup
 
@@ -38,7 +38,7 @@ class ReplacedItem:
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
+    def __call__(self, run: RunModel, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         assert step.noise is not None
         outputs, o, target = run(batch), self.options, batch.columns["target"]
         loss = item_loss(o.next_item, outputs["state"], target, outputs, batch, step.noise, o.negatives)

@@ -9,7 +9,7 @@ from torch import Tensor
 from raytune_rec import components
 from raytune_rec.components import structural
 from raytune_rec.objectives._items import item_loss
-from raytune_rec.objectives.base import Run
+from raytune_rec.objectives.base import RunModel
 from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step
 
@@ -28,7 +28,7 @@ class SampledSoftmax:
     def __init__(self, options: Options) -> None:
         self.options = options
 
-    def __call__(self, run: Run, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
+    def __call__(self, run: RunModel, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         assert step.noise is not None
         outputs, target = run(batch), batch.columns["target"]
         return item_loss("sampled", outputs["state"], target, outputs, batch, step.noise, self.options.negatives)

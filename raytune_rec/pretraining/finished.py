@@ -12,7 +12,7 @@ from raytune_rec.components import component, kinds, options_of
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
-from raytune_rec.pretraining.export import Facts
+from raytune_rec.pretraining.artifact import Facts
 from raytune_rec.pretraining.renewed import renewed
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.schema.work import Method, recipe_of

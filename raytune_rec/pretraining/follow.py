@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from raytune_rec.errors import ArtifactError
-from raytune_rec.pretraining.export import Facts
+from raytune_rec.pretraining.artifact import Facts
 from raytune_rec.schema.work import numbered
 from raytune_rec.storage.files import read_json
 

@@ -10,7 +10,7 @@ import torch
 
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import Diverged
-from raytune_rec.pretraining.export import Facts, export, summary
+from raytune_rec.pretraining.artifact import Facts, export, summary
 from raytune_rec.pretraining.follow import Tell, silent
 from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.schema.prepared import ALL_DOMAINS
@@ -48,7 +48,7 @@ def pretrain(
         tell: told the facts so far after each epoch, in this process.
 
     Returns:
-        JSON facts: see `export.summary`, with the artifact's `fingerprint`.
+        JSON facts: see `artifact.summary`, with the artifact's `fingerprint`.
 
     Raises:
         JobError, AssemblyError: its options or components do not fit.
@@ -64,7 +64,7 @@ def pretrain(
     if job.pretrain.mixed_precision and not job.pretrain.gpu:
         log.warning("pretrain.mixed_precision has no effect without pretrain.gpu = true.")
     if job.pretrain.workers:
-        from raytune_rec.pretraining.cluster import train  # Ray: seconds to import, and not needed without workers
+        from raytune_rec.pretraining.workers import train  # Ray: seconds to import, and not needed without workers
 
         facts = train(spec, store, tell)
     else:

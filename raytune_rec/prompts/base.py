@@ -18,7 +18,7 @@ from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step
 
 
-class Run(Protocol):
+class Rerun(Protocol):
     """The backbone as a function of what is written at its sites: for a loss that compares several views of a row."""
 
     def __call__(self, sites: Mapping[Site, Tensor] | None, batch: Batch, /, view: str = "", last: bool = False) -> Outputs:
@@ -84,6 +84,6 @@ class Prompt(Protocol):
         batch: Batch,
         options: Mapping[str, Tensor],
         step: Step,
-        run: Run,
+        run: Rerun,
     ) -> Mapping[str, Tensor]:
         """Further losses of the method, already weighted, name -> (U, B) per row. Empty for most."""

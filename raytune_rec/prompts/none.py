@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from raytune_rec import components
-from raytune_rec.prompts.base import Run
+from raytune_rec.prompts.base import Rerun
 from raytune_rec.schema.contract import Batch, Parameter, Reading, Site
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step
@@ -41,6 +41,6 @@ class NoPrompt:
         return {}
 
     def losses(
-        self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Run
+        self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun
     ) -> Mapping[str, Tensor]:
         return {}

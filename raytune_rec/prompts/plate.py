@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from raytune_rec import components
 from raytune_rec.components import numeric, padded, structural
-from raytune_rec.prompts.base import Run
+from raytune_rec.prompts.base import Rerun
 from raytune_rec.schema.contract import Batch, Parameter, Reading, Site
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step, lane, linear, lookup, once, xavier, zeros
@@ -114,7 +114,7 @@ class Plate:
         return low + torch.floor(step.noise.scalar("meta_prompts").double() * (count - low + 1))
 
     def losses(
-        self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Run
+        self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun
     ) -> Mapping[str, Tensor]:
         return {}
 

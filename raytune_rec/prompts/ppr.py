@@ -12,7 +12,7 @@ from torch import Tensor
 from raytune_rec import components
 from raytune_rec.components import numeric, padded, structural
 from raytune_rec.prompts._profile import Profile
-from raytune_rec.prompts.base import Run
+from raytune_rec.prompts.base import Rerun
 from raytune_rec.schema.contract import Batch, Parameter, Reading, Site
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step, contrast, lane, linear, normal, xavier, zeros
@@ -104,7 +104,7 @@ class Ppr:
         return {Site.PREFIX: tokens, Site.PREFIX_MASK: real}
 
     def losses(
-        self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Run
+        self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun
     ) -> Mapping[str, Tensor]:
         """Eq. 6 and 7: of the two augmentations, half each."""
         views = {"both": ("profile", "behaviour")}.get(self.options.views, (self.options.views,))
@@ -120,13 +120,13 @@ class Ppr:
             found[name] = weight * contrast(own, other, options["temperature"], batch.weight)
         return found
 
-    def _other_profile(self, params: Params, batch: Batch, options: Mapping[str, Tensor], step: Step, run: Run) -> Tensor:
+    def _other_profile(self, params: Params, batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun) -> Tensor:
         assert step.noise is not None
         x = self.profile.vector(params, batch)
         keep = step.noise.uniform("ppr.profile", x.shape[-1]) >= lane(options["profile_mask"], 3)
         return run(self._prefix(params, x * keep, options), batch, "ppr.profile", last=True)["behaviour"]
 
-    def _other_items(self, params: Params, batch: Batch, options: Mapping[str, Tensor], step: Step, run: Run) -> Tensor:
+    def _other_items(self, params: Params, batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun) -> Tensor:
         assert step.noise is not None
         history = batch.columns["history"]
         keep = step.noise.uniform("ppr.items", history.shape[-1]) >= lane(options["item_mask"], 3)

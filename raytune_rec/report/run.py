@@ -12,8 +12,8 @@ from typing import Any
 
 from raytune_rec.errors import ArtifactError
 from raytune_rec.evaluation.comparisons import MEAN
-from raytune_rec.evaluation.measure_classes import RARE
-from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.evaluation.measures.measure_classes import RARE
+from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.evaluation.results import FORMAT
 from raytune_rec.schema.work import Scalar
 from raytune_rec.storage.files import STORAGE, read_json

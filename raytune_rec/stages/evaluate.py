@@ -14,7 +14,7 @@ from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
 from raytune_rec.errors import RunFailed
-from raytune_rec.evaluation.inputs import MethodFacts
+from raytune_rec.evaluation.measures.inputs import MethodFacts
 from raytune_rec.evaluation.results import summarise
 from raytune_rec.schema.prepared import Table
 from raytune_rec.stages import export

@@ -19,7 +19,7 @@ from raytune_rec.config import Job
 from raytune_rec.data.cold_users import about
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, JobError, RunFailed
-from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.names import path_name
 from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.scoring.tuned import cut

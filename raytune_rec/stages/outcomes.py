@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.evaluation.inputs import Replicates
+from raytune_rec.evaluation.measures.inputs import Replicates
 from raytune_rec.schema.prepared import Table
 from raytune_rec.schema.work import numbered
 from raytune_rec.scoring.scorer import Scorer

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.config import SplitOptions
-from raytune_rec.data.preparing import prepare as preparation
+from raytune_rec.data.preparing import preparation
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.report.words import counted

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.report import tensorboard
-from raytune_rec.report.page import build
+from raytune_rec.report.page import render
 from raytune_rec.stages.context import Context
 from raytune_rec.storage.fingerprint import file_sha256
 
@@ -22,6 +22,6 @@ def outputs(context: Context) -> list[Path]:
 
 
 def run(context: Context) -> dict[str, Any]:
-    build.build(context.folder)
+    render.build(context.folder)
     tensorboard.write(context.folder)
     return {}

@@ -9,9 +9,9 @@ from raytune_rec.task import Task, TaskName
 from raytune_rec.tasks.base import TaskKind
 from raytune_rec.tasks.classes import Classes
 from raytune_rec.tasks.lists import Lists
-from raytune_rec.tasks.rows import Rows
+from raytune_rec.tasks.rows import LabelledRows
 
-_KINDS: Mapping[TaskName, type[TaskKind[Any]]] = {"rows": Rows, "lists": Lists, "classes": Classes}
+_KINDS: Mapping[TaskName, type[TaskKind[Any]]] = {"rows": LabelledRows, "lists": Lists, "classes": Classes}
 REMEDIES: Mapping[str, str] = {
     "rows": "rows, leave data.sequences out",
     "lists": "lists, set data.sequences, without predict",

@@ -17,7 +17,7 @@ from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.data.stored.units import unit_data
 from raytune_rec.errors import AssemblyError
-from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.schema.prepared import ALL_DOMAINS, DataSchema, UnitData
 from raytune_rec.schema.work import Method, Pack, numbered
 from raytune_rec.tasks.kinds import kind_of

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from raytune_rec.backbones.base import Outputs
-from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.job.training import TrainingOptions
 from raytune_rec.objectives.base import Objective
 from raytune_rec.schema.contract import Batch

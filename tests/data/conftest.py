@@ -11,7 +11,7 @@ import pytest
 
 from raytune_rec import components
 from raytune_rec.config import DataOptions
-from raytune_rec.data.preparing.prepare import prepare
+from raytune_rec.data.preparing.preparation import prepare
 from raytune_rec.data.stored.store import Store
 
 Make = Callable[..., Store]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec import components
-from raytune_rec.data.files import files
+from raytune_rec.data.files import on_disk
 from raytune_rec.data.layout import domain_folder
 from raytune_rec.data.sources.amazon import Amazon
 from raytune_rec.errors import DataError, JobError
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("block_bytes", [8 << 20, 16])
 def test_a_line_is_a_sequence_in_its_order(folder: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
-    monkeypatch.setattr(files, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(on_disk, "BLOCK_BYTES", block_bytes)
     source = opened(folder, "Beauty")
     assert rows(source) == ROWS
     assert all(row["label"] == 1 and row["domain"] == "Beauty" for block in source.read() for row in block.table.to_pylist())

@@ -1,4 +1,4 @@
-"""The oracle of `lists`: top-k metrics of lists with any number of relevant candidates, at the price of a sort.
+"""The oracle of `candidate_lists`: top-k metrics of lists with any number of relevant candidates, at the price of a sort.
 
 Shapes: B lists, K candidates of a list.
 

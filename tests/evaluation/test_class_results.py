@@ -9,12 +9,12 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from raytune_rec.errors import UserError
-from raytune_rec.evaluation.inputs import ClassOutcomes, MethodFacts
-from raytune_rec.evaluation.measure import Measured, measure
-from raytune_rec.evaluation.measure_classes import ClassMeter, values
+from raytune_rec.evaluation.measures.inputs import ClassOutcomes, MethodFacts
+from raytune_rec.evaluation.measures.measure import Measured, measure
+from raytune_rec.evaluation.measures.measure_classes import ClassMeter, values
+from raytune_rec.evaluation.measures.tested import ClassesTested
 from raytune_rec.evaluation.results import summarise
-from raytune_rec.evaluation.tested import ClassesTested
-from raytune_rec.evaluation.users import Users
+from raytune_rec.evaluation.uncertainty.users import Users
 
 SCORES = {"precision": precision_score, "recall": recall_score, "f1": f1_score}
 SKILL = {"light": (0.5, 5), "weak": (0.3, 5), "majority": (0.0, 1)}  # chance of being right beyond luck; replicates

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from raytune_rec.errors import UserError
-from raytune_rec.evaluation import statistics
-from raytune_rec.evaluation.inputs import ListOutcomes, MethodFacts, Outcome
+from raytune_rec.evaluation.measures.inputs import ListOutcomes, MethodFacts, Outcome
+from raytune_rec.evaluation.measures.tested import ListsTested
 from raytune_rec.evaluation.results import summarise
-from raytune_rec.evaluation.tested import ListsTested
+from raytune_rec.evaluation.uncertainty import intervals
 
 UNITS = {"few": 600, "zero": 300}
 USERS = {"few": np.arange(600) % 120, "zero": np.arange(300)}
@@ -123,7 +123,7 @@ def test_two_metrics_are_compared_and_holm_counts_every_entry(results: dict) -> 
         assert c["difference"] == pytest.approx(means[0] - means[1]) and 0 < c["low"] < c["difference"] < c["high"]
         assert (c["n"], c["users"]) == (UNITS[c["unit"]], len(set(USERS[c["unit"]])))
         assert (c["trainings"] is None) == (c["baseline"] == "popular")
-    assert [c["p_holm"] for c in found] == pytest.approx(statistics.holm([c["p"] for c in found]))
+    assert [c["p_holm"] for c in found] == pytest.approx(intervals.holm([c["p"] for c in found]))
 
 
 def test_different_tasks_are_not_averaged_and_equal_ones_are(results: dict, outcomes: list[ListOutcomes]) -> None:

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raytune_rec.evaluation import lists
-from raytune_rec.evaluation.lists import LIST_METRICS
-from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.evaluation.metrics import candidate_lists
+from raytune_rec.evaluation.metrics.candidate_lists import LIST_METRICS
+from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.task import ListMetric, RowMetric
 from tests.evaluation import ranking
 
@@ -27,7 +27,7 @@ def _scores(levels: int, lanes: int = 3, rows: int = 40, width: int = 30) -> tor
 
 
 def _metric(name: str, scores: torch.Tensor) -> torch.Tensor:
-    return LIST_METRICS[name](*lists.places(scores), lists.candidates(scores))
+    return LIST_METRICS[name](*candidate_lists.places(scores), candidate_lists.candidates(scores))
 
 
 @pytest.mark.parametrize("levels", [1, 2, 6, 10**6])
@@ -36,8 +36,8 @@ def test_they_are_those_of_ranking_with_one_relevant_candidate(levels: int) -> N
     flat = scores.flatten(0, 1)
     relevance = torch.zeros_like(flat)
     relevance[:, 0] = 1
-    theirs = {f"hit@{k}": ranking.hit_rate(flat, relevance, k) for k in (1, *lists.CUTS)}
-    theirs |= {f"ndcg@{k}": ranking.ndcg(flat, relevance, k) for k in lists.CUTS}
+    theirs = {f"hit@{k}": ranking.hit_rate(flat, relevance, k) for k in (1, *candidate_lists.CUTS)}
+    theirs |= {f"ndcg@{k}": ranking.ndcg(flat, relevance, k) for k in candidate_lists.CUTS}
     theirs["mrr"] = ranking.reciprocal_rank(flat, relevance)
     assert set(theirs) == set(LIST_METRICS) - {"auc"}
     for name, expected in theirs.items():
@@ -60,7 +60,7 @@ def test_they_are_means_over_the_places_that_the_positive_may_take(better: int, 
 
 def test_outcomes_of_known_lists() -> None:
     scores = torch.tensor([[[2.0, 3.0, 2.0, 1.0], [5.0, 1.0, 1.0, 1.0]], [[0.0, 0.0, 0.0, 0.0], [-torch.inf, 1.0, 2.0, 3.0]]])
-    better, ties = lists.places(scores)
+    better, ties = candidate_lists.places(scores)
     assert better.tolist() == [[1, 0], [0, 3]] and ties.tolist() == [[1, 0], [3, 0]]
     assert _metric("auc", scores).tolist() == [[0.5, 1], [0.5, 0]]
 
@@ -69,7 +69,7 @@ def test_padding_changes_nothing() -> None:
     scores = _scores(4)
     scores[0, 0, 0] = -torch.inf  # even where the positive itself lies that low
     padded = torch.cat([scores, torch.full((*scores.shape[:2], 7), -torch.inf)], 2)
-    assert lists.candidates(padded).eq(30).all()
+    assert candidate_lists.candidates(padded).eq(30).all()
     for name in LIST_METRICS:
         torch.testing.assert_close(_metric(name, padded), _metric(name, scores))
 
@@ -81,14 +81,14 @@ def test_a_nan_spoils_its_list_and_the_mean_of_its_lane_alone() -> None:
     for name in LIST_METRICS:
         broken = _metric(name, scores).isnan()
         assert broken.nonzero().tolist() == [[1, 7], [2, 3]], name
-        assert lists.mean(name, scores).isnan().tolist() == [False, True, True]
+        assert candidate_lists.mean(name, scores).isnan().tolist() == [False, True, True]
 
 
 def test_a_positive_alone_has_no_auc_and_no_lists_have_no_value() -> None:
     alone = torch.zeros(1, 1, 1)
     assert _metric("auc", alone).isnan().all() and _metric("hit@5", alone).item() == _metric("ndcg@5", alone).item() == 1
     for name in LIST_METRICS:
-        assert lists.mean(name, torch.zeros(2, 0, 9)).isnan().tolist() == [True, True]
+        assert candidate_lists.mean(name, torch.zeros(2, 0, 9)).isnan().tolist() == [True, True]
 
 
 def test_validation_metrics_of_lists_ignore_labels_and_are_higher_for_the_better_lane() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from raytune_rec.evaluation.metrics import METRICS, auc, calibration_error, group_auc, logloss
+from raytune_rec.evaluation.metrics.scores import METRICS, auc, calibration_error, group_auc, logloss
 
 
 def _table(seed: int = 0, lanes: int = 4, rows: int = 300, levels: int = 20) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The oracle of `lists` against the mean over all orders of the tied, by enumeration, and scikit-learn where it agrees on the
+"""The oracle `ranking` against the mean over all orders of the tied, by enumeration, and scikit-learn where it agrees on the
 rule."""
 
 from itertools import pairwise, permutations

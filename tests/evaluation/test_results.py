@@ -9,10 +9,10 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from raytune_rec.errors import UserError
-from raytune_rec.evaluation.cohorts import cold_warm, counts
-from raytune_rec.evaluation.inputs import MethodFacts, Predictions, Replicates
+from raytune_rec.evaluation.measures.cohorts import cold_warm, counts
+from raytune_rec.evaluation.measures.inputs import MethodFacts, Predictions, Replicates
+from raytune_rec.evaluation.measures.tested import RowsTested
 from raytune_rec.evaluation.results import summarise
-from raytune_rec.evaluation.tested import RowsTested
 
 UNITS = {"music": 900, "book": 600}
 RUN = {"protocol": {}, "bootstrap": 100}

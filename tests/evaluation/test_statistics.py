@@ -5,12 +5,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import log_loss, roc_auc_score
 
-from raytune_rec.evaluation import statistics
-from raytune_rec.evaluation.inputs import ListOutcomes, Outcome, Predictions, Replicates
-from raytune_rec.evaluation.measure import Measured, RowMeter, measure
-from raytune_rec.evaluation.measure_lists import ListMeter, values
-from raytune_rec.evaluation.statistics import Estimate, Interval
-from raytune_rec.evaluation.users import Users
+from raytune_rec.evaluation.measures.inputs import ListOutcomes, Outcome, Predictions, Replicates
+from raytune_rec.evaluation.measures.measure import Measured, RowMeter, measure
+from raytune_rec.evaluation.measures.measure_lists import ListMeter, values
+from raytune_rec.evaluation.uncertainty import intervals
+from raytune_rec.evaluation.uncertainty.intervals import Estimate, Interval
+from raytune_rec.evaluation.uncertainty.users import Users
 
 World = dict[str, dict[str, Predictions]]
 
@@ -23,8 +23,8 @@ def _measured(world: World, labels: dict, groups: dict, resamples: int = 200, se
 
 def _gap(measured: dict[str, dict[str, Measured]], users: int = 0, confidence: float = 0.95) -> Interval:
     """Of row a and row b, on average over units."""
-    a, b = (statistics.average([m[row].estimate("auc") for m in measured.values()], users or 10**6) for row in "ab")
-    return statistics.interval(statistics.difference(a, b), confidence)
+    a, b = (intervals.average([m[row].estimate("auc") for m in measured.values()], users or 10**6) for row in "ab")
+    return intervals.interval(intervals.difference(a, b), confidence)
 
 
 def _luck(g: np.random.Generator, users: int, pretrainings: int = 0, spread: float = 0.0) -> tuple[World, dict, dict]:
@@ -96,7 +96,7 @@ def test_lists_are_resampled_by_user() -> None:
 def test_blocks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     world, labels, groups = _luck(np.random.default_rng(3), 30)
     whole = _measured(world, labels, groups)["u"]["a"].draws["auc"]
-    monkeypatch.setattr("raytune_rec.evaluation.users._CELLS", 300)
+    monkeypatch.setattr("raytune_rec.evaluation.uncertainty.users._CELLS", 300)
     np.testing.assert_array_equal(_measured(world, labels, groups)["u"]["a"].draws["auc"], whole)
     assert (_measured(world, labels, groups, seed=1)["u"]["a"].draws["auc"] != whole).any()
 
@@ -153,31 +153,31 @@ def _estimate(each: list[float], draws: np.ndarray, users: int = 1000, nested: b
 
 def test_the_parts_of_the_variance_in_closed_form() -> None:
     draws = 0.5 + 0.03 * np.random.default_rng(0).normal(size=4000)
-    limits = statistics.interval(_estimate([0.4, 0.5, 0.6], draws))
+    limits = intervals.interval(_estimate([0.4, 0.5, 0.6], draws))
     users, trainings = draws.var(ddof=1) * 1000 / 999, 0.01 / 3
     freedom = (users + trainings) ** 2 / (users**2 / 999 + trainings**2 / 2)
     half = stats.t.ppf(0.975, freedom) * np.sqrt(users + trainings)
     assert (limits.low, limits.high) == pytest.approx((0.5 - half, 0.5 + half))
     assert limits.p == pytest.approx(2 * stats.t.sf(0.5 / np.sqrt(users + trainings), freedom))
-    alone = statistics.interval(_estimate([0.5], draws))
+    alone = intervals.interval(_estimate([0.5], draws))
     assert alone.high - alone.low == pytest.approx(2 * stats.t.ppf(0.975, 999) * np.sqrt(users))
 
 
 def test_pretrainings_go_together_by_number_and_others_do_not() -> None:
     draws = np.random.default_rng(0).normal(size=500)
     a, b = _estimate([0.1, 0.5, 0.9], draws), _estimate([0.0, 0.4, 0.8], 0.9 * draws)
-    assert statistics.difference(a, b).by_training == pytest.approx([0.1, 0.1, 0.1])
-    fewer = statistics.difference(a, _estimate([0.0, 0.4], draws))
+    assert intervals.difference(a, b).by_training == pytest.approx([0.1, 0.1, 0.1])
+    fewer = intervals.difference(a, _estimate([0.0, 0.4], draws))
     assert fewer.by_training == pytest.approx([0.1, 0.1]) and fewer.pretrainings == 2
-    scratch = statistics.difference(a, _estimate([0.0, 0.4, 0.8], draws, nested=False))
+    scratch = intervals.difference(a, _estimate([0.0, 0.4, 0.8], draws, nested=False))
     assert scratch.by_training is None and len(scratch.trainings) == 2 and scratch.pretrainings == 3
-    runs = statistics.difference(_estimate([0.1, 0.2], draws, nested=False), _estimate([0.1], draws, nested=False))
+    runs = intervals.difference(_estimate([0.1, 0.2], draws, nested=False), _estimate([0.1], draws, nested=False))
     assert runs.by_training is None and runs.pretrainings == 0
 
 
 def test_what_does_not_vary_and_what_is_not_defined_has_no_interval() -> None:
     def limits(draws: np.ndarray, users: int = 9, mean: float = 0.5) -> Interval:
-        return statistics.interval(Estimate(mean, draws, users))
+        return intervals.interval(Estimate(mean, draws, users))
 
     some = np.linspace(0, 1, 100)
     assert limits(some).low < 0.5 and np.isnan(limits(some, users=1).p)
@@ -188,13 +188,13 @@ def test_what_does_not_vary_and_what_is_not_defined_has_no_interval() -> None:
 
 def test_the_mean_over_units_is_over_those_with_a_value_on_a_resample() -> None:
     x, y = Estimate(0.6, np.array([0.5, 0.7, np.nan]), 9), Estimate(0.8, np.array([0.9, np.nan, np.nan]), 9)
-    np.testing.assert_allclose(statistics.average([x, y], 12).draws, [0.7, 0.7, np.nan])
+    np.testing.assert_allclose(intervals.average([x, y], 12).draws, [0.7, 0.7, np.nan])
 
 
 def test_holm() -> None:
     p = [0.01, 0.04, 0.03, 0.005]
-    assert statistics.holm(p) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
-    kept = statistics.holm([0.01, float("nan")])
+    assert intervals.holm(p) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert intervals.holm([0.9, 0.8]) == [1.0, 1.0]
+    kept = intervals.holm([0.01, float("nan")])
     assert kept[0] == 0.01 and np.isnan(kept[1])
-    assert statistics.holm([]) == []
+    assert intervals.holm([]) == []

@@ -17,7 +17,7 @@ from raytune_rec.training.settings import Resolved, method_of, resolve
 from raytune_rec.tuning.packs import packing
 from raytune_rec.tuning.run import ray_tune
 from raytune_rec.tuning.run.dispatcher import Dispatcher
-from raytune_rec.tuning.run.trainable import PackTrainable, Work
+from raytune_rec.tuning.run.trainable import PackTrainable, PackWork
 
 
 def resolved_on(job: Job, method: str, backbones: Mapping[str, Path]) -> Resolved:
@@ -32,7 +32,7 @@ def without_ray(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ray_tune, "fit", _fit)
 
 
-def _fit(dispatcher: Dispatcher, work: Work, reporter: Any) -> None:
+def _fit(dispatcher: Dispatcher, work: PackWork, reporter: Any) -> None:
     while isinstance(pack := dispatcher.next(), Pack):
         trainable = PackTrainable.__new__(PackTrainable)
         trainable.setup({"pack": packing.to_text(pack)}, work)

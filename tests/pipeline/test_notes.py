@@ -13,7 +13,7 @@ from rich.console import Console
 
 from raytune_rec.config import parse
 from raytune_rec.errors import DataError
-from raytune_rec.evaluation.inputs import MethodFacts, Predictions
+from raytune_rec.evaluation.measures.inputs import MethodFacts, Predictions
 from raytune_rec.report.tables.terminal import console
 from raytune_rec.stages import evaluate, prepare
 from raytune_rec.stages.context import Context

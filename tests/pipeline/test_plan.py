@@ -12,8 +12,8 @@ from rich.console import Console
 from raytune_rec import config, pipeline
 from raytune_rec.job import shipped
 from raytune_rec.schema.prepared import DataSchema
-from raytune_rec.stages import check
-from raytune_rec.stages.check import declared
+from raytune_rec.stages.checks import check
+from raytune_rec.stages.checks.check import declared
 from raytune_rec.stages.steps import steps
 from raytune_rec.training import build, settings
 from raytune_rec.tuning.search import plan as planning

@@ -23,7 +23,7 @@ from raytune_rec.tuning.run.cluster import connect
 from tests.pretraining.conftest import job, recipe_in
 
 ray = pytest.importorskip("ray")
-cluster = pytest.importorskip("raytune_rec.pretraining.cluster")
+cluster = pytest.importorskip("raytune_rec.pretraining.workers")
 
 ROWS = 3176
 LINUX = sys.platform.startswith("linux")

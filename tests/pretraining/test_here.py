@@ -17,7 +17,7 @@ from raytune_rec.artifacts import backbone
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, AssemblyError, JobError, RunFailed
 from raytune_rec.pretraining import checkpoint
-from raytune_rec.pretraining.export import best
+from raytune_rec.pretraining.artifact import best
 from raytune_rec.pretraining.finished import adopt
 from raytune_rec.pretraining.pretraining import Pretraining, streamed
 from raytune_rec.pretraining.train import in_memory, pretrain

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raytune_rec.evaluation.inputs import MethodFacts, Predictions
+from raytune_rec.evaluation.measures.inputs import MethodFacts, Predictions
+from raytune_rec.evaluation.measures.tested import RowsTested
 from raytune_rec.evaluation.results import summarise
-from raytune_rec.evaluation.tested import RowsTested
-from raytune_rec.report.page.build import build
+from raytune_rec.report.page.render import build
 
 UNITS = {"music": 700, "book": 800, "movie": 900}
 ROWS = {  # strategy, prompt, backbone, skill, tuned parameters

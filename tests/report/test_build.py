@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from raytune_rec.errors import ArtifactError
-from raytune_rec.report.page.build import build
+from raytune_rec.report.page.render import build
 from raytune_rec.report.words import signed
 
 

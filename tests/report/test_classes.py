@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from raytune_rec.report.page.build import build
+from raytune_rec.report.page.render import build
 from raytune_rec.report.tables.terminal import console
 from tests.evaluation.test_class_results import SKILL, outcome, results
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raytune_rec.report.page.build import build
+from raytune_rec.report.page.render import build
 from raytune_rec.report.pictures import charts, front, panels
 from raytune_rec.report.run import Run, Trial, read
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from raytune_rec.evaluation.inputs import ListOutcomes, MethodFacts, Outcome
+from raytune_rec.evaluation.measures.inputs import ListOutcomes, MethodFacts, Outcome
+from raytune_rec.evaluation.measures.tested import ListsTested
 from raytune_rec.evaluation.results import summarise
-from raytune_rec.evaluation.tested import ListsTested
 from raytune_rec.report import words
-from raytune_rec.report.page.build import build
+from raytune_rec.report.page.render import build
 from raytune_rec.report.pictures import charts, forest, panels
 from raytune_rec.report.run import Run, read, title
-from raytune_rec.report.tables import cells, rankings
+from raytune_rec.report.tables import rankings, web
 from raytune_rec.report.tables.terminal import console
 
 TABLES = {"few": ["few.1", "few.2", "few.3"], "zero": ["zero"]}
@@ -163,7 +163,7 @@ def test_what_only_rows_with_labels_have_is_left_out(page: str) -> None:
 
 
 def test_the_table_of_comparisons_names_the_metric(run: Run) -> None:
-    table = cells.comparisons(run, panels.method_colours(run))
+    table = web.comparisons(run, panels.method_colours(run))
     assert table is not None and table.head[:5] == ["method", "baseline", "task", "metric", "difference"]
     assert table.head[5:] == ["interval", "p", "p, Holm", "users", "pre-trainings", "verdict"] and "by user" in table.caption
     assert "light with pretrained in zero (pretrained has no result there)" in table.caption
@@ -241,7 +241,7 @@ def test_two_tests_of_the_same_folds_are_one_search(run: Run) -> None:
     assert joint.searches == {"few, zero": "few"} and joint.winners("light", "zero") == joint.winners("light", "few")
     group = panels.search(joint, panels.method_colours(joint))
     assert group is not None and len(group.panels) == 1 and "Each task pools 3 folds" in group.caption
-    assert [place for row, place, *_ in cells.winners(joint) if row == "light"] == TABLES["few"]
+    assert [place for row, place, *_ in web.winners(joint) if row == "light"] == TABLES["few"]
 
 
 def test_every_fold_is_drawn_and_listed(run: Run, page: str) -> None:
@@ -249,7 +249,7 @@ def test_every_fold_is_drawn_and_listed(run: Run, page: str) -> None:
     for group in (panels.learning(run, colour), panels.search(run, colour)):
         assert group is not None and len(group.panels) == 2 and "few pools 3 folds" in group.caption
         assert all(f"light ({fold}) best 0." in str(group.panels[0]) for fold in TABLES["few"])
-    listed = [(row, place) for row, place, *_ in cells.winners(run)]
+    listed = [(row, place) for row, place, *_ in web.winners(run)]
     assert [place for row, place in listed if row == "light"] == [*TABLES["few"], "zero"]
     assert ("pretrained", "zero") not in listed
     trial, heat = next((t.number, t.options["prompt.heat"]) for t in run.winners("light", "few"))
@@ -299,9 +299,9 @@ def test_its_tables_show_it_and_say_why_it_is_at_chance(run: Run) -> None:
     changed, colour = _with_a_tied_row(run), panels.method_colours(run)
     few, zero, full = (table for _, table in rankings.tables(changed, colour))
     note = "pretrained scores all candidates of a list the same in few (no history, and nothing else known): chance."
-    assert note in few.caption and note in full.caption and note in cells.main(changed, colour).caption
+    assert note in few.caption and note in full.caption and note in web.main(changed, colour).caption
     assert note not in zero.caption and "pretrained" in [line.name for line in few.lines]
-    compared = cells.comparisons(changed, colour)
+    compared = web.comparisons(changed, colour)
     assert compared is not None and "pretrained" in {line.cells[0].text for line in compared.lines}
     printer = Console(width=200, file=io.StringIO())
     printer.print(console(changed.results))

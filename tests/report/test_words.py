@@ -11,7 +11,7 @@ from raytune_rec.report import words
 from raytune_rec.report.pictures.charts import binned, sensible
 from raytune_rec.report.pictures.importance import distributions, importance
 from raytune_rec.report.run import Run, Trial
-from raytune_rec.report.tables import cells
+from raytune_rec.report.tables import web
 from raytune_rec.report.tables.terminal import console
 
 
@@ -95,7 +95,7 @@ def test_it_says_what_intervals_hold_and_what_they_leave_out() -> None:
     gone = {"not_compared": [{"method": "new", "baseline": "lr", "unit": "book", "why": "lr has no result there"}]}
     assert sure(further=gone).endswith("Not compared: new with lr in book (lr has no result there).")
     run = _run(_all(AHEAD, AHEAD), pretrainings=1, further={"averaged": {"auc": ["music"]}, **gone})
-    for text in (_printed(run), cells.main(run, dict.fromkeys(run.methods, "red")).caption):
+    for text in (_printed(run), web.main(run, dict.fromkeys(run.methods, "red")).caption):
         assert "One pre-training stands under new" in " ".join(text.split())
         assert "mean is over music: there is no AUC in book, whose test rows have one class" in " ".join(text.split())
     assert "Not compared: new with lr in book" in " ".join(_printed(run).split())
@@ -140,7 +140,7 @@ def test_units_without_a_result_are_named_with_the_reason() -> None:
     gone = {"untested": {"film": "no test row"}}
     run = _run(_all(AHEAD, AHEAD), further=gone)
     said = "No result in film (no test row), and the mean is over the other 2."
-    assert said in cells.main(run, dict.fromkeys(run.methods, "")).caption
+    assert said in web.main(run, dict.fromkeys(run.methods, "")).caption
     assert said.rstrip(".") in " ".join(_printed(run).split())
     assert "No result" not in _printed(_run(_all(AHEAD, AHEAD)))
     both = {"untested": {"film": "no test row", "book": "its 9 test rows have one label"}, "averaged": {"auc": ["music"]}}

@@ -15,7 +15,7 @@ from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
 from raytune_rec.config import DataOptions
-from raytune_rec.data.preparing.prepare import prepare
+from raytune_rec.data.preparing.preparation import prepare
 from raytune_rec.data.stored.store import Store
 from raytune_rec.schema.work import Lane
 from raytune_rec.scoring.scorer import EVERYBODY, Scorer

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec.config import DataOptions
-from raytune_rec.data.preparing.prepare import trained
+from raytune_rec.data.preparing.preparation import trained
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import ALL_DOMAINS, Table

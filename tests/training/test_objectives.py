@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from raytune_rec.components import component, kinds
-from raytune_rec.objectives.base import Run
+from raytune_rec.objectives.base import RunModel
 from raytune_rec.schema.contract import Batch
 from raytune_rec.schema.prepared import Table, UnitData
 from raytune_rec.schema.work import Lane, Method, Pack, Strategy
@@ -25,7 +25,7 @@ from tests.training.test_lanes import same
 from tests.training.test_sequence import FITTING, model
 
 
-def detection(run: Run, rows: Batch, step: int) -> Tensor:
+def detection(run: RunModel, rows: Batch, step: int) -> Tensor:
     """Mean over rows of what `rearranged` adds to the loss of the next item."""
     cls: Any = component("objectives", "rearranged")
     noise = Step(True, frozenset(), Noise((step,), rows.index))

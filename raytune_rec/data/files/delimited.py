@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from raytune_rec.data.blocks import RawBlock, Reject
-from raytune_rec.data.files.files import opened
+from raytune_rec.data.files.on_disk import opened
 from raytune_rec.errors import DataError
 
 _SHOWN = 200

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from raytune_rec.data.blocks import RawBlock, Reject
 from raytune_rec.data.cells import encoded, plain
 from raytune_rec.data.files.delimited import DelimitedText, Format, header_of, shown
-from raytune_rec.data.files.files import check_content, line_blocks
 from raytune_rec.data.files.json_lines import json_block
+from raytune_rec.data.files.on_disk import check_content, line_blocks
 from raytune_rec.errors import DataError
 
 _JSON = (".jsonl", ".ndjson", ".json")

@@ -20,14 +20,14 @@ from raytune_rec.data.blocks import SourceField
 from raytune_rec.data.hashing import row_hash
 from raytune_rec.data.instants import Instants
 from raytune_rec.data.layout import domain_folder, item_keys, vocabulary_file
-from raytune_rec.data.preparing.attributes import attributes_of
-from raytune_rec.data.preparing.features import FeatureTable, id_lists, list_codes, numerical_field
-from raytune_rec.data.preparing.spill import Spill
+from raytune_rec.data.preparing.coding.attributes import attributes_of
+from raytune_rec.data.preparing.coding.features import FeatureTable, id_lists, list_codes, numerical_field
+from raytune_rec.data.preparing.coding.validate import Checked, check_interactions
+from raytune_rec.data.preparing.coding.vocabulary import Codes, Order
+from raytune_rec.data.preparing.disk.spill import Spill
+from raytune_rec.data.preparing.disk.tables import Rejects, RowGroupWriter
 from raytune_rec.data.preparing.splits import TRAIN, Splitter, splitter
 from raytune_rec.data.preparing.summary import Summary
-from raytune_rec.data.preparing.tables import Rejects, RowGroups
-from raytune_rec.data.preparing.validate import Checked, check_interactions
-from raytune_rec.data.preparing.vocabulary import Codes, Order
 from raytune_rec.data.sources.base import Source
 from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import DataSchema, Field, FieldKind
@@ -249,8 +249,8 @@ class Preparation:
     def _write(self, coded: _Coded, placed: _Placed, splits: Splitter) -> dict[str, int]:
         """Writes the interactions; returns the length of each multi-valued context field."""
         lengths = {f.name: 1 for f in self._context}
-        writers: dict[int, RowGroups] = {}
-        train: RowGroups | None = None
+        writers: dict[int, RowGroupWriter] = {}
+        train: RowGroupWriter | None = None
         for spilled in self._spill.buckets():
             rows = _arrays(spilled)
             split = splits.assign(rows)
@@ -259,9 +259,9 @@ class Preparation:
             self._summary.count(domain, rows, split)
             if train is None:
                 with_domain = table.schema.append(pa.field("domain", pa.int32()))
-                train = RowGroups(self._out / "train", with_domain, self._options.block_rows, _PART_GROUPS)
+                train = RowGroupWriter(self._out / "train", with_domain, self._options.block_rows, _PART_GROUPS)
                 stored = table.schema.append(pa.field("split", pa.int8()))
-                writers = {i: RowGroups(domain_folder(self._out, d), stored, self._options.block_rows)
+                writers = {i: RowGroupWriter(domain_folder(self._out, d), stored, self._options.block_rows)
                            for i, d in enumerate(placed.domains)}  # fmt: skip
             train.add(table.append_column("domain", pa.array(domain + 1, pa.int32())).filter(pa.array(split == TRAIN)))
             stored_rows = table.append_column("split", pa.array(split, pa.int8()))

@@ -23,9 +23,9 @@ from raytune_rec.config import DataOptions, SequenceOptions
 from raytune_rec.data.cold_users import cuts, first_of, folds_of, members, predicted, spans, unseen_classes
 from raytune_rec.data.hashing import row_hash, share, text_hash, user_hash
 from raytune_rec.data.layout import FOLDER, USERS, domain_file
+from raytune_rec.data.preparing.disk.tables import RowGroupWriter
 from raytune_rec.data.preparing.order import in_time, times_of
 from raytune_rec.data.preparing.splits import TRAIN, VALID
-from raytune_rec.data.preparing.tables import RowGroups
 from raytune_rec.data.ranked import Ranked
 from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import CLASS, SPLITS, DataSchema, Split
@@ -74,7 +74,7 @@ def write_sequences(
         users = users.append_column(CLASS, classes.take(users["user"]))
     users = users.take(pa.array(np.lexsort((users["domain"].to_numpy(), user_hash(seed, "order", hashes)))))
     pq.write_table(users, folder / USERS, compression="zstd")
-    windows = RowGroups(folder / "train", _WINDOW, data.block_rows, _PART_GROUPS)
+    windows = RowGroupWriter(folder / "train", _WINDOW, data.block_rows, _PART_GROUPS)
     counts = np.zeros(len(schema.domains) + 1, np.int64)
     for block in users.to_batches(65536):
         table = _windows(block, options)

@@ -1,7 +1,7 @@
 """The contract of a source: one reader per public format, one file each.
 
 A source streams raw rows as they stand in its files and says where each row comes from; it judges nothing but whether a line can
-be read at all. `validate` judges values, `prepare` does everything else. So a source never holds more than one block of its
+be read at all. `validate` judges values, `preparation` does everything else. So a source never holds more than one block of its
 files.
 """
 
@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from raytune_rec.components import Options
 from raytune_rec.data.blocks import ROW_COLUMNS, RawBlock, Reject, SourceField
-from raytune_rec.data.files.files import no_plain_file
+from raytune_rec.data.files.on_disk import no_plain_file
 from raytune_rec.errors import DataError
 
 __all__ = ["ROW_COLUMNS", "RawBlock", "Reject", "Source", "SourceField", "constant", "digest_files"]

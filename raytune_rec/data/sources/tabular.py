@@ -17,7 +17,7 @@ from raytune_rec import components
 from raytune_rec.data.blocks import RawBlock, SourceField, SourceKind, SourceRole
 from raytune_rec.data.cells import encoded
 from raytune_rec.data.files.delimited import Format
-from raytune_rec.data.files.files import named_files
+from raytune_rec.data.files.on_disk import named_files
 from raytune_rec.data.files.reading import column_names, read_file, require
 from raytune_rec.data.formats import FormatName
 from raytune_rec.data.sources.base import constant, digest_files

@@ -9,17 +9,17 @@ from markupsafe import Markup
 
 from raytune_rec.report import words
 from raytune_rec.report.pictures import charts
-from raytune_rec.report.pictures.panels import Colours, Group
+from raytune_rec.report.pictures.panels import Colours, PanelGroup
 from raytune_rec.report.pictures.theme import svg
 from raytune_rec.report.run import Run, metric_of, title
 
 
-def differences(run: Run, colour: Colours) -> list[Group]:
+def differences(run: Run, colour: Colours) -> list[PanelGroup]:
     """One group for each compared metric."""
     return [group for metric in run.compared if (group := _group(run, colour, metric))]
 
 
-def _group(run: Run, colour: Colours, metric: str) -> Group | None:
+def _group(run: Run, colour: Colours, metric: str) -> PanelGroup | None:
     every = [c for c in run.results["comparisons"] if metric_of(c) == metric]
     comparisons = [c for c in every if {c["method"], c["baseline"]} <= set(run.charted(c["unit"]))]
     if not comparisons:
@@ -33,7 +33,7 @@ def _group(run: Run, colour: Colours, metric: str) -> Group | None:
         "stands after correction for the number of comparisons, a hollow one does not. "
         f"{words.spread(run.results)}{_left_out(run, every)}"
     )
-    return Group(caption, panels, [(r, colour[r]) for r in methods], title(metric))
+    return PanelGroup(caption, panels, [(r, colour[r]) for r in methods], title(metric))
 
 
 def _left_out(run: Run, comparisons: Sequence[Mapping[str, Any]]) -> str:

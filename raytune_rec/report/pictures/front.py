@@ -9,22 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.report import words
 from raytune_rec.report.pictures import charts
 from raytune_rec.report.pictures.charts import Front
-from raytune_rec.report.pictures.panels import Colours, Group, named, short
+from raytune_rec.report.pictures.panels import Colours, PanelGroup, named, short
 from raytune_rec.report.pictures.theme import svg
 from raytune_rec.report.run import Run, Trial, title
-from raytune_rec.report.tables.cells import Cell, Line, Table
+from raytune_rec.report.tables.web import Cell, Line, WebTable
 
 
-def plots(run: Run, colour: Colours) -> list[Group]:
+def plots(run: Run, colour: Colours) -> list[PanelGroup]:
     """For each further objective the validation metric against it, one panel for each unit."""
     return [group for name in run.objectives if (group := _group(run, colour, name))]
 
 
-def table(run: Run, colour: Colours) -> Table | None:
+def table(run: Run, colour: Colours) -> WebTable | None:
     """The trials of all fronts, by method and unit, the best validation metric first."""
     names = {k for t in run.searched() for k in t.options}
     lines = []
@@ -41,10 +41,12 @@ def table(run: Run, colour: Colours) -> Table | None:
     if not run.objectives or not lines:
         return None
     caption = f"Trials on the front of their method and {run.unit_word}. The winners, by {_first(run)} alone, are bold."
-    return Table(caption, ["method", run.unit_word, "trial", _first(run), *map(title, run.objectives), "searched options"], lines)
+    return WebTable(
+        caption, ["method", run.unit_word, "trial", _first(run), *map(title, run.objectives), "searched options"], lines
+    )
 
 
-def _group(run: Run, colour: Colours, name: str) -> Group | None:
+def _group(run: Run, colour: Colours, name: str) -> PanelGroup | None:
     panels, shown, logarithmic = [], set(), _logarithmic(run, name)
     for searched, unit in run.searches.items():
         fronts, said = [], []
@@ -69,7 +71,7 @@ def _group(run: Run, colour: Colours, name: str) -> Group | None:
         f"and line), whose trials no other trial of the method surpasses without falling behind in another objective. {better} "
         f"The winner (ring) is chosen by {_first(run)} alone.{further} Trials below the frame stand at its edge as triangles."
     )
-    return Group(caption, panels, [(r, colour[r]) for r in run.methods if r in shown], title(name))
+    return PanelGroup(caption, panels, [(r, colour[r]) for r in run.methods if r in shown], title(name))
 
 
 def _sorted(run: Run, trials: Sequence[Trial]) -> list[Trial]:

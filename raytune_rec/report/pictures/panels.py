@@ -24,7 +24,7 @@ LARGE = 8
 
 
 @dataclass(frozen=True)
-class Group:
+class PanelGroup:
     """Panels side by side under one caption. `key` is (name, colour)."""
 
     caption: str
@@ -37,7 +37,7 @@ def method_colours(run: Run) -> dict[str, str]:
     return colours(run.claims, run.methods)
 
 
-def learning(run: Run, colour: Colours) -> Group | None:
+def learning(run: Run, colour: Colours) -> PanelGroup | None:
     """Validation curve of each method's winning trial, one panel for each unit."""
     panels, shown = [], set()
     for name, unit in run.searches.items():
@@ -66,10 +66,10 @@ def learning(run: Run, colour: Colours) -> Group | None:
         "dot is the epoch that is kept. Curves that start far below are cut by the frame."
         f"{_folds(run, 'curve')}"
     )
-    return Group(caption, panels, _key(colour, [r for r in run.methods if r in shown]))
+    return PanelGroup(caption, panels, _key(colour, [r for r in run.methods if r in shown]))
 
 
-def pretraining(run: Run) -> Group | None:
+def pretraining(run: Run) -> PanelGroup | None:
     """Validation curve and loss of each pre-training."""
     pretrainings = {name: v for name, v in run.pretrain.items() if v.get("curve")}
     if not pretrainings:
@@ -91,10 +91,10 @@ def pretraining(run: Run) -> Group | None:
         said = "; ".join(f"{name} from {words.fixed(c[0])} to {words.fixed(c[-1])}" for name, c in losses.items() if c)
         panels.append(svg(charts.lines("training", series, "epoch", "mean training loss"), f"Pre-training loss: {said}."))
     caption = f"Pre-training on all domains: validation {run.metric_title} and mean training loss by epoch."
-    return Group(caption, panels, _key(colour, list(pretrainings)))
+    return PanelGroup(caption, panels, _key(colour, list(pretrainings)))
 
 
-def search(run: Run, colour: Colours) -> Group | None:
+def search(run: Run, colour: Colours) -> PanelGroup | None:
     """Value by trial with the best so far, one panel for each unit."""
     panels, shown = [], set()
     for name, unit in run.searches.items():
@@ -125,10 +125,10 @@ def search(run: Run, colour: Colours) -> Group | None:
         f"Best validation {run.metric_title} of every complete trial (dots) and the best so far (lines). Dots below the frame "
         f"stand at its edge as triangles.{_folds(run, 'line')}{_unfinished(run)}"
     )
-    return Group(caption, panels, _key(colour, [r for r in run.methods if r in shown]))
+    return PanelGroup(caption, panels, _key(colour, [r for r in run.methods if r in shown]))
 
 
-def importances(run: Run, colour: Colours) -> Group | None:
+def importances(run: Run, colour: Colours) -> PanelGroup | None:
     """Hyperparameter importance, one panel for each searched method."""
     panels = []
     for method in run.methods:
@@ -149,10 +149,10 @@ def importances(run: Run, colour: Colours) -> Group | None:
         "Share of each searched option in what sets the better quarter of a method's trials apart (PED-ANOVA); bars are means "
         f"over {searches}, dots single ones, the {LARGE} largest are shown. With few trials this is a hint, not a finding."
     )
-    return Group(caption, panels)
+    return PanelGroup(caption, panels)
 
 
-def effects(run: Run, colour: Colours) -> list[Group]:
+def effects(run: Run, colour: Colours) -> list[PanelGroup]:
     """Value against every numeric option with enough distinct values among the methods that have a prompt; the prompt's own
     options first."""
     methods = [r for r in run.methods if run.results["methods"][r]["prompt"] != "none"]
@@ -167,7 +167,7 @@ def effects(run: Run, colour: Colours) -> list[Group]:
     return [_effect(run, name, trials, wide(list(values[name])), set(values), colour) for name in chosen]
 
 
-def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, names: set[str], colour: Colours) -> Group:
+def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, names: set[str], colour: Colours) -> PanelGroup:
     panels = []
     for searched, unit in run.searches.items():
         series, said, shift = [], [], _shifts([t for t in trials if t.unit in run.tuned(unit)])
@@ -191,10 +191,10 @@ def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, nam
         "Each dot is a trial, the line joins medians of neighbouring trials, the ring is the winner. "
         f"Option {name}.{_folds(run, 'ring', ', and its values are shifted so that all folds have one median')}"
     )
-    return Group(caption, panels, _key(colour, methods), name)
+    return PanelGroup(caption, panels, _key(colour, methods), name)
 
 
-def costs(run: Run, colour: Colours) -> Group | None:
+def costs(run: Run, colour: Colours) -> PanelGroup | None:
     """Tuned parameters and time of each method."""
     methods = [(r, run.results["methods"][r]) for r in run.methods]
     if not methods:
@@ -221,7 +221,7 @@ def costs(run: Run, colour: Colours) -> Group | None:
         f"its share of the pack it ran in{also}. All searches together took {total} of process time for "
         f"{words.count(run.results['costs']['trials'])} trials. {stopping.saved(run)}"
     )
-    return Group(caption.strip(), panels)
+    return PanelGroup(caption.strip(), panels)
 
 
 def _key(colour: Colours, names: Sequence[str]) -> list[tuple[str, str]]:

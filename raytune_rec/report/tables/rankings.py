@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raytune_rec.evaluation.measure_lists import FULL
+from raytune_rec.evaluation.measures.measure_lists import FULL
 from raytune_rec.report import words
 from raytune_rec.report.run import Run, title
-from raytune_rec.report.tables.cells import Cell, Line, Table
+from raytune_rec.report.tables.web import Cell, Line, WebTable
 
 METRICS = ("auc", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20", "hit@50", "ndcg@50")
 """As the tables of papers on sequential recommendation have them."""
 
 
-def tables(run: Run, colour: Mapping[str, str]) -> list[tuple[str, Table]]:
+def tables(run: Run, colour: Mapping[str, str]) -> list[tuple[str, WebTable]]:
     """(heading, table): first those among the protocol's candidates, then those among all items, of the units on which that was
     measured. None where rows with labels were tested."""
     if not run.lists:
@@ -60,7 +60,7 @@ def measured(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, Ma
     return {method: m for method, m in measured_units.items() if f"{prefix}auc" in m}
 
 
-def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> Table:
+def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> WebTable:
     lines = [Line(method, colour[method], "", _cells(row)) for method, row in values(run.results, unit, prefix).items()]
     protocol, facts = run.results["protocol"], run.results["units"][unit]
     users = "" if facts.get("users") is None else f" of {words.count(facts['users'])} users"
@@ -70,7 +70,7 @@ def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> Table
         f"ties: {protocol['ties']}. Mean over lists and replicates, with the standard deviation over replicates below it; the "
         f"best of a column is bold.{words.tied(run.results, unit, ' ')}"
     )
-    return Table(caption, ["method", *(title(name) for name in METRICS)], lines)
+    return WebTable(caption, ["method", *(title(name) for name in METRICS)], lines)
 
 
 def _cells(values: Sequence[tuple[float | None, float | None, bool]]) -> list[Cell]:

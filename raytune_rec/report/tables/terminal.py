@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from raytune_rec.evaluation.comparisons import MEAN
-from raytune_rec.evaluation.measure_lists import FULL
+from raytune_rec.evaluation.measures.measure_lists import FULL
 from raytune_rec.report import missing
 from raytune_rec.report.run import lead, title
-from raytune_rec.report.tables import classes, rankings
+from raytune_rec.report.tables import predictions, rankings
 from raytune_rec.report.words import averaged, count, fixed, not_compared, percent, tied, under, untested
 
 
@@ -98,12 +98,14 @@ def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
 
 def _classes(results: Mapping[str, Any], unit: str) -> Table:
     """Methods by metrics of the predicted classes."""
-    names = classes.metrics(results, unit)
-    table = Table(title=Text(classes.heading(unit)), caption=Text(classes.base(results, unit)), box=SIMPLE_HEAD, padding=(0, 1))
+    names = predictions.metrics(results, unit)
+    table = Table(
+        title=Text(predictions.heading(unit)), caption=Text(predictions.base(results, unit)), box=SIMPLE_HEAD, padding=(0, 1)
+    )
     table.add_column("method", overflow="fold")
     for name in names:
         table.add_column(title(name).replace(" of ", "\nof "), justify="right", no_wrap=True)
-    for method, values in classes.values(results, unit).items():
+    for method, values in predictions.values(results, unit).items():
         table.add_row(Text(method), *(Text(fixed(v.get("mean")), style="bold" if best else "") for v, best in values))
     return table
 

@@ -21,7 +21,7 @@ from raytune_rec.tuning.run.causes import cause
 from raytune_rec.tuning.run.dispatcher import Dispatcher
 from raytune_rec.tuning.run.progress import Reporter
 from raytune_rec.tuning.run.resources import slots
-from raytune_rec.tuning.run.trainable import PackTrainable, Work
+from raytune_rec.tuning.run.trainable import PackTrainable, PackWork
 
 _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints tables even when it is told to be silent
@@ -77,7 +77,7 @@ class Watcher(tune.Callback):
         self._reporter.show(self._desk)
 
 
-def fit(dispatcher: Dispatcher, work: Work, reporter: Reporter) -> None:
+def fit(dispatcher: Dispatcher, work: PackWork, reporter: Reporter) -> None:
     """Train packs until the dispatcher has no more. Ray is connected.
 
     The name of an attempt is new each time, and nothing of an earlier one is read.

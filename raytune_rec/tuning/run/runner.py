@@ -67,7 +67,7 @@ def run(
         # Loading Ray takes seconds: only where there is work.
         from raytune_rec.tuning.run import ray_tune, trainable
 
-        work = trainable.Work(
+        work = trainable.PackWork(
             job=job,
             methods=methods,
             run_folder=run_folder,

@@ -24,7 +24,7 @@ from raytune_rec.tuning.packs import packing
 from raytune_rec.tuning.packs.folder import PackFolder
 
 
-class Trainer(Protocol):
+class PackTrainer(Protocol):
     """What a pack needs of the training loop."""
 
     @property
@@ -41,11 +41,11 @@ class Trainer(Protocol):
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None: ...
 
 
-Build = Callable[[Resolved, Pack, Any, Mapping[str, Path], str], Trainer]
+Build = Callable[[Resolved, Pack, Any, Mapping[str, Path], str], PackTrainer]
 
 
 @dataclass(frozen=True)
-class Work:
+class PackWork:
     """What all packs of a run share.
 
     Args:
@@ -76,14 +76,14 @@ class PackTrainable(tune.Trainable):
     Setting up is left to the first step: Ray Tune retries a step that fails, and gives up on a reset that does.
     """
 
-    def setup(self, config: dict[str, Any], work: Work) -> None:  # type: ignore[override]  # `with_parameters` adds `work`
+    def setup(self, config: dict[str, Any], work: PackWork) -> None:  # type: ignore[override]  # `with_parameters` adds `work`
         self._work = work
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._pack = packing.from_text(new_config["pack"])
         self._folder = PackFolder.of(self._work.run_folder, self._work.job, self._pack)
-        self._trainer: Trainer | None = None
+        self._trainer: PackTrainer | None = None
         self._saved = 0
         return True
 
@@ -118,7 +118,7 @@ class PackTrainable(tune.Trainable):
             self._folder.save_results(results, [trainer.best(i) for i in lanes] if self._work.keep_weights else ())
         return trainer.finished
 
-    def _begin(self) -> Trainer:
+    def _begin(self) -> PackTrainer:
         """The pack's trainer, where its last checkpoint left it, or the packs that its lanes go on from."""
         work = self._work
         torch.set_num_threads(work.job.tune.threads)

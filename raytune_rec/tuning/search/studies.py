@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError
-from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.schema.work import Lane, LaneResult, Scalar
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.storage.stage import differences

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.errors import JobError
-from raytune_rec.evaluation.metrics import METRICS
+from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.schema.work import Scalar
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.tuning.search.records import SEARCH, studies, trials

@@ -10,7 +10,7 @@ from torch import Tensor
 from raytune_rec import components
 from raytune_rec.axes import latest
 from raytune_rec.components import numeric, structural
-from raytune_rec.prompts.base import Run
+from raytune_rec.prompts.base import Rerun
 from raytune_rec.schema.contract import Batch, Parameter, Reading, Site
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step, lane, linear, lookup, xavier
@@ -50,6 +50,6 @@ class Fans:
         return {Site.ITEM: (1 - share) * readings["item_vector"] + share * torch.tanh(linear(mean, params["layer"]))}
 
     def losses(
-        self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Run
+        self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun
     ) -> Mapping[str, Tensor]:
         return {}

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from raytune_rec.evaluation.inputs import ClassOutcomes
-from raytune_rec.evaluation.statistics import Array
+from raytune_rec.evaluation.measures.inputs import ClassOutcomes
+from raytune_rec.evaluation.uncertainty.intervals import Array
 
 COMPARED = ("accuracy", "f1")
 MACRO = ("accuracy", "precision", "recall", "f1")

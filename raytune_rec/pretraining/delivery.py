@@ -31,7 +31,7 @@ _READERS = 2
 
 
 @dataclass(frozen=True)
-class Group:
+class RowGroup:
     """A row group of a file."""
 
     path: str
@@ -40,20 +40,20 @@ class Group:
     size: int
 
 
-def row_groups(files: Sequence[Path]) -> list[Group]:
+def row_groups(files: Sequence[Path]) -> list[RowGroup]:
     """All row groups that hold rows, in file order."""
     found = []
     for path in files:
         footer = pq.read_metadata(path)
         groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
-        found += [Group(str(path), i, g.num_rows, g.total_byte_size) for i, g in enumerate(groups) if g.num_rows]
+        found += [RowGroup(str(path), i, g.num_rows, g.total_byte_size) for i, g in enumerate(groups) if g.num_rows]
     return found
 
 
-class RowGroups(Datasource):
+class RowGroupSource(Datasource):
     """One task, and so one block, for each row group of each epoch."""
 
-    def __init__(self, groups: Sequence[Group], epochs: int) -> None:
+    def __init__(self, groups: Sequence[RowGroup], epochs: int) -> None:
         self._groups, self._epochs = list(groups), epochs
 
     def estimate_inmemory_data_size(self) -> int:
@@ -64,21 +64,21 @@ class RowGroups(Datasource):
         return of_epoch * self._epochs
 
 
-def stream(groups: Sequence[Group], epochs: int) -> Dataset:
+def stream(groups: Sequence[RowGroup], epochs: int) -> Dataset:
     """The row groups, `epochs` times over. The readers claim no CPU: the workers may hold them all."""
-    source, readers = RowGroups(groups, epochs), TaskPoolStrategy(size=_READERS)
+    source, readers = RowGroupSource(groups, epochs), TaskPoolStrategy(size=_READERS)
     rows = ray.data.read_datasource(source, num_cpus=0, compute=readers, override_num_blocks=len(groups) * epochs)
     rows.context.enable_progress_bars = False
     return rows
 
 
-def options(groups: Sequence[Group]) -> ExecutionOptions:
+def options(groups: Sequence[RowGroup]) -> ExecutionOptions:
     """In order, and a bounded way ahead."""
     ahead = max(_LEAST_AHEAD, _AHEAD * max(g.size for g in groups))
     return ExecutionOptions(preserve_order=True, resource_limits=ExecutionResources(object_store_memory=ahead))
 
 
-def fit(groups: Sequence[Group], mebibytes: int) -> bool:
+def fit(groups: Sequence[RowGroup], mebibytes: int) -> bool:
     """Whether the blocks of an epoch may be kept in memory."""
     return sum(g.size for g in groups) <= mebibytes * 2**20
 
@@ -110,7 +110,7 @@ class Blocks:
         return iter(self._shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))  # type: ignore[arg-type]
 
 
-def _read(group: Group) -> Iterable[pa.Table]:
+def _read(group: RowGroup) -> Iterable[pa.Table]:
     return [pq.ParquetFile(group.path).read_row_group(group.number, use_threads=False)]
 
 

@@ -22,7 +22,7 @@ _REMEDIES = {
 }
 
 
-class RowGroups:
+class RowGroupWriter:
     """Parquet files of row groups of `rows` rows (the last one shorter), `part-00000.parquet` and on.
 
     Args:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from raytune_rec.evaluation import metrics
-from raytune_rec.evaluation.inputs import Predictions, Replicates
-from raytune_rec.evaluation.resampled import Areas, Means
-from raytune_rec.evaluation.statistics import Array, Estimate
-from raytune_rec.evaluation.users import Users
+from raytune_rec.evaluation.measures.inputs import Predictions, Replicates
+from raytune_rec.evaluation.metrics.scores import METRICS, group_auc
+from raytune_rec.evaluation.uncertainty.intervals import Array, Estimate
+from raytune_rec.evaluation.uncertainty.resampled import Areas, Means
+from raytune_rec.evaluation.uncertainty.users import Users
 
 
 class Meter(Protocol):
@@ -120,14 +120,14 @@ def cohort(predictions: NDArray[np.floating], labels: NDArray[np.floating], mask
     """AUC and log loss of the rows in `mask`, metric -> (R,)."""
     scores = torch.as_tensor(np.atleast_2d(predictions)[:, mask])
     label = torch.as_tensor(np.asarray(labels)[mask])
-    return {name: metrics.METRICS[name].function(scores, label).numpy() for name in ("auc", "logloss")}
+    return {name: METRICS[name].function(scores, label).numpy() for name in ("auc", "logloss")}
 
 
 def _values(scores: Array, labels: NDArray[np.floating], users: NDArray[np.intp]) -> dict[str, Array]:
     s, y = torch.as_tensor(scores), torch.as_tensor(np.asarray(labels, dtype=np.float64))
     plain = ("auc", "logloss", "calibration_error")
-    values = {name: metrics.METRICS[name].function(s, y).numpy() for name in plain}
-    return {**values, "group_auc": metrics.group_auc(s, y, torch.as_tensor(users.astype(np.int64))).numpy()}
+    values = {name: METRICS[name].function(s, y).numpy() for name in plain}
+    return {**values, "group_auc": group_auc(s, y, torch.as_tensor(users.astype(np.int64))).numpy()}
 
 
 def _losses(scores: Array, labels: NDArray[np.floating]) -> Array:

@@ -85,7 +85,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the positive of each test list stands among its candidates (see `lists`).
+    """Where the positive of each test list stands among its candidates (see `metrics.candidate_lists`).
 
     Args:
         better, ties: (R, N), candidates above the positive and level with it; NaN where a score was.

@@ -29,8 +29,8 @@ from torch import Tensor
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError, RunFailed
 from raytune_rec.pretraining import checkpoint
-from raytune_rec.pretraining.blocks import Blocks, fit, options, row_groups, stream
-from raytune_rec.pretraining.export import Facts, export, summary
+from raytune_rec.pretraining.artifact import Facts, export, summary
+from raytune_rec.pretraining.delivery import Blocks, fit, options, row_groups, stream
 from raytune_rec.pretraining.follow import Tell, following
 from raytune_rec.pretraining.meeting import interfaces, meeting
 from raytune_rec.pretraining.pretraining import Pretraining, streamed
@@ -49,7 +49,7 @@ _POLL = ("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 
 @dataclass(frozen=True)
-class Work:
+class WorkerSpec:
     """What a worker gets.
 
     Args:
@@ -82,7 +82,7 @@ def train(spec: Pretraining, store: Store, tell: Tell, watch: Watch | None = Non
     begin_scratch(folder / name)
     trainer = TorchTrainer(
         _work,  # type: ignore[arg-type]
-        train_loop_config={"work": Work(spec, len(groups), keep, progress, watch)},
+        train_loop_config={"work": WorkerSpec(spec, len(groups), keep, progress, watch)},
         torch_config=meeting(spec.job.pretrain.workers, spec.job.pretrain.gpu),
         scaling_config=_scaling(spec),
         run_config=_run_config(spec, name, folder),
@@ -127,7 +127,7 @@ def _run_config(spec: Pretraining, name: str, folder: Path) -> ray.train.RunConf
 
 def _work(config: dict[str, Any]) -> Facts:
     """The training function of Ray Train."""
-    work: Work = config["work"]
+    work: WorkerSpec = config["work"]
     spec = work.spec
     torch.set_num_threads(spec.job.tune.threads)
     for chatter in ("ray.data", "ray.train"):
@@ -157,7 +157,7 @@ def _rows(store: Store) -> int:
     return sum(store.schema.rows[domain, "train"] for domain in store.schema.domains)
 
 
-def _report(work: Work, store: Store, trainer: Trainer, rank: int) -> None:
+def _report(work: WorkerSpec, store: Store, trainer: Trainer, rank: int) -> None:
     """Hand in the epoch; a barrier over all workers. The state of the first one stands for all."""
     epoch = {"epoch": trainer.done}
     if rank != 0:

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raytune_rec.errors import UserError
-from raytune_rec.evaluation import measure_classes
-from raytune_rec.evaluation.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions
-from raytune_rec.evaluation.measure import Meter, RowMeter, cohort
-from raytune_rec.evaluation.measure_lists import COMPARED, ListMeter, cohort_lists
-from raytune_rec.evaluation.statistics import Array
-from raytune_rec.evaluation.users import Users
+from raytune_rec.evaluation.measures import measure_classes
+from raytune_rec.evaluation.measures.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions
+from raytune_rec.evaluation.measures.measure import Meter, RowMeter, cohort
+from raytune_rec.evaluation.measures.measure_lists import COMPARED, ListMeter, cohort_lists
+from raytune_rec.evaluation.uncertainty.intervals import Array
+from raytune_rec.evaluation.uncertainty.users import Users
 
 Groups = Mapping[str, NDArray[np.integer]]
 Mask = NDArray[np.bool_]

@@ -17,8 +17,8 @@ from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.report.words import counted
 from raytune_rec.schema.prepared import DataSchema, Field
 from raytune_rec.schema.work import recipe_of
+from raytune_rec.stages.checks.unknown import unknown_components, unknown_groups
 from raytune_rec.stages.export import check_export
-from raytune_rec.stages.sections import unknown_components, unknown_groups
 from raytune_rec.task import GROUPS
 from raytune_rec.training.parts import Parts
 from raytune_rec.training.settings import built_alike

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from raytune_rec.data.blocks import RawBlock
 from raytune_rec.data.layout import item_keys
-from raytune_rec.data.preparing.features import FeatureTable
-from raytune_rec.data.preparing.tables import Rejects
-from raytune_rec.data.preparing.validate import Checked, check_features
+from raytune_rec.data.preparing.coding.features import FeatureTable
+from raytune_rec.data.preparing.coding.validate import Checked, check_features
+from raytune_rec.data.preparing.disk.tables import Rejects
 from raytune_rec.data.sources.base import Source
 
 _NAMED = 3

@@ -31,7 +31,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Table:
+class WebTable:
     caption: str
     head: Sequence[str]
     lines: Sequence[Line]
@@ -42,7 +42,7 @@ def columns(run: Run) -> list[str]:
     return [*run.units, MEAN] if len(run.units) > 1 and run.averaged else run.units
 
 
-def main(run: Run, colour: Mapping[str, str]) -> Table:
+def main(run: Run, colour: Mapping[str, str]) -> WebTable:
     """Methods by units, and what each method cost."""
     protocol = run.results["protocol"]
     lines = []
@@ -66,13 +66,13 @@ def main(run: Run, colour: Mapping[str, str]) -> Table:
         f"Tuned: parameters trained for one {run.unit_word}, and their share of the backbone."
         f"{''.join(words.tied(run.results, unit, ' ') for unit in run.units)}"
     )
-    return Table(caption, ["method", *columns(run), "trials", "tuned", "search"], lines)
+    return WebTable(caption, ["method", *columns(run), "trials", "tuned", "search"], lines)
 
 
 FURTHER = [("logloss", "log loss"), ("group_auc", "user AUC"), ("calibration_error", "calibration error")]
 
 
-def further(run: Run, colour: Mapping[str, str]) -> Table | None:
+def further(run: Run, colour: Mapping[str, str]) -> WebTable | None:
     """The other metrics of rows with labels, of each method on each unit; None of lists."""
     names = [(n, t) for n, t in FURTHER if any(n in run.measures(r, u) for r in run.methods for u in run.units)]
     if not names:
@@ -91,10 +91,10 @@ def further(run: Run, colour: Mapping[str, str]) -> Table | None:
         "Mean over replicates, with their standard deviation. Log loss and calibration error (15 bins of equal mass): lower "
         "is better. User AUC: mean over users who have both labels, weighted by their rows; higher is better."
     )
-    return Table(caption, ["method", *head], lines)
+    return WebTable(caption, ["method", *head], lines)
 
 
-def cohorts(run: Run, colour: Mapping[str, str]) -> Table | None:
+def cohorts(run: Run, colour: Mapping[str, str]) -> WebTable | None:
     """AUC of each cohort, where the results have any."""
     pairs = [(u, c) for u in run.units for c in _cohort_names(run, u)]
     if not pairs:
@@ -106,10 +106,10 @@ def cohorts(run: Run, colour: Mapping[str, str]) -> Table | None:
         lines.append(Line(method, colour[method], "", cells))
     what = "lists" if run.lists else "rows"
     head = ["method", *[f"{u}: {c.replace('_', ' ')}" for u, c in pairs]]
-    return Table(f"Test AUC of cohorts of the test {what}.", head, lines)
+    return WebTable(f"Test AUC of cohorts of the test {what}.", head, lines)
 
 
-def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
+def comparisons(run: Run, colour: Mapping[str, str]) -> WebTable | None:
     """Every tested difference."""
     listed = run.results["comparisons"]
     if not listed:
@@ -139,7 +139,7 @@ def comparisons(run: Run, colour: Mapping[str, str]) -> Table | None:
         f"from scratch).{words.averaged(run.results, run.lead, ' ')}{words.not_compared(run.results, ' ')}"
     )
     head = ["method", "baseline", run.unit_word, *["metric"][: int(several)], "difference", "interval", "p", "p, Holm"]
-    return Table(caption, [*head, "users", "pre-trainings", "verdict"], lines)
+    return WebTable(caption, [*head, "users", "pre-trainings", "verdict"], lines)
 
 
 def winners(run: Run) -> list[tuple[str, str, str, str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from raytune_rec.evaluation.statistics import Array
+from raytune_rec.evaluation.uncertainty.intervals import Array
 
 
 class Areas:

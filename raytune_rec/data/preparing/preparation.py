@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 from raytune_rec.config import DataOptions
 from raytune_rec.data.blocks import ROW_COLUMNS, SourceField
 from raytune_rec.data.layout import domain_file
+from raytune_rec.data.preparing.coding.texts import write_texts
+from raytune_rec.data.preparing.disk.spill import Spill
+from raytune_rec.data.preparing.disk.tables import Rejects
 from raytune_rec.data.preparing.order import ties
 from raytune_rec.data.preparing.passes import Preparation, Tell
 from raytune_rec.data.preparing.sequences import write_sequences
-from raytune_rec.data.preparing.spill import Spill
 from raytune_rec.data.preparing.summary import untested
-from raytune_rec.data.preparing.tables import Rejects
-from raytune_rec.data.preparing.texts import write_texts
 from raytune_rec.data.schema_file import schema_values
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.tokens import file_of

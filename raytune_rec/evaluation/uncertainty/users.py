@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from raytune_rec.evaluation.statistics import Array
+from raytune_rec.evaluation.uncertainty.intervals import Array
 
 _CELLS = 2_000_000
 """Rows times resamples in memory at a time."""

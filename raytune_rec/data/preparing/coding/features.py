@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from raytune_rec.data.blocks import SourceField
 from raytune_rec.data.hashing import scramble
-from raytune_rec.data.preparing.validate import Checked
-from raytune_rec.data.preparing.vocabulary import Codes, Order
+from raytune_rec.data.preparing.coding.validate import Checked
+from raytune_rec.data.preparing.coding.vocabulary import Codes, Order
 from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import Field, Role
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from raytune_rec.report import missing, words
 from raytune_rec.report.pictures import forest, front, panels
 from raytune_rec.report.run import read
-from raytune_rec.report.tables import cells, classes, rankings
+from raytune_rec.report.tables import predictions, rankings, web
 from raytune_rec.storage.files import write_text
 
 
@@ -41,16 +41,16 @@ def build(run: Path) -> Path:
     page = environment.get_template("page.html.j2").render(
         run=content,
         verdict=words.verdict(content),
-        table=cells.main(content, colour),
+        table=web.main(content, colour),
         missing=missing.lines(content.results),
-        rankings=rankings.tables(content, colour) + classes.tables(content, colour),
-        further=cells.further(content, colour),
-        cohorts=cells.cohorts(content, colour),
+        rankings=rankings.tables(content, colour) + predictions.tables(content, colour),
+        further=web.further(content, colour),
+        cohorts=web.cohorts(content, colour),
         forest=forest.differences(content, colour),
-        comparisons=cells.comparisons(content, colour),
+        comparisons=web.comparisons(content, colour),
         learning=panels.learning(content, colour),
         pretraining=panels.pretraining(content),
-        pretrained=cells.pretraining(content),
+        pretrained=web.pretraining(content),
         fronts=front.plots(content, colour),
         front_table=front.table(content, colour),
         search=panels.search(content, colour),
@@ -58,9 +58,9 @@ def build(run: Path) -> Path:
         effects=of_prompt,
         other_effects=[g for g in effects if g not in of_prompt],
         costs=panels.costs(content, colour),
-        winners=cells.winners(content),
-        protocol=cells.facts(content.results["protocol"]),
-        provenance=cells.facts({k: v for k, v in content.results.get("provenance", {}).items() if k != "command"}),
+        winners=web.winners(content),
+        protocol=web.facts(content.results["protocol"]),
+        provenance=web.facts({k: v for k, v in content.results.get("provenance", {}).items() if k != "command"}),
         backbones=[_backbone(b) for b in content.backbones],
         command=content.results.get("provenance", {}).get("command") or "raytune-rec run job.toml",
     )
@@ -83,4 +83,4 @@ def _backbone(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         "weights_sha256",
         "data_fingerprint",
     )
-    return cells.facts({n: facts[n] for n in names if n in facts})
+    return web.facts({n: facts[n] for n in names if n in facts})

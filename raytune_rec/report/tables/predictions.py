@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raytune_rec.evaluation.measure_classes import MACRO, RARE
+from raytune_rec.evaluation.measures.measure_classes import MACRO, RARE
 from raytune_rec.report import words
 from raytune_rec.report.run import Run, title
-from raytune_rec.report.tables.cells import Cell, Line, Table
+from raytune_rec.report.tables.web import Cell, Line, WebTable
 
 _Value = tuple[Mapping[str, Any], bool]
 
 
-def tables(run: Run, colour: Mapping[str, str]) -> list[tuple[str, Table]]:
+def tables(run: Run, colour: Mapping[str, str]) -> list[tuple[str, WebTable]]:
     """(heading, table) of each unit; none where something else was tested."""
     return [(heading(unit), _table(run, colour, unit)) for unit in run.units] if run.classes else []
 
@@ -50,7 +50,7 @@ def base(results: Mapping[str, Any], unit: str) -> str:
     return f"{users}; candidates: {protocol['candidates']}"
 
 
-def _table(run: Run, colour: Mapping[str, str], unit: str) -> Table:
+def _table(run: Run, colour: Mapping[str, str], unit: str) -> WebTable:
     lines = [Line(method, colour[method], "", _cells(row)) for method, row in values(run.results, unit).items()]
     rarer = " Of the two classes, the last columns are of the rarer one." if RARE + "f1" in metrics(run.results, unit) else ""
     protocol = run.results["protocol"]
@@ -59,7 +59,7 @@ def _table(run: Run, colour: Mapping[str, str], unit: str) -> Table:
         f"means over the classes of the test users.{rarer} Mean over replicates, with the "
         f"{protocol['confidence'] * 100:g} % interval by user below it; the best of a column is bold."
     )
-    return Table(caption, ["method", *(title(name) for name in metrics(run.results, unit))], lines)
+    return WebTable(caption, ["method", *(title(name) for name in metrics(run.results, unit))], lines)
 
 
 def _cells(values: Sequence[_Value]) -> list[Cell]:

@@ -2,7 +2,7 @@
 
 The functions here are point-wise: they take scores (U, N) and labels (N,) or (U, N) and return (U,) float64, on the device of the
 scores. A vector that holds a NaN has the metric NaN; so has one on which the metric is not defined (AUC of a single class,
-anything of no rows). Infinite scores are in order. `METRICS` names them and the means of `lists`.
+anything of no rows). Infinite scores are in order. `METRICS` names them and the means of `candidate_lists`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from raytune_rec.evaluation.lists import MEANS
+from raytune_rec.evaluation.metrics.candidate_lists import MEANS
 
 
 def auc(scores: Tensor, labels: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from raytune_rec.evaluation.inputs import ListOutcomes, Outcome
-from raytune_rec.evaluation.lists import LIST_METRICS
-from raytune_rec.evaluation.resampled import Means
-from raytune_rec.evaluation.statistics import Array
+from raytune_rec.evaluation.measures.inputs import ListOutcomes, Outcome
+from raytune_rec.evaluation.metrics.candidate_lists import LIST_METRICS
+from raytune_rec.evaluation.uncertainty.intervals import Array
+from raytune_rec.evaluation.uncertainty.resampled import Means
 
 FULL = "full."
 """In front of the metrics of the full ranking."""
