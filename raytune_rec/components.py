@@ -16,6 +16,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -63,11 +64,14 @@ def kinds(options: type[BaseModel]) -> dict[str, Kind]:
 
 def names(family: Family, folders: Sequence[Path] = ()) -> list[str]:
     """Names of all components of a family, the user's own folders included."""
-    package = importlib.import_module(f"raytune_rec.{family}")
-    modules = {m.name for m in pkgutil.iter_modules(package.__path__)}
-    for folder in folders:
-        modules |= {path.stem for path in STORAGE.list(_own(folder, family), "*.py")}
+    modules = _shipped(family).union(*({p.stem for p in STORAGE.list(_own(f, family), "*.py")} for f in folders))
     return sorted(n for n in modules if not n.startswith("_") and n not in _NOT_COMPONENTS)
+
+
+@cache
+def _shipped(family: Family) -> frozenset[str]:
+    """Modules of the package."""
+    return frozenset(m.name for m in pkgutil.iter_modules(importlib.import_module(f"raytune_rec.{family}").__path__))
 
 
 def component(family: Family, name: str, folders: Sequence[Path] = ()) -> Any:

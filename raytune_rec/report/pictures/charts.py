@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from raytune_rec.report.pictures.theme import GRID, INK, MUTED, PAPER, panel
+from raytune_rec.report.pictures.theme import GRID, INK, LABEL, MUTED, PAPER, cut, panel
 
 Range = tuple[float, float]
 
@@ -64,7 +64,7 @@ def forest(title: str, effects: Sequence[Effect], labels: Sequence[str], limits:
             axes.plot([e.low, e.high], [e.line, e.line], color=e.colour, linewidth=1.6, solid_capstyle="round")
             face = e.colour if e.clear else PAPER
             axes.plot(e.mean, e.line, "o", markersize=5, color=e.colour, markerfacecolor=face, markeredgewidth=1.2)
-        axes.set_yticks(range(len(labels)), labels)
+        axes.set_yticks(range(len(labels)), [cut(label, LABEL) for label in labels])
         axes.tick_params(axis="y", labelcolor=INK, length=0)
         axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.set_xlim(*limits)
@@ -283,7 +283,7 @@ def _padded(limits: Range) -> Range:
 
 def _bars(axes: Any, names: Sequence[str], x: str) -> None:
     axes.yaxis.set_major_locator(FixedLocator(list(range(len(names)))))
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [cut(name, LABEL) for name in names])
     axes.tick_params(axis="y", labelcolor=INK, length=0)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(False, axis="y")

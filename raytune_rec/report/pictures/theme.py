@@ -6,12 +6,17 @@ import hashlib
 import html
 import io
 import re
+import unicodedata
+import warnings
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any
 
 import matplotlib
 from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK, MUTED, GRID, PAPER = "#0a0b0c", "#7a7b7c", "#d1d2d3", "#fdfcfb"
@@ -20,6 +25,9 @@ _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAP
 
 PALETTE = ("#2f6fd0", "#d9772b", "#1e9a84", "#b0559f", "#8a8f2e", "#d1495b", "#3d9fc4", "#9a6b4b", "#6b63c9", "#7b8794")
 """Of middle lightness. Order: claiming methods come first."""
+
+TITLE, LABEL = 36, 28
+"""Letters of a title and of a label of an axis that are drawn; a wide one, such as Chinese, counts twice."""
 
 _STYLE: Any = {
     "axes.edgecolor": MUTED,
@@ -71,14 +79,28 @@ def panel(title: str = "", height: float = 2.15) -> Iterator[tuple[Figure, Any]]
         figure = Figure(figsize=(3.2, height), layout="constrained")
         axes = figure.subplots()
         if title:
-            axes.set_title(title)
+            axes.set_title(cut(title, TITLE))
         yield figure, axes
+
+
+def cut(text: str, most: int) -> str:
+    """A name as long as a chart has room for."""
+    widths = [2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text]
+    if sum(widths) <= most:
+        return text
+    kept = bisect_right(list(accumulate(widths)), most - 1)
+    return text[:kept] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def svg(figure: Figure, alt: str) -> Markup:
     """The figure as inline SVG with a text for those who cannot see it. Equal figures give equal bytes."""
     buffer = io.StringIO()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")  # the reader's own fonts draw the text
+        FigureCanvasSVG(figure)
+        if (layout := figure.get_layout_engine()) is not None:  # by itself: `savefig` would draw everything once more for it
+            layout.execute(figure)
+            figure.set_layout_engine(None)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

@@ -64,7 +64,11 @@ def measure(
 
     run(SMALL)  # what is loaded once and kept is no lane's
     held = _held(device)
-    small, large = (_peak(lambda lanes=lanes: run(lanes), device) for lanes in (SMALL, many))  # type: ignore[misc]
+    gc.freeze()  # what is held stays, and need not be looked through again
+    try:
+        small, large = (_peak(lambda lanes=lanes: run(lanes), device) for lanes in (SMALL, many))  # type: ignore[misc]
+    finally:
+        gc.unfreeze()
     if held is None or small is None or large is None:
         _unmeasured(job.tune.pack)
         return Width(most)
