@@ -246,8 +246,9 @@ def test_the_module_is_the_command() -> None:
     def call(word: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-m", "raytune_rec", word], cwd=_ROOT, capture_output=True, text=True, check=False)
 
-    assert (call("--version").stdout.strip(), call("--version").returncode) == (f"raytune-rec {__version__}", 0)
-    assert call("nothing").returncode == 2 and "Traceback" not in call("nothing").stderr
+    version, nothing = call("--version"), call("nothing")
+    assert (version.stdout.strip(), version.returncode) == (f"raytune-rec {__version__}", 0)
+    assert nothing.returncode == 2 and "Traceback" not in nothing.stderr
 
 
 def test_the_cluster_file_is_one_that_ray_takes() -> None:

@@ -17,6 +17,7 @@ from benchmarks.kills.moments import Moment
 from benchmarks.kills.processes import Command
 from benchmarks.kills.sweep import Strike, Sweep
 from raytune_rec import cli, config, pipeline
+from tests.pipeline.here import without_ray
 
 
 @pytest.fixture
@@ -51,14 +52,11 @@ def test_kills_in_search_and_export_change_nothing(
     path, whole, run = tmp_path / "job.toml", tmp_path / "A", tmp_path / "B"
     for folder in (whole, run):
         shutil.copytree(base, folder)
-    undisturbed = Command(["run", str(path), "--out", str(whole)], tmp_path / "A.log", temporary)
-    try:
-        sweep = Sweep(run, path, tmp_path / "logs", temporary)
-        ended = [sweep.attempt(strikes) for strikes in ATTEMPTS]
-        assert undisturbed.wait() == 0, (tmp_path / "A.log").read_text()
-    finally:
-        undisturbed.kill()
-        undisturbed.clear(0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch)
+        assert cli.main(["run", str(path), "--out", str(whole)]) == 0
+    sweep = Sweep(run, path, tmp_path / "logs", temporary)
+    ended = [sweep.attempt(strikes) for strikes in ATTEMPTS]
     assert not sweep.missed, "the run ended before the kill: the job is too small for this test"
     assert ended == [False, False, False, True] and sweep.attempts[-1].code == 0, sweep.log.read_text()
     struck = [(k["target"], k["phase"]) for k in sweep.kills]
@@ -70,6 +68,7 @@ def test_kills_in_search_and_export_change_nothing(
     for finished in (True, False):
         copy = tmp_path / f"damaged-{finished}"
         segment = damage.damaged(whole, copy, "a byte of a record", random.Random(0), finished)
+        capsys.readouterr()
         code = cli.main(["run", str(path), "--out", str(copy)])
         assert damage.wrong(segment, code, *capsys.readouterr()) == []
 

@@ -19,6 +19,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, UserError
 from raytune_rec.schema.prepared import Table
 from raytune_rec.scoring import load_prompt
+from tests.pipeline.here import without_ray
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -115,8 +116,13 @@ def test_a_changed_option_is_refused_with_the_difference(done: Path) -> None:
     assert contents(done) == before, "a refused job leaves the folder as it was, its job.toml included"
 
 
-def test_the_same_job_elsewhere_gives_bit_identical_artifacts(done: Path, tmp_path: Path) -> None:
-    pipeline.run(job(tune={**SMALL["tune"], "concurrent": 1}), tmp_path)
+def test_the_same_job_elsewhere_gives_bit_identical_artifacts(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All packs one after the other in this process, and pre-training in it too."""
+    without_ray(monkeypatch)
+    one_by_one = job(tune={**SMALL["tune"], "concurrent": 1}, pretrain={**SMALL["pretrain"], "workers": 0})
+    pipeline.run(one_by_one, tmp_path, until="evaluate")
     ours, theirs = contents(done / "artifacts"), contents(tmp_path / "artifacts")
     assert ours == theirs
     names = [p.name for p in (done / "backbones").iterdir()]
@@ -158,9 +164,10 @@ def test_a_prompt_refuses_a_foreign_backbone(done: Path) -> None:
         load_prompt(done / "artifacts" / "feed", other)
 
 
-def test_raising_the_trials_goes_on_where_the_search_was(done: Path, tmp_path: Path) -> None:
+def test_raising_the_trials_goes_on_where_the_search_was(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_ray(monkeypatch)
     shutil.copytree(done, tmp_path / "run")
-    pipeline.run(job(tune={**SMALL["tune"], "trials": 6}), tmp_path / "run")
+    pipeline.run(job(tune={**SMALL["tune"], "trials": 6}), tmp_path / "run", until="evaluate")
     before, after = (json.loads((out / "trials.json").read_text()) for out in (done, tmp_path / "run"))
     plate = [[t for t in run if t["study"] == "plate/feed"] for run in (before, after)]
     assert len(plate[1]) == 6 and plate[1][:4] == plate[0]
@@ -194,13 +201,13 @@ def own_split(folder: Path, test_seed: int) -> Job:
 
 @pytest.fixture(scope="module")
 def own_splits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two runs that differ in the test file alone."""
-    found = []
-    for seed in (1, 2):
-        folder = tmp_path_factory.mktemp(f"own-{seed}")
-        pipeline.run(own_split(folder, seed), folder / "run")
-        found.append(folder / "run")
-    return found
+    """Two runs that differ in the test file alone; the first has a report."""
+    folders = [tmp_path_factory.mktemp("own") for _ in range(2)]
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch)
+        for seed, (folder, until) in enumerate(zip(folders, ("report", "evaluate"), strict=True), 1):
+            pipeline.run(own_split(folder, seed), folder / "run", until=until)
+    return [folder / "run" for folder in folders]
 
 
 def test_users_bring_their_own_split(own_splits: list[Path]) -> None:

@@ -20,6 +20,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.scoring import load_prompt
 from raytune_rec.tasks.kinds import kind_of
+from tests.pipeline.here import without_ray
 
 USERS, ITEMS = 160, 30
 COLUMNS = {name: name for name in ("domain", "user", "item", "label", "position")}
@@ -71,12 +72,10 @@ def job(path: Path) -> Job:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    import ray
-
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+def here() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -219,13 +218,13 @@ def test_a_backbone_serves_jobs_of_other_tasks(predicted: Path, tmp_path: Path) 
     values["methods"] = {"light": values["methods"]["light"]}
     values["evaluate"] |= {"compare": ["light"]}
     values["data"]["sequences"]["predict"] = "size"
-    pipeline.run(parse(values), tmp_path / "size")
+    pipeline.run(parse(values), tmp_path / "size", until="evaluate")
     users = {"history": [["i1", "i2"], []]}
     served = load_prompt(tmp_path / "size" / "artifacts" / "size.1", of_run(tmp_path / "size")["sasrec"])
     assert {name for name, _ in served.predict(users)} <= {"s0", "s1", "s2"}
     values["data"]["sequences"] |= {"predict": "", "tasks": ["few"]}
     values["training"]["metric"], values["methods"]["light"]["strategy"] = "ndcg@10", "prompt"
-    pipeline.run(parse(values), tmp_path / "few")
+    pipeline.run(parse(values), tmp_path / "few", until="evaluate")
     served = load_prompt(tmp_path / "few" / "artifacts" / "few.1", of_run(tmp_path / "few")["sasrec"])
     assert all(len(items) == 3 for items in served.recommend(users, 3))
 

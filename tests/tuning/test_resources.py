@@ -137,12 +137,13 @@ def test_a_cluster_that_cannot_grow_is_not_awaited(monkeypatch: pytest.MonkeyPat
 _WAITS = """
 import os, signal, sys
 from raytune_rec.tuning.run import resources
-from tests.tuning import fake
+from raytune_rec import config
 resources.nodes = lambda threads: [{"CPU": 1.0}]
 resources._grows = lambda: True
 resources._request = lambda wanted: None
 resources.time.sleep = lambda seconds: os.kill(os.getpid(), int(sys.argv[1]))
-resources.ask(fake.job(cpus=64), print, packs=True, workers=False)
+job = {"name": "x", "data": {"source": "none"}, "backbone": {"name": "none"}, "tune": {"cpus": 64}, "methods": {}}
+resources.ask(config.parse(job), print, packs=True, workers=False)
 """
 
 
