@@ -220,7 +220,7 @@ def test_names_of_domains_stand_inside_what_is_written(own_splits: list[Path]) -
     """A slug and a hash outside, the true name in the facts, the card and the page."""
     run = own_splits[0]
     folders = sorted((run / "artifacts").iterdir())
-    assert {prompt_artifact.read(folder).unit for folder in folders} == set(DOMAINS)
+    assert {prompt_artifact.read(folder).unit.name for folder in folders} == set(DOMAINS)
     assert max(len(part) for path in run.rglob("*") for part in path.relative_to(run).parts) < 160
     winners = [json.loads(path.read_text()) for path in run.glob("winners/*/*/winner.json")]
     assert {(w["method"], w["unit"]) for w in winners} == {(row, domain) for row in results_rows(run) for domain in DOMAINS}

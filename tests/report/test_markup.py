@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
+import warnings
 
 from rich.console import Console
 
 from raytune_rec.artifacts.card import plain
 from raytune_rec.command.show import console as output
-from raytune_rec.report.pictures import theme
+from raytune_rec.report.pictures import charts, theme
 from raytune_rec.report.tables.terminal import console
 
 NAMES = ("[bold]y", "a[v1]", "b[/c]", ":smile:", "$x^$")
@@ -39,3 +41,14 @@ def test_a_card_shows_names_as_they_are() -> None:
 def test_a_chart_takes_no_name_for_a_formula() -> None:
     with theme.panel("$x^$ and $") as (figure, _):
         assert "$x^$ and $" in theme.svg(figure, "alt")
+
+
+def test_a_chart_cuts_names_to_the_room_that_it_has() -> None:
+    """Wide letters are of no font that draws it: the reader's own does."""
+    names = ["\u66f8" * 90, "n" * 90, "short"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = theme.svg(charts.bars(names[0], names, [1.0, 2.0, 3.0], ["1,234 (5 %)"] * 3, ["#111111"] * 3, "x"), "alt")
+    drawn = re.findall(r">([^<>]+)</text>", shown)
+    assert {"n" * 27 + "\u2026", "\u66f8" * 13 + "\u2026", "\u66f8" * 17 + "\u2026", "short"} <= set(drawn)
+    assert theme.cut("n" * 28, 28) == "n" * 28
