@@ -57,10 +57,11 @@ def _job_name(name: str) -> str:
 
 
 class SplitOptions(Section):
-    kind: Literal["hash", "leave_one_out", "time", "given", "cold_users"] = Field(
+    kind: Literal["hash", "leave_one_out", "time", "given", "cold_users", "cold_items"] = Field(
         "hash",
         description="hash: by a hash of (seed, domain, user, item); time: quantiles of time; given: the source says; "
-        "cold_users: some users are kept out as cold ones, the last row of each other user validates",
+        "cold_users: some users are kept out as cold ones, the last row of each other user validates; cold_items: of some items "
+        "all rows but the first few are held out, the last row of each user validates",
     )
     valid: float = Field(0.1, ge=0, lt=1, description="share of rows (hash, time)")
     test: float = Field(0.1, ge=0, lt=1, description="share of rows (hash, time)")
@@ -69,16 +70,32 @@ class SplitOptions(Section):
         description="all: every domain at the same times, so that none trains on what is later than the test rows of another; "
         "each: every domain at quantiles of its own times (time)",
     )
-    cold: float = Field(0.2, gt=0, lt=1, description="share of users who are made cold, by a hash of (seed, user) (cold_users)")
+    cold: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="share of users (cold_users) or items (cold_items) that are made cold, by a hash",
+    )
     cold_below: int = Field(
         0, ge=0, le=10**9, description="users with fewer rows than this are the cold ones instead; 0: by share"
     )
+    cold_least: int = Field(60, ge=2, le=10**9, description="items with fewer rows than this are never made cold (cold_items)")
+    cold_kept: int = Field(5, ge=1, le=10**6, description="first rows of a cold item, which train (cold_items)")
+    cold_held: int = Field(
+        20, ge=2, le=10**6,
+        description="rows of a cold item after these: the earlier half validates, the later tests; later ones are left out",
+    )  # fmt: skip
     seed: Seed = 0
 
     @model_validator(mode="after")
     def _something_is_left(self) -> SplitOptions:
         if self.kind in ("hash", "time") and self.valid + self.test >= 1:
             raise ValueError(f"valid {self.valid} and test {self.test} leave nothing to train on; their sum must be below 1")
+        if self.kind == "cold_items" and self.cold_least < (needed := self.cold_kept + 2):
+            raise ValueError(
+                f"cold_least = {self.cold_least} is too small for cold_kept = {self.cold_kept}: a cold item needs two rows more, "
+                f"to validate and to test with; set cold_least to {needed} or more, or lower cold_kept"
+            )
         return self
 
 
@@ -107,6 +124,10 @@ class SequenceOptions(Section):
     events: int = Field(9, ge=1, le=10_000, description="first items of a cold user that are known")
     folds: int = Field(5, ge=2, le=1000, description="cold users are tested in so many parts, each by models tuned on the others")
     valid: float = Field(0.125, gt=0, lt=1, description="share of a fold's tuning users that choose the best epoch")
+    item_groups: int = Field(1, ge=1, le=10_000, description="groups of a domain's cold items, each a unit (split cold_items)")
+    grouped_by: Literal["hash", "arrival"] = Field(
+        "hash", description="what puts cold items into groups: a hash of (seed, item), or the time of their first row"
+    )
     warm: bool = Field(False, description="units train on the warm users' windows too, cut to as many items as they know")
 
     def events_of(self, task: str) -> int:
@@ -189,8 +210,16 @@ class DataOptions(Section):
         if tasks and not cold:
             named = "sequences.predict is" if self.sequences and self.sequences.predict else "sequences.tasks are"
             raise ValueError(f"{named} of cold users, and split.kind = {self.split.kind!r}; set it to 'cold_users'")
-        if self.sequences and self.split.kind not in ("cold_users", "leave_one_out"):
-            raise ValueError(f"sequences need split.kind = 'leave_one_out' or 'cold_users' (given: {self.split.kind!r})")
+        histories = ("leave_one_out", "cold_users", "cold_items")
+        if self.sequences and self.split.kind not in histories:
+            raise ValueError(f"sequences need split.kind = {' or '.join(map(repr, histories))} (given: {self.split.kind!r})")
+        if self.split.kind == "cold_items" and self.sequences is None:
+            raise ValueError("split.kind = 'cold_items' is of histories; set data.sequences, such as sequences = { length = 50 }")
+        if self.split.kind != "cold_items" and self.sequences and self.sequences.item_groups > 1:
+            raise ValueError(
+                f"sequences.item_groups = {self.sequences.item_groups} is of cold items, and split.kind = "
+                f"{self.split.kind!r}; set it to 'cold_items', or leave item_groups out"
+            )
         return self
 
 

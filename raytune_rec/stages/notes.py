@@ -62,8 +62,12 @@ def _tied(domains: _Domains) -> Iterator[str]:
 
 def _later(domains: int, split: SplitOptions) -> Iterator[str]:
     """On training rows that are later than test rows."""
-    if split.kind in ("leave_one_out", "cold_users"):
-        whose = "each user's last row is held out" if split.kind == "leave_one_out" else "cold users are held out"
+    held_out = {
+        "leave_one_out": "each user's last row is held out",
+        "cold_users": "cold users are held out",
+        "cold_items": "rows of cold items are held out",
+    }
+    if whose := held_out.get(split.kind):
         yield f"later times: {whose}, at no common time; what trains on all users sees what others did after a test row"
     elif split.kind == "time" and split.cut == "each" and domains > 1:
         yield (

@@ -83,7 +83,7 @@ def check_units(summary: Mapping[str, Any], metric: str, split: SplitOptions | N
 
 
 def check_groups(schema: DataSchema) -> None:
-    """Refuse folds of cold users of which nobody trains, validates or tests.
+    """Refuse folds of cold users, and groups of cold items, of which no row trains, validates or tests.
 
     Raises:
         DataError: every unit that lacks rows.
@@ -91,8 +91,12 @@ def check_groups(schema: DataSchema) -> None:
     needed = zip(SPLITS, ("train", "validate", "test"), strict=True)
     lacking = [(unit, word) for split, word in needed for unit in schema.groups if not schema.rows[unit.name, split]]
     if lacking:
-        problems = [f"unit {unit.name!r}: no cold user to {word} with." for unit, word in lacking]
-        remedy = "Make more users cold (data.split), raise data.sequences.valid, or lower data.sequences.folds."
+        problems = [f"unit {unit.name!r}: no row of {GROUPS[unit.kind]} to {word} with." for unit, word in lacking]
+        remedies = {
+            "fold": "Make more users cold (data.split), raise data.sequences.valid, or lower data.sequences.folds.",
+            "items": "Make more items cold (data.split), raise data.split.cold_held, or lower data.sequences.item_groups.",
+        }
+        remedy = " ".join(remedies[kind] for kind in dict.fromkeys(unit.kind for unit, _ in lacking))
         raise DataError([*problems, remedy])
 
 

@@ -27,7 +27,7 @@ Places = tuple[Outcome, Outcome | None]
 
 class Lists:
     examples = "histories"
-    units: frozenset[UnitKind] = frozenset({"domain", "fold"})
+    units: frozenset[UnitKind] = frozenset({"domain", "fold", "items"})
     trains: frozenset[str] = frozenset()
 
     def __init__(self, task: Task) -> None:
@@ -101,7 +101,10 @@ class Lists:
         every = f"all items of the training split{whose}{without}"
         how = f"drawn uniformly (seed {data.split.seed}), the same for every method"
         drawn = f"{sequences.negatives} items{whose} that the user never took, {how}"
-        cohort = sequences.cold_users if sequences.tasks else "all rows"
+        cold, rows = data.split, "all rows"
+        if cold.kind == "cold_items":
+            rows = f"cold items, {cold.cold_kept} rows of each train, the later half of the next {cold.cold_held} tests"
+        cohort = sequences.cold_users if sequences.tasks else rows
         if sequences.repeats == "leave_out":
             cohort += ", but none that repeats an item of its history"
         if not sequences.negatives:

@@ -204,8 +204,8 @@ def test_folds_with_too_few_cold_users_are_refused_before_anything_trains(tmp_pa
     with pytest.raises(DataError) as error:
         pipeline.run(own, tmp_path / "run", only="prepare")
     text = str(error.value)
-    assert "unit 'few.1': no cold user to test with." in text and "lower data.sequences.folds" in text
-    assert "unit 'few.1': no cold user to train with." in text or "cold" in split
+    assert "unit 'few.1': no row of cold users to test with." in text and "lower data.sequences.folds" in text
+    assert "unit 'few.1': no row of cold users to train with." in text or "cold" in split
 
 
 def test_histories_tell_what_they_leave_out_and_fewer_candidates_do_in_the_same_folder(tmp_path: Path) -> None:

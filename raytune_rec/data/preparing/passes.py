@@ -164,7 +164,7 @@ class Preparation:
 
     def _splitter(self, coded: _Coded, columns: set[str]) -> Splitter:
         histories = self._options.sequences is not None
-        return splitter(self._options.split, columns, coded.user.hashes, histories)
+        return splitter(self._options.split, columns, coded.user.hashes, coded.item.hashes, histories)
 
     def _code(self, coded: _Coded, checked: Checked, start: int) -> dict[str, np.ndarray | pa.Array]:
         domain = coded.domain.add(checked.text["domain"])

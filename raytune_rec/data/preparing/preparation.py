@@ -60,8 +60,13 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
         chosen["sequences"].pop("warm")
     if options.split.kind != "time":
         chosen["split"].pop("cut")
-    if options.split.kind != "cold_users":
-        chosen["split"] = {k: v for k, v in chosen["split"].items() if not k.startswith("cold")}
+    unread = {"cold_users": ("cold_least", "cold_kept", "cold_held"), "cold_items": ("cold_below",)}.get(
+        options.split.kind, ("cold",)
+    )
+    chosen["split"] = {k: v for k, v in chosen["split"].items() if not k.startswith(unread)}
+    if options.sequences and options.split.kind != "cold_items":
+        for name in ("item_groups", "grouped_by"):
+            del chosen["sequences"][name]
     if options.sequences and not options.sequences.predict:
         del chosen["sequences"]["predict"]
     inputs: dict[str, Any] = {"options": chosen, "source": dict(source.fingerprint_inputs())}
@@ -111,7 +116,7 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
         with Rejects(out / "rejected.parquet") as rejects, Spill(out / "_spill") as spill:
             schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs), tell).run()
         schema = replace(schema, trained=trained(inputs))
-        if options.split.kind in ("leave_one_out", "cold_users"):
+        if options.split.kind in ("leave_one_out", "cold_users", "cold_items"):
             for name in schema.domains:
                 summary["domains"][name]["tied"] = ties(pq.read_table(domain_file(out, name), partitioning=None))
         if options.sequences is not None:

@@ -11,6 +11,7 @@ users who lose all their rows of a split with them (`users_without_valid`, `user
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import DataOptions, SequenceOptions
+from raytune_rec.data.cold_items import EVENTS, of_unit
 from raytune_rec.data.cold_users import cuts, first_of, folds_of, members, predicted, spans, unseen_classes
 from raytune_rec.data.hashing import row_hash, share, text_hash, user_hash
 from raytune_rec.data.layout import FOLDER, USERS, domain_file
+from raytune_rec.data.preparing.cold_items import events, grouped
 from raytune_rec.data.preparing.disk.tables import RowGroupWriter
 from raytune_rec.data.preparing.order import in_time, times_of
-from raytune_rec.data.preparing.splits import TRAIN, VALID
+from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID
 from raytune_rec.data.ranked import Ranked
 from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import CLASS, SPLITS, DataSchema, Split
@@ -59,11 +62,15 @@ def write_sequences(
     hashed = {name: text_hash(pq.read_table(store / f"{name}.parquet")["raw"].to_pylist()) for name in ("users", "items")}
     seed = data.split.seed
     known, parts, told = schema.field("item").size, [], dict[str, dict[str, Any]]()
+    cold_items = []
     for place, domain in enumerate(schema.domains, 1):
         rows = pq.read_table(domain_file(store, domain), partitioning=None)
         user, item = (hashed[f"{name}s"][rows[name].to_numpy()] for name in ("user", "item"))
-        parts.append(_users(rows, place, known, row_hash(seed, text_hash([domain]), user, item)))
+        hashes = row_hash(seed, text_hash([domain]), user, item)
+        parts.append(_users(rows, place, known, hashes, data.split.kind == "cold_items"))
         told[domain] = _left_out(rows, known)
+        if data.split.kind == "cold_items":
+            cold_items.append(events(rows, place, hashes, data.split))
     users = pa.concat_tables(parts)
     hashes = hashed["users"][users["user"].to_numpy()]
     cold = (users["train"].to_numpy() == 0) & (users["valid"].to_numpy() == 0) if options.cold else np.zeros(len(users), bool)
@@ -88,19 +95,36 @@ def write_sequences(
         told[domain]["repeats"] = ranked.repeats(place)
     if options.predict:
         told |= {unit.name: {"classes": unseen_classes(users, unit, options)} for unit in folds_of(options)}
-    return _counted(schema, users, options, counts, ranked), told
+    schema = _counted(schema, users, options, counts, ranked)
+    return (_with_cold_items(schema, cold_items, folder, hashed["items"], data) if cold_items else schema), told
 
 
-def _users(rows: pa.Table, domain: int, known: int, hashes: np.ndarray) -> pa.Table:
-    """One row for each user of a domain: user, domain, items, and how many of them train, validate and test."""
+def _with_cold_items(
+    schema: DataSchema, parts: Sequence[pa.Table], folder: Path, hashes: np.ndarray, data: DataOptions
+) -> DataSchema:
+    """The events of cold items are written; the schema has their groups as units."""
+    assert data.sequences is not None
+    table, repeats = pa.concat_tables(parts), data.sequences.repeats == "count"
+    pq.write_table(table, folder / EVENTS, compression="zstd")
+    units = grouped(table, hashes, schema.domains, data.sequences, data.split.seed)
+    counts = {(unit.name, split): len(of_unit(table, unit, split, repeats)) for unit in units for split in SPLITS}
+    return replace(schema, rows={**schema.rows, **counts}, groups=units)
+
+
+def _users(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, cold_items: bool) -> pa.Table:
+    """One row for each user of a domain: user, domain, items, and how many of them train, validate and test. Rows of cold items
+    that do not train stand in no history.
+    """
     user, item, split = (rows[name].to_numpy() for name in ("user", "item", "split"))
     order = in_time(user, [rows[name].to_numpy() for name in times_of(rows.column_names)], hashes)
-    order = order[item[order] < known]
+    owner = np.unique(user[item < known])
+    order = order[(item[order] < known) & ((split[order] != TEST) | (not cold_items))]
     user, item, split = user[order], item[order], split[order]
-    owner, starts, sizes = np.unique(user, return_index=True, return_counts=True)
     place = np.searchsorted(owner, user)
+    sizes = np.bincount(place, minlength=len(owner))
     counts = [np.bincount(place[split == s], minlength=len(owner)).astype(np.int32) for s in (TRAIN, VALID)]
-    items = pa.ListArray.from_arrays(pa.array(np.append(starts, len(item)).astype(np.int32)), pa.array(item.astype(np.int32)))
+    offsets = np.append(0, np.cumsum(sizes)).astype(np.int32)
+    items = pa.ListArray.from_arrays(pa.array(offsets), pa.array(item.astype(np.int32)))
     return pa.table(
         {
             "user": pa.array(owner.astype(np.int32)),

@@ -11,6 +11,10 @@ trains on what is later than any test row; or each domain at its own quantiles (
 `cold_users`: all rows of a cold user are kept out (as test rows); the last row of each other user validates. Cold are a share of
 the users, by a hash of (seed, user), or those with few rows. As with `leave_one_out`, warm users train on later times too.
 
+`cold_items`: of some items, a share of those with rows enough, by a hash of (seed, item), all rows but the first are kept out (as
+test rows; `cold_items` says which of them validate). Of each user the last row with an item that no such hash could make cold
+validates.
+
 A splitter sees all rows once, block by block (`observe`), and then answers for any rows (`assign`).
 """
 
@@ -46,13 +50,14 @@ def splitter(
     options: SplitOptions,
     columns: set[str],
     users: Callable[[], np.ndarray],
+    items: Callable[[], np.ndarray],
     histories: bool = False,
 ) -> Splitter:
     """The splitter that a job asks for.
 
     Args:
         columns: what the source gives.
-        users: `text_hash` of each user met so far, by code.
+        users, items: `text_hash` of each one met so far, by code.
         histories: rows become histories, which not every kind of split suits.
 
     Raises:
@@ -78,6 +83,8 @@ def splitter(
         )
     if options.kind == "cold_users":
         return _ColdUsers(times, options, users)
+    if options.kind == "cold_items":
+        return _ColdItems(times, options, items)
     return _LeaveOneOut(times) if options.kind == "leave_one_out" else _Time(times[0], options)
 
 
@@ -209,6 +216,46 @@ class _ColdUsers:
             why = f"all {len(cold):,} users are cold ({given}), and none is left to train the backbone on"
             raise DataError(f"{why}; lower {option}.")
         raise DataError(f"none of {len(cold):,} users is cold ({given}), and a task of cold users needs some; raise {option}.")
+
+
+class _ColdItems:
+    """Keeps all rows of the items that may be made cold."""
+
+    def __init__(self, times: Sequence[str], options: SplitOptions, items: Callable[[], np.ndarray]) -> None:
+        self._times, self._options, self._items = times, options, items
+        self._last = _LeaveOneOut(times)
+        self._kept: list[Rows] = []
+        self._held: np.ndarray | None = None
+
+    def observe(self, rows: Rows) -> None:
+        maybe = self._maybe(rows)
+        self._last.observe({name: values[~maybe] for name, values in rows.items()})
+        self._kept.append({name: rows[name][maybe] for name in ("item", "hash", "row", *self._times)})
+
+    def assign(self, rows: Rows) -> np.ndarray:
+        if self._held is None:
+            self._held = self._find_held()
+        warm = np.where(self._last.assign(rows) == TEST, VALID, TRAIN)
+        return np.where(_within(rows["row"], self._held), TEST, warm).astype(np.int8)
+
+    def _maybe(self, rows: Rows) -> np.ndarray:
+        """(N,) bool: rows of items whose hash makes them cold, if they have rows enough."""
+        cold = share(user_hash(self._options.seed, "cold", self._items())) < self._options.cold
+        return cold[rows["item"]]
+
+    def _find_held(self) -> np.ndarray:
+        """Sorted row numbers of cold items, but for the first of each."""
+        kept = {name: np.concatenate([rows[name] for rows in self._kept]) for name in self._kept[0]}
+        self._kept = []
+        order = in_time(kept["item"], [kept[name] for name in self._times], kept["hash"])
+        _, starts, inverse, sizes = np.unique(kept["item"][order], return_index=True, return_inverse=True, return_counts=True)
+        rank, cold = np.arange(len(order)) - starts[inverse], sizes[inverse] >= self._options.cold_least
+        if not cold.any():
+            raise DataError(
+                f"no item is cold: of the share data.split.cold = {self._options.cold:g} none has data.split.cold_least = "
+                f"{self._options.cold_least} rows; lower cold_least, or raise cold."
+            )
+        return np.sort(kept["row"][order[cold & (rank >= self._options.cold_kept)]])
 
 
 def _within(values: np.ndarray, known: np.ndarray) -> np.ndarray:

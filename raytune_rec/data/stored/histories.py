@@ -24,13 +24,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.config import SequenceOptions
+from raytune_rec.data.cold_items import EVENTS, of_unit
 from raytune_rec.data.cold_users import members, spans
 from raytune_rec.data.layout import FOLDER, USERS
 from raytune_rec.data.ranked import Ranked
 from raytune_rec.data.stored.columns import Columns, lists
 from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.data.stored.pools import enough, negatives
-from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import CANDIDATES, CLASS, DOMAIN, HISTORY, POSITIVE, SEEN, SPLITS, TARGET, USER, Split, Table
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.task import Unit
@@ -72,13 +72,15 @@ class Histories:
         user had taken before (and whatever he took in other domains that share their items), nothing where repeats count.
         """
         if unit.kind == "items":
-            raise DataError(f"unit {unit.name!r}: groups of cold items are of single interactions; leave data.sequences out.")
+            return self._cold_items(unit, split)
         if unit.kind == "fold":
             return self._classes(unit, split) if self._tells else self._cold(unit, split)
         return self._windows(unit) if split == "train" else self._last(unit, split)
 
     def test_columns(self, unit: Unit, part: str = "") -> Columns:
         """As `columns`, of the rows of `test`."""
+        if unit.kind == "items":
+            return self._cold_items(unit, "test", seen=True)
         if unit.kind != "fold":
             return self._last(unit, "test", seen=True)
         return self._classes(unit, "test") if self._tells else self._cold(unit, "test", part, seen=True)
@@ -150,6 +152,23 @@ class Histories:
             target[(begin > 0) | (task != "joint"), 0] = 0
         return {**self._owners(rows), HISTORY: history, TARGET: target}
 
+    def _cold_items(self, unit: Unit, split: Split, seen: bool = False) -> Columns:
+        """A row for each event of a cold item: it follows what its user had taken before."""
+        rows, place, item = self._events(of_unit(self._held, unit, split, self.options.repeats == "count"))
+        if split != "train":
+            return self._lists(rows, place, f"{unit.name}/{split}", self.options.length, seen, item)
+        before = [self._items[r][:k][-self.options.length :] for r, k in zip(rows, place, strict=True)]
+        target = np.zeros((len(rows), self.options.length + 1), np.int64)
+        target[np.arange(len(rows)), [len(b) for b in before]] = item
+        return {**self._owners(rows), HISTORY: _padded(before, self.options.length), TARGET: target}
+
+    def _events(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of events of cold items: row of the table of histories, place in it, item."""
+        keys, known = ((t[DOMAIN].to_numpy().astype(np.int64) << 32) | t[USER].to_numpy() for t in (table, self._users))
+        order = known.argsort()
+        rows = order[np.searchsorted(known, keys, sorter=order)]
+        return rows, table["place"].to_numpy().astype(np.int64), table["item"].to_numpy().astype(np.int64)
+
     def _classes(self, unit: Unit, split: Split) -> Columns:
         """One row of each user: the class is what follows the known items."""
         rows = np.flatnonzero(members(self._users, unit, split, self.options))
@@ -163,19 +182,24 @@ class Histories:
         target[np.arange(len(rows)), (history > 0).sum(1)] = own
         return {**found, TARGET: target}
 
-    def _lists(self, rows: np.ndarray, place: np.ndarray, name: str, width: int, seen: bool) -> Columns:
+    def _lists(
+        self, rows: np.ndarray, place: np.ndarray, name: str, width: int, seen: bool, item: np.ndarray | None = None
+    ) -> Columns:
         """Lists of candidates.
 
         Args:
             rows: (N,) rows of the table of histories. place: (N,) which of its items is the positive one.
+            item: (N,) the positive ones where they stand in no history: they come before that place.
         """
         before = [self._items[r][:k] for r, k in zip(rows, place, strict=True)]
         found = {**self._owners(rows), HISTORY: _padded([b[-width:] for b in before], width)}
-        positive = np.array([self._items[r][k] for r, k in zip(rows, place, strict=True)], np.int64)
+        listed = (self._items[r][k] for r, k in zip(rows, place, strict=True)) if item is None else item
+        positive = np.fromiter(listed, np.int64, len(rows))
         if seen or not self.options.negatives:
             left_out = [self._and_elsewhere(r, b) for r, b in zip(rows.tolist(), before, strict=True)]
             if self.options.repeats == "count":
                 left_out = [b[:0] for b in before]
+            left_out = [out[out != p] for out, p in zip(left_out, positive, strict=True)]
             found |= {SEEN: _padded(left_out, max(map(len, left_out), default=1) or 1), POSITIVE: positive}
         if self.options.negatives:
             taken, wanted = self._taken(rows), self.options.negatives
@@ -206,13 +230,37 @@ class Histories:
 
     @cached_property
     def _elsewhere(self) -> dict[int, np.ndarray]:
-        """Row of the table of histories -> what its user took in other domains; none where domains do not share their items."""
+        """Row of the table of histories -> what its user took besides: cold items, and where domains share their items, what he
+        took in others.
+        """
+        held = self._held_items
         if not self.lookup.shared_items or len(self.schema.domains) == 1:
-            return {}
+            return held
         user = self._users[USER].to_numpy()
         order = np.argsort(user, kind="stable")
-        rows = [g.tolist() for g in np.split(order, np.flatnonzero(np.diff(user[order])) + 1) if len(g) > 1]
-        return {r: np.concatenate([self._items[o] for o in group if o != r]) for group in rows for r in group}
+        groups = [g.tolist() for g in np.split(order, np.flatnonzero(np.diff(user[order])) + 1)]
+        none = np.zeros(0, np.int64)
+        taken = dict[int, np.ndarray]()
+        for group in groups:
+            cold = [held.get(row, none) for row in group]
+            taken |= {row: np.concatenate([*(self._items[other] for other in group if other != row), *cold]) for row in group}
+        return {row: items for row, items in taken.items() if len(items)}
+
+    @cached_property
+    def _held(self) -> pa.Table:
+        """The events of cold items."""
+        return pq.read_table(self.folder / EVENTS)
+
+    @cached_property
+    def _held_items(self) -> dict[int, np.ndarray]:
+        """Row of the table of histories -> the cold items that its user took and that stand in no history."""
+        if not any(unit.kind == "items" for unit in self.schema.groups):
+            return {}
+        table = self._held.filter(pa.array(self._held["split"].to_numpy() != SPLITS.index("train")))
+        rows, _, item = self._events(table)
+        order = rows.argsort(kind="stable")
+        owners, starts = np.unique(rows[order], return_index=True)
+        return dict(zip(owners.tolist(), np.split(item[order], starts[1:]), strict=True))
 
     @cached_property
     def _ranked(self) -> Ranked:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from raytune_rec.components import component, options_of
 from raytune_rec.config import OF_HISTORIES, Job
+from raytune_rec.data.cold_items import units_of
 from raytune_rec.data.cold_users import folds_of, predicted
 from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.report.words import counted
@@ -90,6 +91,8 @@ def declared(job: Job) -> DataSchema:
     texts = tuple(Field(f.name, "text", f.role, 1002, length) for f in source.fields() if f.kind == "text" and length)
     predicted(own, data.task.attribute)
     groups = folds_of(data.sequences) if data.sequences else ()
+    if data.split.kind == "cold_items" and data.sequences:
+        groups = tuple(units_of(domains, data.sequences))
     return DataSchema(tuple(own), tuple(domains), "", task=data.task, groups=groups, texts=texts)
 
 
