@@ -61,26 +61,7 @@ class SasRec(Backbone):
         options: Mapping[str, Tensor],
         step: Step,
     ) -> Outputs:
-        history = batch.columns["history"]
-        real = history > 0
-        length = real.sum(-1) if "length" not in batch.columns else batch.columns["length"]  # (U, B)
-        used = int(length.max())
-        history, real = history[..., :used], real[..., :used]
-        x = lookup(params["item"], history) * real.unsqueeze(-1)
-        x = drop(x + params["position"][:, None, :used], options["dropout"], step, "items")
-        count = sites[Site.PREFIX].shape[2] if Site.PREFIX in sites else 0
-        if step.last and count + used:
-            place = (length + count - 1).clamp(min=0)
-            own = self.encoder(params, x, real, sites, options["dropout"], step, place).squeeze(2)
-            known = (length > 0) | self._begins(count, sites, length)
-            own, state = own * known.unsqueeze(-1), None
-        else:
-            first = max(count - 1, 0)  # of a prefix its last token alone is read
-            tokens = self.encoder(params, x, real, sites, options["dropout"], step, first) if count + used else x
-            start = tokens[:, :, :1] if count else x.new_zeros(len(tokens), x.shape[1], 1, x.shape[3])
-            start = start * self._begins(count, sites, length)[..., None, None]
-            state = torch.cat([start, tokens[:, :, 1:] if count else tokens], dim=2)  # (U, B, L + 1, D)
-            own = at(state, length)
+        own, state = self.represented(params, batch, sites, options["dropout"], step)
         added = sites.get(Site.USER)
         user = own if added is None else own + added
         against = scored(params, batch.columns)
@@ -88,6 +69,35 @@ class SasRec(Backbone):
         if state is not None:
             outputs["state"] = state if added is None else state + added.unsqueeze(2)
         return outputs if step.training else {**outputs, "logit": scores(user, batch.columns.get("candidates"), **against)}
+
+    def represented(
+        self, params: Params, batch: Batch, sites: Mapping[Site, Tensor], rate: Tensor, step: Step
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the history makes of a user: (U, B, D) after all of it, and (U, B, L + 1, D) before each item too, where that is
+        wanted (`Step.last`).
+
+        Args:
+            rate: (U,) of dropout.
+        """
+        history = batch.columns["history"]
+        real = history > 0
+        length = real.sum(-1) if "length" not in batch.columns else batch.columns["length"]  # (U, B)
+        used = int(length.max())
+        history, real = history[..., :used], real[..., :used]
+        x = lookup(params["item"], history) * real.unsqueeze(-1)
+        x = drop(x + params["position"][:, None, :used], rate, step, "items")
+        count = sites[Site.PREFIX].shape[2] if Site.PREFIX in sites else 0
+        if step.last and count + used:
+            place = (length + count - 1).clamp(min=0)
+            own = self.encoder(params, x, real, sites, rate, step, place).squeeze(2)
+            known = (length > 0) | self._begins(count, sites, length)
+            return own * known.unsqueeze(-1), None
+        first = max(count - 1, 0)  # of a prefix its last token alone is read
+        tokens = self.encoder(params, x, real, sites, rate, step, first) if count + used else x
+        start = tokens[:, :, :1] if count else x.new_zeros(len(tokens), x.shape[1], 1, x.shape[3])
+        start = start * self._begins(count, sites, length)[..., None, None]
+        state = torch.cat([start, tokens[:, :, 1:] if count else tokens], dim=2)
+        return at(state, length), state
 
     def _begins(self, prefix: int, sites: Mapping[Site, Tensor], length: Tensor) -> Tensor:
         """(U, B or 1) bool: whether a token stands before the first item."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from raytune_rec import components
+from raytune_rec.backbones._profile import Profile
 from raytune_rec.components import numeric, padded, structural
-from raytune_rec.prompts._profile import Profile
+from raytune_rec.errors import JobError
 from raytune_rec.prompts.base import Rerun
 from raytune_rec.schema.contract import Batch, Parameter, Reading, Site
-from raytune_rec.schema.prepared import DataSchema
+from raytune_rec.schema.prepared import USER, DataSchema, Field
 from raytune_rec.tensors import Params, Step, contrast, lane, linear, normal, xavier, zeros
 
 
@@ -49,7 +50,7 @@ class Ppr:
     def __init__(self, options: Options, schema: DataSchema, readings: Mapping[str, Reading], widths: Mapping[Site, int]) -> None:
         self.options = options
         self.width = widths[Site.USER]
-        self.profile = Profile.of(schema, options.profile_width, options.without)
+        self.profile = Profile(attributes(schema, options.without), options.profile_width)
 
     @classmethod
     def reads(cls, options: Options) -> tuple[str, ...]:
@@ -81,7 +82,7 @@ class Ppr:
     def write(
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step
     ) -> Mapping[Site, Tensor]:
-        x = self.profile.vector(params, batch)  # (U, B, d_1)
+        x = self.profile.vector(params, batch.columns)  # (U, B, d_1)
         found = self._prefix(params, x, options)
         if self.options.learner:
             hidden = torch.relu(linear(x, params["learner.in.weight"], params["learner.in.bias"]))
@@ -122,7 +123,7 @@ class Ppr:
 
     def _other_profile(self, params: Params, batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun) -> Tensor:
         assert step.noise is not None
-        x = self.profile.vector(params, batch)
+        x = self.profile.vector(params, batch.columns)
         keep = step.noise.uniform("ppr.profile", x.shape[-1]) >= lane(options["profile_mask"], 3)
         return run(self._prefix(params, x * keep, options), batch, "ppr.profile", last=True)["behaviour"]
 
@@ -131,5 +132,21 @@ class Ppr:
         history = batch.columns["history"]
         keep = step.noise.uniform("ppr.items", history.shape[-1]) >= lane(options["item_mask"], 3)
         columns = {**batch.columns, "history": history * keep, "length": (history > 0).sum(-1)}
-        prefix = self._prefix(params, self.profile.vector(params, batch), options)
+        prefix = self._prefix(params, self.profile.vector(params, batch.columns), options)
         return run(prefix, replace(batch, columns=columns), "ppr.items", last=True)["behaviour"]
+
+
+def attributes(schema: DataSchema, without: Sequence[str]) -> tuple[Field, ...]:
+    """The users' attributes in a schema, but for some.
+
+    Raises:
+        JobError: one that is to be left out does not exist, or none is left.
+    """
+    known = {f.name: f for f in schema.with_role("user") if f.name != USER}
+    if missing := [name for name in without if name not in known]:
+        names = ", ".join(known) or "none"
+        raise JobError(f"prompt.without: users have no attribute {', '.join(missing)}; they have {names}.")
+    left = tuple(f for name, f in known.items() if name not in without)
+    if not left:
+        raise JobError("the prompt is made of the users' attributes, and none is left; choose a source that has some.")
+    return left

@@ -110,7 +110,13 @@ def _items() -> Items:
 
 
 ITEMS = _items()
-USERS = {"user": np.arange(41), "gender": np.arange(41) % 3 + 1}
+_NUMBERS = np.arange(41)
+USERS = {
+    "user": _NUMBERS,
+    "gender": _NUMBERS % 3 + 1,
+    "age": (_NUMBERS % 7).astype(np.float32),
+    "taste": np.stack([np.sin(_NUMBERS), np.cos(_NUMBERS), _NUMBERS % 3 + 1], 1).astype(np.float32),
+}
 
 
 def unit_of(unit: str, train: Table, valid: Table, members: Sequence[int] = (28, 29, 30)) -> UnitData:

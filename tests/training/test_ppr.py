@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from raytune_rec.backbones._profile import Profile
 from raytune_rec.components import component
 from raytune_rec.errors import JobError
 from raytune_rec.objectives._items import Kind, item_loss
-from raytune_rec.prompts._profile import Profile
+from raytune_rec.prompts.ppr import attributes
 from raytune_rec.schema.contract import Batch, Site
 from raytune_rec.schema.prepared import DataSchema, Field
 from raytune_rec.schema.work import Lane
@@ -57,7 +58,7 @@ def test_a_profile_is_its_attributes_side_by_side() -> None:
         Field("age", "numerical", "user", 4, mean=30.0, std=10.0),
         Field("tastes", "multi", "user", 6, length=3),
     )
-    profile = Profile.of(DataSchema(fields, ("a",), "0" * 16, task=Task("lists", 3)), 2, ())
+    profile = Profile(attributes(DataSchema(fields, ("a",), "0" * 16, task=Task("lists", 3)), ()), 2)
     assert profile.width == 6
     weights = {
         "of.gender": torch.tensor([[[9.0, 9], [1, 2], [3, 4], [5, 6]]]),
@@ -69,7 +70,7 @@ def test_a_profile_is_its_attributes_side_by_side() -> None:
         "age": torch.tensor([[50.0, math.nan]]),
         "tastes": torch.tensor([[[1, 3, 0], [0, 0, 0]]]),
     }
-    found = profile.vector(weights, Batch(columns, torch.ones(1, 2), torch.ones(1, 2), torch.arange(2)[None]))
+    found = profile.vector(weights, columns)
     assert found[0, 0].tolist() == [3, 4, 2, -2, 4, 5], "an id's vector, the standardised number times a vector, a mean"
     assert found[0, 1].tolist() == [0, 0, 7, 8, 0, 0], "unknown and empty are zero, a missing number has a vector of its own"
 
@@ -80,7 +81,7 @@ def test_a_vector_enters_by_a_matrix_and_a_missing_one_by_a_vector_of_its_own() 
     assert [(p.name, p.shape) for p in profile.parameters("profile")] == [("of.taste", (3, 2)), ("of.taste.missing", (2,))]
     weights = {"of.taste": torch.tensor([[[1.0, 0], [0, 1], [1, 1]]]), "of.taste.missing": torch.tensor([[7.0, 8]])}
     columns = {"taste": torch.tensor([[[3.0, 5, 5], [1, 1, 2], [math.nan] * 3]])}
-    found = profile.vector(weights, Batch(columns, torch.ones(1, 3), torch.ones(1, 3), torch.arange(3)[None]))
+    found = profile.vector(weights, columns)
     assert found[0].tolist() == [[1 + 3, 2 + 3], [0, 0], [7, 8]]
 
 

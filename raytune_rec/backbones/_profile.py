@@ -1,24 +1,23 @@
-"""User profiles as vectors: x_u, the attributes of a user side by side. Shapes: see `schema`."""
+"""Features of users or items as vectors, side by side. Shapes: see `schema`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from raytune_rec.errors import JobError
-from raytune_rec.schema.contract import Batch, Parameter
-from raytune_rec.schema.prepared import DataSchema, Field
+from raytune_rec.schema.contract import Parameter
+from raytune_rec.schema.prepared import Field
 from raytune_rec.tensors import Params, linear, lookup, normal, table
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The attributes of a user: a vector for each id of a categorical one, the mean of those of a multi-valued one, for a
-    numerical one a vector times the standardised number, and for a vector its standardised numbers times a matrix. What is
-    missing or unknown is zero; a missing number or vector has a vector of its own.
+    """The attributes of a user, or of an item: a vector for each id of a categorical one, the mean of those of a multi-valued
+    one, for a numerical one a vector times the standardised number, and for a vector its standardised numbers times a matrix.
+    What is missing or unknown is zero; a missing number or vector has a vector of its own.
 
     Args:
         fields: the attributes. size: width of each.
@@ -26,22 +25,6 @@ class Profile:
 
     fields: tuple[Field, ...]
     size: int
-
-    @classmethod
-    def of(cls, schema: DataSchema, size: int, without: Sequence[str]) -> Profile:
-        """The users' attributes in a schema, but for some.
-
-        Raises:
-            JobError: one that is to be left out does not exist, or none is left.
-        """
-        found = {f.name: f for f in schema.with_role("user") if f.name != "user"}
-        if missing := [name for name in without if name not in found]:
-            known = ", ".join(found) or "none"
-            raise JobError(f"prompt.without: users have no attribute {', '.join(missing)}; they have {known}.")
-        left = tuple(f for name, f in found.items() if name not in without)
-        if not left:
-            raise JobError("the prompt is made of the users' attributes, and none is left; choose a source that has some.")
-        return cls(left, size)
 
     @property
     def width(self) -> int:
@@ -59,9 +42,9 @@ class Profile:
                 found.append(Parameter(f"of.{f.name}", (f.size, self.size), group, table(0.1), f.name))
         return found
 
-    def vector(self, params: Params, batch: Batch) -> Tensor:
-        """(U, B, width)."""
-        return torch.cat([self._of(params, f, batch.columns) for f in self.fields], dim=-1)
+    def vector(self, params: Params, columns: Mapping[str, Tensor]) -> Tensor:
+        """(U, B, width) of rows, or (U, V, width) of all items or users."""
+        return torch.cat([self._of(params, f, columns) for f in self.fields], dim=-1)
 
     def _of(self, params: Params, field: Field, columns: Mapping[str, Tensor]) -> Tensor:
         values, weight = columns[field.name], params[f"of.{field.name}"]

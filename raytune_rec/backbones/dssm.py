@@ -1,0 +1,122 @@
+"""DSSM (Huang et al., CIKM 2013) as two towers over ids, attributes and the user's history (PROMO, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from raytune_rec import components
+from raytune_rec.axes import every_item
+from raytune_rec.backbones._profile import Profile
+from raytune_rec.backbones._sequence import head_widths, scores
+from raytune_rec.backbones.base import Backbone, Outputs
+from raytune_rec.backbones.sasrec import SasRec
+from raytune_rec.components import numeric, structural
+from raytune_rec.schema.contract import Batch, Entities, Parameter, Reading, Site, SiteShape
+from raytune_rec.schema.prepared import ITEM, USER, DataSchema
+from raytune_rec.tensors import Params, Step, linear, lookup, table, xavier, zeros
+
+
+class Dssm(Backbone):
+    """An item is a linear layer over its embedding and its attributes; a user is one over embedding, attributes and what SASRec
+    makes of the history; the score is their inner product. What stands at ITEM replaces the vectors of a unit's own items.
+
+    A user whom training does not know, and an item's missing attribute, are zero in front of their layer.
+
+    Differs from the paper: SASRec learns with the towers, not in a stage before, and reads the item embeddings that the item
+    tower reads; the layers have biases.
+    """
+
+    class Options(components.Options):
+        width: int = structural(16, "D, width of embeddings and towers (PROMO: 16)", ge=1, le=16384)
+        history: Literal["attention", "none"] = structural("attention", "SASRec inside the user tower, or no history")
+        blocks: int = structural(2, "Transformer blocks (PROMO: 2)", ge=1, le=128)
+        heads: int = structural(4, "attention heads; a divisor of the width (PROMO: 4)", ge=1, le=1024)
+        inner: int = structural(16, "width of the feed-forward net", ge=1, le=65536)
+        embedding_std: float = structural(0.02, "standard deviation of the embeddings' start values", gt=0, le=100)
+        dropout: float = numeric(0.1, "dropout rate of the history (PROMO: 0.1)", ge=0, lt=1)
+
+        _heads = head_widths()
+
+    groups = frozenset({"embedding", "encoder", "item_tower", "user_tower"})
+    item_groups = frozenset({"embedding", "item_tower"})
+    user_groups = frozenset({"embedding", "user_tower"})
+    returns = frozenset({"state"})
+    tasks = frozenset({"lists"})
+
+    def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
+        super().__init__(options, schema, sites)
+        of_encoder = {name: getattr(options, name) for name in SasRec.Options.model_fields}
+        self.history = SasRec(SasRec.Options(**of_encoder), schema, {}) if options.history == "attention" else None
+        self.of_items = Profile(tuple(f for f in schema.with_role("item") if f.name != ITEM), options.width)
+        self.of_users = Profile(tuple(f for f in schema.with_role("user") if f.name != USER), options.width)
+
+    @classmethod
+    def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
+        return {Site.ITEM: options.width, Site.USER: options.width}
+
+    @classmethod
+    def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, Reading]:
+        return {"item_vector": Reading(options.width, "item"), "user_vector": Reading(options.width, "user")}
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        d, drawn = self.options.width, table(self.options.embedding_std)
+        users, items = (self.schema.field(name).size for name in (USER, ITEM))
+        if self.history:
+            own = [*self.history.parameters(), Parameter("tower.history", (d, d), "user_tower", xavier)]
+        else:
+            own = [Parameter("item", (items, d), "embedding", drawn, ITEM)]
+        return (
+            *own,
+            Parameter("user", (users, d), "embedding", drawn, USER),
+            *self.of_items.parameters("embedding"),
+            *self.of_users.parameters("embedding"),
+            Parameter("tower.item", (d + self.of_items.width, d), "item_tower", xavier),
+            Parameter("tower.item.bias", (d,), "item_tower", zeros),
+            Parameter("tower.user", (d + self.of_users.width, d), "user_tower", xavier),
+            Parameter("tower.user.bias", (d,), "user_tower", zeros),
+        )
+
+    def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
+        return {"item_vector": _tower(params, "item", self.of_items, items.ids, items.columns)}
+
+    def encode_users(self, params: Params, users: Entities) -> Mapping[str, Tensor]:
+        """Without a history: what stands in the tables."""
+        return {"user_vector": _tower(params, "user", self.of_users, users.ids, users.columns)}
+
+    def forward(
+        self,
+        params: Params,
+        encoded: Mapping[str, Tensor],
+        batch: Batch,
+        sites: Mapping[Site, Tensor],
+        options: Mapping[str, Tensor],
+        step: Step,
+    ) -> Outputs:
+        items = every_item(encoded["item_vector"], sites, batch)
+        user = _tower(params, "user", self.of_users, batch.columns[USER], batch.columns)
+        if (added := sites.get(Site.USER)) is not None:
+            user = user + added
+        outputs = {"items": items}
+        if self.history is None:
+            places = batch.columns["history"].shape[2] + 1
+            outputs["state"] = user.unsqueeze(2).expand(-1, -1, places, -1)
+        else:
+            own, before = self.history.represented(params, batch, {}, options["dropout"], step)
+            if before is not None:
+                moved = linear(before.flatten(1, 2), params["tower.history"]).unflatten(1, before.shape[1:3])
+                outputs["state"] = user.unsqueeze(2) + moved
+            user = user + linear(own, params["tower.history"])
+        outputs |= {"user": user, "behaviour": user}
+        return outputs if step.training else {**outputs, "logit": scores(user, batch.columns.get("candidates"), items)}
+
+
+def _tower(params: Params, name: str, profile: Profile, ids: Tensor, columns: Mapping[str, Tensor]) -> Tensor:
+    """(U, B, D) of users, (U, V, D) of items."""
+    parts = [lookup(params[name], ids), *([profile.vector(params, columns)] if profile.fields else [])]
+    lanes = max(map(len, parts))
+    whole = torch.cat([part.expand(lanes, -1, -1) for part in parts], dim=-1)
+    return linear(whole, params[f"tower.{name}"], params[f"tower.{name}.bias"])
