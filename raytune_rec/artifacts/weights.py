@@ -79,7 +79,8 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def read(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a file, on the CPU.
+    """The tensors of a file, on the CPU, as copies: a product of a tensor that does not begin where torch puts its own may differ
+    in the last bit.
 
     Args:
         path: of the safetensors file.
@@ -96,7 +97,7 @@ def read(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
             "the file was damaged or exchanged. Copy the artifact anew."
         )
     try:
-        return dict(sorted(load_file(str(path)).items()))
+        return {name: tensor.clone() for name, tensor in sorted(load_file(str(path)).items())}
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
         raise ArtifactError(f"{path}: damaged, it is not a safetensors file ({error}); copy the artifact anew.") from None
 

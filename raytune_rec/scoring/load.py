@@ -14,12 +14,12 @@ from raytune_rec.artifacts.prompt_facts import PromptFacts
 from raytune_rec.components import options_of
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, UserError
-from raytune_rec.schema.prepared import ITEM, DataSchema
+from raytune_rec.schema.prepared import ITEM, USER, DataSchema
 from raytune_rec.schema.work import Strategy
 from raytune_rec.scoring.bank import Bank
 from raytune_rec.scoring.rows import UNIT
 from raytune_rec.scoring.scorer import Scorer
-from raytune_rec.scoring.tuned import ROWS, Weights, scoring_model
+from raytune_rec.scoring.tuned import FEEDBACK, ROWS, Weights, scoring_model, with_events, wrong_events
 from raytune_rec.task import Unit
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.parts import Parts, parts_of
@@ -139,9 +139,11 @@ def _served(
     s = facts.strategy
     strategy = Strategy(s.name, s.start, s.train, s.prompt)
     parts = parts_of(facts.backbone, facts.prompt, strategy, options, store.schema, base, folders)
-    if problems := [*_wrong(parts, tuned, start, facts), *_no_unit(facts.unit, store.schema)]:
+    events = wrong_events(tuned, facts.unit.members, store.schema.field(USER).size)
+    if problems := [*_wrong(parts, tuned, start, facts), *_no_unit(facts.unit, store.schema), *events]:
         raise ArtifactError([*problems, "copy the artifact anew, or export it again."])
-    return Scorer(scoring_model(parts, [tuned], start, store, facts.unit), store, facts.unit)
+    by_id = with_events(store.by_id(facts.unit, feedback=False), tuned) if parts.reads_by_id else None
+    return Scorer(scoring_model(parts, [tuned], start, by_id), store, facts.unit)
 
 
 def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: PromptFacts) -> list[str]:
@@ -150,7 +152,7 @@ def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: PromptFacts) -> 
     problems = [
         f"the tensor {name!r} belongs to neither {facts.backbone!r} nor {facts.prompt!r}."
         for name in tuned
-        if name not in own and not name.startswith(ROWS)
+        if name not in own and not name.startswith((ROWS, FEEDBACK))
     ]
     for name, p in own.items():
         tensor, ids = tuned.get(name, start.get(name)), tuned.get(f"{ROWS}{p.rows}") if name in tuned else None

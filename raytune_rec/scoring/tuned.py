@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from raytune_rec.backbones.base import reads_entities
-from raytune_rec.data.stored.store import Store
 from raytune_rec.schema.contract import Parameter
-from raytune_rec.schema.prepared import ALL_DOMAINS, UnitData
+from raytune_rec.schema.prepared import ById, Feedback, UnitData
 from raytune_rec.schema.work import Lane
-from raytune_rec.task import Unit
 from raytune_rec.training.beside import Beside
 from raytune_rec.training.model import Model
 from raytune_rec.training.parts import Parts
@@ -25,6 +23,8 @@ from raytune_rec.training.stack import stack
 
 Weights = Mapping[str, Tensor]
 ROWS = "rows."
+FEEDBACK = "feedback."
+"""Before the names of what an artifact of cold items keeps of who took them."""
 
 
 def cut(best: Weights, declared: Mapping[str, Parameter], data: UnitData) -> dict[str, Tensor]:
@@ -57,7 +57,7 @@ def whole(tuned: Weights, start: Weights, declared: Mapping[str, Parameter]) -> 
     """
     full = dict(start)
     for name, tensor in tuned.items():
-        if name.startswith(ROWS):
+        if name.startswith((ROWS, FEEDBACK)):
             continue
         ids = tuned.get(f"{ROWS}{declared[name].rows}")
         if ids is None:
@@ -68,20 +68,53 @@ def whole(tuned: Weights, start: Weights, declared: Mapping[str, Parameter]) -> 
     return full
 
 
-def scoring_model(
-    parts: Parts, tuned: Sequence[Weights], start: Weights, store: Store | None = None, unit: Unit | str = ALL_DOMAINS
-) -> Model:
+def scoring_model(parts: Parts, tuned: Sequence[Weights], start: Weights, by_id: ById | None = None) -> Model:
     """A model that trains nothing.
 
     Args:
         parts: a method's components, in the options of each lane.
         tuned: from `cut`, of each lane. start: the tensors of the backbone on which all stand.
-        store: of the data, or the part of one beside a backbone; a backbone that reads items or users by id needs it.
-        unit: whose rows are scored.
+        by_id: items and users, where the backbone reads them (`Parts.reads_by_id`).
     """
     starts = [whole(weights, start, parts.declared(lane)) for lane, weights in enumerate(tuned)]
     model = stack(replace(parts, trained_groups=frozenset()), [Lane(i) for i in range(len(tuned))], starts)
-    if not reads_entities(type(parts.backbone)):
-        return model
-    assert store is not None, "a backbone that reads items by id scores beside their table"
-    return replace(model, beside=Beside.of([store.by_id(unit)])).holding()
+    return model if by_id is None else replace(model, beside=Beside.of([by_id])).holding()
+
+
+def events(by_id: ById) -> dict[str, Tensor]:
+    """Who took a unit's own items, as an artifact keeps it: item, user, time and value of each event, item after item."""
+    feedback, members = by_id.items.feedback, by_id.members
+    if feedback is None or members is None:
+        return {}
+    start = np.asarray(feedback.start)
+    places = np.concatenate([np.arange(start[item], start[item + 1]) for item in members])
+    item = np.repeat(members, start[members + 1] - start[members])
+    columns = {"item": item, **{name: np.asarray(getattr(feedback, name))[places] for name in ("user", "time", "value")}}
+    return {FEEDBACK + name: torch.from_numpy(column) for name, column in columns.items()}
+
+
+def with_events(by_id: ById, tuned: Weights) -> ById:
+    """The same with the events that an artifact keeps."""
+    if FEEDBACK + "item" not in tuned:
+        return by_id
+    item, *others = (tuned[FEEDBACK + name] for name in ("item", "user", "time", "value"))
+    counts = torch.bincount(item, minlength=len(by_id.items))
+    feedback = Feedback(torch.cat([counts.new_zeros(1), counts.cumsum(0)]), *others)
+    return replace(by_id, items=replace(by_id.items, feedback=feedback))
+
+
+def wrong_events(tuned: Weights, members: Sequence[int], users: int) -> list[str]:
+    """What an artifact keeps of events that cannot be: each needs an item of the unit, ascending, and a known user."""
+    kept = {name: tensor for name, tensor in tuned.items() if name.startswith(FEEDBACK)}
+    if not kept:
+        return []
+    if set(kept) != {FEEDBACK + name for name in ("item", "user", "time", "value")}:
+        return [f"of who took the unit's items there is {', '.join(sorted(kept))}; item, user, time and value belong together."]
+    item, user, time, value = (kept[FEEDBACK + name] for name in ("item", "user", "time", "value"))
+    whole = all(tensor.dtype == torch.int64 for tensor in (item, user, time)) and value.is_floating_point()
+    if not whole or any(tensor.shape != item.shape or tensor.dim() != 1 for tensor in kept.values()):
+        return ["who took the unit's items is not four columns of one length, three of them whole numbers."]
+    others = not set(item.tolist()) <= set(members) or bool((item.diff() < 0).any())
+    if others or bool(((user < 0) | (user >= users)).any()):
+        return ["who took the unit's items names other items, or users that the backbone's data do not know."]
+    return []

@@ -15,7 +15,7 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.components import component, options_of
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
-from raytune_rec.schema.prepared import CANDIDATES, USER, Table
+from raytune_rec.schema.prepared import ALL_DOMAINS, CANDIDATES, USER, Table
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import lost
@@ -114,7 +114,7 @@ def _model(run: Path, folder: Path, store: Store) -> Model:
         "prompt": [options_of("prompts", prompt, facts.prompt_options if prompt != "none" else {}, folders)],
     }
     parts = parts_of(facts.name, prompt, strategy, options, store.schema, facts, folders)
-    return scoring_model(parts, [{}], tensors, store)
+    return scoring_model(parts, [{}], tensors, store.by_id(ALL_DOMAINS) if parts.reads_by_id else None)
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from raytune_rec.errors import ArtifactError, JobError, RunFailed
 from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.names import path_name
 from raytune_rec.schema.work import Lane, Pack
-from raytune_rec.scoring.tuned import cut
+from raytune_rec.scoring.tuned import cut, events
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
@@ -229,6 +229,8 @@ def _artifact(context: Context, method: str, unit: str) -> None:
     own, parts = winner_settings(context, method, facts)
     base = backbone_artifact.read(context.backbones[found.pretraining])
     tensors = _with_prompt(context, found.pretraining, parts, own, tensors)
+    if parts.reads_by_id and parts.strategy.prompt == "on":
+        tensors = tensors | events(context.store.by_id(unit))
     declared = parts.declared()
     groups = {name: declared[name].group for name in tensors if name in declared}
     rows = {name: declared[name].rows for name in tensors if name in declared and f"rows.{declared[name].rows}" in tensors}

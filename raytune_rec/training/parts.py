@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.artifacts.backbone import BackboneFacts
-from raytune_rec.backbones.base import Backbone
+from raytune_rec.backbones.base import Backbone, reads_entities
 from raytune_rec.components import Options, component
 from raytune_rec.errors import AssemblyError
 from raytune_rec.prompts.base import Prompt
@@ -47,6 +47,11 @@ class Parts:
     @property
     def lanes(self) -> int:
         return len(self.options["backbone"])
+
+    @property
+    def reads_by_id(self) -> bool:
+        """Whether the backbone reads items or users by id, beside the rows."""
+        return reads_entities(type(self.backbone))
 
     @cached_property
     def of_backbone(self) -> dict[str, Parameter]:

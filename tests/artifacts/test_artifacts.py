@@ -252,3 +252,9 @@ def test_what_is_no_file_is_refused_and_not_waited_for(saved: tuple[Path, Path, 
         make(path)
         with pytest.raises(ArtifactError):
             prompt.load(saved[1], None)
+
+
+def test_tensors_are_read_to_where_torch_would_put_them(tmp_path: Path) -> None:
+    """Products of tensors elsewhere may differ in the last bit: a served model would not be the one that was evaluated."""
+    sha256 = weights.write(tmp_path / "a.safetensors", {"a": torch.rand(3), "b": torch.rand(7, 5), "c": torch.rand(11)})
+    assert all(tensor.data_ptr() % 64 == 0 for tensor in weights.read(tmp_path / "a.safetensors", sha256).values())

@@ -1,4 +1,4 @@
-"""A whole job of a backbone that makes items of their features, by id: the store gives them to every stage, and to the scorer."""
+"""Whole jobs of backbones that make items of their features, by id: the store gives them to every stage, and to the scorer."""
 
 from __future__ import annotations
 
@@ -82,3 +82,83 @@ def test_a_backbone_of_items_runs_as_a_job_and_its_artifacts_serve_together(log:
         area = roc_auc_score(rows.label, np.asarray(served.score({**raw, "unit": [site] * len(rows)})))
         assert area == pytest.approx(best, abs=1e-6)
         assert results["methods"]["all"]["units"][site]["auc"]["mean"] > 0.6
+
+
+COLD = """name = "cold"
+seed = 2
+components = ["{own}"]
+[data]
+source = "tabular"
+split = {{ kind = "cold_items", cold = 0.4, cold_least = 12, cold_kept = 4, cold_held = 8 }}
+sequences = {{ length = 6, negatives = 5, item_groups = 2, full = true }}
+[data.options]
+files = "taken.csv"
+domain = "shop"
+columns = {{ user = "user", item = "item", timestamp = "time" }}
+[data.options.features]
+tags = {{ role = "item", kind = "multi", separator = " " }}
+[backbone]
+name = "dssm"
+options = {{ width = 8, blocks = 1, heads = 1, inner = 8 }}
+[training]
+objective = "next_bce"
+metric = "ndcg@10"
+batch_size = 32
+epochs = 3
+lr = {{ default = 0.02 }}
+[pretrain]
+workers = 0
+[pretrainings.plain]
+[tune]
+trials = 2
+[methods.popularity]
+strategy = "single"
+backbone = "popularity"
+[methods.pretrained]
+strategy = "pretrained"
+pretraining = "plain"
+[methods.fans]
+strategy = "prompt"
+prompt = "fans"
+pretraining = "plain"
+[evaluate]
+replicates = 1
+bootstrap = 100
+export = "fans"
+"""
+
+
+def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The winner's best value of validation is the artifact's own, from raw rows: it knows who took its items."""
+    draw = np.random.default_rng(3)
+    lines = [(u, i) for u in range(50) for i in draw.choice(30, 14, replace=False)]
+    taken = pd.DataFrame(lines, columns=["user", "item"]).sample(frac=1, random_state=1)
+    taken["time"] = np.arange(len(taken)) + 10**9
+    taken["tags"] = [f"t{i % 4} t{i % 7}" for i in taken["item"]]
+    taken[["user", "item"]] = "n" + taken[["user", "item"]].astype(str)
+    taken.to_csv(tmp_path / "taken.csv", index=False)
+    (tmp_path / "cold.toml").write_text(COLD.format(own=OWN))
+    monkeypatch.chdir(tmp_path)
+    without_ray(monkeypatch)
+    out = tmp_path / "run"
+    pipeline.run(config.read(tmp_path / "cold.toml"), out, say=lambda line: None)
+    store, results = Store.open(out / "data"), read_json(out / "results.json")
+    assert set(results["methods"]["fans"]["units"]) == {"cold items"}
+    assert [unit.name for unit in store.schema.units] == ["cold.1", "cold.2"]
+    users, items = np.array(["", *store.vocabulary("user")["raw"].to_pylist()]), store.lookup.catalogue[0]
+    backbone = backbone_artifact.of_run(out)["plain"]
+    for unit in store.schema.units:
+        winner = read_json(out / "winners" / "fans" / unit.name / "winner.json")
+        assert winner["replicates"][0]["best"] >= winner["replicates"][0]["curve"][0]
+        served = load_prompts([out / "artifacts" / unit.name], backbone, components=[OWN])
+        rows = store.load(unit, "valid").columns
+        gains = []
+        for user, history, candidates in zip(*(rows[name] for name in ("user", "history", "candidates")), strict=True):
+            past = items[history[history > 0]].tolist()
+            raw = {"user": [users[user]] * 6, "history": [past] * 6, "item": items[candidates].tolist()}
+            scores = np.asarray(served.score(raw))
+            better = (scores[1:] > scores[0]).sum()
+            gains.append(1 / np.log2(2 + better))
+        assert np.mean(gains) == pytest.approx(winner["replicates"][0]["best"], abs=1e-5)

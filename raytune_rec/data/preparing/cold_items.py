@@ -10,8 +10,9 @@ import pyarrow as pa
 from raytune_rec.config import SequenceOptions, SplitOptions
 from raytune_rec.data.cold_items import units_of
 from raytune_rec.data.hashing import share, user_hash
-from raytune_rec.data.preparing.order import in_time, times_of
+from raytune_rec.data.preparing.order import clock_of, in_time, times_of
 from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID
+from raytune_rec.errors import DataError
 from raytune_rec.task import Unit
 
 
@@ -26,7 +27,8 @@ def events(rows: pa.Table, domain: int, hashes: np.ndarray, split: SplitOptions)
     times = [rows[name].to_numpy() for name in times_of(rows.column_names)]
     held = cut == TEST
     cold = np.isin(item, np.unique(item[held]))
-    parts = _halves(item, times, hashes, held, split.cold_held)
+    clock = [rows[name].to_numpy() for name in clock_of(rows.column_names)]
+    parts = _halves(item, clock, hashes, held, split.cold_held)
     order = in_time(user, times, hashes)
     listed = cut[order] != TEST
     before = np.cumsum(listed) - listed  # listed rows in front, of all users
@@ -44,7 +46,7 @@ def events(rows: pa.Table, domain: int, hashes: np.ndarray, split: SplitOptions)
             "domain": pa.array(np.full(len(chosen), domain, np.int32)),
             "item": pa.array(item[chosen].astype(np.int32)),
             "place": pa.array(place[wanted].astype(np.int32)),
-            "time": pa.array(times[0][chosen]),
+            "time": pa.array(clock[0][chosen] if clock else np.zeros(len(chosen), np.int64)),
             "split": pa.array(parts[chosen].astype(np.int8)),
             "fresh": pa.array(fresh[wanted]),
         }
@@ -71,13 +73,17 @@ def grouped(table: pa.Table, hashes: np.ndarray, domains: Sequence[str], options
         table: all events. hashes: `text_hash` of each item, by its row in the table of items.
     """
     item, domain, time = (table[name].to_numpy() for name in ("item", "domain", "time"))
+    if options.grouped_by == "arrival" and not time.any():
+        raise DataError("data.sequences.grouped_by = 'arrival' needs timestamps, and the source has none; set it to 'hash'.")
     units = []
     for number in range(1, len(domains) + 1):
         here = np.unique(item[domain == number])
         if options.grouped_by == "hash":
             group = np.floor(share(user_hash(seed, "group", hashes[here])) * options.item_groups).astype(np.int64)
         else:  # arrival: by the time of its first event
-            first = np.array([time[(domain == number) & (item == i)].min() for i in here])
+            rows = np.flatnonzero(domain == number)
+            rows = rows[np.lexsort((time[rows], item[rows]))]
+            first = time[rows[np.unique(item[rows], return_index=True)[1]]]
             group = first.argsort(kind="stable").argsort(kind="stable") * options.item_groups // max(1, len(here))
         units.append([here[group == g] for g in range(options.item_groups)])
     made = units_of(domains, options)

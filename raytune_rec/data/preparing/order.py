@@ -25,6 +25,11 @@ def times_of(columns: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in _TIMES if name in columns)
 
 
+def clock_of(columns: Collection[str]) -> tuple[str, ...]:
+    """The columns that order rows of different users; empty where none does: a position is one user's own."""
+    return tuple(name for name in times_of(columns) if name == "timestamp")
+
+
 def in_time(key: np.ndarray, times: Sequence[np.ndarray], hashes: np.ndarray) -> np.ndarray:
     """(N,) places of the rows, key after key, each key's oldest first.
 

@@ -12,8 +12,8 @@ trains on what is later than any test row; or each domain at its own quantiles (
 the users, by a hash of (seed, user), or those with few rows. As with `leave_one_out`, warm users train on later times too.
 
 `cold_items`: of some items, a share of those with rows enough, by a hash of (seed, item), all rows but the first are kept out (as
-test rows; `cold_items` says which of them validate). Of each user the last row with an item that no such hash could make cold
-validates.
+test rows; `cold_items` says which of them validate). Which are first the timestamp says, and where there is none, a hash. Of each
+user the last row with an item that no such hash could make cold validates.
 
 A splitter sees all rows once, block by block (`observe`), and then answers for any rows (`assign`).
 """
@@ -27,7 +27,7 @@ import numpy as np
 
 from raytune_rec.config import SplitOptions
 from raytune_rec.data.hashing import share, user_hash
-from raytune_rec.data.preparing.order import in_time, times_of
+from raytune_rec.data.preparing.order import clock_of, in_time, times_of
 from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import SPLITS
 
@@ -84,7 +84,7 @@ def splitter(
     if options.kind == "cold_users":
         return _ColdUsers(times, options, users)
     if options.kind == "cold_items":
-        return _ColdItems(times, options, items)
+        return _ColdItems(times, clock_of(columns), options, items)
     return _LeaveOneOut(times) if options.kind == "leave_one_out" else _Time(times[0], options)
 
 
@@ -221,8 +221,10 @@ class _ColdUsers:
 class _ColdItems:
     """Keeps all rows of the items that may be made cold."""
 
-    def __init__(self, times: Sequence[str], options: SplitOptions, items: Callable[[], np.ndarray]) -> None:
-        self._times, self._options, self._items = times, options, items
+    def __init__(
+        self, times: Sequence[str], clock: Sequence[str], options: SplitOptions, items: Callable[[], np.ndarray]
+    ) -> None:
+        self._clock, self._options, self._items = clock, options, items
         self._last = _LeaveOneOut(times)
         self._kept: list[Rows] = []
         self._held: np.ndarray | None = None
@@ -230,7 +232,7 @@ class _ColdItems:
     def observe(self, rows: Rows) -> None:
         maybe = self._maybe(rows)
         self._last.observe({name: values[~maybe] for name, values in rows.items()})
-        self._kept.append({name: rows[name][maybe] for name in ("item", "hash", "row", *self._times)})
+        self._kept.append({name: rows[name][maybe] for name in ("item", "hash", "row", *self._clock)})
 
     def assign(self, rows: Rows) -> np.ndarray:
         if self._held is None:
@@ -247,7 +249,7 @@ class _ColdItems:
         """Sorted row numbers of cold items, but for the first of each."""
         kept = {name: np.concatenate([rows[name] for rows in self._kept]) for name in self._kept[0]}
         self._kept = []
-        order = in_time(kept["item"], [kept[name] for name in self._times], kept["hash"])
+        order = in_time(kept["item"], [kept[name] for name in self._clock], kept["hash"])
         _, starts, inverse, sizes = np.unique(kept["item"][order], return_index=True, return_inverse=True, return_counts=True)
         rank, cold = np.arange(len(order)) - starts[inverse], sizes[inverse] >= self._options.cold_least
         if not cold.any():

@@ -91,15 +91,19 @@ class Store:
         """All items by id, with the columns that are named and, where it is asked for, who took them."""
         return items(self.lookup, names, feedback)
 
-    def by_id(self, unit: Unit | str) -> ById:
-        """All items and users with all that is known of them, and a unit's own items with who took them."""
+    def by_id(self, unit: Unit | str, feedback: bool = True) -> ById:
+        """All items and users with all that is known of them, and a unit's own items.
+
+        Args:
+            feedback: with who took them; the part of a store beside a backbone does not know it.
+        """
         own = self.schema.unit(unit) if isinstance(unit, str) else unit
         of_items = (*self.schema.with_role("item"), *self.schema.texts)
         names = [field.name for field in of_items if field.role == "item" and field.name != ITEM]
         size = self.schema.field(USER).size
         users = {name: values[:size] for name, values in self.lookup.users.items()}
         members = np.array(own.members, np.int64) if own.members else None
-        return ById(self.items(names, feedback=bool(own.members)), {USER: np.arange(size), **users}, members)
+        return ById(self.items(names, feedback and bool(own.members)), {USER: np.arange(size), **users}, members)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
