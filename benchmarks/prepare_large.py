@@ -44,9 +44,9 @@ def write_log(path: Path, rows: int, users: int, items: int, seed: int) -> None:
 
 def prepare_log(log: Path, out: Path, kind: str) -> None:
     """What the child process does; prints its figures."""
-    from raytune_rec.config import DataOptions, SplitOptions
     from raytune_rec.data.preparing.preparation import prepare
     from raytune_rec.data.sources.tabular import Tabular
+    from raytune_rec.job.data import DataOptions, SplitOptions
 
     names = ("domain", "user", "item", "label", "timestamp")
     source = Tabular(Tabular.Options(files=str(log), columns={n: n for n in names}))

@@ -11,9 +11,9 @@ import torch
 from raytune_rec.artifacts import backbone, prompt, weights
 from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
 from raytune_rec.components import component, options_of
-from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.preparation import prepare
 from raytune_rec.data.stored.store import Store
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.work import Lane
 from raytune_rec.scoring import load_prompt
 from raytune_rec.storage.stage import Stage

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from raytune_rec.config import SequenceOptions
+from raytune_rec.job.data import SequenceOptions
 from raytune_rec.schema.prepared import SPLITS, Split
 from raytune_rec.task import Unit
 

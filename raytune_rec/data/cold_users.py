@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from raytune_rec.config import SequenceOptions
 from raytune_rec.data.hashing import share, user_hash
 from raytune_rec.errors import JobError
+from raytune_rec.job.data import SequenceOptions
 from raytune_rec.schema.prepared import CLASS, Field, Split
 from raytune_rec.task import Unit
 

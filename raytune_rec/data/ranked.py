@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from raytune_rec.config import SequenceOptions
 from raytune_rec.data.cold_users import first_of, members
+from raytune_rec.job.data import SequenceOptions
 from raytune_rec.schema.prepared import SPLITS, Split
 from raytune_rec.task import Unit
 

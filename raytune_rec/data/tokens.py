@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from raytune_rec.config import WORDS
 from raytune_rec.errors import DataError
+from raytune_rec.job.data import WORDS
 from raytune_rec.storage.files import STORAGE, parse_json, write_text
 
 FILE = "tokenizer.json"

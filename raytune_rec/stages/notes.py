@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from raytune_rec.config import DataOptions, SplitOptions
 from raytune_rec.data.instants import UNITS
+from raytune_rec.job.data import DataOptions, SplitOptions
 from raytune_rec.report.words import percent
 from raytune_rec.schema.prepared import SPLITS
 

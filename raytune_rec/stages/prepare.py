@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.config import SplitOptions
 from raytune_rec.data.preparing import preparation
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
+from raytune_rec.job.data import SplitOptions
 from raytune_rec.report.words import counted
 from raytune_rec.schema.prepared import SPLITS, DataSchema
 from raytune_rec.stages.context import Context

@@ -14,10 +14,10 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from torch import Tensor
 
-from raytune_rec.config import DataOptions
 from raytune_rec.data.stored.store import Store
 from raytune_rec.evaluation.measures.inputs import ClassOutcomes, ListOutcomes, Predictions, Replicates
 from raytune_rec.evaluation.measures.tested import Groups, Tested
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import Table
 from raytune_rec.task import Task, UnitKind
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raytune_rec.config import DataOptions
 from raytune_rec.data.stored.store import Store
 from raytune_rec.evaluation.measures import measure_classes
 from raytune_rec.evaluation.measures.inputs import ClassOutcomes, Replicates
 from raytune_rec.evaluation.measures.tested import ClassesTested, Groups
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import POSITIVE, Table
 from raytune_rec.task import Task, UnitKind
 from raytune_rec.tasks.base import PASS, Asked, Passes

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raytune_rec.config import DataOptions
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.evaluation.measures import measure_lists
 from raytune_rec.evaluation.measures.inputs import ListOutcomes, Outcome, Replicates
 from raytune_rec.evaluation.measures.tested import Groups, ListsTested
 from raytune_rec.evaluation.metrics.candidate_lists import mean_of, outcome, positive_first
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import CANDIDATES, DOMAIN, ITEM, POSITIVE, SEEN, DataSchema, Split, Table
 from raytune_rec.task import Task, UnitKind
 from raytune_rec.tasks.base import PASS, Asked, Passes

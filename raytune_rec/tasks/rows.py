@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raytune_rec.config import DataOptions
 from raytune_rec.data.stored.store import Store
 from raytune_rec.evaluation.measures.cohorts import cold_warm, counts
 from raytune_rec.evaluation.measures.inputs import Predictions, Replicates
 from raytune_rec.evaluation.measures.tested import Groups, RowsTested
 from raytune_rec.evaluation.metrics.scores import METRICS
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import ITEM, USER, Table
 from raytune_rec.task import Task, UnitKind
 from raytune_rec.tasks.base import Asked, Passes

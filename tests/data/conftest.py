@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from raytune_rec import components
-from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.preparation import prepare
 from raytune_rec.data.stored.store import Store
+from raytune_rec.job.data import DataOptions
 
 Make = Callable[..., Store]
 

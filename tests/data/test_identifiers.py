@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raytune_rec.config import DataOptions
 from raytune_rec.data.cells import encoded
 from raytune_rec.errors import DataError
+from raytune_rec.job.data import DataOptions
 from raytune_rec.stages import notes as stage_notes
 
 HEAD = "domain,user,item,label"

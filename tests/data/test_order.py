@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.order import in_time
 from raytune_rec.data.stored.store import Store
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import SPLITS
 from raytune_rec.stages.notes import notes
 

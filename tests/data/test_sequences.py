@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec.backbones._fields import FieldLayer
-from raytune_rec.config import DataOptions, parse
+from raytune_rec.config import parse
 from raytune_rec.data.cold_users import about
 from raytune_rec.data.preparing.preparation import stage_inputs
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import AssemblyError, DataError, JobError
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import ALL_DOMAINS, SPLITS
 from raytune_rec.task import Task
 

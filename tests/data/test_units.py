@@ -11,10 +11,10 @@ import pytest
 
 from raytune_rec.artifacts import prompt
 from raytune_rec.artifacts.prompt_facts import from_first
-from raytune_rec.config import DataOptions
 from raytune_rec.data.schema_file import schema_from, schema_values
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import SPLITS, DataSchema
 from raytune_rec.task import Task, Unit
 from tests.data.conftest import Make

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from raytune_rec.components import component, options_of
-from raytune_rec.config import DataOptions, Job, parse
+from raytune_rec.config import Job, parse
 from raytune_rec.data.preparing.preparation import prepare
 from raytune_rec.data.stored.store import Store
+from raytune_rec.job.data import DataOptions
 from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.schema.work import Lane, recipe_of
 from raytune_rec.training.settings import Resolved, method_of, resolve

@@ -14,9 +14,9 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
-from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.preparation import prepare
 from raytune_rec.data.stored.store import Store
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.work import Lane
 from raytune_rec.scoring.scorer import EVERYBODY, Scorer
 from raytune_rec.scoring.tuned import scoring_model

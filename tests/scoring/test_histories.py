@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import torch
 
-from raytune_rec.config import DataOptions
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.evaluation.metrics.candidate_lists import ndcg
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import ALL_DOMAINS, Table
 from raytune_rec.scoring import Scorer, load_prompt
 from raytune_rec.scoring.scorer import EVERYBODY, top

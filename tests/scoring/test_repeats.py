@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from raytune_rec.config import DataOptions
 from raytune_rec.data.preparing.preparation import trained
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import ALL_DOMAINS, Table
 from raytune_rec.stages.notes import notes
 from raytune_rec.tasks.kinds import kind_of

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from raytune_rec.config import SequenceOptions, SplitOptions
 from raytune_rec.data.cold_items import units_of
 from raytune_rec.data.hashing import share, user_hash
 from raytune_rec.data.preparing.order import clock_of, in_time, times_of
 from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID
 from raytune_rec.errors import DataError
+from raytune_rec.job.data import SequenceOptions, SplitOptions
 from raytune_rec.task import Unit
 
 

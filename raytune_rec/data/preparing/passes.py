@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.config import DataOptions
 from raytune_rec.data.blocks import SourceField
 from raytune_rec.data.hashing import row_hash
 from raytune_rec.data.instants import Instants
@@ -30,6 +29,7 @@ from raytune_rec.data.preparing.splits import TRAIN, Splitter, splitter
 from raytune_rec.data.preparing.summary import Summary
 from raytune_rec.data.sources.base import Source
 from raytune_rec.errors import DataError
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import DataSchema, Field, FieldKind
 from raytune_rec.storage.files import STORAGE
 

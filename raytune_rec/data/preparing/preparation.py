@@ -14,7 +14,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from raytune_rec.config import DataOptions
 from raytune_rec.data.blocks import ROW_COLUMNS, SourceField
 from raytune_rec.data.layout import domain_file
 from raytune_rec.data.preparing.coding.texts import write_texts
@@ -28,6 +27,7 @@ from raytune_rec.data.schema_file import schema_values
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.tokens import file_of
 from raytune_rec.errors import ArtifactError, DataError
+from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import ALL_DOMAINS, BESIDE, SPLITS, DataSchema
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.listing import listing, lost, remove_files

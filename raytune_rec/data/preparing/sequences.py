@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.config import DataOptions, SequenceOptions
 from raytune_rec.data.cold_items import EVENTS, of_unit
 from raytune_rec.data.cold_users import cuts, first_of, folds_of, members, predicted, spans, unseen_classes
 from raytune_rec.data.hashing import row_hash, share, text_hash, user_hash
@@ -31,6 +30,7 @@ from raytune_rec.data.preparing.order import in_time, times_of
 from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID
 from raytune_rec.data.ranked import Ranked
 from raytune_rec.errors import DataError
+from raytune_rec.job.data import DataOptions, SequenceOptions
 from raytune_rec.schema.prepared import CLASS, SPLITS, DataSchema, Split
 from raytune_rec.storage.files import STORAGE
 

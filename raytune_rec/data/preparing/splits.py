@@ -25,10 +25,10 @@ from typing import Protocol
 
 import numpy as np
 
-from raytune_rec.config import SplitOptions
 from raytune_rec.data.hashing import share, user_hash
 from raytune_rec.data.preparing.order import clock_of, in_time, times_of
 from raytune_rec.errors import DataError
+from raytune_rec.job.data import SplitOptions
 from raytune_rec.schema.prepared import SPLITS
 
 TRAIN, VALID, TEST = range(len(SPLITS))

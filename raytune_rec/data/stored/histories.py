@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.config import SequenceOptions
 from raytune_rec.data.cold_items import EVENTS, of_unit
 from raytune_rec.data.cold_users import members, spans
 from raytune_rec.data.layout import FOLDER, USERS
@@ -31,6 +30,7 @@ from raytune_rec.data.ranked import Ranked
 from raytune_rec.data.stored.columns import Columns, lists
 from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.data.stored.pools import enough, negatives
+from raytune_rec.job.data import SequenceOptions
 from raytune_rec.schema.prepared import CANDIDATES, CLASS, DOMAIN, HISTORY, POSITIVE, SEEN, SPLITS, TARGET, USER, Split, Table
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.task import Unit

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raytune_rec.config import SequenceOptions
 from raytune_rec.data.layout import TEXTS
 from raytune_rec.data.schema_file import schema_from
 from raytune_rec.data.stored.columns import Columns
@@ -24,6 +23,7 @@ from raytune_rec.data.stored.raw import RawRows
 from raytune_rec.data.stored.reader import Reader
 from raytune_rec.data.tokens import Tokenizer, read
 from raytune_rec.errors import DataError
+from raytune_rec.job.data import SequenceOptions
 from raytune_rec.schema.prepared import ITEM, USER, ById, DataSchema, Items, Split, Table
 from raytune_rec.storage import marker
 from raytune_rec.task import Unit

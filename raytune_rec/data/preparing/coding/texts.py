@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.config import TextOptions
 from raytune_rec.data import tokens
 from raytune_rec.data.blocks import SourceField
 from raytune_rec.data.layout import TEXTS, table_file
 from raytune_rec.errors import DataError
+from raytune_rec.job.data import TextOptions
 from raytune_rec.schema.prepared import Field
 from raytune_rec.storage.files import STORAGE
 
