@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raytune_rec import __version__, config
-from raytune_rec.errors import JobError, RunFailed, UserError, told
+from raytune_rec.errors import JobError, RunFailed, UserError, out_of_memory, told
 from raytune_rec.job import shipped
 from raytune_rec.machine.signals import ends_on_sigterm
 from raytune_rec.storage.files import STORAGE
@@ -215,7 +215,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say([f"a file ended too early ({error.__cause__}); the same command makes anew what is not whole."], 1)
     except OSError as error:  # a full disk, a vanished folder: the machine's state, not a defect
         return _say([told(error)], 1)
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
         return _say([f"out of memory ({error}); lower training.batch_size or tune.pack, or give the process more."], 1)
     if code == _INTERRUPTED:  # typer turns a KeyboardInterrupt inside a command into this code
         return _say(["Interrupted. The same command goes on where this one stopped."], _INTERRUPTED)

@@ -42,6 +42,11 @@ class RunFailed(RuntimeError):
     """Work that was asked for correctly could not be finished. The command line ends with exit code 1."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory was refused; torch tells it as a RuntimeError of its own words."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error)
+
+
 class Diverged(RunFailed):
     """A training whose loss or metric is not finite. The same training would end alike, so that others are gone on with."""
 

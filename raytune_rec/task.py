@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -79,6 +80,17 @@ class Unit:
     def of_fold(cls, task: str, number: int) -> Unit:
         return cls(f"{task}.{number}", "fold", task=task, number=number)
 
+    @property
+    def ill_formed(self) -> str:
+        """Why no preparation of ours made this unit, in words; empty where one may have."""
+        if self.kind == "fold" and (self != Unit.of_fold(self.task, self.number) or not self.task or self.number < 1):
+            return "and a fold of cold users is called by its task and its number, such as few.1"
+        if self.kind == "items" and not (self.domain and self.members and list(self.members) == sorted(set(self.members))):
+            return "and a group of cold items has a domain, and items, each once in the order of their ids"
+        if self.kind == "domain" and self.name != self.domain:
+            return f"and a unit that is a domain bears its name ({self.domain[:99]!r})"
+        return ""
+
     @classmethod
     def of_first(cls, name: str) -> Unit:
         """A unit of cold users as 0.1 wrote it: by its name alone."""
@@ -86,5 +98,7 @@ class Unit:
         return cls.of_fold(task, int(number))
 
 
+COLD_TASKS = re.compile(r"few|zero|joint|[1-9]\d{0,4}-shot")
+"""What may be asked of cold users, but for the attribute that is told."""
 LABELLED = Task()
 """Interactions with a label each."""

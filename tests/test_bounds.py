@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
@@ -11,8 +12,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 
 from raytune_rec import cli, components, config
-from raytune_rec.components import Family
-from raytune_rec.errors import JobError
+from raytune_rec.components import Family, component, options_of
+from raytune_rec.errors import JobError, UserError
 from raytune_rec.job import toml
 from raytune_rec.job.sections import Section
 from raytune_rec.tuning.search.spaces import compose
@@ -146,3 +147,28 @@ def test_a_table_may_nest_as_deep_as_options_do() -> None:
     assert toml.parse("a" + ".a" * (toml.DEPTH - 1) + " = 1", "x")
     with pytest.raises(JobError, match="x: nests more than"):
         toml.parse("a" + ".a" * toml.DEPTH + " = 1", "x")
+
+
+def test_a_pipe_or_a_folder_is_no_file_of_options(tmp_path: Path) -> None:
+    """Reading a pipe that nobody writes to would wait for ever."""
+    (tmp_path / "search_spaces").mkdir()
+    os.mkfifo(tmp_path / "search_spaces" / "own.toml")
+    job = config.parse(
+        {"name": "x", "data": {"source": "s"}, "backbone": {"name": "b"}, "methods": {}, "components": [str(tmp_path)]}
+    )
+    with pytest.raises(JobError, match=r"own\.toml: is a folder, a pipe or a device, and no file; name a file\."):
+        compose(["own"], job)
+
+
+@pytest.mark.parametrize("source", ["movielens", "douban", "amazon", "tabular"])
+def test_the_home_of_nobody_is_a_path_where_nothing_lies(source: str, tmp_path: Path) -> None:
+    options = {
+        "movielens": {"path": "~nosuchuser/ml", "edition": "1m"},
+        "douban": {"path": "~nosuchuser/d"},
+        "amazon": {"path": "~nosuchuser/a", "domains": ["Toys"]},
+        "tabular": {"files": "~nosuchuser/x.csv"},
+    }[source]
+    folders: list[Path] = []
+    with pytest.raises(UserError, match=r"~nosuchuser/.*(no such file|there is no|missing)"):
+        made = component("data.sources", source)(options_of("data.sources", source, options, folders))
+        list(made.read())

@@ -143,6 +143,12 @@ def test_several_mistakes_are_several_lines(job: Path, capsys: pytest.CaptureFix
         ),
         (OSError(2, "No such file or directory", "x"), 1, "raytune-rec: x: No such file or directory\n"),
         (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 4 GiB"),  # as torch says it
+            1,
+            "raytune-rec: out of memory (DefaultCPUAllocator: can't allocate memory: 4 GiB); lower training.batch_size or "
+            "tune.pack, or give the process more.\n",
+        ),
+        (
             MemoryError("4 GiB"),
             1,
             "raytune-rec: out of memory (4 GiB); lower training.batch_size or tune.pack, or give the process more.\n",

@@ -48,7 +48,7 @@ def card(facts: PromptFacts) -> str:
     parts = [
         f"# {plain(facts.prompt)} prompt for {plain(facts.unit.name)}",
         f"Tuned tensors for the unit **{plain(facts.unit.name)}**, to be used beside the backbone `{facts.backbone_fingerprint}` "
-        f"({facts.backbone}). They replace nothing in it: one backbone serves many such prompts.",
+        f"({plain(facts.backbone)}). They replace nothing in it: one backbone serves many such prompts.",
         *([plain(facts.about)] if facts.about else []),
         "## Method",
         _table(
@@ -91,7 +91,9 @@ def _loading(facts: PromptFacts) -> list[str]:
     """How to load it and what to ask."""
     domain = f', "domain": [{json.dumps(facts.domains[0], ensure_ascii=False)}]' if facts.domains else ""
     task = facts.task
-    calls, told = (t.format(domain=domain, predicts=task.attribute, count=task.length) for t in _USE[task.name])
+    calls, told = _USE[task.name]
+    calls = calls.format(domain=domain, predicts=json.dumps(task.attribute, ensure_ascii=False).replace("`", "'"))
+    told = told.format(predicts=plain(task.attribute), count=task.length)
     named = [_DOMAINS.format(names=plain(", ".join(facts.domains)))] if facts.domains else []
     files = [f"`{family}/{name}.py`" for family, name in own_components(facts)]
     components = ', components=["..."]' if files else ""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from raytune_rec.job.sections import Section, Seed
-from raytune_rec.task import Task
+from raytune_rec.task import COLD_TASKS, Task
 
 WORDS = "words"
 """The tokenizer of ours."""
 
 
 def _task(name: str) -> str:
-    if not re.fullmatch(r"few|zero|joint|[1-9]\d{0,4}-shot", name):
+    if not COLD_TASKS.fullmatch(name):
         raise ValueError("a task of cold users is few, zero, joint, or 1-shot, 2-shot and so on")
     return name
 

@@ -31,6 +31,8 @@ def read(path: Path) -> dict[str, Any]:
         JobError: it cannot be read, is too large, or is no TOML.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise JobError(f"{path}: is a folder, a pipe or a device, and no file; name a file.")
         with path.open("rb") as file:
             data = file.read(BYTES + 1)
         if len(data) > BYTES:

@@ -79,7 +79,9 @@ def tokens(environment: Mapping[str, str]) -> Finding:
 
 def token_path(environment: Mapping[str, str]) -> Path:
     """The file with the token."""
-    return Path(environment.get("RAY_AUTH_TOKEN_PATH") or Path(environment.get("HOME") or Path.home()) / ".ray" / "auth_token")
+    home = environment.get("HOME") or os.path.expanduser("~")
+    where = home if home != "~" else "/"  # a user whom the system does not know has none
+    return Path(environment.get("RAY_AUTH_TOKEN_PATH") or Path(where) / ".ray" / "auth_token")
 
 
 def provide_token(environment: MutableMapping[str, str]) -> None:

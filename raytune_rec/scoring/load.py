@@ -20,7 +20,7 @@ from raytune_rec.scoring.bank import Bank
 from raytune_rec.scoring.rows import UNIT
 from raytune_rec.scoring.scorer import Scorer
 from raytune_rec.scoring.tuned import FEEDBACK, ROWS, Weights, scoring_model, with_events, wrong_events
-from raytune_rec.task import Unit
+from raytune_rec.task import COLD_TASKS, Unit
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.parts import Parts, parts_of
 
@@ -174,8 +174,16 @@ def _no_unit(unit: Unit, schema: DataSchema) -> list[str]:
     name, known = unit.name[:99], ", ".join(schema.domains)[:200]
     if unit.domain not in ("", *schema.domains) or (unit.kind == "domain" and not unit.domain):
         return [f"it serves {name!r}, which is no domain of its backbone's data ({known})."]
+    if problem := unit.ill_formed:
+        return [f"it serves {name!r}, {problem}."]
     if unit.kind not in kind_of(schema.task).units:
         return [f"it serves {name!r}, of the kind {unit.kind!r}, and its backbone's data are {schema.task.name}."]
+    if (
+        unit.kind == "fold"
+        and unit.task != schema.task.attribute
+        and (schema.task.attribute or not COLD_TASKS.fullmatch(unit.task))
+    ):
+        return [f"it serves {name!r}, and nobody asks {unit.task[:99]!r} of cold users."]
     if any(not 0 < i < schema.field(ITEM).size for i in unit.members):
         return [f"it serves {name!r}, a group of items that its backbone's data do not know."]
     return []

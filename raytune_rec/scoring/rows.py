@@ -116,10 +116,14 @@ class Rows:
             for name in ids
             if name in self.named and name not in (DOMAIN, store.schema.task.attribute)
         }
-        if HISTORY in self.named:
-            given = row_lists(self.named[HISTORY], HISTORY, "", "", "")
+        for name in [name for name in _LISTS if name in self.named]:
+            given = row_lists(self.named[name], name, "", "", "")
             real = np.array([sum(not m for m in _missing(row)) for row in given], np.int64)
-            marked[HISTORY] = np.array([len(p) for p in store.raw.past(self.named)], np.int64) < real
+            known = store.raw.past({**self.named, HISTORY: self.named[name]})
+            marked[name] = np.array([len(items) for items in known], np.int64) < real
+        for field in store.schema.fields:
+            if field.kind == "multi" and field.name in self.named:
+                marked[field.name] = store.raw.strange(field, self.named[field.name])
         found = {name: mask for name, mask in marked.items() if mask.any()}
         if found and how == "raise":
             raise DataError([_refused(name, mask, self.named[name]) for name, mask in found.items()])
@@ -233,7 +237,7 @@ def _missing(values: Sequence[Any]) -> np.ndarray:
 def _refused(name: str, mask: np.ndarray, values: Sequence[Any]) -> str:
     places = np.flatnonzero(mask).tolist()
     shown = ", ".join(str(values[i])[:40] for i in places[:3])
-    what = "hold items that training did not know" if name == HISTORY else "hold what training did not know"
+    what = "hold items that training did not know" if name in _LISTS else "hold what training did not know"
     return (
         f"column {name}: {len(places):,} of {len(values):,} rows {what} (rows {_first(places)}: {shown}); leave these rows "
         "out, or ask with unknown='backbone', which answers them by what else is known and marks them."

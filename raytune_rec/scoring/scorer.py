@@ -110,7 +110,7 @@ class Scorer:
         besides = named.pop("taken", [[]] * count)
         columns = store.encode(named) | self._lanes(given)
         past, further = store.raw.past(named), store.raw.past({**named, HISTORY: besides})
-        marked = Rows(named, count).unknown(store, columns, unknown)
+        marked = Rows(named | ({"taken": besides} if "taken" in given.named else {}), count).unknown(store, columns, unknown)
         names, domains = store.lookup.catalogue
         answers: list[list[tuple[str, float]]] = [[] for _ in range(count)]
         for index, logits in self.passes(Table(columns, np.zeros(count, np.float32)), _SCORES // len(names) + 1):

@@ -31,6 +31,10 @@ def _read(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"times that are plain numbers were read as {UNITS[unit]} since 1970"
     for names in summary.get("alike_domains", ()):
         yield f"domains that differ in case or blanks alone are kept apart: {', '.join(map(repr, names))}"
+    for name, alike in summary.get("alike", {}).items():
+        shown = ", ".join(repr(text[:60]) for text in alike["example"])
+        how = "in case, blanks or the form of a letter alone"
+        yield f"{name} that differ from another {how} are kept apart: {alike['count']:,} ({shown})"
     if count := summary["interactions"]["duplicates"]:
         yield f"rows that repeat a domain, user and item of another row: {count:,}"
 

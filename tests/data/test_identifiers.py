@@ -186,6 +186,17 @@ def test_domains_alike_are_told(make, write) -> None:
     assert "domains that differ in case or blanks alone are kept apart: 'North', 'no rth', 'north'" in notes(summary)
 
 
+def test_users_and_items_alike_are_told(make, write) -> None:
+    """Full-width letters and digits, case and blanks inside."""
+    users, items = ["Anna", "anna", "Bea", "an na"], ["I1", "i1", "\uff491", "i2"]
+    rows = [f"x,{users[n % 4]},{items[n // 4 % 4]},{n % 2}" for n in range(160)]
+    summary = json.loads((make("tabular", {"files": write("log.csv", [HEAD, *rows])}).path / "summary.json").read_text())
+    how = "that differ from another in case, blanks or the form of a letter alone are kept apart"
+    assert {f"users {how}: 3 ('Anna', 'anna', 'an na')", f"items {how}: 3 ('x/I1', 'x/i1', 'x/\uff491')"} <= set(notes(summary))
+    apart = write("b.csv", [HEAD, *(f"x,u{n % 4},i{n % 5},{n % 2}" for n in range(160))])
+    assert "alike" not in json.loads((make("tabular", {"files": apart}, "b").path / "summary.json").read_text())
+
+
 def test_an_empty_text_in_a_list_is_no_value(make, write, tmp_path: Path) -> None:
     options = {"features": {"tags": {"role": "context", "kind": "multi"}}}
     lines = [

@@ -8,10 +8,12 @@ import warnings
 
 from rich.console import Console
 
-from raytune_rec.artifacts.card import plain
+from raytune_rec.artifacts.card import card, plain
+from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
 from raytune_rec.command.show import console as output
 from raytune_rec.report.pictures import charts, theme
 from raytune_rec.report.tables.terminal import console
+from raytune_rec.task import Task, Unit
 
 NAMES = ("[bold]y", "a[v1]", "b[/c]", ":smile:", "$x^$")
 
@@ -36,6 +38,21 @@ def test_a_card_shows_names_as_they_are() -> None:
     said = plain("a|b <img src=x onerror=y> **x** `z` [l](u)\n# h")
     assert not set("|<>*`[]#\n") & set(said.replace("&#", "")) and "onerror=y" in said
     assert plain("music, few.1") == "music, few.1"
+
+
+def test_a_card_shows_an_attribute_as_it_is_called() -> None:
+    """It is the log's own word."""
+    name = "<img src=x onerror=y> `**z**`"
+    strategy = StrategyFacts(name="prompt", start="backbone", train=("prompt",), prompt="on")
+    facts = PromptFacts(
+        unit=Unit.of_fold(name, 1), method=name, strategy=strategy, prompt="ppr", prompt_options={}, backbone="sasrec",
+        backbone_options={}, backbone_fingerprint="0" * 16, data_fingerprint="1" * 16, task=Task("classes", 9, name),
+        parameters={}, tuned_parameters=1, trial=0, about=name,
+    )  # fmt: skip
+    said = card(facts)
+    code = re.findall(r"```python.*?```", said, re.DOTALL)
+    assert len(code) == 1 and "<img" in code[0] and "`" not in code[0].removeprefix("```python").removesuffix("```")
+    assert "<img" not in said.replace(code[0], "") and "**z**" not in said.replace(code[0], "")
 
 
 def test_a_chart_takes_no_name_for_a_formula() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from raytune_rec import components
 from raytune_rec.artifacts import backbone as backbone_artifact
@@ -145,3 +147,44 @@ def test_prompts_that_cannot_serve_together_are_refused_at_once(saved: tuple[lis
     assert {str(tmp_path / name) in str(refused.value) for name in "ab"} == {True}
     with pytest.raises(ArtifactError, match="there is no prompt"):
         load_prompts([], backbone)
+
+
+@pytest.mark.parametrize(
+    ("unit", "says"),
+    [
+        (Unit("../../etc/passwd", "fold", task="few", number=1), "a fold of cold users is called by its task and its number"),
+        (Unit("few.-5", "fold", task="few", number=-5), "a fold of cold users is called by its task and its number"),
+        (Unit("nonsense.1", "fold", task="nonsense", number=1), "nobody asks 'nonsense' of cold users"),
+        (Unit("shop", "domain", domain="mall"), "which is no domain of its backbone's data|bears its name"),
+        (Unit("other", "domain", domain="shop"), r"a unit that is a domain bears its name \('shop'\)"),
+        (Unit("cold.1", "items", domain="shop"), "has a domain, and items, each once"),
+        (Unit("cold.1", "items", domain="shop", members=(3, 2)), "has a domain, and items, each once"),
+        (Unit("cold.1", "items", domain="shop", members=(3, 99)), "a group of items that its backbone's data do not know"),
+    ],
+)
+def test_an_artifact_of_a_unit_that_cannot_be_is_refused(
+    saved: tuple[list[Path], Path], tmp_path: Path, unit: Unit, says: str
+) -> None:
+    facts, tensors = prompt_artifact.load(saved[0][0], None)
+    prompt_artifact.save(tmp_path / "other", replace(facts, unit=unit), tensors)
+    with pytest.raises(ArtifactError, match=says):
+        load_prompt(tmp_path / "other", saved[1])
+
+
+@pytest.mark.parametrize("change", ["a tensor less", "a tensor more", "rows of ids that are too large"])
+def test_tensors_that_are_not_the_components_are_refused(saved: tuple[list[Path], Path], tmp_path: Path, change: str) -> None:
+    """Weights and facts agree, so that nothing but the model tells."""
+    facts, tensors = prompt_artifact.load(saved[0][0], None)
+    name = "prompt.of.colour"
+    if change == "a tensor less":
+        del tensors[name]
+    elif change == "a tensor more":
+        tensors["prompt.further"] = torch.ones(3)
+    rows = {name: "colour"} if "rows" in change else {}
+    if rows:
+        tensors["rows.colour"] = torch.arange(len(tensors[name])) + 900
+    made = replace(facts, parameters=weights.facts(tensors, {n: f.group for n, f in facts.parameters.items()}, rows))
+    prompt_artifact.save(tmp_path / "other", made, tensors)
+    says = {"a tensor less": f"the tensor '{name}' is missing", "a tensor more": "'prompt.further' belongs to neither"}
+    with pytest.raises(ArtifactError, match=says.get(change, r"'rows.colour' holds the id 90\d")):
+        load_prompt(tmp_path / "other", saved[1])

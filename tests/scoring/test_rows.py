@@ -23,7 +23,10 @@ from tests.scoring.conftest import drawn, log, scorer, split
 @pytest.fixture(scope="module")
 def single(make: Callable[..., Store]) -> Scorer:
     """Single interactions of two domains; the model was tuned on one of them."""
-    store = make(log(("shop", "club")), split={"kind": "hash", "valid": 0.1, "test": 0.1})
+    return untuned(make(log(("shop", "club")), split={"kind": "hash", "valid": 0.1, "test": 0.1}))
+
+
+def untuned(store: Store) -> Scorer:
     values = {"backbone": ("backbones", "deepfm", {"width": 4, "hidden": [4]}), "prompt": ("prompts", "none", {})}
     options: Any = {owner: [components.options_of(*of)] for owner, of in values.items()}  # type: ignore[arg-type]
     parts = parts_of("deepfm", "none", ALIASES["single"], options, store.schema)
@@ -125,3 +128,19 @@ def test_histories_mark_what_they_hold_and_refuse_what_is_none(store: Store) -> 
     for k in (0, -1, 2.5, True, None):
         with pytest.raises(DataError, match="k must be a whole number, 1 or more"):
             own.recommend(rows, k=k)  # type: ignore[arg-type]
+
+
+def test_lists_that_hold_what_training_did_not_know_are_marked_or_refused(store: Store, make: Callable[..., Store]) -> None:
+    """The values of a feature, and what a user took elsewhere."""
+    own, rows = scorer(store, "joint.1"), {"history": [["i1"], ["i2"]], "taken": [["i3", "nonsense"], ["i4"]]}
+    assert {n: m.tolist() for n, m in own.recommend(rows).unknown.items()} == {"taken": [True, False]}
+    with pytest.raises(DataError, match=r"column taken: 1 of 2 rows hold items that training did not know"):
+        own.recommend(rows, unknown="raise")
+    assert own.recommend({**rows, "taken": [["i3"], ["i4"]]}, unknown="raise").unknown == {}  # the remedy
+    lines = [f"{line},{'tags' if not i else f't{i % 3}|t{i % 5}'}" for i, line in enumerate(log())]
+    tags = make(lines, features={"tags": {"role": "item", "kind": "multi"}}, split={"kind": "hash", "valid": 0.1, "test": 0.1})
+    single = untuned(tags)
+    asked = {"user": ["u1", "u2", "u3"], "item": ["i1", "i2", "i3"], "tags": [["t1", "typo"], [], ["t2", "t0"]]}
+    assert {n: m.tolist() for n, m in single.score(asked).unknown.items()} == {"tags": [True, False, False]}
+    with pytest.raises(DataError, match=r"column tags: 1 of 3 rows hold what training did not know \(rows 0: \['t1', 'typo'\]\)"):
+        single.score(asked, unknown="raise")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from raytune_rec.errors import DataError
+from raytune_rec.names import with_home
 from raytune_rec.storage.files import matching
 
 BLOCK_BYTES = 8 << 20
@@ -81,7 +82,7 @@ def named_files(patterns: str | Sequence[str]) -> tuple[list[Path], list[str]]:
     files: dict[tuple[int, int], Path] = {}
     problems: list[str] = []
     for pattern in (patterns,) if isinstance(patterns, str) else patterns:
-        literal = Path(pattern).expanduser()
+        literal = with_home(pattern)
         try:
             paths = [literal] if os.path.lexists(literal) else matching(str(literal))
         except ValueError:  # a NUL byte

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from raytune_rec.schema.prepared import SPLITS, Split
 
@@ -19,6 +21,7 @@ class Summary:
         self.not_taken: int | None = None  # rows of label 0 that histories leave out
         self.time_unit = ""  # of plain numbers
         self.features: dict[str, dict[str, Any]] = {}  # of users and items: how many have a row, and what of it is told
+        self.alike: dict[str, dict[str, Any]] = {}  # users and items: how many look like another, and an example
         self._rows: dict[int, np.ndarray] = {}  # domain -> (splits, 2): rows, positives
         self._found: dict[tuple[int, str], np.ndarray] = {}  # (domain, user or item) -> which codes occur
 
@@ -62,6 +65,7 @@ class Summary:
             **({"time_unit": self.time_unit} if self.time_unit else {}),
             "features": self.features,
             "alike_domains": alike(domains),
+            **({"alike": self.alike} if self.alike else {}),
             "domains": {name: self._domain(i) for i, name in enumerate(domains)},
         }
 
@@ -88,6 +92,20 @@ def untested(domain: Mapping[str, Any], rows: int, histories: bool) -> str:
         return "no test row" + (" that can be ranked" if domain["test"]["rows"] else "")
     one = not histories and domain["test"]["positives"] in (0, rows)
     return f"one label in all its test rows ({rows:,}), and AUC needs both" if one else ""
+
+
+def alike_ids(ids: Sequence[str]) -> dict[str, Any]:
+    """How many identifiers differ from another in case, blanks or the form of a letter alone, and an example; empty where none
+    does.
+    """
+    folded = pc.utf8_lower(pc.utf8_normalize(pa.array(ids, pa.string()), "NFKC"))
+    indices = pc.dictionary_encode(pc.replace_substring_regex(folded, r"\s+", "")).indices.to_numpy()
+    counts = np.bincount(indices, minlength=1)
+    several = counts[indices] > 1
+    if not several.any():
+        return {}
+    example = indices == indices[several.argmax()]
+    return {"count": int(several.sum()), "example": [ids[i] for i in np.flatnonzero(example)[:3].tolist()]}
 
 
 def alike(names: Sequence[str]) -> list[list[str]]:

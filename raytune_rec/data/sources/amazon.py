@@ -24,6 +24,7 @@ from raytune_rec.data.files.delimited import Format, shown
 from raytune_rec.data.files.reading import read_file, read_lines
 from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
 from raytune_rec.errors import DataError
+from raytune_rec.names import with_home
 
 _NAMES = ("user_sequence.txt.gz", "user_sequence.txt")
 _COLUMNS = {"user": "user", "vector": "vector"}
@@ -60,9 +61,9 @@ class Amazon:
             return domains
 
     def __init__(self, options: Options) -> None:
-        self._folder = Path(options.path).expanduser()
+        self._folder = with_home(options.path)
         self._domains = options.domains
-        self._vectors = Path(options.vectors).expanduser() if options.vectors else None
+        self._vectors = with_home(options.vectors) if options.vectors else None
         self._overlap = options.overlap
 
     def fields(self) -> tuple[SourceField, ...]:

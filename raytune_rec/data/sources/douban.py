@@ -20,6 +20,7 @@ from raytune_rec.data.cells import id_text
 from raytune_rec.data.files.delimited import Format
 from raytune_rec.data.files.reading import read_file
 from raytune_rec.data.sources.base import RawBlock, SourceField, constant, digest_files
+from raytune_rec.names import with_home
 
 _POSITIVE_ABOVE = 3
 _RATINGS = Format(delimiter="\t", header=("user", "item", "rating"))
@@ -45,7 +46,7 @@ class Douban:
         )
 
     def __init__(self, options: Options) -> None:
-        self._folder = Path(options.path).expanduser()
+        self._folder = with_home(options.path)
         self._domains = options.domains
 
     def fields(self) -> tuple[SourceField, ...]:

@@ -123,6 +123,13 @@ class RawRows:
     def _item_ids(self, domain: pa.DictionaryArray, items: pa.Array) -> np.ndarray:
         return self.lookup.ids(ITEM, item_keys(domain, encoded(items), self._shared_items))
 
+    def strange(self, field: Field, values: Sequence[Any]) -> np.ndarray:
+        """(N,) bool: whether a list of a multi-valued field holds a value that training did not know."""
+        lists = value_lists(values, field)
+        owner = np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))
+        unknown = self.lookup.ids(field.name, lists.flatten()) == 0
+        return np.bincount(owner[unknown], minlength=len(lists)) > 0
+
     def _encode_feature(self, field: Field, values: Sequence[Any]) -> np.ndarray:
         if field.kind == "numerical":
             return numbers(values, field)
