@@ -25,6 +25,17 @@ torch.set_num_threads(1)
 
 _ROOT = Path(__file__).parents[1]
 
+_LONG = (
+    "pipeline/test_quickstart.py",
+    "pipeline/test_kills.py",
+    "tuning/test_runner.py",
+    "pipeline/test_run.py",
+    "pretraining/test_cluster.py",
+    "pipeline/test_lost.py",
+    "pipeline/test_sequences.py",
+)
+"""Modules that take longest begin first: else one process waits for the other in the end."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_network() -> Iterator[None]:
@@ -52,6 +63,8 @@ def real_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    long = {_ROOT / "tests" / name: i for i, name in enumerate(_LONG)}
+    items.sort(key=lambda item: long.get(item.path, len(long)))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
