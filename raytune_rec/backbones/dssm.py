@@ -98,8 +98,6 @@ class Dssm(Backbone):
     ) -> Outputs:
         items = every_item(encoded["item_vector"], sites, batch)
         user = _tower(params, "user", self.of_users, batch.columns[USER], batch.columns)
-        if (added := sites.get(Site.USER)) is not None:
-            user = user + added
         outputs = {"items": items}
         if self.history is None:
             places = batch.columns["history"].shape[2] + 1
@@ -111,6 +109,9 @@ class Dssm(Backbone):
                 outputs["state"] = user.unsqueeze(2) + moved
             user = user + linear(own, params["tower.history"])
         outputs |= {"user": user, "behaviour": user}
+        if (added := sites.get(Site.USER)) is not None:
+            outputs["user"] = user = user + added
+            outputs |= {"state": outputs["state"] + added.unsqueeze(2)} if "state" in outputs else {}
         return outputs if step.training else {**outputs, "logit": scores(user, batch.columns.get("candidates"), items)}
 
 

@@ -16,15 +16,19 @@ from raytune_rec.schema.prepared import UnitData
 from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
+from raytune_rec.training.beside import Beside
 from raytune_rec.training.build import table_feed, train_with
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.model import Model
 from raytune_rec.training.parts import meet
 from raytune_rec.training.settings import settings
 from raytune_rec.training.stack import stack
-from tests.training.conftest import AS_HISTORIES, HISTORIES, histories, job
+from tests.training.conftest import AS_HISTORIES, HISTORIES, histories, job, unit_of
 
 SEQUENCES = [n for n in names("backbones") if "lists" in component("backbones", n).tasks and n != "popularity"]
+PREFIXED = [
+    n for n in SEQUENCES if Site.PREFIX in component("backbones", n).takes(component("backbones", n).Options(), HISTORIES)
+]
 READS = {n: component("objectives", n).reads for n in names("objectives")}
 FITTING = [(b, n) for b, output in (("sasrec", "state"), ("bert4rec", "cloze")) for n, reads in READS.items() if reads == output]
 NONE: Any = component("prompts", "none")
@@ -32,9 +36,11 @@ NONE: Any = component("prompts", "none")
 
 def model(name: str, **options: Any) -> Model:
     cls = component("backbones", name)
-    own = cls.Options(**options)
+    own = cls.Options(**{"width": 64, **options})
     made = meet(cls, NONE, ALIASES["single"], {"backbone": [own], "prompt": [NONE.Options()]}, HISTORIES)
     whole = stack(made, [Lane(0)], seed=1)
+    by_id = unit_of("", histories(1, 1), histories(1, 1)).by_id
+    whole.beside = Beside.of([by_id]) if by_id and made.reads_by_id else Beside()
     draw = torch.Generator().manual_seed(5)
     whole.trained = {n: torch.randn(t.shape, generator=draw).double() * 0.3 for n, t in whole.trained.items()}
     return whole
@@ -46,7 +52,8 @@ def batch(rows: int = 24) -> Batch:
 
 def outputs(own: Model, rows: Batch, sites: Mapping[Site, Tensor] | None = None, training: bool = True) -> Mapping[str, Tensor]:
     backbone, params = own.parts.backbone, own._part("backbone")
-    return backbone.forward(params, backbone.encode(params, rows), rows, sites or {}, own.options["backbone"], Step(training))
+    encoded = own._with_beside(backbone.encode(params, rows))
+    return backbone.forward(params, encoded, rows, sites or {}, own.options["backbone"], Step(training))
 
 
 def states(found: Mapping[str, Tensor]) -> Tensor:
@@ -80,7 +87,7 @@ def test_padding_behind_a_history_changes_nothing(name: str) -> None:
     torch.testing.assert_close(outputs(own, alone)["user"][0, 0], outputs(own, rows)["user"][0, int(first)], atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("name", SEQUENCES)
+@pytest.mark.parametrize("name", PREFIXED)
 @pytest.mark.parametrize("real", [0, 1, 3])
 def test_masked_tokens_of_a_prefix_change_nothing(name: str, real: int) -> None:
     own, rows = model(name), batch()
@@ -94,12 +101,18 @@ def test_masked_tokens_of_a_prefix_change_nothing(name: str, real: int) -> None:
     torch.testing.assert_close(states(padded), states(exact), atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("name", SEQUENCES)
-def test_a_prefix_and_a_user_vector_reach_every_place(name: str) -> None:
+@pytest.mark.parametrize("name", PREFIXED)
+def test_a_prefix_reaches_every_place(name: str) -> None:
     own, rows = model(name), batch()
     plain, with_prefix = states(outputs(own, rows)), states(outputs(own, rows, {Site.PREFIX: drawn(1, 24, 2, 64)}))
     used = torch.arange(plain.shape[2]) <= (rows.columns["history"][0] > 0).sum(-1, keepdim=True)
     assert ((with_prefix - plain).abs().amax(-1)[0][used] > 1e-4).all()
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_a_user_vector_reaches_every_place(name: str) -> None:
+    own, rows = model(name), batch()
+    plain = states(outputs(own, rows))
     user = drawn(1, 24, 64)
     added = outputs(own, rows, {Site.USER: user})
     torch.testing.assert_close(states(added), plain + user.unsqueeze(2))
@@ -186,5 +199,5 @@ def test_what_stands_last_is_the_same_where_the_rest_is_left_out(name: str, toke
     found = []
     for last in (False, True):
         step = Step(True, frozenset(), Noise((7,), rows.index), last=last)
-        found.append(backbone.forward(params, {}, rows, sites, own.options["backbone"], step)["user"])
+        found.append(backbone.forward(params, own._with_beside({}), rows, sites, own.options["backbone"], step)["user"])
     torch.testing.assert_close(found[0], found[1], atol=1e-12, rtol=0)
