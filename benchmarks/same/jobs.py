@@ -35,7 +35,7 @@ def keep(out: Path, data: Path | None) -> None:
     _run("ppr_ml1m", out / "ppr_ml1m", {**movies, "pretrain.replicates": 2})
     _run("ppr_profiles", out / "ppr_profiles", movies)
     shops = {"data.options.path": str(cut.amazon(data, out / "raw" / "amazon"))}
-    _run("sasrec_beauty", out / "sasrec_beauty", {**shops, "training.epochs": 2})
+    _run("sasrec_beauty", out / "sasrec_beauty", {**shops, "training.epochs": 2, "data.sequences.length": 20})
     vectors = str(out / "beauty.parquet")
     _command("vectors", str(out / "sasrec_beauty"), "--out", vectors)
     _run("ppr_cross_domain", out / "ppr_cross_domain", {
