@@ -61,11 +61,11 @@ def item_rows(table: Tensor, ids: Tensor, sites: Mapping[Site, Tensor], batch: B
     Returns:
         (U, *ids.shape[1:], D).
     """
-    own = sites.get(Site.ITEM)
-    if own is None or batch.members is None:
+    written = sites.get(Site.ITEM)
+    if written is None or batch.members is None:
         return lookup(table, ids)
     place = lookup(_place(batch.members.ids, table.shape[1]), ids)
-    return torch.where((place > 0).unsqueeze(-1), lookup(pad(own, (0, 0, 1, 0)), place), lookup(table, ids))
+    return torch.where((place > 0).unsqueeze(-1), lookup(pad(written, (0, 0, 1, 0)), place), lookup(table, ids))
 
 
 def every_item(table: Tensor, sites: Mapping[Site, Tensor], batch: Batch) -> Tensor:

@@ -109,9 +109,9 @@ class Job(Section):
             if method.pretraining and pretraining is None:
                 known = ", ".join(self.pretrainings) or "none"
                 problems.append(f"methods.{name}.pretraining: no pre-training {method.pretraining!r}; the job has {known}")
-            elif pretraining and method.backbone not in ("", own := pretraining.backbone or self.backbone.name):
+            elif pretraining and method.backbone not in ("", backbone := pretraining.backbone or self.backbone.name):
                 place = f"methods.{name}.backbone: {method.backbone!r}"
-                problems.append(f"{place}, but its pre-training {method.pretraining!r} is of {own!r}")
+                problems.append(f"{place}, but its pre-training {method.pretraining!r} is of {backbone!r}")
         if (trained := self.evaluate.replicates) < (needed := self.pretrain.replicates):
             what = f"but each of the pretrain.replicates = {needed} pre-trainings needs a replicate of every winner"
             problems.append(f"evaluate.replicates = {trained}, {what}; raise it to {needed} or a multiple of it")

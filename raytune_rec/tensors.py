@@ -249,8 +249,8 @@ def contrast(a: Tensor, b: Tensor, temperature: Tensor, weight: Tensor) -> Tenso
     a, b = (torch.nn.functional.normalize(x, dim=-1, eps=1e-6) for x in (a, b))
     score = a @ b.transpose(-1, -2) / lane(temperature.to(a.dtype), 3)  # (U, B, B)
     score = score.masked_fill((weight == 0).unsqueeze(1), -torch.inf)
-    own = torch.diagonal(score, dim1=-2, dim2=-1)
-    return torch.where(weight > 0, torch.logsumexp(score, dim=-1) - own, 0.0)
+    positive = torch.diagonal(score, dim1=-2, dim2=-1)
+    return torch.where(weight > 0, torch.logsumexp(score, dim=-1) - positive, 0.0)
 
 
 def keep_memory() -> None:

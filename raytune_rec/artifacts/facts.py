@@ -58,13 +58,14 @@ def read_facts(
             "run the job again to finish it, or copy the whole folder."
         )
     values = read_json(path)
-    found = values.get("format") if isinstance(values, dict) else None
-    if found not in formats:
+    version = values.get("format") if isinstance(values, dict) else None
+    if version not in formats:
         known = ", ".join(str(f) for f in formats)
         raise ArtifactError(
-            f"{path}: format {found!r}; this version reads {known}. Use the version of raytune_rec that wrote it, or a newer one."
+            f"{path}: format {version!r}; this version reads {known}. "
+            "Use the version of raytune_rec that wrote it, or a newer one."
         )
-    if found == 1:
+    if version == 1:
         values = {renamed.get(key, key): value for key, value in values.items()}
     try:
         facts = _adapter(form).validate_python(renewed(values))  # type: ignore[arg-type]  # a class is hashable

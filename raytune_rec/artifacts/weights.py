@@ -118,8 +118,8 @@ def check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tens
             problems.append(f"{path}: {name!r} is {dtype}{list(shape)}, the facts say {want.dtype}{list(want.shape)}.")
         ids = tensors.get(f"rows.{want.rows}") if want.rows is not None else None
         if ids is not None and (dtype_name(ids) != "int64" or tuple(ids.shape) != shape[:1]):
-            found = f"{dtype_name(ids)}{list(ids.shape)}"
-            problems.append(f"{path}: 'rows.{want.rows}' is {found}, {name!r} needs int64{list(shape[:1])}.")
+            given = f"{dtype_name(ids)}{list(ids.shape)}"
+            problems.append(f"{path}: 'rows.{want.rows}' is {given}, {name!r} needs int64{list(shape[:1])}.")
     problems += [f"{path}: {name!r} holds what is no finite number." for name in sorted(tensors) if not _finite(tensors[name])]
     problems += [problem for name in sorted(index & {*tensors}) for problem in _ids(path, name, tensors[name])]
     if problems:

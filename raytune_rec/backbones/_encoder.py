@@ -38,15 +38,15 @@ class Encoder:
 
     def parameters(self) -> list[Parameter]:
         d, h = self.width, self.inner
-        found = []
+        parameters = []
         for i in range(self.blocks):
-            found += [*_norm(f"block.{i}.attention.norm", d), *_norm(f"block.{i}.feed.norm", d)]
+            parameters += [*_norm(f"block.{i}.attention.norm", d), *_norm(f"block.{i}.feed.norm", d)]
             shapes = {"attention.in": (d, 3 * d), "attention.out": (d, d), "feed.in": (d, h), "feed.out": (h, d)}
             for name, shape in shapes.items():
-                found.append(Parameter(f"block.{i}.{name}.weight", shape, "encoder", xavier))
+                parameters.append(Parameter(f"block.{i}.{name}.weight", shape, "encoder", xavier))
                 if name != "attention.in":  # a bias of the keys has no gradient, and a norm with a shift stands before
-                    found.append(Parameter(f"block.{i}.{name}.bias", shape[1:], "encoder", zeros))
-        return [*found, *_norm("norm", d)]
+                    parameters.append(Parameter(f"block.{i}.{name}.bias", shape[1:], "encoder", zeros))
+        return [*parameters, *_norm("norm", d)]
 
     def __call__(
         self,

@@ -82,11 +82,11 @@ class Bert4Rec(Backbone):
         x = drop(x + params["position"][:, None, :used], options["dropout"], step, "items")
         count = sites[Site.PREFIX].shape[2] if Site.PREFIX in sites else 0
         tokens = self.encoder(params, x, real, sites, options["dropout"], step, length + count if step.last else count)
-        own = tokens.squeeze(2) if step.last else at(tokens, length)
+        behaviour = tokens.squeeze(2) if step.last else at(tokens, length)
         added = sites.get(Site.USER)
-        user = own if added is None else own + added
+        user = behaviour if added is None else behaviour + added
         against = scored(params, batch.columns)
-        outputs = {"user": user, "behaviour": own, **against}
+        outputs = {"user": user, "behaviour": behaviour, **against}
         if not step.last:
             outputs["cloze"] = tokens if added is None else tokens + added.unsqueeze(2)
             if "class" in batch.columns:

@@ -92,10 +92,10 @@ def encoded(column: pa.ChunkedArray | pa.Array, clean: bool = True) -> pa.Dictio
     if pa.types.is_string(column.type) and not clean:
         return codes
     values = codes.dictionary.to_pylist()
-    found = [id_text(v) for v in values]
-    if found == values:
+    texts = [id_text(v) for v in values]
+    if texts == values:
         return codes
-    return pc.dictionary_encode(pa.array(found, pa.string()).take(codes.indices))
+    return pc.dictionary_encode(pa.array(texts, pa.string()).take(codes.indices))
 
 
 def numbers(column: pa.ChunkedArray | pa.Array, form: str = "") -> tuple[np.ndarray, np.ndarray]:

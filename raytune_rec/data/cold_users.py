@@ -42,16 +42,16 @@ def predicted(fields: Sequence[Field], name: str) -> None:
     Raises:
         JobError: it does not exist, is not categorical, or is not a user's.
     """
-    found = {f.name: f for f in fields}
+    by_name = {f.name: f for f in fields}
     fit = [f.name for f in fields if f.role == "user" and f.kind == "categorical" and f.name != "user"]
     if not name or name in fit:
         return
-    if name not in found:
+    if name not in by_name:
         wrong = "does not exist"
-    elif found[name].role != "user" or name == "user":
+    elif by_name[name].role != "user" or name == "user":
         wrong = "is no attribute of users"
     else:
-        wrong = f"is {found[name].kind}"
+        wrong = f"is {by_name[name].kind}"
     raise JobError(
         f"data.sequences.predict: {name!r} {wrong}; it must be a categorical attribute of users, and there are "
         f"{', '.join(fit) or 'none'}."
@@ -60,20 +60,20 @@ def predicted(fields: Sequence[Field], name: str) -> None:
 
 def members(users: pa.Table, unit: Unit, split: Split, options: SequenceOptions) -> np.ndarray:
     """(rows,) bool: the cold users of a unit's split; where their attribute is predicted, those of whom it is known."""
-    fold, own = users["fold"].to_numpy(), unit.number
+    fold, number = users["fold"].to_numpy(), unit.number
     if options.predict:
         fold = np.where(users[CLASS].to_numpy() > 0, fold, 0)
     if split == "test":
-        return np.asarray(fold == own)
-    valid = share(user_hash(own, "valid", users["hash"].to_numpy())) < options.valid
-    tuning = (fold > 0) & (fold != own)
+        return np.asarray(fold == number)
+    valid = share(user_hash(number, "valid", users["hash"].to_numpy())) < options.valid
+    tuning = (fold > 0) & (fold != number)
     return np.asarray(tuning & (valid if split == "valid" else ~valid))
 
 
 def unseen_classes(users: pa.Table, unit: Unit, options: SequenceOptions) -> dict[str, int]:
     """Of the classes that the test users of a unit have (`test`) how many no user has on whom it is tuned (`unseen`)."""
-    own = {s: np.unique(users[CLASS].to_numpy()[members(users, unit, s, options)]) for s in ("train", "test")}
-    return {"test": len(own["test"]), "unseen": len(np.setdiff1d(own["test"], own["train"]))}
+    classes = {s: np.unique(users[CLASS].to_numpy()[members(users, unit, s, options)]) for s in ("train", "test")}
+    return {"test": len(classes["test"]), "unseen": len(np.setdiff1d(classes["test"], classes["train"]))}
 
 
 def spans(users: pa.Table, unit: Unit, options: SequenceOptions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -85,15 +85,15 @@ def spans(users: pa.Table, unit: Unit, options: SequenceOptions) -> tuple[np.nda
     task, known = unit.task, options.events_of(unit.task)
     cold, train = members(users, unit, "train", options), users["train"].to_numpy() if options.warm else np.zeros(len(users))
     sizes = users["items"].combine_chunks().value_lengths().to_numpy()
-    found: list[tuple[int, int, int]] = []
+    cut: list[tuple[int, int, int]] = []
     for row in np.flatnonzero(cold | (train > 0)).tolist():
         if cold[row]:
-            found.append((row, 0, min(int(sizes[row]), known)))
+            cut.append((row, 0, min(int(sizes[row]), known)))
         elif task == "zero":
-            found.append((row, 0, 1))
+            cut.append((row, 0, 1))
         else:
-            found += [(row, a, b) for a, b in cuts(int(train[row]), max(1, known - 1), options.windows)]
-    rows, first, last = np.array(found, np.int64).reshape(-1, 3).T
+            cut += [(row, a, b) for a, b in cuts(int(train[row]), max(1, known - 1), options.windows)]
+    rows, first, last = np.array(cut, np.int64).reshape(-1, 3).T
     return rows, first, last
 
 

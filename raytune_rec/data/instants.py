@@ -99,8 +99,8 @@ def _digits(text: pa.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """What `_parsed` gives, all at once, where every cell is digits with a point at most."""
     if not pc.all(pc.match_substring_regex(text, _DIGITS)).as_py() and len(text):
         return None
-    found = pc.extract_regex(text, _DIGITS)
-    whole, share = pc.struct_field(found, "whole"), pc.utf8_rpad(pc.struct_field(found, "share"), 9, "0")
+    parts = pc.extract_regex(text, _DIGITS)
+    whole, share = pc.struct_field(parts, "whole"), pc.utf8_rpad(pc.struct_field(parts, "share"), 9, "0")
     columns = (part.cast(pa.int64()).to_numpy(zero_copy_only=False) for part in (whole, share))
     return np.ones(len(text), bool), *columns
 

@@ -57,15 +57,15 @@ class Ranked:
         Returns:
             `valid` and `test`, and of how many, `valid_of` and `test_of`. Of cold users every item that a task predicts tests.
         """
-        of_domain, found = self._users["domain"].to_numpy() == domain, dict[str, int]()
+        of_domain, counts = self._users["domain"].to_numpy() == domain, dict[str, int]()
         for split in SPLITS[1:]:
             parts = [self._held_out(split)]
             if self._options.tasks and split == "test":
                 cold = np.flatnonzero(self._users["fold"].to_numpy() > 0)
                 parts.append(self._between(cold, min(map(first_of, self._options.tasks)), self._options.events))
             fresh = np.concatenate([self._is_fresh(events)[of_domain[events[0]]] for events in parts])
-            found |= {split: int((~fresh).sum()), f"{split}_of": len(fresh)}
-        return found
+            counts |= {split: int((~fresh).sum()), f"{split}_of": len(fresh)}
+        return counts
 
     def _first_times(self, items: np.ndarray, shared: bool) -> np.ndarray:
         """(E,) bool: whether an event takes an item for the first time."""
@@ -75,9 +75,9 @@ class Ranked:
             taken = self._users["user"].to_numpy().astype(np.int64)[owner[first]] << 32 | items[first]
             _, place, times = np.unique(taken, return_inverse=True, return_counts=True)
             first = first[times[place] == 1]
-        found = np.zeros(len(items), bool)
-        found[first] = True
-        return found
+        firsts = np.zeros(len(items), bool)
+        firsts[first] = True
+        return firsts
 
     def _held_out(self, split: Split) -> Events:
         train, valid, here, fold = (self._users[name].to_numpy() for name in ("train", "valid", split, "fold"))

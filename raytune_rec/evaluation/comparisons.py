@@ -32,7 +32,7 @@ class Compared:
 
 
 def comparisons(
-    of: Compared, compare: Sequence[str], baselines: Sequence[str], confidence: float
+    compared: Compared, compare: Sequence[str], baselines: Sequence[str], confidence: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Differences of mean metrics, one entry per method, baseline, metric and unit, then their mean over units (see `results`).
 
@@ -48,17 +48,17 @@ def comparisons(
     pairs = [(r, b) for r in compare for b in baselines if r != b]
     pairs = [(r, b) for i, (r, b) in enumerate(pairs) if (b, r) not in pairs[:i]]
     for method, baseline in pairs:
-        lacking = {u: [r for r in (method, baseline) if r not in methods] for u, methods in of.measured.items()}
+        lacking = {u: [r for r in (method, baseline) if r not in methods] for u, methods in compared.measured.items()}
         missing += [
             {"method": method, "baseline": baseline, "unit": u, "why": f"{' and '.join(methods)} has no result there"}
             for u, methods in lacking.items()
             if methods
         ]
-        for metric in of.metrics:
-            for unit, units in _places(of, metric).items():
+        for metric in compared.metrics:
+            for unit, units in _places(compared, metric).items():
                 if not any(lacking[u] for u in units):
                     names = {"method": method, "baseline": baseline, "metric": metric, "unit": unit}
-                    entries.append({**names, **_entry(of, method, baseline, metric, units, confidence)})
+                    entries.append({**names, **_entry(compared, method, baseline, metric, units, confidence)})
     for entry, corrected in zip(entries, intervals.holm([e["p"] for e in entries]), strict=True):
         entry["p_holm"] = corrected
     return entries, missing
@@ -76,15 +76,17 @@ def covers(estimate: Estimate, units: int) -> str:
     return trained if several else f"{trained}; a single run of each method, whose variance is not in it"
 
 
-def _places(of: Compared, metric: str) -> dict[str, Sequence[str]]:
+def _places(compared: Compared, metric: str) -> dict[str, Sequence[str]]:
     """Unit of a comparison -> the units that it is of."""
-    places: dict[str, Sequence[str]] = {unit: [unit] for unit in of.measured}
-    return places | ({MEAN: of.averaged[metric]} if len(places) > 1 and of.averaged.get(metric) else {})
+    places: dict[str, Sequence[str]] = {unit: [unit] for unit in compared.measured}
+    return places | ({MEAN: compared.averaged[metric]} if len(places) > 1 and compared.averaged.get(metric) else {})
 
 
-def _entry(of: Compared, method: str, baseline: str, metric: str, units: Sequence[str], confidence: float) -> dict[str, Any]:
-    users = of.users.count(units)
-    a, b = (intervals.average([of.measured[u][name].estimate(metric) for u in units], users) for name in (method, baseline))
+def _entry(
+    compared: Compared, method: str, baseline: str, metric: str, units: Sequence[str], confidence: float
+) -> dict[str, Any]:
+    users = compared.users.count(units)
+    a, b = (intervals.average([compared.measured[u][name].estimate(metric) for u in units], users) for name in (method, baseline))
     gap = intervals.difference(a, b)
     limits = intervals.interval(gap, confidence)
     return {
@@ -92,7 +94,7 @@ def _entry(of: Compared, method: str, baseline: str, metric: str, units: Sequenc
         "low": limits.low,
         "high": limits.high,
         "p": limits.p,
-        "n": sum(of.sizes[u] for u in units),
+        "n": sum(compared.sizes[u] for u in units),
         "users": users,
         "pretrainings": gap.pretrainings or None,
         "trainings": gap.by_training,

@@ -57,13 +57,13 @@ def of_mean(
     entry: dict[str, Any] = {"valid": _average(valid)}
     for name, units in averaged.items():
         if units and all(name in parts[u].values for u in units):
-            own = [parts[u] for u in units]
-            values = _together(own, name)
-            if all(name in m.draws for m in own):
-                mean = intervals.average([m.estimate(name) for m in own], users.count(units))
+            measured = [parts[u] for u in units]
+            values = _together(measured, name)
+            if all(name in m.draws for m in measured):
+                mean = intervals.average([m.estimate(name) for m in measured], users.count(units))
                 entry[name] = with_interval(name, values, mean, confidence)
             elif values is not None:
-                entry[name] = value(values, float(np.mean([weights(m.replicates) @ m.values[name] for m in own])))
+                entry[name] = value(values, float(np.mean([weights(m.replicates) @ m.values[name] for m in measured])))
     return entry
 
 

@@ -117,15 +117,15 @@ def summarise(
     averaged = _averaged(measured) if mean else {}
     methods = {}
     for f in facts:
-        own = {u: entries.of_unit(f, u, tables.get(u), m[f.method], confidence) for u, m in measured.items() if f.method in m}
+        by_unit = {u: entries.of_unit(f, u, tables.get(u), m[f.method], confidence) for u, m in measured.items() if f.method in m}
         under = {"pretrainings": _pretrainings(measured, f.method)}
-        methods[f.method] = {**_facts(f, f.method in compare, f.method in baselines), **under, "units": own}
-        if mean and own and len(own) == len(units):
-            parts, valid = {u: m[f.method] for u, m in measured.items()}, [m["valid"] for m in own.values()]
+        methods[f.method] = {**_facts(f, f.method in compare, f.method in baselines), **under, "units": by_unit}
+        if mean and by_unit and len(by_unit) == len(units):
+            parts, valid = {u: m[f.method] for u, m in measured.items()}, [m["valid"] for m in by_unit.values()]
             methods[f.method][MEAN] = entries.of_mean(parts, valid, averaged, users, confidence)
         for unit, masks in (cohorts or {}).items():
-            if unit in own:
-                own[unit]["cohorts"] = {n: _cohort(tested, f.method, unit, m) for n, m in masks.items()}
+            if unit in by_unit:
+                by_unit[unit]["cohorts"] = {n: _cohort(tested, f.method, unit, m) for n, m in masks.items()}
     sizes = {u: tested.facts(u)["n"] for u in units}
     compared, missing = comparisons(Compared(measured, sizes, users, tested.compared, averaged), compare, baselines, confidence)
     partly = {metric: counted for metric, counted in averaged.items() if len(counted) < len(units)}
@@ -209,13 +209,13 @@ def _cohort(tested: Tested, method: str, unit: str, mask: NDArray[np.bool_]) -> 
 def _winners(methods: Mapping[str, Any], units: Sequence[str], metric: str, lead: str) -> dict[str, dict[str, str | None]]:
     """The best method of each unit, their mean included, by the mean of the test metric that leads and by validation."""
     higher = metric not in METRICS or METRICS[metric].higher
-    found = {}
+    winners = {}
     for unit in units:
         measures = {name: r.get(MEAN) if unit == MEAN else r["units"].get(unit) for name, r in methods.items()}
         test = {name: m[lead]["mean"] for name, m in measures.items() if m and lead in m}
         valid = {name: m["valid"] if higher else -m["valid"] for name, m in measures.items() if m and m["valid"] is not None}
-        found[unit] = {"test": _best(test), "valid": _best(valid)}
-    return found
+        winners[unit] = {"test": _best(test), "valid": _best(valid)}
+    return winners
 
 
 def _best(values: Mapping[str, float]) -> str | None:

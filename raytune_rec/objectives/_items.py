@@ -53,19 +53,19 @@ def item_loss(
 
 def score(states: Tensor, ids: Tensor, outputs: Outputs) -> Tensor:
     """(U, B, S) of one item for each state."""
-    found = (states * lookup(outputs["items"], ids)).sum(-1)
-    return found + lookup(outputs["bias"], ids) if "bias" in outputs else found
+    scores = (states * lookup(outputs["items"], ids)).sum(-1)
+    return scores + lookup(outputs["bias"], ids) if "bias" in outputs else scores
 
 
 def _drawn(kind: Kind, states: Tensor, target: Tensor, outputs: Outputs, batch: Batch, noise: Noise, negatives: int) -> Tensor:
     items, history = outputs["items"].shape[1], batch.columns["history"]
     positive = score(states, target, outputs)
     total = torch.zeros_like(positive)
-    own = torch.cat([history, target.expand(len(history), -1, -1)], dim=-1).unsqueeze(2)  # (U, B, 1, L + S)
+    taken = torch.cat([history, target.expand(len(history), -1, -1)], dim=-1).unsqueeze(2)  # (U, B, 1, L + S)
     for i in range(negatives):
         drawn = noise.uniform(f"negative.{i}", target.shape[-1]).to(torch.float64)
         ids = 1 + (drawn * (items - 1)).long()  # (U, B, S)
-        valid = (ids.unsqueeze(-1) != own).all(-1)
+        valid = (ids.unsqueeze(-1) != taken).all(-1)
         negative = score(states, ids, outputs)
         each = softplus(negative - positive) if kind == "pairwise" else softplus(negative)
         total = total + each * valid / negatives
@@ -86,12 +86,12 @@ def _sampled(states: Tensor, target: Tensor, outputs: Outputs, ids: Tensor) -> T
 def _softmax(states: Tensor, target: Tensor, outputs: Outputs) -> Tensor:
     """Lane by lane, targets alone: the scores of all items are large."""
     lanes, target = len(states), target.expand(max(len(states), len(target)), -1, -1)
-    items, bias, found = outputs["items"], outputs.get("bias"), []
+    items, bias, losses = outputs["items"], outputs.get("bias"), []
     for i in range(len(target)):
         here = target[i] > 0
         score = states[i if lanes > 1 else 0][here] @ items[i if len(items) > 1 else 0].T  # (targets, V)
         score = score if bias is None else score + bias[i if len(bias) > 1 else 0]
         score[:, 0] = -torch.inf  # padding is no item
         loss = cross_entropy(score, target[i][here], reduction="none")
-        found.append(torch.zeros(target.shape[1:], dtype=loss.dtype, device=loss.device).masked_scatter(here, loss))
-    return torch.stack(found)
+        losses.append(torch.zeros(target.shape[1:], dtype=loss.dtype, device=loss.device).masked_scatter(here, loss))
+    return torch.stack(losses)

@@ -47,12 +47,12 @@ class Rearranged:
         outputs, o = run(batch), self.options
         history, target, noise = batch.columns["history"], batch.columns["target"], step.noise.other("rearranged")
         loss = item_loss(o.next_item, outputs["state"], target, outputs, batch, step.noise, o.negatives)
-        own, end = followed(history, target)
+        order, end = followed(history, target)
         first, size = part(end, options["shuffled"], noise.uniform("start", 1), least=2)
-        other = shuffled(own, first, size, noise.uniform("order", own.shape[-1]))
+        other = shuffled(order, first, size, noise.uniform("order", order.shape[-1]))
         seen = run(replace(batch, columns={**batch.columns, "history": other}), "rearranged", last=True)
         follows = target.gather(-1, end)
         right = score(torch.take_along_dim(outputs["state"], end.unsqueeze(-1), dim=2), follows, outputs)
         wrong = score(seen["user"].unsqueeze(2), follows, outputs)
-        each = softplus(wrong - right).squeeze(-1) * (other != own).any(-1)
+        each = softplus(wrong - right).squeeze(-1) * (other != order).any(-1)
         return loss + lane(options["weight"].to(loss.dtype), 2) * each

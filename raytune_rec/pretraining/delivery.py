@@ -42,12 +42,12 @@ class RowGroup:
 
 def row_groups(files: Sequence[Path]) -> list[RowGroup]:
     """All row groups that hold rows, in file order."""
-    found = []
+    filled = []
     for path in files:
         footer = pq.read_metadata(path)
         groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
-        found += [RowGroup(str(path), i, g.num_rows, g.total_byte_size) for i, g in enumerate(groups) if g.num_rows]
-    return found
+        filled += [RowGroup(str(path), i, g.num_rows, g.total_byte_size) for i, g in enumerate(groups) if g.num_rows]
+    return filled
 
 
 class RowGroupSource(Datasource):

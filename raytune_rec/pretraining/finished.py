@@ -43,8 +43,8 @@ def adopt(job: Job, pretraining: str, store_path: Path, folder: Path, number: in
         facts, tensors = backbone.load(source)
     origin = facts.fingerprint
     if wanted.new_ids:
-        own, tensors = renewed(job, pretraining, _where(pretraining, source), facts, tensors, schema)
-        facts = backbone.save(folder, own, tensors, store_path)
+        renewed_facts, tensors = renewed(job, pretraining, _where(pretraining, source), facts, tensors, schema)
+        facts = backbone.save(folder, renewed_facts, tensors, store_path)
     elif source.resolve() != folder.resolve():
         marker.copy(source, folder)
     return {
@@ -132,9 +132,9 @@ def _check(job: Job, pretraining: str, source: Path, facts: BackboneFacts, schem
         problems.append(f"{where} is a {facts.name!r}, the pre-training names {method.backbone!r}; set it to {facts.name!r}.")
     else:
         problems += [f"{where} {problem}" for problem in _other_options(job, method, facts)]
-    found, asked = _prompt(facts.prompt, facts.learn_prompt), _prompt(method.prompt, wanted.learn_prompt)
-    if found != asked:
-        problems.append(f"{where} was pre-trained with {found}, the pre-training asks for {asked}; change one of them.")
+    prompt, asked = _prompt(facts.prompt, facts.learn_prompt), _prompt(method.prompt, wanted.learn_prompt)
+    if prompt != asked:
+        problems.append(f"{where} was pre-trained with {prompt}, the pre-training asks for {asked}; change one of them.")
     if problems:
         raise ArtifactError(problems)
 

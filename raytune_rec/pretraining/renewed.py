@@ -44,14 +44,14 @@ def renewed(
     _check(where, declared, tensors)
     taken = {name: tensor for name, tensor in tensors.items() if declared[name].rows is None}
     model = stack(parts, [Lane(0, unit=ALL_DOMAINS)], [taken], seed=job.seed)
-    found = {name: tensor[0].clone() for name, tensor in (*model.fixed.items(), *model.buffers.items(), *model.trained.items())}
-    own = dataclasses.replace(
+    stored = {name: tensor[0].clone() for name, tensor in (*model.fixed.items(), *model.buffers.items(), *model.trained.items())}
+    renewed_facts = dataclasses.replace(
         facts, pretraining=pretraining, trials=0, data_fingerprint=schema.fingerprint, trained_fingerprint=schema.trained,
         seed=job.seed, value=None, epochs=0, curve=(), versions=versions(),
-        parameters=weights.facts(found, {name: p.group for name, p in declared.items()}),
+        parameters=weights.facts(stored, {name: p.group for name, p in declared.items()}),
         origin=facts.fingerprint, fingerprint="", weights_sha256="", data_files={},
     )  # fmt: skip
-    return own, found
+    return renewed_facts, stored
 
 
 def _check(where: str, declared: Mapping[str, Parameter], tensors: Mapping[str, Tensor]) -> None:

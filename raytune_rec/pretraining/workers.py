@@ -172,10 +172,10 @@ def _report(work: WorkerSpec, store: Store, trainer: Trainer, rank: int) -> None
 def sum_over_workers(tensors: list[Tensor]) -> None:
     """Sum over all workers, in place: one message for each dtype."""
     for dtype in dict.fromkeys(t.dtype for t in tensors):
-        own = [t for t in tensors if t.dtype == dtype]
-        flat = torch.cat([t.reshape(-1) for t in own])
+        alike = [t for t in tensors if t.dtype == dtype]
+        flat = torch.cat([t.reshape(-1) for t in alike])
         distributed.all_reduce(flat)
-        for tensor, part in zip(own, flat.split([t.numel() for t in own]), strict=True):
+        for tensor, part in zip(alike, flat.split([t.numel() for t in alike]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
 

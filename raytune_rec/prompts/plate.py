@@ -74,12 +74,12 @@ class Plate:
         o = self.options
         widths = [self.inner, *[o.hidden_width] * o.hidden_layers]
         layers = list(enumerate(pairwise(widths)))
-        found = [Parameter(f"user.{i}.weight", shape, "prompt", xavier) for i, shape in layers]
-        found += [Parameter(f"user.{i}.bias", (shape[1],), "prompt", zeros) for i, shape in layers]
+        parameters = [Parameter(f"user.{i}.weight", shape, "prompt", xavier) for i, shape in layers]
+        parameters += [Parameter(f"user.{i}.bias", (shape[1],), "prompt", zeros) for i, shape in layers]
         if o.variant == "generative":
-            return [*found, Parameter("user.out.weight", (widths[-1], self.width), "prompt", zeros)]
+            return [*parameters, Parameter("user.out.weight", (widths[-1], self.width), "prompt", zeros)]
         out = Parameter("user.out.weight", (widths[-1], o.meta_prompts), "prompt", zeros)
-        return [*found, out, Parameter("meta", (o.meta_prompts, self.width), "prompt", _apart)]
+        return [*parameters, out, Parameter("meta", (o.meta_prompts, self.width), "prompt", _apart)]
 
     def write(
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step

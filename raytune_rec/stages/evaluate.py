@@ -94,22 +94,22 @@ def _users(units: Mapping[str, Table]) -> np.ndarray:
 
 
 def _facts(context: Context, method: str, units: list[str]) -> MethodFacts:
-    found = context.plan.method(method).method
+    planned = context.plan.method(method).method
     winners = {unit: w for unit in units if (w := winner(context, method, unit))}
-    own = [t for t in read_json(context.folder / "trials.json") if t["method"] == method]
+    trials = [t for t in read_json(context.folder / "trials.json") if t["method"] == method]
     first = next(iter(winners.values()), None)
     whole = winner_settings(context, method, first)[1].backbone.parameters() if first else ()
     return MethodFacts(
         method=method,
-        strategy=found.strategy.name,
-        prompt=found.prompt,
-        backbone=found.backbone,
-        pretraining=found.pretraining,
+        strategy=planned.strategy.name,
+        prompt=planned.prompt,
+        backbone=planned.backbone,
+        pretraining=planned.pretraining,
         baseline=context.job.methods[method].baseline,
         trials=sum(w["trials"] for w in winners.values()),
         tuned_parameters=round(np.mean([w["replicates"][0]["parameters"] for w in winners.values()] or [0])),
         backbone_parameters=sum(math.prod(p.shape) for p in whole),
-        seconds=sum(t["seconds"] for t in own),
+        seconds=sum(t["seconds"] for t in trials),
         valid={unit: w["value"] for unit, w in winners.items()},
         options={unit: w["options"] for unit, w in winners.items()},
         trial={unit: w["trial"] for unit, w in winners.items()},

@@ -82,10 +82,10 @@ def _later(domains: int, split: SplitOptions) -> Iterator[str]:
 
 def _repeats(domains: _Domains, count: bool) -> Iterator[str]:
     """On rows to rank whose item their user has taken before."""
-    of = _total(domains, "repeats")
-    if not any(of.get(s) for s in SPLITS[1:]):
+    repeated = _total(domains, "repeats")
+    if not any(repeated.get(s) for s in SPLITS[1:]):
         return
-    said = " and ".join(f"{of[s]:,} of {of[f'{s}_of']:,} {s} rows" for s in SPLITS[1:])
+    said = " and ".join(f"{repeated[s]:,} of {repeated[f'{s}_of']:,} {s} rows" for s in SPLITS[1:])
     if count:
         yield f"repeats: {said} repeat an item of their history; they count, and what was taken is recommended too"
     else:
@@ -125,8 +125,8 @@ def _untested(summary: Mapping[str, Any]) -> Iterator[str]:
 
 def _total(domains: _Domains, name: str) -> dict[str, int]:
     """Counts by name, over all domains that have them."""
-    found: dict[str, int] = {}
+    total: dict[str, int] = {}
     for domain in domains.values():
         for key, count in domain.get(name, {}).items():
-            found[key] = found.get(key, 0) + count
-    return found
+            total[key] = total.get(key, 0) + count
+    return total

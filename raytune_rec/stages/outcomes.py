@@ -60,7 +60,8 @@ def parts_of_unit(context: Context, of_method: Outcomes, unit: str) -> dict[str,
 def _common(context: Context, method: str, units: Sequence[str]) -> dict[str, list[int]]:
     """Unit -> places of the replicates that every one of some units has."""
     numbers = {u: replicates(context, method, u) for u in units}
-    return {u: [i for i, n in enumerate(own) if all(n in other for other in numbers.values())] for u, own in numbers.items()}
+    common = set.intersection(*(set(of_unit) for of_unit in numbers.values())) if numbers else set()
+    return {u: [i for i, n in enumerate(of_unit) if n in common] for u, of_unit in numbers.items()}
 
 
 def _shared(context: Context, method: str, places: Mapping[str, list[int]]) -> Replicates:
@@ -83,10 +84,10 @@ def replicates(context: Context, method: str, unit: str) -> list[int]:
 
 
 def _start(context: Context, method: str, number: int) -> Mapping[str, Tensor]:
-    found = context.plan.method(method).method
-    if found.strategy.start != "backbone":
+    planned = context.plan.method(method).method
+    if planned.strategy.start != "backbone":
         return {}
-    return backbone_artifact.load(context.backbones[numbered(found.pretraining, number)], data=False)[1]
+    return backbone_artifact.load(context.backbones[numbered(planned.pretraining, number)], data=False)[1]
 
 
 def _models(context: Context, method: str, unit: str) -> Iterator[Model]:

@@ -74,7 +74,7 @@ def run(context: Context) -> dict[str, Any]:
                 context.say(_fewer(name, len(taken), missing))
     for line in steps(context.store.schema, context.plan.recipes):
         context.say(line)
-    found, failed = _recipes(context)
+    winners, failed = _recipes(context)
     decides = fingerprint(inputs(context))
     facts: dict[str, Any] = _finished(context, decides)
     for name, (pretraining_name, number) in _wanted(context).items():
@@ -89,7 +89,7 @@ def run(context: Context) -> dict[str, Any]:
         if pretraining.from_path:
             facts[name] = adopt(context.job, pretraining_name, context.store_path, working, number)
         else:
-            winner = found.get(pretraining_name)
+            winner = winners.get(pretraining_name)
             recipe: dict[str, Scalar] = dict(winner.options) if winner else {}
             if context.job.pretrain.workers:
                 context.connect()

@@ -72,9 +72,9 @@ class LaneRecord:
 
     def facts(self) -> dict[str, Any]:
         """All but the weights, for a checkpoint. JSON has no NaN, so that `best` before a first value is None."""
-        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"lane", "weights"}}
-        numbers = {k: [_plain(x) for x in found[k]] for k in ("curve", "losses")}
-        return found | numbers | {"best": _plain(self.best)}
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"lane", "weights"}}
+        numbers = {k: [_plain(x) for x in facts[k]] for k in ("curve", "losses")}
+        return facts | numbers | {"best": _plain(self.best)}
 
     def restore(self, facts: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
         for name, value in facts.items():

@@ -96,7 +96,7 @@ class Trainer:
         model.place(device, dtype)
         model = self.model = model.holding() if model.holds else model
         live = [_live(model, units[lane.unit]) for lane in lanes]
-        counts = [sum(_count(shapes[n], n, own) for n in model.trained) for shapes, own in zip(model.shapes, live, strict=True)]
+        counts = [sum(_count(shapes[n], n, ids) for n in model.trained) for shapes, ids in zip(model.shapes, live, strict=True)]
         higher = METRICS[self.options.metric].higher
         self.records = [
             LaneRecord(lane, higher, o.patience, o.epochs if model.trained else 0, c)
@@ -172,7 +172,7 @@ class Trainer:
         """One update. Returns the (T,) summed loss and the (U,) number of rows."""
         names = list(self.model.trained)
         steps = self.feed.steps * (1 if len(self.feed.steps) > 1 else len(self.active))
-        idle = [lane for lane, own in enumerate(steps) if number >= own] if len(set(steps)) > 1 else []
+        idle = [lane for lane, most in enumerate(steps) if number >= most] if len(set(steps)) > 1 else []
         count = batch.weight.sum(1)
         leaves, divisor = [self.model.trained[n] for n in names], 1.0 if self.reduce else count.clamp(min=1) if idle else count
         summed, grads = self._gradients(batch, leaves, divisor)
@@ -192,8 +192,8 @@ class Trainer:
         for piece in pieces(batch, self.model.parts.backbone.most_rows):
             loss = self._loss(piece)  # (T, B)
             mean = (loss.sum(1) / divisor).sum()
-            own = torch.autograd.grad(mean, leaves, allow_unused=True, materialize_grads=True)  # a task may leave a part idle
-            grads = tuple(a.add_(b) for a, b in zip(grads, own, strict=True)) if grads else own
+            added = torch.autograd.grad(mean, leaves, allow_unused=True, materialize_grads=True)  # a task may leave a part idle
+            grads = tuple(a.add_(b) for a, b in zip(grads, added, strict=True)) if grads else added
             summed.append(loss.detach().sum(1).double())
         return summed[0] if len(summed) == 1 else torch.stack(summed).sum(0), grads
 
@@ -214,14 +214,14 @@ class Trainer:
         with torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16, enabled=self.autocast):
             known = self._encoded(batch)
             batch = self.repeats.of(batch) if len(self.active) > 2 else batch  # for so few, finding them costs more
-            own: list[Outputs] = []
+            outputs: list[Outputs] = []
 
             def run(rows: Batch, view: str = "", last: bool = False) -> Outputs:
                 if rows is not batch or view:
                     return self.model.forward(rows, self.model.encode(rows), step.view(view, last))
-                if not own:
-                    own.append(self.model.forward(batch, known, step))
-                return own[0]
+                if not outputs:
+                    outputs.append(self.model.forward(batch, known, step))
+                return outputs[0]
 
             loss = self.objective(run, batch, self.weights, step) * batch.weight
             for value in self.model.losses(batch, known, step, lambda: run(batch)).values():
@@ -279,8 +279,8 @@ class Trainer:
         for place, lane in enumerate(self.active):
             shapes = self.shapes[lane]
             for kind, held in self._kinds().items():
-                own = {n: crop(t[place], shapes[n]) if n in shapes else t[place] for n, t in held.items()}
-                tensors |= {f"{lane}.{kind}.{n}": t.detach().contiguous() for n, t in own.items()}
+                cropped = {n: crop(t[place], shapes[n]) if n in shapes else t[place] for n, t in held.items()}
+                tensors |= {f"{lane}.{kind}.{n}": t.detach().contiguous() for n, t in cropped.items()}
         for i in range(len(self.records)):
             tensors |= {f"{i}.best.{n}": t for n, t in self.best(i).items()}
         steps = dict(zip(self.active, self.adam.steps, strict=True))
@@ -289,10 +289,10 @@ class Trainer:
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Go on from states of the same lanes, all after the same number of epochs."""
-        for i, (record, own) in enumerate(zip(self.records, facts["lanes"], strict=True)):
+        for i, (record, saved) in enumerate(zip(self.records, facts["lanes"], strict=True)):
             start = f"{i}.best."
             best = {n.removeprefix(start): t.to(self.device) for n, t in tensors.items() if n.startswith(start)}
-            record.restore(own["record"], best)
+            record.restore(saved["record"], best)
         self.active = [i for i, record in enumerate(self.records) if record.status == "running"]
         self._keep(self.active)
         self.done = facts["lanes"][(self.active or [0])[0]]["done"]

@@ -116,9 +116,9 @@ def resolve(job: Job, method: Method, start: BackboneFacts | None = None) -> Res
     Raises:
         JobError: see `Resolved.lay`.
     """
-    own = job.backbone.options if method.backbone == job.backbone.name else job.backbones.get(method.backbone, {})
+    options = job.backbone.options if method.backbone == job.backbone.name else job.backbones.get(method.backbone, {})
     tree = {
-        "backbone": {**own, **(start.options if start else {})},
+        "backbone": {**options, **(start.options if start else {})},
         "prompt": {**job.prompts.get(method.prompt, {}), **learned(job, method, start)},
         "training": job.training.model_dump(),
     }
@@ -151,7 +151,7 @@ def _checked(
     )
 
 
-def built_alike(method: Method, given: Mapping[str, Scalar], own: Options, start: Options) -> None:
+def built_alike(method: Method, given: Mapping[str, Scalar], asked: Options, start: Options) -> None:
     """Refuse a method, or a trial, that asks for another structure of its backbone than the one that it starts from has.
 
     Args:
@@ -161,7 +161,7 @@ def built_alike(method: Method, given: Mapping[str, Scalar], own: Options, start
         JobError: a structural option differs.
     """
     for name, kind in kinds(type(start)).items():
-        has, wanted = getattr(start, name), getattr(own, name)
+        has, wanted = getattr(start, name), getattr(asked, name)
         if f"backbone.{name}" in given and kind == "structural" and has != wanted:
             raise JobError(
                 f"{method.place}: backbone.{name} = {wanted!r}, and the backbone that it starts from is pre-trained with "

@@ -18,8 +18,8 @@ class _Doubled(dict[str, Any]):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    return found if len(found) == len(pairs) else _Doubled(found)
+    row = dict(pairs)
+    return row if len(row) == len(pairs) else _Doubled(row)
 
 
 def json_block(

@@ -240,9 +240,9 @@ class Preparation:
         fields: list[Field] = []
         orders: dict[str, Order] = {}
         for name, _, table in named:
-            written, found, vocabulary = table.finish(self._options.buckets)
+            written, made, vocabulary = table.finish(self._options.buckets)
             pq.write_table(written, self._out / f"{name}.parquet", compression="zstd")
-            fields += found
+            fields += made
             orders |= vocabulary
         return fields, orders
 
@@ -308,10 +308,10 @@ def _arrays(table: pa.Table) -> dict[str, np.ndarray]:
     return {name: table[name].to_numpy() for name in wanted if name in table.column_names}
 
 
-def _domain_order(found: list[str], known: tuple[str, ...] | None) -> tuple[tuple[str, ...], np.ndarray]:
+def _domain_order(names_met: list[str], known: tuple[str, ...] | None) -> tuple[tuple[str, ...], np.ndarray]:
     """(names by id - 1, place of each code). A known domain without rows is left out; one that was not announced comes after
     them.
     """
     rank = {name: i for i, name in enumerate(known or ())}
-    names = sorted(found, key=lambda name: (rank.get(name, len(rank)), name))
-    return tuple(names), np.array([names.index(name) for name in found], np.int64)
+    names = sorted(names_met, key=lambda name: (rank.get(name, len(rank)), name))
+    return tuple(names), np.array([names.index(name) for name in names_met], np.int64)

@@ -140,11 +140,11 @@ def _users(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, cold_ite
 def _left_out(rows: pa.Table, known: int) -> dict[str, Any]:
     """How many interactions of a domain have no known item, and how many users lose all that validates or tests with them."""
     user, split, fit = rows["user"].to_numpy(), rows["split"].to_numpy(), rows["item"].to_numpy() < known
-    found: dict[str, Any] = {"left_out_of_histories": int((~fit).sum())}
+    counts: dict[str, Any] = {"left_out_of_histories": int((~fit).sum())}
     for place, name in enumerate(SPLITS[1:], 1):
         here = split == place
-        found[f"users_without_{name}"] = len(np.setdiff1d(user[here], user[here & fit]))
-    return found
+        counts[f"users_without_{name}"] = len(np.setdiff1d(user[here], user[here & fit]))
+    return counts
 
 
 def _windows(users: pa.RecordBatch, options: SequenceOptions) -> pa.Table:
@@ -152,10 +152,10 @@ def _windows(users: pa.RecordBatch, options: SequenceOptions) -> pa.Table:
     items = users["items"]
     flat, offsets = items.flatten().to_numpy(), items.offsets.to_numpy() - items.offsets[0].as_py()
     counts = users["train"].to_numpy().tolist()
-    found = [(i, a, b) for i, n in enumerate(counts) for a, b in cuts(n, options.length, options.windows)]
-    lists = pa.array([flat[offsets[i] + a : offsets[i] + b] for i, a, b in found], pa.list_(pa.int32()))
-    of = np.array([i for i, _, _ in found], np.int64)
-    owners = {name: users[name].take(pa.array(of)) for name in ("user", "domain")}
+    cut = [(i, a, b) for i, n in enumerate(counts) for a, b in cuts(n, options.length, options.windows)]
+    lists = pa.array([flat[offsets[i] + a : offsets[i] + b] for i, a, b in cut], pa.list_(pa.int32()))
+    users_of = np.array([i for i, _, _ in cut], np.int64)
+    owners = {name: users[name].take(pa.array(users_of)) for name in ("user", "domain")}
     return pa.table({**owners, "items": lists}, _WINDOW)
 
 

@@ -40,11 +40,11 @@ class Summary:
             self.duplicates += int((pairs[1:] == pairs[:-1]).sum())
 
     def _mark(self, domain: int, name: str, codes: np.ndarray) -> None:
-        found = self._found.get((domain, name), np.zeros(0, bool))
-        if (size := int(codes.max()) + 1) > len(found):
-            found = np.append(found, np.zeros(size - len(found), bool))
-        found[codes] = True
-        self._found[domain, name] = found
+        seen = self._found.get((domain, name), np.zeros(0, bool))
+        if (size := int(codes.max()) + 1) > len(seen):
+            seen = np.append(seen, np.zeros(size - len(seen), bool))
+        seen[codes] = True
+        self._found[domain, name] = seen
 
     def rows(self, domains: tuple[str, ...]) -> dict[tuple[str, Split], int]:
         return {(name, s): int(self._rows[i][j, 0]) for i, name in enumerate(domains) for j, s in enumerate(SPLITS)}
@@ -57,9 +57,9 @@ class Summary:
             reasons: rejected rows by reason, those of users and items included.
         """
         kept = sum(int(c[:, 0].sum()) for c in self._rows.values())
-        own = {"read": self.read, "rejected": self.refused, "kept": kept, "duplicates": self.duplicates}
+        counts = {"read": self.read, "rejected": self.refused, "kept": kept, "duplicates": self.duplicates}
         return {
-            "interactions": own if self.not_taken is None else {**own, "not_taken": self.not_taken},
+            "interactions": counts if self.not_taken is None else {**counts, "not_taken": self.not_taken},
             "rejected_by_reason": dict(reasons),
             "vocabulary": dict(vocabulary),
             **({"time_unit": self.time_unit} if self.time_unit else {}),

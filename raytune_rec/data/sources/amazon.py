@@ -86,8 +86,8 @@ class Amazon:
         return iter(())
 
     def fingerprint_inputs(self) -> Mapping[str, Any]:
-        found = {"source": "amazon", "domains": list(self._domains), "files": digest_files(self._files())}
-        return found | ({"vectors": digest_files([self._vectors]), "overlap": self._overlap} if self._vectors else {})
+        inputs = {"source": "amazon", "domains": list(self._domains), "files": digest_files(self._files())}
+        return inputs | ({"vectors": digest_files([self._vectors]), "overlap": self._overlap} if self._vectors else {})
 
     def _files(self) -> list[Path]:
         """One for each domain. Raises DataError that names all that are missing."""

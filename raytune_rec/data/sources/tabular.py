@@ -81,12 +81,12 @@ class Tabular:
 
         @model_validator(mode="after")
         def _one_way_to_name_files(self) -> Tabular.Options:
-            own = [bool(self.train), bool(self.valid), bool(self.test)]
-            if any(own) == bool(self.files) or any(own) != all(own):
+            split_files = [bool(self.train), bool(self.valid), bool(self.test)]
+            if any(split_files) == bool(self.files) or any(split_files) != all(split_files):
                 raise ValueError("give either files, or all of train, valid and test")
             if len({user := self.columns.get("user", "user"), self.columns.get("item", "item")}) == 1:
                 raise ValueError(f"columns.user and columns.item are both {user!r}; map each to a column of its own")
-            if any(own) and "split" in self.columns:
+            if any(split_files) and "split" in self.columns:
                 raise ValueError("columns.split and the files train, valid and test are two splits; give one")
             for name, form in self.formats.items():
                 kinds = [f for f in self.features if self.features[f].kind == "numerical"]

@@ -12,9 +12,9 @@ Mask = NDArray[np.bool_]
 
 def counts(ids: NDArray[np.integer], size: int) -> NDArray[np.int64]:
     """How often each id occurs in training: (N,) ids below `size` -> (size,). Id 0, the unknown, counts as never seen."""
-    found = np.bincount(ids, minlength=size).astype(np.int64)
-    found[0] = 0
-    return found
+    count = np.bincount(ids, minlength=size).astype(np.int64)
+    count[0] = 0
+    return count
 
 
 def cold_warm(

@@ -57,16 +57,16 @@ def _metrics(matrices: Array, rare: int | None) -> dict[str, Array]:
     """Confusion matrices (M, C, C + 1) -> metric -> (M,)."""
     held, said = matrices.sum(2), matrices[:, :, :-1].sum(1)  # (M, C): users of a class, and users said to be
     right = np.diagonal(matrices, axis1=1, axis2=2)
-    of = {
+    by_class = {
         "precision": right / np.maximum(said, 1),
         "recall": right / np.maximum(held, 1),
         "f1": 2 * right / np.maximum(held + said, 1),
     }
     there = held > 0
     with np.errstate(invalid="ignore"):
-        found = {"accuracy": right.sum(1) / held.sum(1)}
-        found |= {name: (each * there).sum(1) / there.sum(1) for name, each in of.items()}
-    return found if rare is None else found | {RARE + name: each[:, rare] for name, each in of.items()}
+        metrics = {"accuracy": right.sum(1) / held.sum(1)}
+        metrics |= {name: (each * there).sum(1) / there.sum(1) for name, each in by_class.items()}
+    return metrics if rare is None else metrics | {RARE + name: each[:, rare] for name, each in by_class.items()}
 
 
 def _codes(outcomes: ClassOutcomes) -> NDArray[np.int64]:
@@ -82,8 +82,8 @@ def _confusions(code: NDArray[np.int64], weight: Array, shape: tuple[int, int]) 
     """Cells (N,) and weights of the users (M, N) -> (M, C, C + 1)."""
     cells = shape[0] * shape[1]
     index = code + np.arange(len(weight))[:, None] * cells
-    found: Array = np.bincount(index.ravel(), weight.ravel(), len(weight) * cells).astype(np.float64)
-    return found.reshape(len(weight), *shape)
+    confusions: Array = np.bincount(index.ravel(), weight.ravel(), len(weight) * cells).astype(np.float64)
+    return confusions.reshape(len(weight), *shape)
 
 
 def _shape(truth: NDArray[np.integer]) -> tuple[int, int]:

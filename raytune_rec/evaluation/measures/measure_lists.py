@@ -47,10 +47,10 @@ class ListMeter:
 
 def values(outcomes: ListOutcomes) -> dict[str, Array]:
     """Metric -> (R, N), its value for each list; those of the full ranking with `FULL` in front."""
-    found = _of(outcomes.sampled)
+    metrics = _of(outcomes.sampled)
     if outcomes.full is not None:
-        found |= {FULL + name: v for name, v in _of(outcomes.full).items()}
-    return found
+        metrics |= {FULL + name: v for name, v in _of(outcomes.full).items()}
+    return metrics
 
 
 def cohort_lists(outcomes: ListOutcomes, mask: NDArray[np.bool_]) -> dict[str, Array]:

@@ -109,12 +109,12 @@ class ListsTested:
         return ListMeter(self._of(unit), users.places[unit], users.size)
 
     def facts(self, unit: str) -> dict[str, Any]:
-        of = self._of(unit).values()
-        full = [o.full for o in of if o.full is not None]
-        sizes = {"candidates": _range(next(iter(of)).sampled)} | ({"full_candidates": _range(full[0])} if full else {})
+        outcomes = self._of(unit).values()
+        full = [o.full for o in outcomes if o.full is not None]
+        sizes = {"candidates": _range(next(iter(outcomes)).sampled)} | ({"full_candidates": _range(full[0])} if full else {})
         tied = [method for method, o in self._of(unit).items() if _alike(o.sampled)]
-        found = {"n": self._count(unit), "users": len(np.unique(self.groups[unit])), **sizes}
-        return found | ({"tied": tied} if tied else {})
+        facts = {"n": self._count(unit), "users": len(np.unique(self.groups[unit])), **sizes}
+        return facts | ({"tied": tied} if tied else {})
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
         return {"n": int(mask.sum())}
@@ -132,8 +132,8 @@ class ListsTested:
         count = self._count(unit)
         for method, o in self._of(unit).items():
             for outcome in [o.sampled, *([] if o.full is None else [o.full])]:
-                if (found := np.shape(outcome.better)[-1]) != count or np.shape(outcome.ties)[-1] != count:
-                    rule = f"method {method!r} has {found} lists, others {count}"
+                if (lists := np.shape(outcome.better)[-1]) != count or np.shape(outcome.ties)[-1] != count:
+                    rule = f"method {method!r} has {lists} lists, others {count}"
                     raise UserError(f"{unit}: {rule}; test all methods on the same lists.")
 
 

@@ -26,8 +26,8 @@ def unknown_components(job: Job) -> list[str]:
                 options_of(family, name, options, folders)
             except JobError as error:
                 problems += error.problems
-    if job.backbones.get(own := job.backbone.name):
-        problems.append(f"backbones.{own}: {own!r} is the job's own backbone, whose options are backbone.options; move them.")
+    if job.backbones.get(name := job.backbone.name):
+        problems.append(f"backbones.{name}: {name!r} is the job's own backbone, whose options are backbone.options; move them.")
     return problems
 
 

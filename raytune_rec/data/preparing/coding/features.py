@@ -78,8 +78,8 @@ class Column:
         if kind == "text":
             return pa.array(self._values.tolist(), pa.string()), None, None
         if kind == "vector":
-            column, found = vector_field(self.field.name, role, self._values, weights)
-            return column, found, None
+            column, field = vector_field(self.field.name, role, self._values, weights)
+            return column, field, None
         if kind == "numerical":
             return pa.array(self._values), numerical_field(self.field.name, role, self._values, weights, buckets), None
         if kind == "categorical":
@@ -91,17 +91,17 @@ class Column:
         column, longest = id_lists(order.ids(codes), lengths, self.field.length)
         return column, Field(self.field.name, "multi", role, order.size, longest), order
 
-    def _put_vectors(self, rows: np.ndarray, found: np.ndarray) -> None:
+    def _put_vectors(self, rows: np.ndarray, vectors: np.ndarray) -> None:
         """(n, W); a block without any has W = 0."""
-        own, width = self._values.shape[1], found.shape[1]
-        if not own:
+        length, width = self._values.shape[1], vectors.shape[1]
+        if not length:
             self._values = np.full((len(self._values), width), np.nan, np.float32)
-        elif width not in (0, own):
+        elif width not in (0, length):
             raise DataError(
-                f"vectors {self.field.name!r}: some have {own} numbers and some {width}; write them anew, all of one length."
+                f"vectors {self.field.name!r}: some have {length} numbers and some {width}; write them anew, all of one length."
             )
         if width:
-            self._values[rows] = found
+            self._values[rows] = vectors
             self.field = replace(self.field, length=width)
 
     def _order(self, counts: np.ndarray) -> Order:
@@ -226,8 +226,8 @@ def numerical_field(name: str, role: Role, values: np.ndarray, weights: np.ndarr
     order = np.argsort(x, kind="stable")
     share = np.cumsum(w[order]) / w.sum()
     cuts = np.searchsorted(share, np.arange(1, buckets) / buckets - 1e-12)
-    found = np.unique(x[order][np.minimum(cuts, len(x) - 1)].astype(np.float32))
-    edges = tuple(float(e) for e in found if e < x.max())
+    quantiles = np.unique(x[order][np.minimum(cuts, len(x) - 1)].astype(np.float32))
+    edges = tuple(float(e) for e in quantiles if e < x.max())
     return Field(name, "numerical", role, len(edges) + 2, mean=mean, std=std or 1.0, edges=edges)
 
 
