@@ -37,9 +37,13 @@ def id_text(value: Any) -> str | None:
     if value is None or isinstance(value, bool):
         return None if value is None else str(int(value))
     if isinstance(value, float):
-        return (str(int(value)) if value.is_integer() else repr(value)) if np.isfinite(value) else None
+        if not np.isfinite(value):
+            return None
+        return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, Decimal):
-        return (str(int(value)) if value % 1 == 0 else format(value.normalize(), "f")) if value.is_finite() else None
+        if not value.is_finite():
+            return None
+        return str(int(value)) if value % 1 == 0 else format(value.normalize(), "f")
     return id_text(value.decode(errors="replace")) if isinstance(value, bytes) else id_text(str(value))
 
 

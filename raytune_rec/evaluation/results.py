@@ -155,12 +155,12 @@ def summarise(
 
 def _averaged(measured: Measures) -> dict[str, list[str]]:
     """Metric that every unit has -> the units of its mean: those where a method has a value (a unit of one class has no AUC)."""
-    names = [{name for m in methods.values() for name in m.values} for methods in measured.values()]
-    return {
-        name: [u for u, methods in measured.items() if any(_known(m, name) for m in methods.values())]
-        for name in dict.fromkeys(name for methods in measured.values() for m in methods.values() for name in m.values)
-        if all(name in there for there in names)
-    }
+    names = [dict.fromkeys(name for m in methods.values() for name in m.values) for methods in measured.values()]
+    averaged = {}
+    for name in dict.fromkeys(name for of_unit in names for name in of_unit):
+        if all(name in of_unit for of_unit in names):
+            averaged[name] = [u for u, methods in measured.items() if any(_known(m, name) for m in methods.values())]
+    return averaged
 
 
 def _known(m: Measured, name: str) -> bool:
@@ -208,12 +208,12 @@ def _cohort(tested: Tested, method: str, unit: str, mask: NDArray[np.bool_]) -> 
 
 def _winners(methods: Mapping[str, Any], units: Sequence[str], metric: str, lead: str) -> dict[str, dict[str, str | None]]:
     """The best method of each unit, their mean included, by the mean of the test metric that leads and by validation."""
-    higher = metric not in METRICS or METRICS[metric].higher
+    sign = 1 if metric not in METRICS or METRICS[metric].higher else -1
     winners = {}
     for unit in units:
         measures = {name: r.get(MEAN) if unit == MEAN else r["units"].get(unit) for name, r in methods.items()}
         test = {name: m[lead]["mean"] for name, m in measures.items() if m and lead in m}
-        valid = {name: m["valid"] if higher else -m["valid"] for name, m in measures.items() if m and m["valid"] is not None}
+        valid = {name: sign * m["valid"] for name, m in measures.items() if m and m["valid"] is not None}
         winners[unit] = {"test": _best(test), "valid": _best(valid)}
     return winners
 

@@ -168,4 +168,6 @@ def _same_ids(facts: BackboneFacts, schema: DataSchema) -> bool:
 
 
 def _prompt(name: str, learned: bool) -> str:
-    return "no prompt" if name == "none" else f"prompt {name!r}" if learned else f"zeros in the place of prompt {name!r}"
+    if name == "none":
+        return "no prompt"
+    return f"prompt {name!r}" if learned else f"zeros in the place of prompt {name!r}"

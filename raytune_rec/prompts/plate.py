@@ -67,8 +67,10 @@ class Plate:
         return {Site.FIELDS: options.domain_prompt + options.user_prompt}
 
     def parameters(self) -> tuple[Parameter, ...]:
-        domain = [Parameter("domain", (self.domains, self.width), "prompt", xavier, "domain")] * self.options.domain_prompt
-        return (*domain, *(self._user_parameters() if self.options.user_prompt else ()))
+        parameters = self._user_parameters() if self.options.user_prompt else []
+        if self.options.domain_prompt:
+            parameters.insert(0, Parameter("domain", (self.domains, self.width), "prompt", xavier, "domain"))
+        return tuple(parameters)
 
     def _user_parameters(self) -> list[Parameter]:
         o = self.options

@@ -174,8 +174,8 @@ class Trainer:
         steps = self.feed.steps * (1 if len(self.feed.steps) > 1 else len(self.active))
         idle = [lane for lane, most in enumerate(steps) if number >= most] if len(set(steps)) > 1 else []
         count = batch.weight.sum(1)
-        leaves, divisor = [self.model.trained[n] for n in names], 1.0 if self.reduce else count.clamp(min=1) if idle else count
-        summed, grads = self._gradients(batch, leaves, divisor)
+        divisor = count.clamp(min=1) if idle else count
+        summed, grads = self._gradients(batch, [self.model.trained[n] for n in names], 1.0 if self.reduce else divisor)
         size = count.double()
         if self.reduce:
             self.reduce([*grads, summed, size])

@@ -94,4 +94,6 @@ def _shape(truth: NDArray[np.integer]) -> tuple[int, int]:
 def _rare(truth: NDArray[np.integer]) -> int | None:
     """Place of the rarer of two classes; of two equal ones the later."""
     _, counts = np.unique(truth, return_counts=True)
-    return (0 if counts[0] < counts[1] else 1) if len(counts) == 2 else None
+    if len(counts) != 2:
+        return None
+    return 0 if counts[0] < counts[1] else 1

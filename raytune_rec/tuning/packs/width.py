@@ -94,11 +94,12 @@ def _highest(left: Sequence[Dimension], chosen: dict[str, Scalar]) -> Iterator[d
         yield chosen
         return
     d = left[0]
-    values = d.choices if d.kind == "choice" else (d.cast(d.high if d.kind == "int" else d.low),)
-    for value in values if holds(d, chosen) else ():
-        yield from _highest(left[1:], {**chosen, d.key: value})
     if not holds(d, chosen):
         yield from _highest(left[1:], chosen)
+        return
+    bound = d.high if d.kind == "int" else d.low
+    for value in d.choices if d.kind == "choice" else (d.cast(bound),):
+        yield from _highest(left[1:], {**chosen, d.key: value})
 
 
 def _counted(resolved: Resolved, store: Store) -> Callable[[Mapping[str, Scalar]], float]:

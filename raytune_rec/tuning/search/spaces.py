@@ -191,7 +191,8 @@ def _point(
         if (d := dimensions.get(key)) is None:
             problems.append(f"{where}: it is not searched; searched are {', '.join(sorted(dimensions)) or 'none'}.")
         elif not d.fits(value):
-            expected = f"one of {list(d.choices)}" if d.kind == "choice" else f"{'a positive ' if d.log else 'a '}{d.kind}"
+            number = f"a positive {d.kind}" if d.log else f"a {d.kind}"
+            expected = f"one of {list(d.choices)}" if d.kind == "choice" else number
             problems.append(f"{where}: must be {expected} (given: {value!r}).")
         else:
             values[key] = d.cast(value)
