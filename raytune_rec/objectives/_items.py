@@ -13,11 +13,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
+from raytune_rec import components
 from raytune_rec.backbones.base import Outputs
+from raytune_rec.components import structural
 from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Noise, lookup
 
 Kind = Literal["pairwise", "pointwise", "sampled", "softmax"]
+
+
+class NextItemOptions(components.Options):
+    """Of an objective that adds a task to the loss of the next item."""
+
+    next_item: Kind = structural("sampled", "loss of the next item: pairwise, pointwise, sampled or softmax")
+    negatives: int = structural(256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1, le=10**6)
 
 
 def item_loss(

@@ -8,9 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from raytune_rec import components
-from raytune_rec.components import numeric, structural
-from raytune_rec.objectives._items import Kind, item_loss
+from raytune_rec.components import numeric
+from raytune_rec.objectives._items import NextItemOptions, item_loss
 from raytune_rec.objectives._order import part, shuffled
 from raytune_rec.objectives.base import RunModel
 from raytune_rec.schema.contract import Batch
@@ -28,11 +27,7 @@ class Cl4rec:
     0.01 is not. With several workers each contrasts its own share of a batch, so that their number changes the result.
     """
 
-    class Options(components.Options):
-        next_item: Kind = structural("sampled", "loss of the next item: pairwise, pointwise, sampled or softmax")
-        negatives: int = structural(
-            256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1, le=10**6
-        )
+    class Options(NextItemOptions):
         crop: float = numeric(0.6, "eta, share of the items that a crop keeps (the paper tries 0.1 to 0.9)", gt=0, le=1)
         mask: float = numeric(0.3, "gamma, share of the items that a mask hides (the paper tries 0.1 to 0.9)", ge=0, lt=1)
         reorder: float = numeric(0.5, "beta, share of the items that are shuffled (the paper tries 0.1 to 0.9)", ge=0, le=1)

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from raytune_rec import components
-from raytune_rec.components import numeric, structural
-from raytune_rec.objectives._items import Kind, item_loss, score
+from raytune_rec.components import numeric
+from raytune_rec.objectives._items import NextItemOptions, item_loss, score
 from raytune_rec.objectives._order import followed, part, shuffled
 from raytune_rec.objectives.base import RunModel
 from raytune_rec.schema.contract import Batch
@@ -29,11 +28,7 @@ class Rearranged:
     against the next item, which is none of them.) Where a shuffle changes nothing, the row counts for the next item alone.
     """
 
-    class Options(components.Options):
-        next_item: Kind = structural("sampled", "loss of the next item: pairwise, pointwise, sampled or softmax")
-        negatives: int = structural(
-            256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1, le=10**6
-        )
+    class Options(NextItemOptions):
         shuffled: float = numeric(0.5, "share of the items that are shuffled, a run of two or more", gt=0, le=1)
         weight: float = numeric(0.1, "of the detection", ge=0, le=1e6)
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from raytune_rec import components
-from raytune_rec.components import numeric, structural
-from raytune_rec.objectives._items import Kind, item_loss
+from raytune_rec.components import numeric
+from raytune_rec.objectives._items import NextItemOptions, item_loss
 from raytune_rec.objectives.base import RunModel
 from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step, lane, lookup
@@ -25,11 +24,7 @@ class ReplacedItem:
     no parameters of its own.
     """
 
-    class Options(components.Options):
-        next_item: Kind = structural("sampled", "loss of the next item: pairwise, pointwise, sampled or softmax")
-        negatives: int = structural(
-            256, "items drawn, for a target (pairwise, pointwise) or for a batch (sampled)", ge=1, le=10**6
-        )
+    class Options(NextItemOptions):
         replaced: float = numeric(0.2, "share of the history that is replaced", ge=0, lt=1)
         weight: float = numeric(0.1, "of the detection", ge=0, le=1e6)
 
