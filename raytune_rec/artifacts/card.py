@@ -128,4 +128,4 @@ def _cell(value: Any) -> str:
 
 def plain(text: str) -> str:
     """Text that Markdown shows as it is: of a name nothing is markup, HTML or the end of a cell."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!&~])", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|!&~])", lambda sign: f"&#{ord(sign[0])};", " ".join(text.split()))

@@ -63,7 +63,7 @@ class TableFeed:
         batch_size: B.
         block_rows: rows of a block.
         device: where batches lie.
-        of: per key, which of the tables it reads.
+        table_of: per key, which of the tables it reads.
     """
 
     def __init__(
@@ -73,14 +73,15 @@ class TableFeed:
         batch_size: int,
         block_rows: int,
         device: str = "cpu",
-        of: Sequence[int] | None = None,
+        table_of: Sequence[int] | None = None,
     ) -> None:
         held = [tables] if isinstance(tables, Table) else list(tables)
         self.columns, self.label = device_table(held[0] if len(held) == 1 else _join(*held), device)
         self.keys, self.batch_size, self.block_rows, self.device = list(keys), batch_size, block_rows, device
-        self.rows = [len(held[i]) for i in (of or [0] * len(keys))]
+        places = table_of or [0] * len(keys)
+        self.rows = [len(held[i]) for i in places]
         starts = np.cumsum([0, *map(len, held)])
-        self._starts = [int(starts[i]) for i in (of or [0] * len(keys))]
+        self._starts = [int(starts[i]) for i in places]
 
     @property
     def start(self) -> Tensor | int:

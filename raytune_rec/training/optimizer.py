@@ -44,7 +44,10 @@ class Adam:
         self.members = {g: [n for n in self.params if self.groups[n] == g] for g in sorted(set(self.groups.values()))}
         held = (self.params, self.first, self.second)
         self.slices = [
-            {g: tuple([self._rows(n, t, of[n][t].detach()) for n in own] for of in held) for g, own in self.members.items()}
+            {
+                group: tuple([self._rows(n, t, tensors[n][t].detach()) for n in names] for tensors in held)
+                for group, names in self.members.items()
+            }
             for t in range(len(self.lr))
         ]
         device = next(iter(self.params.values())).device if self.params else "cpu"

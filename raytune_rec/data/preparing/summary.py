@@ -23,7 +23,7 @@ class Summary:
         self.features: dict[str, dict[str, Any]] = {}  # of users and items: how many have a row, and what of it is told
         self.alike: dict[str, dict[str, Any]] = {}  # users and items: how many look like another, and an example
         self._rows: dict[int, np.ndarray] = {}  # domain -> (splits, 2): rows, positives
-        self._found: dict[tuple[int, str], np.ndarray] = {}  # (domain, user or item) -> which codes occur
+        self._seen: dict[tuple[int, str], np.ndarray] = {}  # (domain, user or item) -> which codes occur
 
     def count(self, domain: np.ndarray, rows: Mapping[str, np.ndarray], split: np.ndarray) -> None:
         """A bucket's rows; `domain` is the final place, `user` and `item` are codes."""
@@ -40,11 +40,11 @@ class Summary:
             self.duplicates += int((pairs[1:] == pairs[:-1]).sum())
 
     def _mark(self, domain: int, name: str, codes: np.ndarray) -> None:
-        seen = self._found.get((domain, name), np.zeros(0, bool))
+        seen = self._seen.get((domain, name), np.zeros(0, bool))
         if (size := int(codes.max()) + 1) > len(seen):
             seen = np.append(seen, np.zeros(size - len(seen), bool))
         seen[codes] = True
-        self._found[domain, name] = seen
+        self._seen[domain, name] = seen
 
     def rows(self, domains: tuple[str, ...]) -> dict[tuple[str, Split], int]:
         return {(name, s): int(self._rows[i][j, 0]) for i, name in enumerate(domains) for j, s in enumerate(SPLITS)}
@@ -76,8 +76,8 @@ class Summary:
         return {
             "rows": int(rows.sum()),
             "positive_share": round(int(positives.sum()) / max(int(rows.sum()), 1), 6),
-            "users": int(self._found[i, "user"].sum()),
-            "items": int(self._found[i, "item"].sum()),
+            "users": int(self._seen[i, "user"].sum()),
+            "items": int(self._seen[i, "item"].sum()),
             **{str(s): counts for s, counts in splits.items()},
         }
 

@@ -99,8 +99,7 @@ class ListsTested:
     def __init__(self, outcomes: Sequence[ListOutcomes], groups: Groups) -> None:
         self.groups = groups
         self._outcomes = {(o.method, o.unit): o for o in outcomes}
-        present = dict.fromkeys([*groups, *(o.unit for o in outcomes)])
-        self.units = [u for u in present if any(o.unit == u for o in outcomes)]
+        self.units = _tested_units(groups, outcomes)
         _users_known({u: self._count(u) for u in self.units}, groups, "lists")
         for unit in self.units:
             self._same(unit)
@@ -155,8 +154,7 @@ class ClassesTested:
     def __init__(self, outcomes: Sequence[ClassOutcomes], groups: Groups) -> None:
         self.groups = groups
         self._outcomes = {(o.method, o.unit): o for o in outcomes}
-        present = dict.fromkeys([*groups, *(o.unit for o in outcomes)])
-        self.units = [u for u in present if any(o.unit == u for o in outcomes)]
+        self.units = _tested_units(groups, outcomes)
         for o in outcomes:
             if not np.array_equal(o.truth, self._truth(o.unit)) or np.shape(o.predicted)[-1] != len(o.truth):
                 raise UserError(f"{o.unit}: method {o.method!r} has other users or classes; test all methods on the same users.")
@@ -179,6 +177,12 @@ class ClassesTested:
 
     def _truth(self, unit: str) -> NDArray[np.integer]:
         return next(o.truth for (_, u), o in self._outcomes.items() if u == unit)
+
+
+def _tested_units(groups: Groups, outcomes: Sequence[ListOutcomes] | Sequence[ClassOutcomes]) -> list[str]:
+    """In the order of the groups."""
+    tested = dict.fromkeys(o.unit for o in outcomes)
+    return [u for u in dict.fromkeys([*groups, *tested]) if u in tested]
 
 
 def _users_known(sizes: Mapping[str, int], groups: Groups, what: str) -> None:
