@@ -21,8 +21,8 @@ from rich.console import Console
 from raytune_rec.artifacts import backbone
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, RunFailed
+from raytune_rec.heartbeat import SECONDS, Heartbeat
 from raytune_rec.machine import ray_start
-from raytune_rec.pulse import SECONDS, Pulse
 from raytune_rec.report.tables.terminal import console as results_table
 from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
@@ -79,11 +79,11 @@ def run(
     if only not in (None, names[0]) and not claim.claimed(out):
         raise ArtifactError(f"{out}: there is no run here, and {only} goes on with one; {_remedy(out)}")
     _ask_ray(context, [only] if only else names[: names.index(until) + 1])
-    with claim.held(out), Pulse(context.say, 0 if console.is_terminal else SECONDS) as pulse:
-        context.say, context.at = pulse.say, pulse.at
+    with claim.held(out), Heartbeat(context.say, 0 if console.is_terminal else SECONDS) as heartbeat:
+        context.say, context.at = heartbeat.say, heartbeat.at
         claim.claim(out)
         for name, module in STAGES.items():
-            pulse.begin(name)
+            heartbeat.begin(name)
             _stage(context, name, module, verify, only if only in _after(name) else None)
             if name == "pretrain":
                 fingerprints = _marker(context, name, module, {}).facts()["backbones"]

@@ -16,7 +16,7 @@ from raytune_rec.components import Family, component, options_of
 from raytune_rec.errors import JobError, UserError
 from raytune_rec.job import toml
 from raytune_rec.job.sections import Section
-from raytune_rec.tuning.search.spaces import compose
+from raytune_rec.tuning.search.space_files import compose
 
 _FAMILIES: tuple[Family, ...] = ("backbones", "prompts", "objectives", "data.sources")
 _COMPONENTS = [(family, name) for family in _FAMILIES for name in components.names(family)]

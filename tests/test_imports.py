@@ -14,7 +14,7 @@ _PACKAGE = _ROOT / "raytune_rec"
 
 # Lowest first. Parts of one layer may not see each other.
 _LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "task", "names", "pulse"),
+    ("errors", "task", "names", "heartbeat"),
     ("storage",),
     ("machine",),
     ("schema",),

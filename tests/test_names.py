@@ -19,7 +19,7 @@ from raytune_rec.names import path_name
 from raytune_rec.storage.files import read_json
 from raytune_rec.tuning.packs.folder import PackFolder, folder_of
 from raytune_rec.tuning.packs.packing import pack_name
-from raytune_rec.tuning.search.spaces import compose
+from raytune_rec.tuning.search.space_files import compose
 
 NASTY = [
     *("", ".", "..", "...", "/", "//etc/passwd", "../../x", "a/../b", "~", "~/x", "a\\b", "C:", "C:\\x", "x\0y", "\n", "a\nb"),

@@ -12,7 +12,7 @@ import typer
 from raytune_rec import cli, components, config
 from raytune_rec.job import shipped
 from raytune_rec.strategies.aliases import ALIASES
-from raytune_rec.tuning.search import spaces as catalogue
+from raytune_rec.tuning.search import space_files as catalogue
 
 _ROOT = Path(__file__).parents[1]
 _TEXT = (_ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.names import with_home
 from raytune_rec.pretraining.artifact import Facts
-from raytune_rec.pretraining.renewed import renewed
+from raytune_rec.pretraining.new_ids import renewed
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.schema.work import Method, recipe_of
 from raytune_rec.storage import marker

@@ -11,8 +11,8 @@ import torch
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import Diverged
 from raytune_rec.pretraining.artifact import Facts, export, summary
-from raytune_rec.pretraining.follow import Tell, silent
 from raytune_rec.pretraining.pretraining import Pretraining
+from raytune_rec.pretraining.progress import Tell, silent
 from raytune_rec.schema.prepared import ALL_DOMAINS
 from raytune_rec.schema.work import Lane, Scalar
 from raytune_rec.training.build import reads_by_id, rows_of

@@ -31,9 +31,9 @@ from raytune_rec.errors import DataError, RunFailed
 from raytune_rec.pretraining import checkpoint
 from raytune_rec.pretraining.artifact import Facts, export, summary
 from raytune_rec.pretraining.delivery import Blocks, fit, options, row_groups, stream
-from raytune_rec.pretraining.follow import Tell, following
-from raytune_rec.pretraining.meeting import interfaces, meeting
 from raytune_rec.pretraining.pretraining import Pretraining, streamed
+from raytune_rec.pretraining.progress import Tell, following
+from raytune_rec.pretraining.rendezvous import interfaces, meeting
 from raytune_rec.storage.claim import begin_scratch, remove_scratch
 from raytune_rec.storage.files import STORAGE, scratch, write_json
 from raytune_rec.training.feed import StreamFeed

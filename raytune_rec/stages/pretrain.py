@@ -26,7 +26,7 @@ from raytune_rec.tuning.run.measuring import measurer
 from raytune_rec.tuning.run.resources import slots
 from raytune_rec.tuning.search.plan import for_recipes, searches
 from raytune_rec.tuning.search.records import Winner, trials, winners
-from raytune_rec.tuning.search.spaces import compose
+from raytune_rec.tuning.search.space_files import compose
 from raytune_rec.tuning.search.studies import Studies
 
 FORMAT = 4
@@ -64,7 +64,7 @@ def outputs(context: Context) -> list[Path]:
 
 def run(context: Context) -> dict[str, Any]:
     from raytune_rec.pretraining.finished import adopt, check
-    from raytune_rec.pretraining.follow import saying
+    from raytune_rec.pretraining.progress import saying
     from raytune_rec.pretraining.train import pretrain
 
     for name, pretraining in context.job.pretrainings.items():

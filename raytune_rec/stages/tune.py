@@ -18,7 +18,7 @@ from raytune_rec.tuning.run.measuring import measurer
 from raytune_rec.tuning.run.resources import slots
 from raytune_rec.tuning.search.plan import searches
 from raytune_rec.tuning.search.records import trials, winners
-from raytune_rec.tuning.search.spaces import compose
+from raytune_rec.tuning.search.space_files import compose
 from raytune_rec.tuning.search.studies import Studies
 
 FORMAT = 4

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from raytune_rec import config, pipeline
-from raytune_rec.pulse import Pulse
+from raytune_rec.heartbeat import Heartbeat
 from raytune_rec.stages.context import Context
 
 JOB = config.parse(
@@ -41,7 +41,7 @@ def test_a_long_stage_says_where_it_is(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_every_pass_of_a_preparation_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr(Pulse, "at", lambda pulse, doing: told.append(doing))
+    monkeypatch.setattr(Heartbeat, "at", lambda heartbeat, doing: told.append(doing))
     pipeline.run(JOB, tmp_path, only="prepare", say=lambda line: None)
     parts = ("splitting the rows and counting ids", "reading the features of users and items", "writing the rows")
     assert told == ["300 rows read", *parts]
@@ -59,8 +59,8 @@ def test_lines_are_not_broken_and_not_read_as_markup(
 def test_what_speaks_for_itself_is_not_interrupted() -> None:
     """A line of the work's own starts the silence anew, and the end is no silence."""
     lines: list[str] = []
-    with Pulse(lines.append, 3600) as pulse:
-        pulse.say("own")
-    with Pulse(lines.append, 0):
+    with Heartbeat(lines.append, 3600) as heartbeat:
+        heartbeat.say("own")
+    with Heartbeat(lines.append, 0):
         pass
     assert lines == ["own"]

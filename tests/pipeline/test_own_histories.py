@@ -13,7 +13,7 @@ import pytest
 from raytune_rec import config, pipeline
 from raytune_rec.components import component, names
 from raytune_rec.errors import UserError
-from raytune_rec.tuning.search import spaces as catalogue
+from raytune_rec.tuning.search import space_files as catalogue
 
 _README = Path(__file__).parents[2] / "README.md"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from raytune_rec.data.stored.store import Store
-from raytune_rec.pretraining import follow
+from raytune_rec.pretraining import progress as follow
 from raytune_rec.pretraining.train import pretrain
 from tests.pretraining.conftest import job, recipe_in
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from raytune_rec.report.page.render import build
-from raytune_rec.report.pictures import charts, front, panels
+from raytune_rec.report.pictures import charts, panels
+from raytune_rec.report.pictures import pareto as front
 from raytune_rec.report.run import Run, Trial, read
 
 TWO = 'name = "x"\n[tune]\nobjectives = ["parameters"]\n'

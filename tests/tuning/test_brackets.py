@@ -13,7 +13,7 @@ from raytune_rec import config
 from raytune_rec.job.tuning import StopOptions
 from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.tuning.packs.planner import DONE, SearchPlanner
-from raytune_rec.tuning.search.brackets import Member, assign, ladders, survivors
+from raytune_rec.tuning.search.early_stopping import Member, assign, ladders, survivors
 from raytune_rec.tuning.search.records import studies, trials, winners
 from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake

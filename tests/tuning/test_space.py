@@ -11,7 +11,7 @@ from raytune_rec import config
 from raytune_rec.errors import JobError
 from raytune_rec.tuning.search.restrict import restrict as _restrict
 from raytune_rec.tuning.search.space import Dimension, Space
-from raytune_rec.tuning.search.spaces import available, compose
+from raytune_rec.tuning.search.space_files import available, compose
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from raytune_rec.report import missing, words
-from raytune_rec.report.pictures import forest, front, panels
+from raytune_rec.report.pictures import forest, panels
+from raytune_rec.report.pictures import pareto as front
 from raytune_rec.report.run import read
 from raytune_rec.report.tables import predictions, rankings, web
 from raytune_rec.storage.files import write_text

@@ -23,7 +23,7 @@ from raytune_rec.stages.export import check_export
 from raytune_rec.task import GROUPS
 from raytune_rec.training.parts import Parts
 from raytune_rec.training.settings import built_alike
-from raytune_rec.tuning.search.brackets import ladders
+from raytune_rec.tuning.search.early_stopping import ladders
 from raytune_rec.tuning.search.pace import MODELS, Pace
 from raytune_rec.tuning.search.plan import Plan, Planned, plan
 

@@ -20,7 +20,7 @@ from raytune_rec.config import Job
 from raytune_rec.job.tuning import TuneOptions
 from raytune_rec.schema.work import Lane, LaneResult, Pack
 from raytune_rec.tuning.packs.packing import Width, pack_name, parts, shared
-from raytune_rec.tuning.search.brackets import Member, assign, ladders, survivors
+from raytune_rec.tuning.search.early_stopping import Member, assign, ladders, survivors
 from raytune_rec.tuning.search.journal import Journal
 from raytune_rec.tuning.search.studies import Search, Studies, Study
 

@@ -20,7 +20,7 @@ from raytune_rec.training.settings import Resolved, Settings, is_option, learned
 from raytune_rec.tuning.search import warmstart
 from raytune_rec.tuning.search.restrict import restrict
 from raytune_rec.tuning.search.space import Point, Sizes, Space
-from raytune_rec.tuning.search.spaces import compose
+from raytune_rec.tuning.search.space_files import compose
 from raytune_rec.tuning.search.studies import Search
 
 

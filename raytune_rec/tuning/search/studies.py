@@ -20,11 +20,11 @@ from raytune_rec.schema.work import Lane, LaneResult, Scalar
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.storage.stage import differences
 from raytune_rec.tuning.search.journal import Journal, replayed
+from raytune_rec.tuning.search.no_repeats import Left, Unasked
 from raytune_rec.tuning.search.pace import Pace
 from raytune_rec.tuning.search.records import RESULT, SEARCH, attributes, winner_of
 from raytune_rec.tuning.search.sampling import OUTSIDE, SPENT, Window, grid_order, sampler
 from raytune_rec.tuning.search.space import Point, Space, Structure
-from raytune_rec.tuning.search.unasked import Left, Unasked
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

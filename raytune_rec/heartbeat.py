@@ -11,7 +11,7 @@ SECONDS = 25.0
 """Of silence, at most."""
 
 
-class Pulse:
+class Heartbeat:
     """Says where the work is once nothing else has been said for a while.
 
     Args:
@@ -39,7 +39,7 @@ class Pulse:
         self._last = time.monotonic()
         self._say(line)
 
-    def __enter__(self) -> Pulse:
+    def __enter__(self) -> Heartbeat:
         if self._seconds:
             self._thread.start()
         return self
