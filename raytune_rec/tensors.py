@@ -1,6 +1,6 @@
 """The trial axis: look-ups, products, shared noise and padding for tensors with a leading axis U (1 or T).
 
-Shapes: see `schema`.
+Shapes: U: 1 or T lanes, B rows, L places, K and H widths, V ids.
 
 A value that all lanes share has a leading 1 and is computed once; these functions choose the product that keeps it so (folding
 shared rows into one matrix product instead of expanding them, stacking the others).

@@ -1,4 +1,7 @@
-"""The embedding layer and the linear part that CTR backbones share (PLATE, section 2.2.1 and Eq. 2). Shapes: see `schema`."""
+"""The embedding layer and the linear part that CTR backbones share (PLATE, section 2.2.1 and Eq. 2).
+
+Shapes: U: 1 or T lanes, B rows, L places, V ids, D width.
+"""
 
 from __future__ import annotations
 

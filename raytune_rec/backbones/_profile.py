@@ -1,4 +1,4 @@
-"""Features of users or items as vectors, side by side. Shapes: see `schema`."""
+"""Features of users or items as vectors, side by side. Shapes: U: 1 or T lanes, B rows, V ids, W numbers of a vector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a backbone is: the model that is pre-trained once and shared. Shapes: see `schema`.
+"""What a backbone is: the model that is pre-trained once and shared.
+
+Shapes: U: 1 or T lanes, B rows, L places, V ids, K candidates, D width.
 
 A backbone owns no tensor. It declares its parameters, and computes from those that it is given, so that the same code serves one
 model, T stacked models, and a frozen model with T prompts beside it.

@@ -1,4 +1,4 @@
-"""What a prompt is: the small trainable part beside a backbone. Shapes: see `schema`.
+"""What a prompt is: the small trainable part beside a backbone. Shapes: U: 1 or T lanes, B rows, V ids, I items of the unit.
 
 Like a backbone it owns no tensor. It says which readings of the backbone it needs and what it writes at which sites; only
 `training.parts` knows both sides.

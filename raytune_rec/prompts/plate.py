@@ -1,4 +1,7 @@
-"""PLATE's domain and user prompts (Wang et al., SIGIR 2023, section 3.2). Shapes: see `schema`."""
+"""PLATE's domain and user prompts (Wang et al., SIGIR 2023, section 3.2).
+
+Shapes: U: 1 or T lanes, B rows, R meta-prompts, D width.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a backbone, a prompt and an objective take and declare. Shapes: see `schema`."""
+"""What a backbone, a prompt and an objective take and declare.
+
+Shapes: U: 1 or T lanes, B rows, V ids, D width, I items of a unit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the prepared data are: their fields, and the rows and items in memory. Shapes: see `schema`."""
+"""What the prepared data are: their fields, and the rows and items in memory.
+
+Shapes: N rows, L places, W numbers of a vector, V ids, E events, I items of a unit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is beside the rows: all items and users by id, and the unit's own items, as tensors of the lanes. Shapes: see `schema`."""
+"""What is beside the rows: all items and users by id, and the unit's own items, as tensors of the lanes.
+
+Shapes: U: 1 or T lanes, V ids, I items of a unit, E events.
+"""
 
 from __future__ import annotations
 

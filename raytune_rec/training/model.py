@@ -1,4 +1,4 @@
-"""A backbone and its prompts as stacked tensors, and what they compute. Shapes: see `schema`."""
+"""A backbone and its prompts as stacked tensors, and what they compute. Shapes: U: 1 or T lanes, B rows, V ids, K candidates."""
 
 from __future__ import annotations
 

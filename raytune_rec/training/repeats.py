@@ -1,4 +1,7 @@
-"""Rows of a table that read the same: a prompt computes what it makes of them once. Shapes: see `schema`."""
+"""Rows of a table that read the same: a prompt computes what it makes of them once.
+
+Shapes: B rows of a batch, N of a table, G distinct ones.
+"""
 
 from __future__ import annotations
 

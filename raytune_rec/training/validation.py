@@ -1,4 +1,4 @@
-"""The rows of one unit that choose the best epoch, on the device. Shapes: see `schema`."""
+"""The rows of one unit that choose the best epoch, on the device. Shapes: T lanes, N rows, K candidates."""
 
 from __future__ import annotations
 
