@@ -93,3 +93,25 @@ def test_affinity_counts_where_there_is_one(tmp_path: Path, monkeypatch: pytest.
     assert machine.cpus(tmp_path) == HOST
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert machine.cpus(tmp_path) == 1
+
+
+def test_the_ray_that_is_started_here_gets_what_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not what the host has."""
+    from raytune_rec.tuning.run import cluster
+
+    given: dict[str, object] = {}
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.ray, "init", lambda **how: given.update(how))
+    monkeypatch.setattr(cluster.ray_start, "check", lambda environment: None)
+    monkeypatch.setattr(cluster.ray_start, "provide_token", lambda environment: None)
+    monkeypatch.setattr(cluster, "cpus", lambda: 3)
+    monkeypatch.setattr(cluster, "memory_mib", lambda: 1024.0)
+    monkeypatch.setattr(cluster, "get_system_memory", lambda: 16 * GIB)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    cluster.connect(1)
+    assert given["num_cpus"] == 3 and given["address"] == "local"
+    assert given["object_store_memory"] == GIB * 3 // 10 and given["_memory"] == GIB * 6 // 10
+    monkeypatch.setattr(cluster, "memory_mib", lambda: 16 * 1024.0)
+    given.clear()
+    cluster.connect(1)
+    assert "_memory" not in given, "where nothing allows less, Ray's own shares stand"

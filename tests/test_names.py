@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from raytune_rec import pipeline
 from raytune_rec.config import parse
 from raytune_rec.data.layout import domain_folder, vocabulary_file
 from raytune_rec.data.preparing.preparation import prepare
 from raytune_rec.data.sources.tabular import Tabular
 from raytune_rec.data.stored.store import Store
-from raytune_rec.errors import ArtifactError, JobError
+from raytune_rec.errors import ArtifactError, JobError, UserError
 from raytune_rec.names import path_name
 from raytune_rec.storage.files import read_json
 from raytune_rec.tuning.packs.folder import PackFolder, folder_of
@@ -114,3 +115,19 @@ def test_features_and_domains_of_any_name_stay_in_the_store(tmp_path: Path) -> N
     assert len(list((out / "vocabulary").iterdir())) == len(features) + 3
     vocabulary_file(out, "Age").rename(out / "vocabulary" / "Age.parquet")  # as 0.1 called it
     assert sorted(Store.open(out).vocabulary("Age")["raw"].to_pylist()) == ["2v0", "2v1", "2v2"]
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "..", "__init__", "base", "_deep"])
+@pytest.mark.parametrize("part", ["prompt", "backbone", "objective", "source"])
+def test_a_component_is_a_name_that_there_is_and_no_path(name: str, part: str, tmp_path: Path) -> None:
+    """Only files of a component folder are ever run."""
+    (tmp_path / "evil.py").write_text("raise SystemExit('run')")
+    values = {
+        "name": "x", "components": [str(tmp_path / "own")], "data": {"source": name if part == "source" else "synthetic"},
+        "backbone": {"name": name if part == "backbone" else "deepfm"}, "pretrainings": {"p": {}},
+        "methods": {"m": {"strategy": "prompt", "prompt": name if part == "prompt" else "plate", "pretraining": "p"}},
+        "training": {"objective": name} if part == "objective" else {},
+    }  # fmt: skip
+    with pytest.raises(UserError) as refused:
+        pipeline.check(parse(values))
+    assert repr(name) in str(refused.value)

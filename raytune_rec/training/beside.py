@@ -61,7 +61,7 @@ def _items(tables: Sequence[Items], chosen: Sequence[np.ndarray]) -> Entities:
     """Some items of each table, with the feedback of all."""
     columns = [{name: c[ids] for name, c in table.columns.items()} for table, ids in zip(tables, chosen, strict=True)]
     count = [table.count[ids] for table, ids in zip(tables, chosen, strict=True)]
-    return Entities(_padded(chosen), _columns(columns), _padded(count), _feedback([table.feedback for table in tables]))
+    return Entities(_padded(chosen), _columns(columns), _padded(count), _feedback(_once([table.feedback for table in tables])))
 
 
 def _joined(parts: Sequence[Entities]) -> Entities:

@@ -133,7 +133,13 @@ def _check_classes(method: Method, parts: Parts, objective: str, attribute: str,
 @lru_cache(maxsize=64)
 def rows_of(store: str, unit: str, by_id: bool) -> UnitData:
     """The rows of a unit, kept for the next pack of this process. Every domain together uses global ids."""
-    return unit_data(Store.open(Path(store)), unit, compact=unit != ALL_DOMAINS, by_id=by_id)
+    return unit_data(_opened(store), unit, compact=unit != ALL_DOMAINS, by_id=by_id)
+
+
+@lru_cache(maxsize=2)
+def _opened(store: str) -> Store:
+    """One store for all units, so that they share what it knows of items and users."""
+    return Store.open(Path(store))
 
 
 def reads_by_id(job: Job, method: Method) -> bool:

@@ -107,6 +107,18 @@ def test_a_pretraining_that_diverges_after_its_search_is_missing(run: Run, monke
     assert set(read_json(out / "results.json")["methods"]["linear"]["units"]) == {"feed", "search"}
 
 
+def test_a_further_pretraining_that_diverges_is_missing_and_the_first_serves(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    diverging(monkeypatch, lambda lane: lane.unit == "all" and lane.replicate == 1)
+    told, out = run(pretrain={"workers": 0, "replicates": 3})
+    assert "pretrain.plain#1" in told and "pretrain.plate#1" in told
+    known = read_json(out / "pretrain.json")
+    assert {name for name, facts in known.items() if facts["status"] == "failed"} == {"plain#1", "plate#1"}
+    winner = read_json(out / "winners" / "plate" / "feed" / "winner.json")
+    assert {replicate["pretraining"] for replicate in winner["replicates"]} == {0, 2}
+    assert set(read_json(out / "results.json")["methods"]["plate"]["units"]) == {"feed", "search"}
+    assert load_prompt(out / "artifacts" / "feed", out / "backbones" / known["plate"]["fingerprint"])
+
+
 def test_a_replicate_that_diverges_is_told_and_the_others_are_evaluated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     diverging(monkeypatch, lambda lane: lane.replicate == 1 and lane.unit == "feed")
     told, out = run()

@@ -14,6 +14,7 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.data.stored.store import Store
 from raytune_rec.scoring import load_prompts
 from raytune_rec.storage.files import read_json
+from raytune_rec.training.build import rows_of
 from tests.pipeline.here import without_ray
 from tests.training.conftest import OWN
 
@@ -147,6 +148,8 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     store, results = Store.open(out / "data"), read_json(out / "results.json")
     assert set(results["methods"]["fans"]["units"]) == {"cold items"}
     assert [unit.name for unit in store.schema.units] == ["cold.1", "cold.2"]
+    first, second = (rows_of(str(out / "data"), unit.name, True).by_id for unit in store.schema.units)
+    assert first and second and first.items is second.items, "lanes of two units encode all items once"
     users, items = np.array(["", *store.vocabulary("user")["raw"].to_pylist()]), store.lookup.catalogue[0]
     backbone = backbone_artifact.of_run(out)["plain"]
     for unit in store.schema.units:

@@ -45,6 +45,24 @@ def test_of_every_shipped_search_at_least_half_is_modelled(name: str) -> None:
         assert job.tune.trials >= 64 and job.tune.stop.rule == "hyperband"
 
 
+@pytest.mark.parametrize("name", shipped.names("jobs"))
+def test_a_shipped_job_that_compares_pretrainings_trains_each_several_times(name: str) -> None:
+    """One run of a pre-training is luck; the two that make one for time say so in their tables."""
+    job = config.read(shipped.folder("jobs") / f"{name}.toml")
+    used = {planned.method.pretraining for planned in plan(job, declared(job)).methods} - {""}
+    made = [pretraining for pretraining in used if not job.pretrainings[pretraining].from_path]
+    assert len(made) < 2 or not job.evaluate.compare or job.pretrain.replicates >= 3 or name in ("quickstart", "sasrec_ml1m")
+
+
+def test_a_long_name_of_a_method_is_never_cut() -> None:
+    name = "a method whose name says all that there is to say of it " + "x" * 39
+    console = Console(width=120)
+    with console.capture() as caught:
+        console.print(pipeline.check(config.parse({**_JOB, "methods": {name: {"strategy": "single"}}})))
+    cells = [line.split("│")[1].strip() for line in caught.get().splitlines() if line.startswith("│")]
+    assert "".join(cells).replace(" ", "") == name.replace(" ", "")
+
+
 def test_the_plan_tells_how_many_trials_are_modelled_and_warns_below_half() -> None:
     line = next(line for line in _said(config.parse(_JOB)).splitlines() if "fm" in line)
     assert [cell.strip() for cell in line.split("│")][5:7] == ["64 on each of 3", "48"]

@@ -92,18 +92,28 @@ class Store:
         return items(self.lookup, names, feedback)
 
     def by_id(self, unit: Unit | str, feedback: bool = True) -> ById:
-        """All items and users with all that is known of them, and a unit's own items.
+        """All items and users with all that is known of them, the same ones for every unit, and a unit's own items.
 
         Args:
             feedback: with who took them; the part of a store beside a backbone does not know it.
         """
         own = self.schema.unit(unit) if isinstance(unit, str) else unit
-        of_items = (*self.schema.with_role("item"), *self.schema.texts)
-        names = [field.name for field in of_items if field.role == "item" and field.name != ITEM]
+        items = self._items_and_who_took_them if feedback and own.members else self._items
+        return ById(items, self._users, np.array(own.members, np.int64) if own.members else None)
+
+    @cached_property
+    def _items(self) -> Items:
+        features = (*self.schema.with_role("item"), *self.schema.texts)
+        return self.items([field.name for field in features if field.role == "item" and field.name != ITEM])
+
+    @cached_property
+    def _items_and_who_took_them(self) -> Items:
+        return replace(self._items, feedback=self.items(feedback=True).feedback)
+
+    @cached_property
+    def _users(self) -> Columns:
         size = self.schema.field(USER).size
-        users = {name: values[:size] for name, values in self.lookup.users.items()}
-        members = np.array(own.members, np.int64) if own.members else None
-        return ById(self.items(names, feedback and bool(own.members)), {USER: np.arange(size), **users}, members)
+        return {USER: np.arange(size), **{name: values[:size] for name, values in self.lookup.users.items()}}
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -109,6 +109,8 @@ def _table(made: Plan) -> Table:
         title=f"Plan of {made.job.name}",
         title_justify="left",
     )
+    for column in table.columns:
+        column.overflow = "fold"  # a name is never cut
     for planned in made.planned.values():
         table.add_row(*_line(planned))
     return table
