@@ -187,6 +187,15 @@ def test_light_commands_load_neither_torch_nor_ray(code: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_worker_loads_what_trains_and_nothing_that_searches_or_measures() -> None:
+    """Each process of a search pays for what it imports: Optuna and SciPy alone took a second and a half."""
+    code = (
+        "import sys; from raytune_rec.tuning.run import trainable; from raytune_rec.training import build; "
+        "heavy = {'optuna', 'scipy', 'matplotlib', 'tensorboard'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=_ROOT)
+
+
 def test_files_stay_small_and_named_by_nouns() -> None:
     files = [p for folder in ("raytune_rec", "tests", "benchmarks") for p in (_ROOT / folder).rglob("*.py")]
     most = {p: 350 if _PACKAGE in p.parents else 500 for p in files}

@@ -14,7 +14,7 @@ from raytune_rec.pretraining.artifact import Facts, export, summary
 from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.pretraining.progress import Tell, silent
 from raytune_rec.schema.prepared import ALL_DOMAINS
-from raytune_rec.schema.work import Lane, Scalar
+from raytune_rec.schema.work import Lane, Scalar, numbered
 from raytune_rec.training.build import reads_by_id, rows_of
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer
@@ -71,8 +71,8 @@ def pretrain(
         facts = _here(spec, store, tell)
     if facts["status"] != "complete":
         raise Diverged(
-            f"pre-training {spec.pretraining!r} failed: {facts['error']}. Lower its learning rate (pretrain.training, "
-            "lr.default ...) in another --out folder, or look for empty validation rows."
+            f"pre-training {numbered(spec.pretraining, lane.replicate)!r} failed: {facts['error']}. Lower its learning rate "
+            "(pretrain.training, lr.default ...) in another --out folder, or look for empty validation rows."
         )
     return facts
 

@@ -110,7 +110,7 @@ def test_a_pretraining_that_diverges_after_its_search_is_missing(run: Run, monke
 def test_a_further_pretraining_that_diverges_is_missing_and_the_first_serves(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     diverging(monkeypatch, lambda lane: lane.unit == "all" and lane.replicate == 1)
     told, out = run(pretrain={"workers": 0, "replicates": 3})
-    assert "pretrain.plain#1" in told and "pretrain.plate#1" in told
+    assert "pre-training 'plain#1' failed" in told and "pre-training 'plate#1' failed" in told
     known = read_json(out / "pretrain.json")
     assert {name for name, facts in known.items() if facts["status"] == "failed"} == {"plain#1", "plate#1"}
     winner = read_json(out / "winners" / "plate" / "feed" / "winner.json")

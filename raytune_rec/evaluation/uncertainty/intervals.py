@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Array = NDArray[np.float64]
 _DEFINED = 0.9
@@ -96,6 +95,8 @@ def interval(estimate: Estimate, confidence: float = 0.95) -> Interval:
         return Interval(mean, nothing, nothing, 1.0 if abs(mean) < 1e-12 else nothing)
     freedom = variance**2 / sum(v**2 / k for v, k in parts)
     error = float(np.sqrt(variance))
+    from scipy import stats  # seconds to load, and no worker measures an interval
+
     half = float(stats.t.isf((1 - confidence) / 2, freedom)) * error
     return Interval(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, freedom)))
 

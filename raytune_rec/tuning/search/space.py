@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
-
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from typing import TYPE_CHECKING, Literal
 
 from raytune_rec.schema.work import Scalar
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
 
 Sizes = tuple[float, ...]
 Structure = Callable[[Mapping[str, Scalar]], tuple[Hashable, Sizes]]
@@ -44,6 +45,8 @@ class Dimension:
     optional: bool = False
 
     def distribution(self) -> BaseDistribution:
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # no worker loads Optuna
+
         if self.kind == "choice":
             return CategoricalDistribution(self.choices)
         if self.kind == "int":
