@@ -138,6 +138,7 @@ _WAITS = """
 import os, signal, sys
 from raytune_rec.tuning.run import resources
 from raytune_rec import config
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 resources.nodes = lambda threads: [{"CPU": 1.0}]
 resources._grows = lambda: True
 resources._request = lambda wanted: None
