@@ -90,3 +90,11 @@ def test_the_new_method_is_found_and_its_space_fits(tmp_path: Path) -> None:
 def test_the_table_of_strategies_is_complete() -> None:
     told = {name for name in ALIASES if f"| `{name}` |" in _TEXT}
     assert {name for name in ALIASES if not name.startswith("pretrain_") and name != "pretrain"} == told
+
+
+def test_the_split_of_cold_items_that_readme_shows_is_one() -> None:
+    (line,) = re.findall(r"`(split = \{ kind = \"cold_items\".*?\})`", _TEXT)
+    data = {"source": "synthetic", "sequences": {}, **tomllib.loads(line)}
+    job = {"name": "x", "data": data, "backbone": {"name": "dssm"}, "methods": {}, "training": {"metric": "ndcg@10"}}
+    split = config.parse(job).data.split
+    assert (split.cold, split.cold_least, split.cold_kept, split.cold_held) == (0.2, 60, 5, 20)

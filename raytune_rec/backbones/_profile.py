@@ -31,16 +31,16 @@ class Profile:
         return len(self.fields) * self.size
 
     def parameters(self, group: str) -> list[Parameter]:
-        found = []
+        declared = []
         for f in self.fields:
             if f.kind == "numerical":
-                found.append(Parameter(f"of.{f.name}", (2, self.size), group, normal(0.1)))
+                declared.append(Parameter(f"of.{f.name}", (2, self.size), group, normal(0.1)))
             elif f.kind == "vector":  # W numbers: so drawn, they are together as large as another attribute
-                found.append(Parameter(f"of.{f.name}", (f.length, self.size), group, normal(0.1 / f.length**0.5)))
-                found.append(Parameter(f"of.{f.name}.missing", (self.size,), group, normal(0.1)))
+                declared.append(Parameter(f"of.{f.name}", (f.length, self.size), group, normal(0.1 / f.length**0.5)))
+                declared.append(Parameter(f"of.{f.name}.missing", (self.size,), group, normal(0.1)))
             else:
-                found.append(Parameter(f"of.{f.name}", (f.size, self.size), group, table(0.1), f.name))
-        return found
+                declared.append(Parameter(f"of.{f.name}", (f.size, self.size), group, table(0.1), f.name))
+        return declared
 
     def vector(self, params: Params, columns: Mapping[str, Tensor]) -> Tensor:
         """(U, B, width) of rows, or (U, V, width) of all items or users."""
@@ -51,8 +51,8 @@ class Profile:
         if field.kind == "vector":
             means, stds = values.new_tensor(field.means), values.new_tensor(field.stds)
             numbers = ((values - means) / stds).to(weight.dtype)  # (U, B, W)
-            own = linear(numbers.nan_to_num(), weight)
-            return torch.where(torch.isnan(numbers[..., :1]), params[f"of.{field.name}.missing"].unsqueeze(1), own)
+            made = linear(numbers.nan_to_num(), weight)
+            return torch.where(torch.isnan(numbers[..., :1]), params[f"of.{field.name}.missing"].unsqueeze(1), made)
         if field.kind == "numerical":
             number = ((values - field.mean) / field.std).to(weight.dtype).unsqueeze(-1)
             return torch.where(torch.isnan(number), weight[:, 1:2], number.nan_to_num() * weight[:, :1])

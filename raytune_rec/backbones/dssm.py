@@ -66,11 +66,11 @@ class Dssm(Backbone):
         d, drawn = self.options.width, table(self.options.embedding_std)
         users, items = (self.schema.field(name).size for name in (USER, ITEM))
         if self.history:
-            own = [*self.history.parameters(), Parameter("tower.history", (d, d), "user_tower", xavier)]
+            looked_up = [*self.history.parameters(), Parameter("tower.history", (d, d), "user_tower", xavier)]
         else:
-            own = [Parameter("item", (items, d), "embedding", drawn, ITEM)]
+            looked_up = [Parameter("item", (items, d), "embedding", drawn, ITEM)]
         return (
-            *own,
+            *looked_up,
             Parameter("user", (users, d), "embedding", drawn, USER),
             *self.of_items.parameters("embedding"),
             *self.of_users.parameters("embedding"),
@@ -103,11 +103,11 @@ class Dssm(Backbone):
             places = batch.columns["history"].shape[2] + 1
             outputs["state"] = user.unsqueeze(2).expand(-1, -1, places, -1)
         else:
-            own, before = self.history.represented(params, batch, {}, options["dropout"], step)
+            taste, before = self.history.represented(params, batch, {}, options["dropout"], step)
             if before is not None:
                 moved = linear(before.flatten(1, 2), params["tower.history"]).unflatten(1, before.shape[1:3])
                 outputs["state"] = user.unsqueeze(2) + moved
-            user = user + linear(own, params["tower.history"])
+            user = user + linear(taste, params["tower.history"])
         outputs |= {"user": user, "behaviour": user}
         if (added := sites.get(Site.USER)) is not None:
             outputs["user"] = user = user + added

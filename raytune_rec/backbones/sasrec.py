@@ -49,8 +49,8 @@ class SasRec(Backbone):
 
     def parameters(self) -> tuple[Parameter, ...]:
         o = self.options
-        own = tables(self.schema.field("item").size, self.schema.task.length, o.width, o.embedding_std)
-        return (*own, *self.encoder.parameters(), *classifier(self.schema, o.width))
+        looked_up = tables(self.schema.field("item").size, self.schema.task.length, o.width, o.embedding_std)
+        return (*looked_up, *self.encoder.parameters(), *classifier(self.schema, o.width))
 
     def forward(
         self,
@@ -61,11 +61,11 @@ class SasRec(Backbone):
         options: Mapping[str, Tensor],
         step: Step,
     ) -> Outputs:
-        own, state = self.represented(params, batch, sites, options["dropout"], step)
+        behaviour, state = self.represented(params, batch, sites, options["dropout"], step)
         added = sites.get(Site.USER)
-        user = own if added is None else own + added
+        user = behaviour if added is None else behaviour + added
         against = scored(params, batch.columns)
-        outputs = {"user": user, "behaviour": own, **against}
+        outputs = {"user": user, "behaviour": behaviour, **against}
         if state is not None:
             outputs["state"] = state if added is None else state + added.unsqueeze(2)
         return outputs if step.training else {**outputs, "logit": scores(user, batch.columns.get("candidates"), **against)}
@@ -89,9 +89,9 @@ class SasRec(Backbone):
         count = sites[Site.PREFIX].shape[2] if Site.PREFIX in sites else 0
         if step.last and count + used:
             place = (length + count - 1).clamp(min=0)
-            own = self.encoder(params, x, real, sites, rate, step, place).squeeze(2)
+            last = self.encoder(params, x, real, sites, rate, step, place).squeeze(2)
             known = (length > 0) | self._begins(count, sites, length)
-            return own * known.unsqueeze(-1), None
+            return last * known.unsqueeze(-1), None
         first = max(count - 1, 0)  # of a prefix its last token alone is read
         tokens = self.encoder(params, x, real, sites, rate, step, first) if count + used else x
         start = tokens[:, :, :1] if count else x.new_zeros(len(tokens), x.shape[1], 1, x.shape[3])

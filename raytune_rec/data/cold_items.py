@@ -31,8 +31,12 @@ def units_of(domains: Sequence[str], options: SequenceOptions) -> Iterator[Unit]
             yield Unit(name, "items", domain, TABLE, number)
 
 
-def of_unit(table: pa.Table, unit: Unit, split: Split, repeats: bool) -> pa.Table:
-    """The events of a unit's split; of what is ranked those alone that are no repeats, unless these count."""
-    item, part = table["item"].to_numpy(), table["split"].to_numpy()
-    mine = np.isin(item, unit.members) & (part == SPLITS.index(split))
+def of_unit(table: pa.Table, unit: Unit, place: int, split: Split, repeats: bool) -> pa.Table:
+    """The events of a unit's split; of what is ranked those alone that are no repeats, unless these count.
+
+    Args:
+        place: of its domain, from 1: others may share its items.
+    """
+    item, domain, part = (table[name].to_numpy() for name in ("item", "domain", "split"))
+    mine = np.isin(item, unit.members) & (domain == place) & (part == SPLITS.index(split))
     return table.filter(pa.array(mine & (repeats | (split == "train") | table["fresh"].to_numpy())))

@@ -178,9 +178,10 @@ class DataOptions(Section):
             raise ValueError(f"sequences need split.kind = {' or '.join(map(repr, histories))} (given: {self.split.kind!r})")
         if self.split.kind == "cold_items" and self.sequences is None:
             raise ValueError("split.kind = 'cold_items' is of histories; set data.sequences, such as sequences = { length = 50 }")
-        if self.split.kind != "cold_items" and self.sequences and self.sequences.item_groups > 1:
-            raise ValueError(
-                f"sequences.item_groups = {self.sequences.item_groups} is of cold items, and split.kind = "
-                f"{self.split.kind!r}; set it to 'cold_items', or leave item_groups out"
-            )
+        for name in ("item_groups", "grouped_by") if self.split.kind != "cold_items" and self.sequences else ():
+            if (value := getattr(self.sequences, name)) != SequenceOptions.model_fields[name].default:
+                raise ValueError(
+                    f"sequences.{name} = {value!r} is of cold items, and split.kind = {self.split.kind!r}; set it to "
+                    f"'cold_items', or leave {name} out"
+                )
         return self

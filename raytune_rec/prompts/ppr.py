@@ -62,32 +62,32 @@ class Ppr:
 
     def parameters(self) -> tuple[Parameter, ...]:
         o, inner = self.options, self.profile.width
-        found = self.profile.parameters("profile")
+        declared = self.profile.parameters("profile")
         if o.prefix:
-            found += [
+            declared += [
                 Parameter("generator.in.weight", (inner, o.hidden_width), "prompt", xavier),
                 Parameter("generator.in.bias", (o.hidden_width,), "prompt", zeros),
                 Parameter("generator.out.weight", (o.tokens, o.hidden_width, self.width), "prompt", xavier),
                 Parameter("generator.out.bias", (o.tokens, self.width), "prompt", normal(0.02)),
             ]
         if o.learner:
-            found += [
+            declared += [
                 Parameter("learner.in.weight", (inner, o.hidden_width), "profile", xavier),
                 Parameter("learner.in.bias", (o.hidden_width,), "profile", zeros),
                 Parameter("learner.out.weight", (o.hidden_width, self.width), "profile", zeros),
                 Parameter("learner.out.bias", (self.width,), "profile", zeros),
             ]
-        return tuple(found)
+        return tuple(declared)
 
     def write(
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step
     ) -> Mapping[Site, Tensor]:
         x = self.profile.vector(params, batch.columns)  # (U, B, d_1)
-        found = self._prefix(params, x, options)
+        sites = self._prefix(params, x, options)
         if self.options.learner:
             hidden = torch.relu(linear(x, params["learner.in.weight"], params["learner.in.bias"]))
-            found[Site.USER] = linear(hidden, params["learner.out.weight"], params["learner.out.bias"])
-        return found
+            sites[Site.USER] = linear(hidden, params["learner.out.weight"], params["learner.out.bias"])
+        return sites
 
     def _prefix(self, params: Params, x: Tensor, options: Mapping[str, Tensor]) -> dict[Site, Tensor]:
         """Eq. 3. Token i of a lane is the i-th from the end, so that lanes with fewer have theirs at the end."""
@@ -112,14 +112,14 @@ class Ppr:
         wanted = self.options.prefix and self.options.views != "none" and bool((options["weight"] > 0).any())
         if not wanted or step.noise is None:
             return {}
-        own = run(None, batch)["behaviour"]
-        weight = lane(options["weight"].to(own.dtype), 2) / len(views)
+        view = run(None, batch)["behaviour"]
+        weight = lane(options["weight"].to(view.dtype), 2) / len(views)
         made = {"profile": self._other_profile, "behaviour": self._other_items}
-        found = {}
+        losses = {}
         for name in views:
             other = made[name](params, batch, options, step, run)
-            found[name] = weight * contrast(own, other, options["temperature"], batch.weight)
-        return found
+            losses[name] = weight * contrast(view, other, options["temperature"], batch.weight)
+        return losses
 
     def _other_profile(self, params: Params, batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun) -> Tensor:
         assert step.noise is not None

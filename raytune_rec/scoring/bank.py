@@ -81,7 +81,9 @@ def _built(model: Model) -> Hashable:
     parts = model.parts
     structure = [_structure(parts.options[owner][0]) for owner in ("backbone", "prompt")]
     classes = [repr(type(part)) for part in (parts.backbone, *parts.prompts)]
-    return (*classes, parts.strategy.prompt, *parts.sites.items(), *structure)
+    members = model.beside.members
+    beside = (members is None, members is None or members.feedback is None)
+    return (*classes, parts.strategy.prompt, *parts.sites.items(), *structure, *beside)
 
 
 def _structure(options: Options) -> Hashable:
@@ -91,8 +93,8 @@ def _structure(options: Options) -> Hashable:
 def _stacked(models: Sequence[Model]) -> Model:
     """One model of all lanes: what of their tensors is equal is shared."""
     made = [model.parts for model in models]
-    options = {owner: [of.options[owner][0] for of in made] for owner in ("backbone", "prompt")}
-    parts = replace(made[0], prompts=[prompt for of in made for prompt in of.prompts], options=options)
+    options = {owner: [lane.options[owner][0] for lane in made] for owner in ("backbone", "prompt")}
+    parts = replace(made[0], prompts=[prompt for lane in made for prompt in lane.prompts], options=options)
     starts = [{name: tensor[0] for name, tensor in (model.fixed | model.buffers).items()} for model in models]
     stacked = stack(parts, [Lane(i) for i in range(len(models))], starts)
     return replace(stacked, beside=Beside.together([model.beside for model in models])).holding()

@@ -148,13 +148,13 @@ def _served(
 
 def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: PromptFacts) -> list[str]:
     """What of the tensors is not what the components declare."""
-    own = parts.declared()
+    declared = parts.declared()
     problems = [
         f"the tensor {name!r} belongs to neither {facts.backbone!r} nor {facts.prompt!r}."
         for name in tuned
-        if name not in own and not name.startswith((ROWS, FEEDBACK))
+        if name not in declared and not name.startswith((ROWS, FEEDBACK))
     ]
-    for name, p in own.items():
+    for name, p in declared.items():
         tensor, ids = tuned.get(name, start.get(name)), tuned.get(f"{ROWS}{p.rows}") if name in tuned else None
         if tensor is None or (name not in tuned and p.group in facts.strategy.train):
             problems.append(f"the tensor {name!r} is missing.")

@@ -123,11 +123,11 @@ class Rows:
             marked[name] = np.array([len(items) for items in known], np.int64) < real
         for field in store.schema.fields:
             if field.kind == "multi" and field.name in self.named:
-                marked[field.name] = store.raw.strange(field, self.named[field.name])
-        found = {name: mask for name, mask in marked.items() if mask.any()}
-        if found and how == "raise":
-            raise DataError([_refused(name, mask, self.named[name]) for name, mask in found.items()])
-        return found
+                marked[field.name] = store.raw.holds_unknown(field, self.named[field.name])
+        holding = {name: mask for name, mask in marked.items() if mask.any()}
+        if holding and how == "raise":
+            raise DataError([_refused(name, mask, self.named[name]) for name, mask in holding.items()])
+        return holding
 
 
 def _names(rows: Any) -> list[Any]:

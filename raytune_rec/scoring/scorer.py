@@ -144,7 +144,7 @@ class Scorer:
         names = store.vocabulary(store.schema.task.attribute)["raw"].to_pylist()
         logits = self.logits(Table(columns, np.zeros(given.count, np.float32)))
         chances = torch.from_numpy(logits).double().reshape(given.count, -1)[:, 1:].softmax(1).numpy()  # id 0 is no class
-        best = [(names[i], float(of[i])) for of, i in zip(chances, chances.argmax(1), strict=True)]
+        best = [(names[i], float(chance[i])) for chance, i in zip(chances, chances.argmax(1), strict=True)]
         return Answers(best, marked)
 
     def _asked(self, asked: Asked, store: Store, given: Rows) -> TaskKind[Any]:

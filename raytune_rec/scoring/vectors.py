@@ -47,9 +47,9 @@ def write_vectors(run: Path, out: Path, pretraining: str = "") -> tuple[int, int
         ArtifactError: the run has no such pre-training, or its backbone knows no users.
     """
     _check_out(Path(out))
-    found = user_vectors(Path(run), pretraining)
-    STORAGE.put(Path(out), partial(pq.write_table, found, compression="zstd"))
-    return len(found), len(found["vector"][0])
+    table = user_vectors(Path(run), pretraining)
+    STORAGE.put(Path(out), partial(pq.write_table, table, compression="zstd"))
+    return len(table), len(table["vector"][0])
 
 
 def _check_out(out: Path) -> None:
@@ -124,11 +124,11 @@ def _represented(model: Model, columns: dict[str, np.ndarray], where: str) -> np
     # one candidate, the padding: otherwise every item would be scored
     table = Table({**columns, CANDIDATES: np.zeros((count, 1), np.int64)}, np.ones(count, np.float32))
     rows, label = device_table(table, "cpu")
-    found = []
+    passes = []
     for index in torch.arange(count).split(_USERS):
         batch = take(rows, label, index.unsqueeze(0))
         outputs = model.forward(batch, model.encode(batch), Step(False, last=True))
         if "user" not in outputs:
             raise ArtifactError(f"{where}: its backbone represents no users; name a pre-training of another.")
-        found.append(outputs["user"][0])
-    return torch.cat(found).numpy()
+        passes.append(outputs["user"][0])
+    return torch.cat(passes).numpy()

@@ -29,7 +29,8 @@ from raytune_rec.stages.failures import Failure
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.marker import MARKER
 from raytune_rec.task import Unit
-from raytune_rec.training.build import reads_by_id, rows_of
+from raytune_rec.tensors import crop
+from raytune_rec.training.build import rows_of
 from raytune_rec.training.parts import Parts, parts_of
 from raytune_rec.training.settings import Settings
 from raytune_rec.tuning.packs.folder import PackFolder, remove
@@ -59,23 +60,23 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def outputs(context: Context) -> list[Path]:
-    own = [context.winner_folder(method, unit) for method, unit in _winners(context)]
-    return [*own, *artifact_folders(context.folder), context.folder / "journal" / "journal.log"]
+    winner_folders = [context.winner_folder(method, unit) for method, unit in _winners(context)]
+    return [*winner_folders, *artifact_folders(context.folder), context.folder / "journal" / "journal.log"]
 
 
 def run(context: Context) -> dict[str, Any]:
     job, best = context.job, _winners(context)
     method = exported_method(context.plan, best)
     packs = {key: _packs(context, *key, winner) for key, winner in best.items()}
-    missing = {key: own for key, own in packs.items() if not _stored(context, *key, best[key])}
-    planner = FixedPlanner([pack for own in missing.values() for pack in own])
+    missing = {key: of_winner for key, of_winner in packs.items() if not _stored(context, *key, best[key])}
+    planner = FixedPlanner([pack for of_winner in missing.values() for pack in of_winner])
     runner.run(
         job, context.started.resolved, planner, context.folder, context.store_path, context.backbones, keep_weights=True,
         connect=context.connect, title="winners", say=context.say,
     )  # fmt: skip
-    for (name, unit), own in missing.items():
+    for (name, unit), of_winner in missing.items():
         context.at(f"storing the winner of {name} on {unit}")
-        _keep(context, name, unit, own, best[name, unit])
+        _keep(context, name, unit, of_winner, best[name, unit])
     failed = [failure for key in best for failure in failures.of_winner(context, *key)]
     if not any(failures.winner(context, *key) for key in best):
         raise RunFailed("\n".join(map(str, [*failures.recorded(context.folder), *failed])))
@@ -89,7 +90,7 @@ def run(context: Context) -> dict[str, Any]:
         prompt_artifact.remove(context.folder / place)
         lacks = f"{method}, the method that is exported, has no winner on {unit} that stands on the first pre-training"
         failed.append(Failure(method, unit, f"no artifact in {place}: {lacks}."))
-    for pack in (pack for own in packs.values() for pack in own):
+    for pack in (pack for of_winner in packs.values() for pack in of_winner):
         remove(context.folder, pack.name)
     merge(context.folder / "journal", context.folder / "journal" / "journal.log")
     if exported:
@@ -137,9 +138,11 @@ def exported_method(plan: Plan, best: Mapping[tuple[str, str], Winner]) -> str:
 def winner_settings(context: Context, method: str, facts: Mapping[str, Any]) -> tuple[Settings, Parts]:
     """The options and components of a winner."""
     resolved = context.started.method(method).resolved
-    own, of = resolved.lay(facts["options"]), resolved.method
-    options = {"backbone": [own.backbone], "prompt": [own.prompt]}
-    return own, parts_of(of.backbone, of.prompt, of.strategy, options, context.store.schema, resolved.start, context.own)
+    settings, planned = resolved.lay(facts["options"]), resolved.method
+    options = {"backbone": [settings.backbone], "prompt": [settings.prompt]}
+    return settings, parts_of(
+        planned.backbone, planned.prompt, planned.strategy, options, context.store.schema, resolved.start, context.own
+    )
 
 
 def _winners(context: Context) -> dict[tuple[str, str], Winner]:
@@ -156,11 +159,11 @@ def _packs(context: Context, method: str, unit: str, winner: Winner) -> list[Pac
     lanes = [Lane(winner.trial, replicate, winner.options, unit) for replicate in range(1, count + 1)]
     of_numbers = [(number, tuple(lanes[place :: len(numbers)])) for place, number in enumerate(numbers)]
     most, packs = parts.backbone.most_lanes or count, []
-    for number, own in of_numbers:
-        for at in range(0, len(own), most):
+    for number, lanes_of_start in of_numbers:
+        for at in range(0, len(lanes_of_start), most):
             place = [str(number)] if number or at else []
             name = pack_name(method, [unit], "winner", *place, *([str(at)] if at else []))
-            packs.append(Pack(name, method, own[at : at + most], start=number))
+            packs.append(Pack(name, method, lanes_of_start[at : at + most], start=number))
     return packs
 
 
@@ -193,7 +196,7 @@ def _keep(context: Context, method: str, unit: str, packs: Sequence[Pack], winne
     folder, facts = context.winner_folder(method, unit), asdict(winner)
     _, parts = winner_settings(context, method, facts)
     planned = context.plan.method(method).method
-    declared, data = parts.declared(), rows_of(str(context.store_path), unit, reads_by_id(context.job, planned))
+    declared, data = parts.declared(), rows_of(str(context.store_path), unit, parts.reads_by_id)
     scratch = planned.strategy.start == "scratch"
     replicates: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
@@ -205,8 +208,8 @@ def _keep(context: Context, method: str, unit: str, packs: Sequence[Pack], winne
             if result.status == "failed":
                 failed.append({"replicate": result.replicate, "error": result.error})
                 continue
-            own = cut(work.weights(i), declared, data)
-            sha256 = weights.write(folder / f"replicate-{result.replicate}.safetensors", own)
+            kept = cut(work.weights(i), declared, data)
+            sha256 = weights.write(folder / f"replicate-{result.replicate}.safetensors", kept)
             replicates.append({**asdict(result), "sha256": sha256, "pretraining": None if scratch else pack.start})
     for trained in (replicates, failed):
         trained.sort(key=lambda r: int(r["replicate"]))
@@ -221,27 +224,27 @@ def _on_first(context: Context, method: str, unit: str) -> list[dict[str, Any]]:
 
 def _artifact(context: Context, method: str, unit: str) -> None:
     """The replicate of the best validation metric on the first pre-training becomes the artifact."""
-    folder, found = context.winner_folder(method, unit), context.plan.method(method).method
+    folder, planned = context.winner_folder(method, unit), context.plan.method(method).method
     facts = read_json(folder / "winner.json")
     metric = METRICS[context.job.training.metric]
     chosen = _best(_on_first(context, method, unit), metric.higher)
     tensors = tuned(folder, chosen)
-    own, parts = winner_settings(context, method, facts)
-    base = backbone_artifact.read(context.backbones[found.pretraining])
-    tensors = _with_prompt(context, found.pretraining, parts, own, tensors)
+    settings, parts = winner_settings(context, method, facts)
+    base = backbone_artifact.read(context.backbones[planned.pretraining])
+    tensors = _with_prompt(context, planned.pretraining, parts, tensors)
     if parts.reads_by_id and parts.strategy.prompt == "on":
         tensors = tensors | events(context.store.by_id(unit))
     declared = parts.declared()
     groups = {name: declared[name].group for name in tensors if name in declared}
     rows = {name: declared[name].rows for name in tensors if name in declared and f"rows.{declared[name].rows}" in tensors}
-    s = found.strategy
+    s = planned.strategy
     prompt_artifact.save(
         context.folder / "artifacts" / path_name(unit),
         PromptFacts(
             unit=context.store.schema.unit(unit), about=_about(context, unit), method=method,
             strategy=StrategyFacts(name=s.name, start=s.start, train=s.train, prompt=s.prompt),
-            prompt=found.prompt, prompt_options=own.prompt.model_dump(mode="json"),
-            backbone=found.backbone, backbone_options=own.backbone.model_dump(mode="json"),
+            prompt=planned.prompt, prompt_options=settings.prompt.model_dump(mode="json"),
+            backbone=planned.backbone, backbone_options=settings.backbone.model_dump(mode="json"),
             backbone_fingerprint=base.fingerprint, data_fingerprint=context.store.schema.fingerprint,
             task=context.store.schema.task,
             domains=domains_to_name(context.store, context.store.schema.unit(unit)),
@@ -267,10 +270,8 @@ def _about(context: Context, name: str) -> str:
     return about(unit, sequences) if unit.kind == "fold" and sequences else ""
 
 
-def _with_prompt(context: Context, pretraining: str, parts: Parts, own: Settings, tensors: dict[str, Any]) -> dict[str, Any]:
+def _with_prompt(context: Context, pretraining: str, parts: Parts, tensors: dict[str, Any]) -> dict[str, Any]:
     """A prompt that was not tuned is exported as it was pre-trained."""
-    from raytune_rec.tensors import crop
-
     if any(name.startswith("prompt.") for name in tensors):
         return tensors
     _, start = backbone_artifact.load(context.backbones[pretraining], data=False)

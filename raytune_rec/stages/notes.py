@@ -22,7 +22,14 @@ def notes(summary: Mapping[str, Any], data: DataOptions) -> list[str]:
     domains: _Domains = summary["domains"]
     count = data.sequences is not None and data.sequences.repeats == "count"
     order = [*_read(summary), *_features(summary), *_tied(domains), *_later(len(domains), data.split)]
-    return [*order, *_repeats(domains, count), *_not_taken(summary), *_left_out(domains), *_untested(summary)]
+    return [
+        *order,
+        *_repeats(domains, count),
+        *_not_taken(summary),
+        *_left_out(domains),
+        *_after_tests(domains),
+        *_untested(summary),
+    ]
 
 
 def _read(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -108,6 +115,13 @@ def _left_out(domains: _Domains) -> Iterator[str]:
             lost = [f"users without a {split} row for that: {n:,}" for split, n in gone.items() if n]
             said = f"{name}: interactions left out of histories, since training does not know their item: {count:,}"
             yield "; ".join([said, *lost])
+
+
+def _after_tests(domains: _Domains) -> Iterator[str]:
+    """On rows of cold items that stand nowhere."""
+    for name, domain in domains.items():
+        if count := domain.get("left_out_of_cold_items", 0):
+            yield f"{name}: rows of cold items behind those that test (data.split.cold_held), used nowhere: {count:,}"
 
 
 def _untested(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -37,6 +37,7 @@ class Beside:
         """Of the lanes' units, in their order; with a leading 1 where all are one unit. Items and users that all units share are
         held once.
         """
+        units = _once(units)
         items, users = ([getattr(each, name) for each in units] for name in ("items", "users"))
         members = [each.members for each in units if each.members is not None]
         assert len(members) in (0, len(units)), "a pack has units with items of their own, and others"
@@ -77,7 +78,7 @@ def _feedback(given: Sequence[Feedback | None]) -> Feedback | None:
     return Feedback(*(_padded([getattr(f, name) for f in events]) for name in _EVENTS)) if events else None
 
 
-def _once(tables: list[_Table]) -> list[_Table]:
+def _once(tables: Sequence[_Table]) -> Sequence[_Table]:
     """One of them where all are the same."""
     return tables[:1] if all(table is tables[0] for table in tables) else tables
 

@@ -56,10 +56,10 @@ def table_feed(job: Job, pack: Pack, units: Mapping[str, UnitData], batch_size: 
     """Batches of a pack's units. Lanes of one unit and replicate share theirs, where the whole pack does."""
     keys = [(job.seed, lane.unit, lane.replicate) for lane in pack.lanes]
     shared = len(set(keys)) == 1
-    of = [pack.units.index(lane.unit) for lane in pack.lanes]
+    table_of = [pack.units.index(lane.unit) for lane in pack.lanes]
     tables = [units[unit].train for unit in pack.units]
     rows = job.data.block_rows
-    return TableFeed(tables, keys[:1] if shared else keys, batch_size, rows, device, of[:1] if shared else of)
+    return TableFeed(tables, keys[:1] if shared else keys, batch_size, rows, device, table_of[:1] if shared else table_of)
 
 
 def train_with(

@@ -68,14 +68,15 @@ class Model:
         """Some of the lanes; those of a slice are views, not copies."""
         chosen = places if isinstance(places, slice) else list(places)
 
-        def of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        def of_lanes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {n: t[chosen] if t.shape[0] > 1 else t for n, t in tensors.items()}
 
         return replace(
-            self, trained={n: t[chosen] for n, t in self.trained.items()}, fixed=of(self.fixed), buffers=of(self.buffers),
+            self, trained={n: t[chosen] for n, t in self.trained.items()},
+            fixed=of_lanes(self.fixed), buffers=of_lanes(self.buffers),
             shapes=[self.shapes[i] for i in (range(self.lanes)[chosen] if isinstance(chosen, slice) else chosen)],
-            options={owner: of(values) for owner, values in self.options.items()},
-            beside=self.beside.each(lambda t: t[chosen] if t.shape[0] > 1 else t), held=self.held and of(self.held),
+            options={owner: of_lanes(values) for owner, values in self.options.items()},
+            beside=self.beside.each(lambda t: t[chosen] if t.shape[0] > 1 else t), held=self.held and of_lanes(self.held),
         )  # fmt: skip
 
     def place(self, device: str, dtype: torch.dtype) -> None:
@@ -131,8 +132,8 @@ class Model:
             if sites is None and rows is batch and not view:
                 return outputs()
             known = encoded if rows is batch else self._with_beside(self.encode(rows))
-            own = step.view(view, last)
-            return self._run(self._sites(rows, known, own) if sites is None else sites, rows, known, own)
+            viewed = step.view(view, last)
+            return self._run(self._sites(rows, known, viewed) if sites is None else sites, rows, known, viewed)
 
         return self.parts.prompts[0].losses(
             self._part("prompt"), self._readings(encoded), batch, self.options["prompt"], step, run

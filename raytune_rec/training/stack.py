@@ -47,7 +47,7 @@ def stack(
     groups = {name: p.group for name, p in declared[0].items() if p.group in parts.trained_groups}
     held: dict[str, Tensor] = {}
     for name in declared[0]:
-        seats = [_Seat(name, *of) for of in zip((own[name] for own in declared), lanes, starts, rows, strict=True)]
+        seats = [_Seat(name, *seat) for seat in zip((of_lane[name] for of_lane in declared), lanes, starts, rows, strict=True)]
         held[name] = _stacked(seats, seed) if name in groups else _shared(seats, seed)
     trained = {name: tensor for name, tensor in held.items() if name in groups and name not in parts.buffers}
     return Model(
@@ -56,7 +56,7 @@ def stack(
         {name: tensor for name, tensor in held.items() if name not in groups and name not in parts.buffers},
         {name: tensor for name, tensor in held.items() if name in parts.buffers},
         groups={name: groups[name] for name in trained},
-        shapes=[{name: _shape(own[name], of) for name in groups} for own, of in zip(declared, rows, strict=True)],
+        shapes=[{name: _shape(of_lane[name], ids) for name in groups} for of_lane, ids in zip(declared, rows, strict=True)],
         rows={name: v for name in trained if (v := declared[0][name].rows) is not None},
         options={owner: option_tensors(values) for owner, values in parts.options.items()},
         one_start=all(start.get(name) is starts[0].get(name) for start in starts for name in parts.of_backbone),

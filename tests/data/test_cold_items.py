@@ -13,12 +13,15 @@ from raytune_rec.config import parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError, JobError
 from raytune_rec.schema.prepared import ALL_DOMAINS
+from raytune_rec.stages.notes import notes
+from raytune_rec.storage.files import read_json
 
 KEPT, HELD, LEAST = 3, 6, 20
 DATA: dict[str, Any] = {
     "split": {"kind": "cold_items", "cold": 0.3, "cold_least": LEAST, "cold_kept": KEPT, "cold_held": HELD},
     "sequences": {"length": 5, "negatives": 8},
 }
+JOB: dict[str, Any] = {"name": "a", "backbone": {"name": "sasrec"}, "methods": {}, "training": {"metric": "ndcg@10"}}
 USERS, ITEMS = 60, 40
 
 
@@ -151,6 +154,37 @@ def test_what_was_taken_before_is_ranked_only_where_repeats_count(store: Callabl
     assert counts["count"] == counts["leave_out"] + 1
 
 
+def test_where_domains_share_items_what_was_taken_in_another_is_not_ranked(store: Callable[..., Store]) -> None:
+    """As with all other rows: no recommendation could ever name it."""
+    rows = log(("x", "y"))
+    own = store(rows, shared=True)
+    taken = defaultdict(set)
+    for domain, who, what, _ in rows:
+        taken[who, what].add(domain)
+    user, item, met = names(own, "user"), names(own, "item"), 0
+    for unit in own.schema.units:
+        for split in ("valid", "test"):
+            columns = own.load(unit, split).columns  # type: ignore[arg-type]
+            ranked = [(user[u], item[c[0]]) for u, c in zip(columns["user"], columns["candidates"], strict=True)]
+            assert [(pair, unit.domain, taken[pair]) for pair in ranked if taken[pair] != {unit.domain}] == []
+            met += len(ranked)
+    counted = store(rows, shared=True, out="count", sequences={**DATA["sequences"], "repeats": "count"})
+    assert 0 < met < sum(counted.schema.rows[unit.name, split] for unit in counted.schema.units for split in ("valid", "test"))  # type: ignore[index]
+
+
+def test_rows_behind_those_that_test_are_counted(store: Callable[..., Store]) -> None:
+    rows = log()
+    own = store(rows)
+    (members,) = cold(own).values()
+    behind = sum(max(0, sum(name == item for _, _, name, _ in rows) - KEPT - HELD) for item in members)
+    summary = read_json(own.path / "summary.json")
+    assert summary["domains"]["x"]["left_out_of_cold_items"] == behind > 0
+    job = parse({**JOB, "data": {"source": "tabular", "options": {"files": "a"}, **DATA}})
+    assert f"x: rows of cold items behind those that test (data.split.cold_held), used nowhere: {behind}" in notes(
+        summary, job.data
+    )
+
+
 def test_an_item_with_few_rows_is_never_cold_and_where_none_is_the_job_is_refused(store: Callable[..., Store]) -> None:
     split = {**DATA["split"], "cold_least": 500}
     with pytest.raises(DataError, match=r"no item is cold: .*cold_least = 500 rows; lower cold_least, or raise cold\."):
@@ -164,10 +198,13 @@ def test_an_item_with_few_rows_is_never_cold_and_where_none_is_the_job_is_refuse
         ({"split": {**DATA["split"], "cold_kept": 19}}, r"cold_least = 20 is too small for cold_kept = 19.*set cold_least to 21"),
         ({"split": DATA["split"], "sequences": None}, r"'cold_items' is of histories; set data\.sequences"),
         ({"split": {"kind": "leave_one_out"}, "sequences": {"item_groups": 2}}, r"item_groups = 2 is of cold items"),
+        (
+            {"split": {"kind": "leave_one_out"}, "sequences": {"grouped_by": "arrival"}},
+            r"'arrival' is of cold items",
+        ),
         ({"split": DATA["split"], "sequences": {"tasks": ["few"]}}, r"of cold users, and split\.kind = 'cold_items'"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(data: dict[str, Any], says: str) -> None:
-    job = {"name": "a", "backbone": {"name": "sasrec"}, "methods": {}, "training": {"metric": "ndcg@10"}}
     with pytest.raises(JobError, match=says):
-        parse({**job, "data": {"source": "tabular", "options": {"files": "a"}, **{k: v for k, v in data.items() if v}}})
+        parse({**JOB, "data": {"source": "tabular", "options": {"files": "a"}, **{k: v for k, v in data.items() if v}}})

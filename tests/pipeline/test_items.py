@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from sklearn.metrics import roc_auc_score
 
 from raytune_rec import config, pipeline
 from raytune_rec.artifacts import backbone as backbone_artifact
+from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.data.stored.store import Store
 from raytune_rec.scoring import load_prompts
 from raytune_rec.storage.files import read_json
+from raytune_rec.task import Unit
 from raytune_rec.training.build import rows_of
 from tests.pipeline.here import without_ray
 from tests.training.conftest import OWN
@@ -165,3 +168,16 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
             better = (scores[1:] > scores[0]).sum()
             gains.append(1 / np.log2(2 + better))
         assert np.mean(gains) == pytest.approx(winner["replicates"][0]["best"], abs=1e-5)
+    facts, tensors = prompt_artifact.load(out / "artifacts" / "cold.1", None)
+    left = {name: tensor for name, tensor in tensors.items() if not name.startswith("feedback.")}
+    about = {name: fact for name, fact in facts.parameters.items() if name in left}
+    prompt_artifact.save(tmp_path / "shop", replace(facts, unit=Unit("shop", domain="shop"), parameters=about), left)
+    paths = [out / "artifacts" / "cold.1", tmp_path / "shop", out / "artifacts" / "cold.2"]
+    together, rows = load_prompts(paths, backbone, components=[OWN]), {"user": ["n1"] * 30, "history": [["n2", "n3"]] * 30}
+    every = {**rows, "item": [f"n{i}" for i in range(30)]}
+    for path, unit in zip(paths, ("cold.1", "shop", "cold.2"), strict=True):
+        alone = load_prompts([path], backbone, components=[OWN]).score(every)
+        np.testing.assert_allclose(together.score({**every, "unit": [unit] * 30}), alone, rtol=1e-5)
+    units = np.repeat(["cold.1", "shop", "cold.2"], 30).tolist()
+    mixed = together.score({**{name: values * 3 for name, values in every.items()}, "unit": units})
+    assert len({tuple(np.round(part, 6)) for part in np.split(np.asarray(mixed), 3)}) == 3

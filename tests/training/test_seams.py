@@ -195,3 +195,16 @@ def test_a_backbone_that_reads_rows_alone_loads_no_items() -> None:
     assert reads_by_id(job(), Method("own", ALIASES["single"], "two_towers", "none"))
     rows_alone = {"both": replace(BOTH["both"], by_id=None)}
     assert trainer(towers(("all",)), lanes((0.01,)), rows_alone).model.beside == Beside()
+
+
+def test_lanes_of_one_unit_hold_its_items_once_and_those_of_several_share_what_all_items_are() -> None:
+    one = unit_of("a", table(3, 1), table(3, 2)).by_id
+    other = unit_of("b", table(3, 1), table(3, 2), (3, 5)).by_id
+    assert one and other
+    alone, both = Beside.of([one] * 4), Beside.of([one, other])
+    for beside, lanes in ((alone, 1), (both, 2)):
+        assert beside.members and beside.members.feedback and beside.items and beside.users
+        assert (
+            len(beside.members.ids) == lanes
+            and len(beside.members.feedback.user) == len(beside.items.ids) == len(beside.users.ids) == 1
+        )

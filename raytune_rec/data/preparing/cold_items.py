@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from raytune_rec.data.cold_items import units_of
 from raytune_rec.data.hashing import share, user_hash
+from raytune_rec.data.layout import domain_file
 from raytune_rec.data.preparing.order import clock_of, in_time, times_of
 from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID
 from raytune_rec.errors import DataError
@@ -16,17 +19,22 @@ from raytune_rec.job.data import SequenceOptions, SplitOptions
 from raytune_rec.task import Unit
 
 
-def events(rows: pa.Table, domain: int, hashes: np.ndarray, split: SplitOptions) -> pa.Table:
+def cold_of(store: Path, domains: Sequence[str]) -> np.ndarray:
+    """Rows of the table of items: those that are cold, of which some interactions stand in the split `test`."""
+    tables = [pq.read_table(domain_file(store, domain), columns=["item", "split"], partitioning=None) for domain in domains]
+    return np.unique(np.concatenate([t["item"].to_numpy()[t["split"].to_numpy() == TEST] for t in tables]))
+
+
+def events(rows: pa.Table, domain: int, hashes: np.ndarray, cold: np.ndarray, split: SplitOptions) -> pa.Table:
     """The events of a domain's cold items, in time.
 
     Args:
-        rows: of the domain, as they are stored; those of cold items that do not train stand in the split `test`.
-        hashes: (N,) `row_hash` of each.
+        rows: of the domain, as they are stored. hashes: (N,) `row_hash` of each.
+        cold: from `cold_of`.
     """
     user, item, cut = (rows[name].to_numpy() for name in ("user", "item", "split"))
     times = [rows[name].to_numpy() for name in times_of(rows.column_names)]
     held = cut == TEST
-    cold = np.isin(item, np.unique(item[held]))
     clock = [rows[name].to_numpy() for name in clock_of(rows.column_names)]
     parts = _halves(item, clock, hashes, held, split.cold_held)
     order = in_time(user, times, hashes)
@@ -38,7 +46,7 @@ def events(rows: pa.Table, domain: int, hashes: np.ndarray, split: SplitOptions)
     _, first = np.unique(user[order].astype(np.int64) << 32 | item[order], return_index=True)
     fresh = np.zeros(len(order), bool)
     fresh[first] = True
-    wanted = cold[order]
+    wanted = np.isin(item[order], cold)
     chosen = order[wanted]
     return pa.table(
         {
@@ -64,6 +72,20 @@ def _halves(item: np.ndarray, times: Sequence[np.ndarray], hashes: np.ndarray, h
     inside = rank < used
     parts[order[inside]] = np.where(rank[inside] < used[inside] // 2, VALID, TEST)
     return parts
+
+
+def joined(parts: Sequence[pa.Table], shared: bool) -> pa.Table:
+    """The events of all domains. Where these share their items, what a user took in several is fresh in none."""
+    table = pa.concat_tables(parts)
+    if not shared or len(parts) == 1:
+        return table
+    user, item, domain = (table[name].to_numpy().astype(np.int64) for name in ("user", "item", "domain"))
+    pair = user << 32 | item
+    pairs, place = np.unique(pair, return_inverse=True)
+    met = np.unique(place * (len(parts) + 1) + domain) // (len(parts) + 1)  # each pair once for each of its domains
+    once = np.bincount(met, minlength=len(pairs))[place] == 1
+    fresh = pa.array(table["fresh"].to_numpy() & once)
+    return table.set_column(table.schema.get_field_index("fresh"), "fresh", fresh)
 
 
 def grouped(table: pa.Table, hashes: np.ndarray, domains: Sequence[str], options: SequenceOptions, seed: int) -> tuple[Unit, ...]:

@@ -26,7 +26,7 @@ from raytune_rec.data.preparing.coding.vocabulary import Codes, Order
 from raytune_rec.data.preparing.disk.spill import Spill
 from raytune_rec.data.preparing.disk.tables import Rejects, RowGroupWriter
 from raytune_rec.data.preparing.splits import TRAIN, Splitter, splitter
-from raytune_rec.data.preparing.summary import Summary, alike_ids
+from raytune_rec.data.preparing.summary import Summary, alike
 from raytune_rec.data.sources.base import Source
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import DataOptions
@@ -106,8 +106,9 @@ class Preparation:
         schema = DataSchema((*identifiers, *fields), placed.domains, self._mark, rows, self._options.task)
         sizes = {f.name: f.size - 1 for f in schema.fields if f.has_ids}
         self._summary.time_unit = self._instants.unit
-        found = {"users": alike_ids(coded.user.raws()), "items": alike_ids(coded.item.raws())}
-        self._summary.alike = {name: alike for name, alike in found.items() if alike}
+        for name, codes in (("users", coded.user), ("items", coded.item)):
+            if groups := alike(codes.raws()):
+                self._summary.alike[name] = {"count": sum(map(len, groups)), "example": groups[0][:3]}
         return schema, self._summary.values(placed.domains, sizes, self._rejects.reasons)
 
     # first pass

@@ -11,7 +11,6 @@ users who lose all their rows of a split with them (`users_without_valid`, `user
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from raytune_rec.data.cold_items import EVENTS, of_unit
 from raytune_rec.data.cold_users import cuts, first_of, folds_of, members, predicted, spans, unseen_classes
 from raytune_rec.data.hashing import row_hash, share, text_hash, user_hash
 from raytune_rec.data.layout import FOLDER, USERS, domain_file
-from raytune_rec.data.preparing.cold_items import events, grouped
+from raytune_rec.data.preparing.cold_items import cold_of, events, grouped, joined
 from raytune_rec.data.preparing.disk.tables import RowGroupWriter
 from raytune_rec.data.preparing.order import in_time, times_of
 from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID
@@ -62,15 +61,17 @@ def write_sequences(
     hashed = {name: text_hash(pq.read_table(store / f"{name}.parquet")["raw"].to_pylist()) for name in ("users", "items")}
     seed = data.split.seed
     known, parts, told = schema.field("item").size, [], dict[str, dict[str, Any]]()
-    cold_items = []
+    of_items = data.split.kind == "cold_items"
+    cold, of_cold = cold_of(store, schema.domains) if of_items else np.zeros(0, np.int64), []
     for place, domain in enumerate(schema.domains, 1):
         rows = pq.read_table(domain_file(store, domain), partitioning=None)
         user, item = (hashed[f"{name}s"][rows[name].to_numpy()] for name in ("user", "item"))
         hashes = row_hash(seed, text_hash([domain]), user, item)
-        parts.append(_users(rows, place, known, hashes, data.split.kind == "cold_items"))
+        parts.append(_users(rows, place, known, hashes, of_items))
         told[domain] = _left_out(rows, known)
-        if data.split.kind == "cold_items":
-            cold_items.append(events(rows, place, hashes, data.split))
+        if of_items:
+            of_cold.append(events(rows, place, hashes, cold, data.split))
+            told[domain]["left_out_of_cold_items"] = int((of_cold[-1]["split"].to_numpy() < 0).sum())
     users = pa.concat_tables(parts)
     hashes = hashed["users"][users["user"].to_numpy()]
     cold = (users["train"].to_numpy() == 0) & (users["valid"].to_numpy() == 0) if options.cold else np.zeros(len(users), bool)
@@ -96,18 +97,21 @@ def write_sequences(
     if options.predict:
         told |= {unit.name: {"classes": unseen_classes(users, unit, options)} for unit in folds_of(options)}
     schema = _counted(schema, users, options, counts, ranked)
-    return (_with_cold_items(schema, cold_items, folder, hashed["items"], data) if cold_items else schema), told
+    if of_items:
+        schema = _with_cold_items(schema, joined(of_cold, shared_items), folder, hashed["items"], data)
+    return schema, told
 
 
-def _with_cold_items(
-    schema: DataSchema, parts: Sequence[pa.Table], folder: Path, hashes: np.ndarray, data: DataOptions
-) -> DataSchema:
+def _with_cold_items(schema: DataSchema, table: pa.Table, folder: Path, hashes: np.ndarray, data: DataOptions) -> DataSchema:
     """The events of cold items are written; the schema has their groups as units."""
     assert data.sequences is not None
-    table, repeats = pa.concat_tables(parts), data.sequences.repeats == "count"
+    repeats = data.sequences.repeats == "count"
     pq.write_table(table, folder / EVENTS, compression="zstd")
     units = grouped(table, hashes, schema.domains, data.sequences, data.split.seed)
-    counts = {(unit.name, split): len(of_unit(table, unit, split, repeats)) for unit in units for split in SPLITS}
+    places = {domain: place for place, domain in enumerate(schema.domains, 1)}
+    counts = {
+        (unit.name, split): len(of_unit(table, unit, places[unit.domain], split, repeats)) for unit in units for split in SPLITS
+    }
     return replace(schema, rows={**schema.rows, **counts}, groups=units)
 
 

@@ -242,8 +242,7 @@ class _ColdItems:
 
     def _maybe(self, rows: Rows) -> np.ndarray:
         """(N,) bool: rows of items whose hash makes them cold, if they have rows enough."""
-        cold = share(user_hash(self._options.seed, "cold", self._items())) < self._options.cold
-        return cold[rows["item"]]
+        return share(user_hash(self._options.seed, "cold", self._items()[rows["item"]])) < self._options.cold
 
     def _find_held(self) -> np.ndarray:
         """Sorted row numbers of cold items, but for the first of each."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -94,24 +93,13 @@ def untested(domain: Mapping[str, Any], rows: int, histories: bool) -> str:
     return f"one label in all its test rows ({rows:,}), and AUC needs both" if one else ""
 
 
-def alike_ids(ids: Sequence[str]) -> dict[str, Any]:
-    """How many identifiers differ from another in case, blanks or the form of a letter alone, and an example; empty where none
-    does.
-    """
-    folded = pc.utf8_lower(pc.utf8_normalize(pa.array(ids, pa.string()), "NFKC"))
-    indices = pc.dictionary_encode(pc.replace_substring_regex(folded, r"\s+", "")).indices.to_numpy()
-    counts = np.bincount(indices, minlength=1)
-    several = counts[indices] > 1
-    if not several.any():
-        return {}
-    example = indices == indices[several.argmax()]
-    return {"count": int(several.sum()), "example": [ids[i] for i in np.flatnonzero(example)[:3].tolist()]}
-
-
 def alike(names: Sequence[str]) -> list[list[str]]:
-    """Names that are told apart by case, blanks or the form of a letter alone."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        folded = "".join(unicodedata.normalize("NFKC", name).casefold().split())
-        groups.setdefault(folded, []).append(name)
-    return [group for group in groups.values() if len(group) > 1]
+    """Names that are told apart by case, blanks or the form of a letter alone. All at once: there may be millions of them."""
+    folded = pc.utf8_lower(pc.utf8_normalize(pa.array(names, pa.string()), "NFKC"))
+    for sign, same in (("\u00df", "ss"), ("\u03c2", "\u03c3")):  # sharp s, and the sigma of a word's end
+        folded = pc.replace_substring(folded, sign, same)
+    places = pc.dictionary_encode(pc.replace_substring_regex(folded, r"[\s\p{Z}]+", "")).indices.to_numpy()
+    groups: dict[int, list[str]] = {}
+    for i in np.flatnonzero(np.bincount(places, minlength=1)[places] > 1).tolist():
+        groups.setdefault(int(places[i]), []).append(names[i])
+    return list(groups.values())

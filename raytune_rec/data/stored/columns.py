@@ -49,24 +49,24 @@ def vectors(values: Any, field: Field) -> np.ndarray:
     Raises:
         DataError: one is no list of W finite numbers.
     """
-    found = np.full((len(values), field.length), np.nan, np.float32)
+    made = np.full((len(values), field.length), np.nan, np.float32)
     if isinstance(values, pa.Array):  # as it is stored
-        found[values.is_valid().to_numpy(zero_copy_only=False)] = values.flatten().to_numpy().reshape(-1, field.length)
-        return found
+        made[values.is_valid().to_numpy(zero_copy_only=False)] = values.flatten().to_numpy().reshape(-1, field.length)
+        return made
     for place, row in enumerate(values):
         if row is None or (isinstance(row, float) and np.isnan(row)):
             continue
         try:
-            own = np.asarray(row, np.float32)
+            numbers_of_row = np.asarray(row, np.float32)
         except (TypeError, ValueError, OverflowError):
-            own = np.zeros(0, np.float32)
-        if own.shape != (field.length,) or not (np.abs(own) <= LARGEST).all():
+            numbers_of_row = np.zeros(0, np.float32)
+        if numbers_of_row.shape != (field.length,) or not (np.abs(numbers_of_row) <= LARGEST).all():
             raise DataError(
                 f"column {field.name}: each row must be a list of {field.length} finite numbers, or None (row {place} is "
                 f"{str(row)[:60]!r})."
             )
-        found[place] = own
-    return found
+        made[place] = numbers_of_row
+    return made
 
 
 def padded(flat: np.ndarray, lengths: np.ndarray, width: int) -> np.ndarray:
@@ -114,9 +114,9 @@ def item_lists(values: Sequence[Any]) -> tuple[pa.Array, np.ndarray]:
         DataError: a row is no list.
     """
     one, none = "for one user who took this item", "for one who took none"
-    found = row_lists(values, "history", "raw item ids, oldest first", one, none)
-    flat = text([item for row in found for item in row])
-    return flat, np.array([len(row) for row in found], np.int64)
+    rows = row_lists(values, "history", "raw item ids, oldest first", one, none)
+    flat = text([item for row in rows for item in row])
+    return flat, np.array([len(row) for row in rows], np.int64)
 
 
 def value_lists(values: Sequence[Any], field: Field) -> pa.ListArray:
@@ -125,30 +125,30 @@ def value_lists(values: Sequence[Any], field: Field) -> pa.ListArray:
     Raises:
         DataError: a row is no list.
     """
-    found = row_lists(values, field.name, "raw values, or None", "for one row that has this value", "for one that has none")
-    return _array([[id_text(x) for x in row] for row in found], pa.list_(pa.string()))
+    rows = row_lists(values, field.name, "raw values, or None", "for one row that has this value", "for one that has none")
+    return _array([[id_text(x) for x in row] for row in rows], pa.list_(pa.string()))
 
 
-def row_lists(values: Sequence[Any], name: str, of: str, one: str, none: str) -> list[list[Any]]:
+def row_lists(values: Sequence[Any], name: str, holds: str, one: str, none: str) -> list[list[Any]]:
     """Each row of a column as a list; None and NaN are empty ones.
 
     Args:
-        of, one, none: what the lists hold, and whom a list of one and of none is written for: the words of the error.
+        holds, one, none: what the lists hold, and whom a list of one and of none is written for: the words of the error.
 
     Raises:
         DataError: a row is no list.
     """
     rows = values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else list(values)
     missing = [row is None or (isinstance(row, float) and np.isnan(row)) for row in rows]
-    found = [[] if m else list(r) if isinstance(r, _LISTS) else r for r, m in zip(rows, missing, strict=True)]
-    wrong = next((i for i, row in enumerate(found) if not isinstance(row, list)), None)
+    listed = [[] if m else list(r) if isinstance(r, _LISTS) else r for r, m in zip(rows, missing, strict=True)]
+    wrong = next((i for i, row in enumerate(listed) if not isinstance(row, list)), None)
     if wrong is not None:
-        row = found[wrong]
+        row = listed[wrong]
         raise DataError(
-            f"column {name}: each row must be a list of {of} (row {wrong} is {row!r}, of type {type(row).__name__}); write "
+            f"column {name}: each row must be a list of {holds} (row {wrong} is {row!r}, of type {type(row).__name__}); write "
             f"[[{row!r}]] {one}, [[]] {none}."
         )
-    return found
+    return listed
 
 
 def numbers(values: Sequence[Any], field: Field) -> np.ndarray:

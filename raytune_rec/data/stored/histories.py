@@ -69,7 +69,8 @@ class Histories:
     def columns(self, unit: Unit, split: Split) -> Columns:
         """Columns of a unit's rows: `user` (rows of the table of users), `domain`, `history`, and `target` or `candidates`; where
         all items are ranked `positive` (N,) and `seen` (N, S), what is not ranked beside it, in place of `candidates`: what the
-        user had taken before (and whatever he took in other domains that share their items), nothing where repeats count.
+        user had taken before (and whatever he took in other domains that share their items, and of cold items), nothing where
+        repeats count.
         """
         if unit.kind == "items":
             return self._cold_items(unit, split)
@@ -154,7 +155,7 @@ class Histories:
 
     def _cold_items(self, unit: Unit, split: Split, seen: bool = False) -> Columns:
         """A row for each event of a cold item: it follows what its user had taken before."""
-        rows, place, item = self._events(of_unit(self._held, unit, split, self.options.repeats == "count"))
+        rows, place, item = self._events(of_unit(self._held, unit, self._place(unit), split, self.options.repeats == "count"))
         if split != "train":
             return self._lists(rows, place, f"{unit.name}/{split}", self.options.length, seen, item)
         before = [self._items[r][:k][-self.options.length :] for r, k in zip(rows, place, strict=True)]
@@ -174,13 +175,18 @@ class Histories:
         rows = np.flatnonzero(members(self._users, unit, split, self.options))
         known = self.options.events
         history = _padded([self._items[r][:known][-self.options.length :] for r in rows], min(known, self.options.length))
-        own = self._users[CLASS].to_numpy()[rows].astype(np.int64)
-        found = {**self._owners(rows), HISTORY: history, CLASS: own, self.schema.task.attribute: np.zeros(len(rows), np.int64)}
+        classes = self._users[CLASS].to_numpy()[rows].astype(np.int64)
+        columns = {
+            **self._owners(rows),
+            HISTORY: history,
+            CLASS: classes,
+            self.schema.task.attribute: np.zeros(len(rows), np.int64),
+        }
         if split != "train":
-            return {**found, POSITIVE: own, SEEN: np.zeros((len(rows), 1), np.int64)}
+            return {**columns, POSITIVE: classes, SEEN: np.zeros((len(rows), 1), np.int64)}
         target = np.zeros((len(rows), history.shape[1] + 1), np.int64)
-        target[np.arange(len(rows)), (history > 0).sum(1)] = own
-        return {**found, TARGET: target}
+        target[np.arange(len(rows)), (history > 0).sum(1)] = classes
+        return {**columns, TARGET: target}
 
     def _lists(
         self, rows: np.ndarray, place: np.ndarray, name: str, width: int, seen: bool, item: np.ndarray | None = None
@@ -192,7 +198,7 @@ class Histories:
             item: (N,) the positive ones where they stand in no history: they come before that place.
         """
         before = [self._items[r][:k] for r, k in zip(rows, place, strict=True)]
-        found = {**self._owners(rows), HISTORY: _padded([b[-width:] for b in before], width)}
+        columns = {**self._owners(rows), HISTORY: _padded([b[-width:] for b in before], width)}
         listed = (self._items[r][k] for r, k in zip(rows, place, strict=True)) if item is None else item
         positive = np.fromiter(listed, np.int64, len(rows))
         if seen or not self.options.negatives:
@@ -200,12 +206,12 @@ class Histories:
             if self.options.repeats == "count":
                 left_out = [b[:0] for b in before]
             left_out = [out[out != p] for out, p in zip(left_out, positive, strict=True)]
-            found |= {SEEN: _padded(left_out, max(map(len, left_out), default=1) or 1), POSITIVE: positive}
+            columns |= {SEEN: _padded(left_out, max(map(len, left_out), default=1) or 1), POSITIVE: positive}
         if self.options.negatives:
             taken, wanted = self._taken(rows), self.options.negatives
-            others = negatives(self.lookup.pools, rows, found[DOMAIN], taken, wanted, name, self.seed)
-            found[CANDIDATES] = np.concatenate([positive[:, None], others], axis=1)
-        return found
+            others = negatives(self.lookup.pools, rows, columns[DOMAIN], taken, wanted, name, self.seed)
+            columns[CANDIDATES] = np.concatenate([positive[:, None], others], axis=1)
+        return columns
 
     def _taken(self, rows: np.ndarray) -> dict[int, np.ndarray]:
         """Row of the table of histories -> all that its user took and may not meet among candidates, in the order of rows."""
@@ -238,13 +244,12 @@ class Histories:
             return held
         user = self._users[USER].to_numpy()
         order = np.argsort(user, kind="stable")
-        groups = [g.tolist() for g in np.split(order, np.flatnonzero(np.diff(user[order])) + 1)]
-        none = np.zeros(0, np.int64)
-        taken = dict[int, np.ndarray]()
+        groups = [g.tolist() for g in np.split(order, np.flatnonzero(np.diff(user[order])) + 1) if len(g) > 1]
+        taken = dict(held)
         for group in groups:
-            cold = [held.get(row, none) for row in group]
+            cold = [held[row] for row in group if row in held]
             taken |= {row: np.concatenate([*(self._items[other] for other in group if other != row), *cold]) for row in group}
-        return {row: items for row, items in taken.items() if len(items)}
+        return taken
 
     @cached_property
     def _held(self) -> pa.Table:

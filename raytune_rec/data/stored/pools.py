@@ -49,9 +49,9 @@ def enough(pools: Pools, domain: np.ndarray, taken: Mapping[int, np.ndarray], wa
     """
     least = min((pools.size(d) - len(np.unique(t)) for d, t in zip(domain.tolist(), taken.values(), strict=True)), default=wanted)
     if least < wanted:
-        of = " of its domain" if pools.apart else ""
+        whose = " of its domain" if pools.apart else ""
         raise DataError(
-            f"data.sequences.negatives = {wanted}, but some user of {name!r} has only {least} items{of} never taken; lower it."
+            f"data.sequences.negatives = {wanted}, but some user of {name!r} has only {least} items{whose} never taken; lower it."
         )
 
 
@@ -70,18 +70,20 @@ def negatives(
     _, once = np.unique(rows, return_index=True)
     enough(pools, domain[once], taken, wanted, name)
     base = len(pools)
-    own = np.unique(np.concatenate([r * base + taken[r].astype(np.int64) for r in rows[once].tolist()] or [np.array([-1])]))
+    taken_keys = np.unique(
+        np.concatenate([r * base + taken[r].astype(np.int64) for r in rows[once].tolist()] or [np.array([-1])])
+    )
     random = np.random.default_rng([seed, *name.encode()])
     of_each = np.repeat(domain[:, None], wanted, axis=1)
-    found = pools.draw(random, of_each)
+    drawn = pools.draw(random, of_each)
     while True:
-        key = rows[:, None] * base + found
-        wrong = own[np.minimum(np.searchsorted(own, key), len(own) - 1)] == key
-        order = np.argsort(found, axis=1, kind="stable")
-        ranked = np.take_along_axis(found, order, 1)
+        key = rows[:, None] * base + drawn
+        wrong = taken_keys[np.minimum(np.searchsorted(taken_keys, key), len(taken_keys) - 1)] == key
+        order = np.argsort(drawn, axis=1, kind="stable")
+        ranked = np.take_along_axis(drawn, order, 1)
         again = np.zeros_like(wrong)
         np.put_along_axis(again, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], 1)
         wrong |= again
         if not wrong.any():
-            return found
-        found[wrong] = pools.draw(random, of_each[wrong])
+            return drawn
+        drawn[wrong] = pools.draw(random, of_each[wrong])

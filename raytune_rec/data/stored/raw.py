@@ -123,7 +123,7 @@ class RawRows:
     def _item_ids(self, domain: pa.DictionaryArray, items: pa.Array) -> np.ndarray:
         return self.lookup.ids(ITEM, item_keys(domain, encoded(items), self._shared_items))
 
-    def strange(self, field: Field, values: Sequence[Any]) -> np.ndarray:
+    def holds_unknown(self, field: Field, values: Sequence[Any]) -> np.ndarray:
         """(N,) bool: whether a list of a multi-valued field holds a value that training did not know."""
         lists = value_lists(values, field)
         owner = np.repeat(np.arange(len(lists)), np.diff(lists.offsets.to_numpy()))

@@ -97,9 +97,9 @@ class Store:
         Args:
             feedback: with who took them; the part of a store beside a backbone does not know it.
         """
-        own = self.schema.unit(unit) if isinstance(unit, str) else unit
-        items = self._items_and_who_took_them if feedback and own.members else self._items
-        return ById(items, self._users, np.array(own.members, np.int64) if own.members else None)
+        whose = self.schema.unit(unit) if isinstance(unit, str) else unit
+        items = self._items_and_who_took_them if feedback and whose.members else self._items
+        return ById(items, self._users, np.array(whose.members, np.int64) if whose.members else None)
 
     @cached_property
     def _items(self) -> Items:

@@ -53,6 +53,6 @@ def localise(table: Table, rows: Mapping[str, np.ndarray]) -> Table:
 
 def _occurring(ids: np.ndarray, size: int) -> np.ndarray:
     """(V,) bool."""
-    found = np.zeros(size, bool)
-    found[ids.reshape(-1)] = True
-    return found
+    occurs = np.zeros(size, bool)
+    occurs[ids.reshape(-1)] = True
+    return occurs

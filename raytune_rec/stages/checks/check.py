@@ -68,7 +68,7 @@ def declared(job: Job) -> DataSchema:
     data = job.data
     source = component("data.sources", data.source, folders)(options_of("data.sources", data.source, data.options, folders))
     domains = source.domains() or ("domain",)
-    own = [
+    fields = [
         Field("user", "categorical", "user", 1001),
         Field("item", "categorical", "item", 1001),
         Field("domain", "categorical", "domain", len(domains) + 1),
@@ -77,7 +77,7 @@ def declared(job: Job) -> DataSchema:
         if f.kind != "text":
             edges = tuple(i / data.buckets for i in range(1, data.buckets))
             size = {"numerical": data.buckets + 1, "vector": 0}.get(f.kind, 101)
-            own.append(
+            fields.append(
                 Field(
                     f.name,
                     f.kind,
@@ -89,11 +89,11 @@ def declared(job: Job) -> DataSchema:
             )
     length = data.text.length if data.text else 0
     texts = tuple(Field(f.name, "text", f.role, 1002, length) for f in source.fields() if f.kind == "text" and length)
-    predicted(own, data.task.attribute)
+    predicted(fields, data.task.attribute)
     groups = folds_of(data.sequences) if data.sequences else ()
     if data.split.kind == "cold_items" and data.sequences:
         groups = tuple(units_of(domains, data.sequences))
-    return DataSchema(tuple(own), tuple(domains), "", task=data.task, groups=groups, texts=texts)
+    return DataSchema(tuple(fields), tuple(domains), "", task=data.task, groups=groups, texts=texts)
 
 
 def _table(made: Plan) -> Table:
@@ -210,8 +210,8 @@ def _check_start(made: Plan, planned: Planned) -> None:
 def _mib(parts: Parts) -> float:
     """Parameters, gradients, two moments and the best epoch of what a lane trains."""
     trained = parts.trained_groups
-    own = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
-    return 5 * 4 * sum(math.prod(p.shape) for p in own if p.group in trained) / 2**20
+    declared = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
+    return 5 * 4 * sum(math.prod(p.shape) for p in declared if p.group in trained) / 2**20
 
 
 def _sentence(made: Plan) -> str:
