@@ -7,6 +7,7 @@ import json
 import random
 import struct
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -72,14 +73,19 @@ def _changed(value: Any, chance: random.Random) -> str:
         if kind < 0.2:
             del owner[key]
         elif kind < 0.3 and isinstance(owner, dict):
-            owner[chance.choice(["x", "../x", "format", "sha256", key + "x"])] = chance.choice(NASTY)
+            owner[chance.choice(["x", "../x", "format", "sha256", key + "x"])] = _nasty(chance)
         elif kind < 0.45:
             owner[key], raw = _HOLE, chance.choice(RAW)
         else:
-            owner[key] = chance.choice(NASTY)
+            owner[key] = _nasty(chance)
     text = json.dumps(value)
     text = text.replace(json.dumps(_HOLE), raw) if raw else text
     return text[:1] + '"format": 1, ' + text[1:] if chance.random() < 0.05 and text.startswith('{"') else text
+
+
+def _nasty(chance: random.Random) -> Any:
+    """One of its own for each place: what a case then changes inside it is in no other case, and never inside itself."""
+    return deepcopy(chance.choice(NASTY))
 
 
 def _place(value: Any, chance: random.Random) -> tuple[Any, Any]:
