@@ -1,8 +1,13 @@
-"""Units of cold items: which they are, and which events are theirs. Shapes: N rows, E events of cold items.
+"""Rows that are held out where items are made cold: which they are, and whose. Shapes: E rows of the table of them.
 
 Of a cold item the first rows train (`data.split.cold_kept`); of those that come next (`cold_held`) the earlier half validates and
-the later half tests. What comes later still stands nowhere: an item that trained on it would not be cold. An event that validates
-or tests stands in no history, so that nothing is tuned on it by another way.
+the later half tests. What comes later still stands nowhere: an item that trained on it would not be cold. Of the other items, the
+warm ones, the last row of each user tests, and the one before validates. No row that is held out stands in a history, so that
+nothing trains or is tuned on it by another way.
+
+A model that scores all cold items higher ranks each of them above the others: rows of cold items alone would call that good. So a
+unit is validated with as many rows of warm items as it has of cold ones, and tested on both, each told apart. Its warm rows are
+those of a part of its domain's users, which a hash divides among the groups.
 """
 
 from __future__ import annotations
@@ -16,11 +21,14 @@ from raytune_rec.job.data import SequenceOptions
 from raytune_rec.schema.prepared import SPLITS, Split
 from raytune_rec.task import Unit
 
-EVENTS = "cold_items.parquet"
-"""Beside the histories: `user` and `domain`, `item`, its `place` in the history, `time`, `split` (-1: none), and whether it is
-`fresh`: the user has not taken the item before."""
-TABLE = "cold items"
-"""Of the results: what all units reach together."""
+EVENTS = "held_out.parquet"
+"""Beside the histories: `user` and `domain`, `item`, its `place` in the history, `time`, `split` (-1: none), `fresh` (new to its
+user), `cold`, and its `group`, from 1. Rows of cold items that train are here too, and in histories besides.
+Warm rows stand in the order of a hash, behind the others."""
+COLD, WARM = "cold items", "warm items"
+"""The parts of a unit's rows, and the tables of the results: what all units reach together on each kind of rows."""
+ALL = "all items"
+"""The table of both."""
 
 
 def units_of(domains: Sequence[str], options: SequenceOptions) -> Iterator[Unit]:
@@ -28,15 +36,47 @@ def units_of(domains: Sequence[str], options: SequenceOptions) -> Iterator[Unit]
     for domain in domains:
         for number in range(1, options.item_groups + 1):
             name = f"cold.{number}" if len(domains) == 1 else f"{domain}.cold.{number}"
-            yield Unit(name, "items", domain, TABLE, number)
+            yield Unit(name, "items", domain, COLD, number)
 
 
-def of_unit(table: pa.Table, unit: Unit, place: int, split: Split, repeats: bool) -> pa.Table:
-    """The events of a unit's split; of what is ranked those alone that are no repeats, unless these count.
+class HeldOut:
+    """The table of rows that are held out.
 
     Args:
-        place: of its domain, from 1: others may share its items.
+        domains: of the store.
+        repeats: what repeats an item of its user is ranked too.
     """
-    item, domain, part = (table[name].to_numpy() for name in ("item", "domain", "split"))
-    mine = np.isin(item, unit.members) & (domain == place) & (part == SPLITS.index(split))
-    return table.filter(pa.array(mine & (repeats | (split == "train") | table["fresh"].to_numpy())))
+
+    def __init__(self, table: pa.Table, domains: Sequence[str], repeats: bool) -> None:
+        self._domains = domains
+        self._column = {name: table[name].to_numpy() for name in table.column_names}
+        self._ranked = self._column["fresh"] | repeats
+        self.table = table
+
+    def of(self, unit: Unit, split: Split, part: str = "") -> pa.Table:
+        """A unit's rows of a split, cold ones first. A unit that is no group of cold items has warm rows alone.
+
+        Args:
+            part: `COLD` or `WARM`: these alone.
+        """
+        cold, group, domain = (self._column[name] for name in ("cold", "group", "domain"))
+        mine = self._column["split"] == SPLITS.index(split)
+        if split != "train":
+            mine &= self._ranked
+        if unit.domain:
+            mine &= domain == self._domains.index(unit.domain) + 1
+        if unit.kind != "items":
+            return self.table.filter(pa.array(mine & ~cold))
+        rows = np.flatnonzero(mine & (group == unit.number))
+        of_cold, warm = rows[cold[rows]], rows[~cold[rows]]
+        if split == "valid":
+            warm = warm[: len(of_cold)]
+        return self.table.take(pa.array(np.concatenate({COLD: [of_cold], WARM: [warm], "": [of_cold, warm]}[part])))
+
+    def repeats(self, domain: str) -> dict[str, int]:
+        """As `Ranked.repeats`."""
+        here, counts = self._column["domain"] == self._domains.index(domain) + 1, dict[str, int]()
+        for place, split in enumerate(SPLITS[1:], 1):
+            fresh = self._column["fresh"][here & (self._column["split"] == place)]
+            counts |= {split: int((~fresh).sum()), f"{split}_of": len(fresh)}
+        return counts

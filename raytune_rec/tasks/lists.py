@@ -103,7 +103,10 @@ class Lists:
         drawn = f"{sequences.negatives} items{whose} that the user never took, {how}"
         cold, rows = data.split, "all rows"
         if cold.kind == "cold_items":
-            rows = f"cold items, {cold.cold_kept} rows of each train, the later half of the next {cold.cold_held} tests"
+            rows = (
+                f"cold items: {cold.cold_kept} rows of each train, the later half of the next {cold.cold_held} tests; "
+                "warm items: the last row of each user"
+            )
         cohort = sequences.cold_users if sequences.tasks else rows
         if sequences.repeats == "leave_out":
             cohort += ", but none that repeats an item of its history"

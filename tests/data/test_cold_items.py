@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from raytune_rec.config import parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError, JobError
-from raytune_rec.schema.prepared import ALL_DOMAINS
+from raytune_rec.schema.prepared import ALL_DOMAINS, Table
 from raytune_rec.stages.notes import notes
 from raytune_rec.storage.files import read_json
 
@@ -56,58 +57,134 @@ def cold(own: Store) -> dict[str, list[str]]:
     return {unit.name: names(own, "item")[list(unit.members)].tolist() for unit in own.schema.units}
 
 
-def test_of_a_cold_item_the_first_rows_train_and_of_the_next_the_earlier_half_validates(store: Callable[..., Store]) -> None:
-    rows = log()
-    own = store(rows)
-    of_item = defaultdict(list)
-    for _, user, item, time in sorted(rows, key=lambda row: row[3]):
-        of_item[item].append((user, time))
-    (members,) = cold(own).values()
-    assert 3 <= len(members) < ITEMS / 2 and all(len(of_item[item]) >= LEAST for item in members)
-    user, item = names(own, "user"), names(own, "item")
-    (unit,) = own.schema.units
-    for split, (first, last) in {
-        "train": (0, KEPT),
-        "valid": (KEPT, KEPT + HELD // 2),
-        "test": (KEPT + HELD // 2, KEPT + HELD),
-    }.items():
-        table = own.load(unit, split)  # type: ignore[arg-type]
-        columns = table.columns
-        positive = columns["target"].max(1) if split == "train" else columns["candidates"][:, 0]
-        found = sorted(zip(item[positive], user[columns["user"]], strict=True))
-        assert found == sorted((name, who) for name in members for who, _ in of_item[name][first:last])
-        assert own.schema.rows[unit.name, split] == len(table)  # type: ignore[index]
-
-
-def test_a_row_knows_what_its_user_took_before_and_no_row_of_a_cold_item_that_does_not_train(store: Callable[..., Store]) -> None:
-    rows = log()
-    own = store(rows)
-    (members,) = cold(own).values()
-    of_item, of_user = defaultdict(list), defaultdict(list)
+def expected(rows: list[tuple[str, str, str, int]], members: list[str]) -> dict[tuple[str, str], str]:
+    """(user, item) -> which split it stands in, of one domain; an empty text for what stands in none."""
+    split, of_item, of_user = {}, defaultdict(list), defaultdict(list)
     for _, user, item, _ in sorted(rows, key=lambda row: row[3]):
         of_item[item].append(user)
-        of_user[user].append(item)
-    trains = {(user, item) for item in of_item for user in of_item[item][: KEPT if item in members else None]}
+        if item not in members:
+            of_user[user].append(item)
+    for user, items in of_user.items():
+        ends = ["valid", "test"] if len(items) > 2 else []
+        split |= {(user, item): how for item, how in zip(items, ["train"] * (len(items) - len(ends)) + ends, strict=True)}
+    for item in members:
+        halves = ["train"] * KEPT + ["valid"] * (HELD // 2) + ["test"] * (HELD - HELD // 2)
+        split |= {(user, item): how for user, how in zip_longest(of_item[item], halves, fillvalue="")}
+    return split
+
+
+def positives(table: Table) -> np.ndarray:
+    columns = table.columns
+    return columns["target"].max(1) if "target" in columns else columns["candidates"][:, 0]
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["clocks", "ties"])
+def test_of_a_cold_item_the_first_rows_train_and_of_the_next_the_earlier_half_validates(
+    store: Callable[..., Store], tied: bool
+) -> None:
+    """With them as many last rows of users with warm items validate, and all of them test, in a table of their own."""
+    rows = log()
+    if tied:  # each user's rows of warm items have one time; whose is last, a hash says
+        rows = [(domain, user, item, 5000 if int(item[1:]) % 2 else time) for domain, user, item, time in rows]
+    own = store(rows)
+    (members,) = cold(own).values()
+    if tied:
+        members = [item for item in members if not int(item[1:]) % 2]
+    assert 2 <= len(members) < ITEMS / 2 and all(sum(item == row[2] for row in rows) >= LEAST for item in members)
     user, item = names(own, "user"), names(own, "item")
     (unit,) = own.schema.units
-    for split in ("train", "valid", "test"):
-        columns = own.load(unit, split).columns  # type: ignore[arg-type]
-        positive = columns["target"].max(1) if split == "train" else columns["candidates"][:, 0]
-        for row, (who, what) in enumerate(zip(user[columns["user"]], item[positive], strict=True)):
+    tests = own.tests()
+    assert set(tests) == {"cold items", "warm items", "all items"}
+    both = [len(tests[name][unit.name]) for name in ("cold items", "warm items")]
+    assert len(tests["all items"][unit.name]) == sum(both)
+    del tests["all items"]
+    split = expected(rows, [*cold(own)["cold.1"]])
+    tables = {"train": own.load(unit, "train"), "valid": own.load(unit, "valid")}
+    tables |= {name: by_unit[unit.name] for name, by_unit in tests.items()}
+    for name, table in tables.items():
+        found = Counter(zip(user[table.columns["user"]].tolist(), item[positives(table)].tolist(), strict=True))
+        assert max(found.values()) == 1
+        of_cold = {pair for pair in found if pair[1] in members}
+        if name != "warm items":
+            how = "test" if name == "cold items" else name
+            assert of_cold == {pair for pair, where in split.items() if where == how and pair[1] in members}
+        warm = {pair for pair in found if pair[1] not in cold(own)["cold.1"]}
+        if name in ("train", "cold items"):
+            assert not warm
+        elif name == "valid":
+            assert len(warm) == len(found) - len(warm)
+        else:
+            assert not of_cold and len(warm) == USERS
+        if not tied:
+            assert all(split[pair] == ("test" if "items" in name else name) for pair in found)
+    assert own.schema.rows[unit.name, "valid"] == len(tables["valid"])
+    assert own.schema.rows[unit.name, "train"] == len(tables["train"])
+    assert own.schema.rows[unit.name, "test"] == len(tables["cold items"]) + len(tables["warm items"])
+
+
+def test_a_history_holds_what_trains_and_stands_in_front_of_its_row(store: Callable[..., Store]) -> None:
+    """So no row that is held out is learnt from, by any way, although items that train stand behind it."""
+    late = cold(store(log(), out="first"))["cold.1"][0]
+    rows = [(domain, user, item, time + 10**6 * (item == late)) for domain, user, item, time in log()]
+    own = store(rows, sequences={**DATA["sequences"], "windows": "all"})
+    (members,) = cold(own).values()
+    split, of_user = expected(rows, members), defaultdict(list)
+    for _, who, what, _ in sorted(rows, key=lambda row: row[3]):
+        of_user[who].append(what)
+    behind = [who for who, items in of_user.items() if "train" in [split[who, i] for i in items[items.index(last(split, who)) :]]]
+    assert behind, "the log has users whose held-out row is followed by one that trains"
+    user, item = names(own, "user"), names(own, "item")
+    (unit,) = own.schema.units
+    tests = own.tests()
+    tables = [own.load(unit, "train"), own.load(unit, "valid"), own.load(ALL_DOMAINS, "valid")]
+    for table in [*tables, tests["cold items"][unit.name], tests["warm items"][unit.name]]:
+        columns = table.columns
+        for row, (who, what) in enumerate(zip(user[columns["user"]], item[positives(table)], strict=True)):
             before = of_user[who][: of_user[who].index(what)]
             shown = [i for i in item[columns["history"][row]] if i]
-            assert shown == [i for i in before if (who, i) in trains][-5:]
-            if split == "train":
+            assert shown == [i for i in before if split[who, i] == "train"][-5:]
+            if "target" in columns:
                 assert columns["target"][row].nonzero()[0].tolist() == [len(shown)]
             else:
                 assert not set(item[columns["candidates"][row, 1:]]) & set(of_user[who])
-    whole = own.load(ALL_DOMAINS, "train").columns
-    assert all((who, i) in trains for who, row in zip(user[whole["user"]], item[whole["history"]], strict=True) for i in row if i)
-    last = own.load(ALL_DOMAINS, "valid").columns
-    assert not set(item[last["candidates"][:, 0]]) & set(members) and len(last["user"]) == USERS
-    counts = {name: sum((who, name) in trains for who in of_user) for name in members}
-    assert dict.fromkeys(members, KEPT) == counts
+    trained = defaultdict(list)
+    windows = own.load(ALL_DOMAINS, "train").columns
+    for who, first, target in zip(user[windows["user"]], windows["history"][:, 0], windows["target"], strict=True):
+        trained[who].append([item[first], *item[target[target > 0]]])
+    for who, items in of_user.items():
+        of_who = [i for i in items if split[who, i] == "train"]
+        assert {i for window in trained[who] for i in window} == set(of_who)
+        assert all(window == of_who[of_who.index(window[0]) :][: len(window)] for window in trained[who])
+    last_rows = own.load(ALL_DOMAINS, "valid")
+    assert not set(item[positives(last_rows)]) & set(members) and len(last_rows) == USERS
     assert own.items().count[list(unit.members)].tolist() == [KEPT] * len(members)
+
+
+def last(split: dict[tuple[str, str], str], who: str) -> str:
+    """His warm item that validates."""
+    return next(what for (user, what), how in split.items() if user == who and how == "valid")
+
+
+def test_users_with_few_rows_train_on_all_of_them_and_items_with_few_rows_are_warm(store: Callable[..., Store]) -> None:
+    rows = [*log(), ("x", "little", "i1", 10**6), ("x", "little", "i2", 10**6 + 1)]
+    first = [("x", f"u{u}", u) for u in range(1, USERS, 10)]
+    rare = [("x", f"u{u}", 10**7 + u) for u in range(0, USERS, 10)]
+    for name in (f"rare{n}" for n in range(20)):  # some of these would be cold by their hash
+        own = store([*rows, *((d, u, name, t) for d, u, t in first + rare)], out=name)
+        user, item = names(own, "user"), names(own, "item")
+        warm = own.tests()["warm items"]["cold.1"]
+        tested = dict(zip(user[warm.columns["user"]].tolist(), item[positives(warm)].tolist(), strict=True))
+        assert "little" not in tested and len(tested) == USERS
+        assert {who for who, what in tested.items() if what == name} == {u for _, u, _ in rare}, "his last row, whatever the hash"
+
+
+def test_the_groups_of_a_domain_divide_its_users(store: Callable[..., Store]) -> None:
+    own = store(log(("x", "y")), sequences={**DATA["sequences"], "item_groups": 3})
+    tests = own.tests()["warm items"]
+    for domain in ("x", "y"):
+        tested = [u for name, table in tests.items() if name.startswith(domain) for u in table.columns["user"].tolist()]
+        assert sorted(tested) == list(range(1, USERS + 1))
+        assert all(len(tests[f"{domain}.cold.{n}"]) > USERS / 6 for n in (1, 2, 3))
 
 
 def test_all_items_are_ranked_but_those_that_the_user_took(store: Callable[..., Store]) -> None:
@@ -126,7 +203,7 @@ def test_each_domain_has_groups_of_its_own(store: Callable[..., Store], shared: 
     groups = cold(own)
     assert list(groups) == ["x.cold.1", "x.cold.2", "y.cold.1", "y.cold.2"]
     assert {unit.domain for unit in own.schema.units} == {"x", "y"} and all(unit.kind == "items" for unit in own.schema.units)
-    assert set(own.tests()["cold items"]) == set(groups)
+    assert set(own.tests()["cold items"]) == set(own.tests()["warm items"]) == set(groups)
     for domain in ("x", "y"):
         first, second = (groups[f"{domain}.cold.{n}"] for n in (1, 2))
         assert first and second and not set(first) & set(second) and abs(len(first) - len(second)) <= 1
@@ -151,7 +228,7 @@ def test_what_was_taken_before_is_ranked_only_where_repeats_count(store: Callabl
         )
         for how in ("leave_out", "count")
     }
-    assert counts["count"] == counts["leave_out"] + 1
+    assert counts["count"] == counts["leave_out"] + 2, "the row, which validates, and one of a warm item beside it"
 
 
 def test_where_domains_share_items_what_was_taken_in_another_is_not_ranked(store: Callable[..., Store]) -> None:

@@ -1,8 +1,9 @@
-"""Which events of cold items train, validate and test, and which items are whose. Shapes: N rows of a domain."""
+"""Which rows are held out where items are made cold, and which items and rows are whose. Shapes: N rows of a domain."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,35 +11,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.data.cold_items import units_of
-from raytune_rec.data.hashing import share, user_hash
+from raytune_rec.data.hashing import scramble, share, user_hash
 from raytune_rec.data.layout import domain_file
 from raytune_rec.data.preparing.order import clock_of, in_time, times_of
-from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID
+from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID, may_be_cold
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import SequenceOptions, SplitOptions
 from raytune_rec.task import Unit
 
 
-def cold_of(store: Path, domains: Sequence[str]) -> np.ndarray:
-    """Rows of the table of items: those that are cold, of which some interactions stand in the split `test`."""
-    tables = [pq.read_table(domain_file(store, domain), columns=["item", "split"], partitioning=None) for domain in domains]
-    return np.unique(np.concatenate([t["item"].to_numpy()[t["split"].to_numpy() == TEST] for t in tables]))
+def cold_of(store: Path, domains: Sequence[str], hashes: np.ndarray, split: SplitOptions) -> np.ndarray:
+    """Rows of the table of items: those that are cold. hashes: `text_hash` of each item, by its row."""
+    tables = [pq.read_table(domain_file(store, domain), columns=["item"], partitioning=None) for domain in domains]
+    counts = np.bincount(np.concatenate([table["item"].to_numpy() for table in tables]), minlength=len(hashes))
+    return np.flatnonzero(may_be_cold(hashes, split) & (counts >= split.cold_least))
 
 
-def events(rows: pa.Table, domain: int, hashes: np.ndarray, cold: np.ndarray, split: SplitOptions) -> pa.Table:
-    """The events of a domain's cold items, in time.
+def held_out(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, cold: np.ndarray, most: int) -> pa.Table:
+    """The rows of a domain that are held out, and those of cold items that train: `cold_items.EVENTS`, but for the groups.
 
     Args:
-        rows: of the domain, as they are stored. hashes: (N,) `row_hash` of each.
-        cold: from `cold_of`.
+        rows: of the domain, as they are stored. known: items that training knows are those below.
+        hashes: (N,) `row_hash` of each row. cold: from `cold_of`. most: rows of a cold item that are held out for use.
     """
-    user, item, cut = (rows[name].to_numpy() for name in ("user", "item", "split"))
+    user, item, split = (rows[name].to_numpy() for name in ("user", "item", "split"))
     times = [rows[name].to_numpy() for name in times_of(rows.column_names)]
-    held = cut == TEST
     clock = [rows[name].to_numpy() for name in clock_of(rows.column_names)]
-    parts = _halves(item, clock, hashes, held, split.cold_held)
+    is_cold = np.isin(item, cold)
+    parts = np.where(is_cold, _halves(item, clock, hashes, is_cold & (split != TRAIN), most), split)
     order = in_time(user, times, hashes)
-    listed = cut[order] != TEST
+    order = order[item[order] < known]
+    listed = split[order] == TRAIN
     before = np.cumsum(listed) - listed  # listed rows in front, of all users
     starts = np.flatnonzero(np.append(True, np.diff(user[order]) != 0))
     sizes = np.diff(np.append(starts, len(order)))
@@ -46,9 +49,9 @@ def events(rows: pa.Table, domain: int, hashes: np.ndarray, cold: np.ndarray, sp
     _, first = np.unique(user[order].astype(np.int64) << 32 | item[order], return_index=True)
     fresh = np.zeros(len(order), bool)
     fresh[first] = True
-    wanted = np.isin(item[order], cold)
+    wanted = is_cold[order] | ~listed
     chosen = order[wanted]
-    return pa.table(
+    table = pa.table(
         {
             "user": pa.array(user[chosen].astype(np.int32)),
             "domain": pa.array(np.full(len(chosen), domain, np.int32)),
@@ -57,8 +60,11 @@ def events(rows: pa.Table, domain: int, hashes: np.ndarray, cold: np.ndarray, sp
             "time": pa.array(clock[0][chosen] if clock else np.zeros(len(chosen), np.int64)),
             "split": pa.array(parts[chosen].astype(np.int8)),
             "fresh": pa.array(fresh[wanted]),
+            "cold": pa.array(is_cold[chosen]),
         }
     )
+    drawn = scramble(hashes[chosen])
+    return table.take(pa.array(np.lexsort((np.where(is_cold[chosen], 0, drawn), ~is_cold[chosen]))))
 
 
 def _halves(item: np.ndarray, times: Sequence[np.ndarray], hashes: np.ndarray, held: np.ndarray, most: int) -> np.ndarray:
@@ -74,43 +80,52 @@ def _halves(item: np.ndarray, times: Sequence[np.ndarray], hashes: np.ndarray, h
     return parts
 
 
-def joined(parts: Sequence[pa.Table], shared: bool) -> pa.Table:
-    """The events of all domains. Where these share their items, what a user took in several is fresh in none."""
+def pairs(rows: pa.Table) -> np.ndarray:
+    """Users with items that they took, each pair once."""
+    return np.unique(rows["user"].to_numpy().astype(np.int64) << 32 | rows["item"].to_numpy())
+
+
+def joined(parts: Sequence[pa.Table], taken: Sequence[np.ndarray]) -> pa.Table:
+    """The tables of all domains.
+
+    Args:
+        taken: `pairs` of each domain, where these share their items: what a user took in several is fresh in none.
+    """
     table = pa.concat_tables(parts)
-    if not shared or len(parts) == 1:
+    if len(taken) < 2:
         return table
-    user, item, domain = (table[name].to_numpy().astype(np.int64) for name in ("user", "item", "domain"))
-    pair = user << 32 | item
-    pairs, place = np.unique(pair, return_inverse=True)
-    met = np.unique(place * (len(parts) + 1) + domain) // (len(parts) + 1)  # each pair once for each of its domains
-    once = np.bincount(met, minlength=len(pairs))[place] == 1
-    fresh = pa.array(table["fresh"].to_numpy() & once)
+    pair, times = np.unique(np.concatenate(taken), return_counts=True)
+    several = np.isin(table["user"].to_numpy().astype(np.int64) << 32 | table["item"].to_numpy(), pair[times > 1])
+    fresh = pa.array(table["fresh"].to_numpy() & ~several)
     return table.set_column(table.schema.get_field_index("fresh"), "fresh", fresh)
 
 
-def grouped(table: pa.Table, hashes: np.ndarray, domains: Sequence[str], options: SequenceOptions, seed: int) -> tuple[Unit, ...]:
-    """The units with their items.
+def grouped(
+    table: pa.Table, users: np.ndarray, items: np.ndarray, domains: Sequence[str], options: SequenceOptions, seed: int
+) -> tuple[pa.Table, tuple[Unit, ...]]:
+    """The rows with their groups, and the units with their items.
 
     Args:
-        table: all events. hashes: `text_hash` of each item, by its row in the table of items.
+        table: of all domains. users, items: `text_hash` of each, by its row in its table.
     """
-    item, domain, time = (table[name].to_numpy() for name in ("item", "domain", "time"))
+    item, domain, time, cold = (table[name].to_numpy() for name in ("item", "domain", "time", "cold"))
+    count = options.item_groups
     if options.grouped_by == "arrival" and not time.any():
         raise DataError("data.sequences.grouped_by = 'arrival' needs timestamps, and the source has none; set it to 'hash'.")
-    units = []
+    of_user = np.floor(share(user_hash(seed, "warm", users)) * count).astype(np.int64) + 1
+    group, units = of_user[table["user"].to_numpy()], []
     for number in range(1, len(domains) + 1):
-        here = np.unique(item[domain == number])
+        rows = np.flatnonzero((domain == number) & cold)
+        here, place = np.unique(item[rows], return_inverse=True)
         if options.grouped_by == "hash":
-            group = np.floor(share(user_hash(seed, "group", hashes[here])) * options.item_groups).astype(np.int64)
-        else:  # arrival: by the time of its first event
-            rows = np.flatnonzero(domain == number)
-            rows = rows[np.lexsort((time[rows], item[rows]))]
-            first = time[rows[np.unique(item[rows], return_index=True)[1]]]
-            group = first.argsort(kind="stable").argsort(kind="stable") * options.item_groups // max(1, len(here))
-        units.append([here[group == g] for g in range(options.item_groups)])
+            of_item = np.floor(share(user_hash(seed, "group", items[here])) * count).astype(np.int64) + 1
+        else:  # arrival: by the time of its first row
+            first = np.full(len(here), np.iinfo(np.int64).max)
+            np.minimum.at(first, place, time[rows])
+            of_item = first.argsort(kind="stable").argsort(kind="stable") * count // max(1, len(here)) + 1
+        group[rows] = of_item[place]
+        units.append([here[of_item == g] for g in range(1, count + 1)])
     made = units_of(domains, options)
-    return tuple(
-        Unit(unit.name, unit.kind, unit.domain, unit.task, unit.number, tuple(map(int, members)))
-        for groups in units
-        for members, unit in zip(groups, made, strict=False)
+    return table.append_column("group", pa.array(group.astype(np.int32))), tuple(
+        replace(unit, members=tuple(map(int, members))) for groups in units for members, unit in zip(groups, made, strict=False)
     )

@@ -60,10 +60,9 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
         chosen["sequences"].pop("warm")
     if options.split.kind != "time":
         chosen["split"].pop("cut")
-    unread = {"cold_users": ("cold_least", "cold_kept", "cold_held"), "cold_items": ("cold_below",)}.get(
-        options.split.kind, ("cold",)
-    )
-    chosen["split"] = {k: v for k, v in chosen["split"].items() if not k.startswith(unread)}
+    of_kind = {"cold_users": ("cold", "cold_below"), "cold_items": ("cold", "cold_least", "cold_kept", "cold_held")}
+    read = of_kind.get(options.split.kind, ())
+    chosen["split"] = {k: v for k, v in chosen["split"].items() if not k.startswith("cold") or k in read}
     if options.sequences and options.split.kind != "cold_items":
         for name in ("item_groups", "grouped_by"):
             del chosen["sequences"][name]

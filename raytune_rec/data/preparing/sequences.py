@@ -19,19 +19,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.data.cold_items import EVENTS, of_unit
+from raytune_rec.data.cold_items import EVENTS, HeldOut
 from raytune_rec.data.cold_users import cuts, first_of, folds_of, members, predicted, spans, unseen_classes
 from raytune_rec.data.hashing import row_hash, share, text_hash, user_hash
 from raytune_rec.data.layout import FOLDER, USERS, domain_file
-from raytune_rec.data.preparing.cold_items import cold_of, events, grouped, joined
+from raytune_rec.data.preparing.cold_items import cold_of, grouped, held_out, joined, pairs
 from raytune_rec.data.preparing.disk.tables import RowGroupWriter
 from raytune_rec.data.preparing.order import in_time, times_of
-from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID
+from raytune_rec.data.preparing.splits import TRAIN, VALID
 from raytune_rec.data.ranked import Ranked
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import DataOptions, SequenceOptions
 from raytune_rec.schema.prepared import CLASS, SPLITS, DataSchema, Split
 from raytune_rec.storage.files import STORAGE
+from raytune_rec.task import Unit
 
 _WINDOW = pa.schema([("user", pa.int32()), ("domain", pa.int32()), ("items", pa.list_(pa.int32()))])
 _PART_GROUPS = 16
@@ -62,16 +63,19 @@ def write_sequences(
     seed = data.split.seed
     known, parts, told = schema.field("item").size, [], dict[str, dict[str, Any]]()
     of_items = data.split.kind == "cold_items"
-    cold, of_cold = cold_of(store, schema.domains) if of_items else np.zeros(0, np.int64), []
+    cold_items = cold_of(store, schema.domains, hashed["items"], data.split) if of_items else np.zeros(0, np.int64)
+    held, taken = [], []
     for place, domain in enumerate(schema.domains, 1):
         rows = pq.read_table(domain_file(store, domain), partitioning=None)
         user, item = (hashed[f"{name}s"][rows[name].to_numpy()] for name in ("user", "item"))
         hashes = row_hash(seed, text_hash([domain]), user, item)
-        parts.append(_users(rows, place, known, hashes, of_items))
         told[domain] = _left_out(rows, known)
         if of_items:
-            of_cold.append(events(rows, place, hashes, cold, data.split))
-            told[domain]["left_out_of_cold_items"] = int((of_cold[-1]["split"].to_numpy() < 0).sum())
+            held.append(held_out(rows, place, known, hashes, cold_items, data.split.cold_held))
+            taken += [pairs(rows)] if shared_items else []
+            told[domain]["left_out_of_cold_items"] = int((held[-1]["split"].to_numpy() < 0).sum())
+        listed = (rows["split"].to_numpy() == TRAIN) | (not of_items)
+        parts.append(_users(rows, place, known, hashes, listed))
     users = pa.concat_tables(parts)
     hashes = hashed["users"][users["user"].to_numpy()]
     cold = (users["train"].to_numpy() == 0) & (users["valid"].to_numpy() == 0) if options.cold else np.zeros(len(users), bool)
@@ -97,32 +101,28 @@ def write_sequences(
     if options.predict:
         told |= {unit.name: {"classes": unseen_classes(users, unit, options)} for unit in folds_of(options)}
     schema = _counted(schema, users, options, counts, ranked)
-    if of_items:
-        schema = _with_cold_items(schema, joined(of_cold, shared_items), folder, hashed["items"], data)
-    return schema, told
-
-
-def _with_cold_items(schema: DataSchema, table: pa.Table, folder: Path, hashes: np.ndarray, data: DataOptions) -> DataSchema:
-    """The events of cold items are written; the schema has their groups as units."""
-    assert data.sequences is not None
-    repeats = data.sequences.repeats == "count"
+    if not held:
+        return schema, told
+    table, groups = grouped(joined(held, taken), hashed["users"], hashed["items"], schema.domains, options, seed)
     pq.write_table(table, folder / EVENTS, compression="zstd")
-    units = grouped(table, hashes, schema.domains, data.sequences, data.split.seed)
-    places = {domain: place for place, domain in enumerate(schema.domains, 1)}
-    counts = {
-        (unit.name, split): len(of_unit(table, unit, places[unit.domain], split, repeats)) for unit in units for split in SPLITS
-    }
-    return replace(schema, rows={**schema.rows, **counts}, groups=units)
+    out = HeldOut(table, schema.domains, options.repeats == "count")
+    told = {domain: {**counts_of, "repeats": out.repeats(domain)} for domain, counts_of in told.items()}
+    of_domains = [(Unit(domain, domain=domain), split) for domain in schema.domains for split in SPLITS[1:]]
+    counted = [*of_domains, *((unit, split) for unit in groups for split in SPLITS)]
+    rows_of = {(unit.name, split): len(out.of(unit, split)) for unit, split in counted}
+    return replace(schema, rows={**schema.rows, **rows_of}, groups=groups), told
 
 
-def _users(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, cold_items: bool) -> pa.Table:
-    """One row for each user of a domain: user, domain, items, and how many of them train, validate and test. Rows of cold items
-    that do not train stand in no history.
+def _users(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, listed: np.ndarray) -> pa.Table:
+    """One row for each user of a domain: user, domain, items, and how many of them train, validate and test.
+
+    Args:
+        listed: (N,) bool, rows that stand in histories.
     """
     user, item, split = (rows[name].to_numpy() for name in ("user", "item", "split"))
     order = in_time(user, [rows[name].to_numpy() for name in times_of(rows.column_names)], hashes)
     owner = np.unique(user[item < known])
-    order = order[(item[order] < known) & ((split[order] != TEST) | (not cold_items))]
+    order = order[(item[order] < known) & listed[order]]
     user, item, split = user[order], item[order], split[order]
     place = np.searchsorted(owner, user)
     sizes = np.bincount(place, minlength=len(owner))

@@ -12,8 +12,8 @@ trains on what is later than any test row; or each domain at its own quantiles (
 the users, by a hash of (seed, user), or those with few rows. As with `leave_one_out`, warm users train on later times too.
 
 `cold_items`: of some items, a share of those with rows enough, by a hash of (seed, item), all rows but the first are kept out (as
-test rows; `cold_items` says which of them validate). Which are first the timestamp says, and where there is none, a hash. Of each
-user the last row with an item that no such hash could make cold validates.
+test rows; `cold_items` says which of them validate). Which are first the timestamp says, and where there is none, a hash. Rows of
+all other items are split as with `leave_one_out`.
 
 A splitter sees all rows once, block by block (`observe`), and then answers for any rows (`assign`).
 """
@@ -218,6 +218,11 @@ class _ColdUsers:
         raise DataError(f"none of {len(cold):,} users is cold ({given}), and a task of cold users needs some; raise {option}.")
 
 
+def may_be_cold(items: np.ndarray, options: SplitOptions) -> np.ndarray:
+    """(N,) bool: whether an item's hash makes it cold, if it has rows enough. items: `text_hash` of each."""
+    return share(user_hash(options.seed, "cold", items)) < options.cold
+
+
 class _ColdItems:
     """Keeps all rows of the items that may be made cold."""
 
@@ -227,26 +232,22 @@ class _ColdItems:
         self._clock, self._options, self._items = clock, options, items
         self._last = _LeaveOneOut(times)
         self._kept: list[Rows] = []
+        self._names = ("domain", "user", "item", "hash", "row", *times)
         self._held: np.ndarray | None = None
 
     def observe(self, rows: Rows) -> None:
-        maybe = self._maybe(rows)
-        self._last.observe({name: values[~maybe] for name, values in rows.items()})
-        self._kept.append({name: rows[name][maybe] for name in ("item", "hash", "row", *self._clock)})
+        maybe = may_be_cold(self._items()[rows["item"]], self._options)
+        self._last.observe({name: rows[name][~maybe] for name in self._names})
+        self._kept.append({name: rows[name][maybe] for name in self._names})
 
     def assign(self, rows: Rows) -> np.ndarray:
         if self._held is None:
             self._held = self._find_held()
-        warm = np.where(self._last.assign(rows) == TEST, VALID, TRAIN)
-        return np.where(_within(rows["row"], self._held), TEST, warm).astype(np.int8)
-
-    def _maybe(self, rows: Rows) -> np.ndarray:
-        """(N,) bool: rows of items whose hash makes them cold, if they have rows enough."""
-        return share(user_hash(self._options.seed, "cold", self._items()[rows["item"]])) < self._options.cold
+        return np.where(_within(rows["row"], self._held), TEST, self._last.assign(rows)).astype(np.int8)
 
     def _find_held(self) -> np.ndarray:
-        """Sorted row numbers of cold items, but for the first of each."""
-        kept = {name: np.concatenate([rows[name] for rows in self._kept]) for name in self._kept[0]}
+        """Sorted row numbers of cold items, but for the first of each. What has too few rows to be cold is warm."""
+        kept = {name: np.concatenate([rows[name] for rows in self._kept]) for name in self._names}
         self._kept = []
         order = in_time(kept["item"], [kept[name] for name in self._clock], kept["hash"])
         _, starts, inverse, sizes = np.unique(kept["item"][order], return_index=True, return_inverse=True, return_counts=True)
@@ -256,6 +257,7 @@ class _ColdItems:
                 f"no item is cold: of the share data.split.cold = {self._options.cold:g} none has data.split.cold_least = "
                 f"{self._options.cold_least} rows; lower cold_least, or raise cold."
             )
+        self._last.observe({name: values[order[~cold]] for name, values in kept.items()})
         return np.sort(kept["row"][order[cold & (rank >= self._options.cold_kept)]])
 
 

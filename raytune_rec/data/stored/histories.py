@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.data.cold_items import EVENTS, of_unit
+from raytune_rec.data.cold_items import ALL, COLD, EVENTS, WARM, HeldOut
 from raytune_rec.data.cold_users import members, spans
 from raytune_rec.data.layout import FOLDER, USERS
 from raytune_rec.data.ranked import Ranked
@@ -72,16 +72,16 @@ class Histories:
         user had taken before (and whatever he took in other domains that share their items, and of cold items), nothing where
         repeats count.
         """
-        if unit.kind == "items":
-            return self._cold_items(unit, split)
+        if self._held and (split != "train" or unit.kind == "items"):
+            return self._held_out(self._held, unit, split)
         if unit.kind == "fold":
             return self._classes(unit, split) if self._tells else self._cold(unit, split)
         return self._windows(unit) if split == "train" else self._last(unit, split)
 
     def test_columns(self, unit: Unit, part: str = "") -> Columns:
         """As `columns`, of the rows of `test`."""
-        if unit.kind == "items":
-            return self._cold_items(unit, "test", seen=True)
+        if self._held:
+            return self._held_out(self._held, unit, "test", part, seen=True)
         if unit.kind != "fold":
             return self._last(unit, "test", seen=True)
         return self._classes(unit, "test") if self._tells else self._cold(unit, "test", part, seen=True)
@@ -89,9 +89,14 @@ class Histories:
     def tables(self) -> dict[str, dict[str, str]]:
         tables: dict[str, dict[str, str]] = {}
         for unit in self.schema.units:
-            both = unit.task == "joint" and not self._tells
-            for part in ("few", "zero") if both else ("",):
-                tables.setdefault(f"{unit.task or unit.name} {part}".strip(), {})[unit.name] = part
+            if unit.kind == "items":
+                parts = {COLD: COLD, WARM: WARM, ALL: ""}
+            elif unit.task == "joint" and not self._tells:
+                parts = {f"{unit.task} {part}": part for part in ("few", "zero")}
+            else:
+                parts = {unit.task or unit.name: ""}
+            for name, part in parts.items():
+                tables.setdefault(name, {})[unit.name] = part
         return tables
 
     def known_histories(self) -> Columns:
@@ -102,10 +107,11 @@ class Histories:
     def check_candidates(self) -> None:
         users, wanted = self._users, self.options.negatives
         ranks = (users["fold"].to_numpy() == 0) | (not self.options.predict)
+        out = np.unique(self._places(self._held.table)[0]) if self._held else None
         for split in SPLITS[1:] if wanted else ():
+            listed = np.flatnonzero(ranks & (users[split].to_numpy() > 0)) if out is None else out
             for place, domain in enumerate(self.schema.domains, 1):
-                here = ranks & (users[split].to_numpy() > 0) & (users[DOMAIN].to_numpy() == place)
-                rows = np.flatnonzero(here)
+                rows = listed[users[DOMAIN].to_numpy()[listed] == place]
                 enough(self.lookup.pools, np.full(len(rows), place), self._taken(rows), wanted, f"{domain}/{split}")
 
     def _with_profile(self, columns: Columns) -> Table:
@@ -153,9 +159,9 @@ class Histories:
             target[(begin > 0) | (task != "joint"), 0] = 0
         return {**self._owners(rows), HISTORY: history, TARGET: target}
 
-    def _cold_items(self, unit: Unit, split: Split, seen: bool = False) -> Columns:
-        """A row for each event of a cold item: it follows what its user had taken before."""
-        rows, place, item = self._events(of_unit(self._held, unit, self._place(unit), split, self.options.repeats == "count"))
+    def _held_out(self, held: HeldOut, unit: Unit, split: Split, part: str = "", seen: bool = False) -> Columns:
+        """A row for each that is held out, or for each of a cold item that trains: it follows what its user had taken before."""
+        rows, place, item = self._places(held.of(unit, split, part))
         if split != "train":
             return self._lists(rows, place, f"{unit.name}/{split}", self.options.length, seen, item)
         before = [self._items[r][:k][-self.options.length :] for r, k in zip(rows, place, strict=True)]
@@ -163,8 +169,8 @@ class Histories:
         target[np.arange(len(rows)), [len(b) for b in before]] = item
         return {**self._owners(rows), HISTORY: _padded(before, self.options.length), TARGET: target}
 
-    def _events(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of events of cold items: row of the table of histories, place in it, item."""
+    def _places(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of rows that are held out: row of the table of histories, place in it, item."""
         keys, known = ((t[DOMAIN].to_numpy().astype(np.int64) << 32) | t[USER].to_numpy() for t in (table, self._users))
         order = known.argsort()
         rows = order[np.searchsorted(known, keys, sorter=order)]
@@ -236,7 +242,7 @@ class Histories:
 
     @cached_property
     def _elsewhere(self) -> dict[int, np.ndarray]:
-        """Row of the table of histories -> what its user took besides: cold items, and where domains share their items, what he
+        """Row of the table of histories -> what its user took besides: what is held out, and where domains share items, what he
         took in others.
         """
         held = self._held_items
@@ -247,22 +253,24 @@ class Histories:
         groups = [g.tolist() for g in np.split(order, np.flatnonzero(np.diff(user[order])) + 1) if len(g) > 1]
         taken = dict(held)
         for group in groups:
-            cold = [held[row] for row in group if row in held]
-            taken |= {row: np.concatenate([*(self._items[other] for other in group if other != row), *cold]) for row in group}
+            out = [held[row] for row in group if row in held]
+            taken |= {row: np.concatenate([*(self._items[other] for other in group if other != row), *out]) for row in group}
         return taken
 
     @cached_property
-    def _held(self) -> pa.Table:
-        """The events of cold items."""
-        return pq.read_table(self.folder / EVENTS)
+    def _held(self) -> HeldOut | None:
+        """What stands in no history, where items are made cold."""
+        if not any(unit.kind == "items" for unit in self.schema.groups):
+            return None
+        return HeldOut(pq.read_table(self.folder / EVENTS), self.schema.domains, self.options.repeats == "count")
 
     @cached_property
     def _held_items(self) -> dict[int, np.ndarray]:
-        """Row of the table of histories -> the cold items that its user took and that stand in no history."""
-        if not any(unit.kind == "items" for unit in self.schema.groups):
+        """Row of the table of histories -> the items that its user took and that stand in no history."""
+        if not self._held:
             return {}
-        table = self._held.filter(pa.array(self._held["split"].to_numpy() != SPLITS.index("train")))
-        rows, _, item = self._events(table)
+        table = self._held.table
+        rows, _, item = self._places(table.filter(pa.array(table["split"].to_numpy() != SPLITS.index("train"))))
         order = rows.argsort(kind="stable")
         owners, starts = np.unique(rows[order], return_index=True)
         return dict(zip(owners.tolist(), np.split(item[order], starts[1:]), strict=True))
