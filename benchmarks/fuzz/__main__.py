@@ -61,9 +61,9 @@ class Cases:
         except UserError as error:
             ended, wrong = f"{part}: {type(error).__name__}", ""
         except RunFailed as error:
-            ended, wrong = f"{part}: RunFailed", str(error)
+            ended, wrong = f"{part}: RunFailed", f"RunFailed {error}"
         except BaseException as error:  # whatever it is, it is what this looks for
-            ended, wrong = f"{part}: {type(error).__name__}", str(error)[:300]
+            ended, wrong = f"{part}: {type(error).__name__}", f"{type(error).__name__} {error}"[:300]
         finally:
             self.watching = False
         shutil.rmtree(self.folder / part, ignore_errors=True)
@@ -103,7 +103,7 @@ def main() -> int:
             how, wrong = cases.run(number)
             ended[how] += 1
             if wrong:
-                state["wrong"][str(number)] = f"{how}: {wrong}"
+                state["wrong"][str(number)] = f"{how.partition(':')[0]}: {wrong}"
             if done % _EVERY == 0 or number == numbers[-1]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps({**state, "next": number + n, "ended": dict(sorted(ended.items()))}, indent=2))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
-from raytune_rec.schema.prepared import SPLITS, DataSchema, Field
+from pydantic import TypeAdapter, ValidationError
+
+from raytune_rec.components import sentence
+from raytune_rec.schema.prepared import DOMAIN, ITEM, SPLITS, USER, DataSchema, Field
 from raytune_rec.task import Task, Unit
 
 _OF_VECTORS = ("means", "stds")
@@ -23,7 +27,12 @@ def schema_values(schema: DataSchema) -> dict[str, Any]:
 
 
 def schema_from(values: Mapping[str, Any]) -> DataSchema:
-    """The inverse of `schema_values`; a schema of 0.1, which has neither task nor groups, is read too."""
+    """The inverse of `schema_values`; a schema of 0.1, which has neither task nor groups, is read too.
+
+    Raises:
+        ValueError: a value is of another type, or they do not fit together. LookupError, TypeError, AttributeError: values are
+            missing, or no such thing can be made of them.
+    """
     fields, texts = (
         tuple(Field(**{**f, **{n: tuple(f[n]) for n in _TUPLES if n in f}}) for f in values.get(name, ()))
         for name in ("fields", "texts")
@@ -33,7 +42,36 @@ def schema_from(values: Mapping[str, Any]) -> DataSchema:
     groups = tuple(Unit(**{**unit, "members": tuple(unit["members"])}) for unit in values.get("groups", ()))
     groups += tuple(map(Unit.of_first, values.get("cohorts", ())))
     trained, tokenizer = (values.get(name, "") for name in ("trained", "tokenizer"))
-    return DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, task, groups, trained, texts, tokenizer)
+    made = DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, task, groups, trained, texts, tokenizer)
+    try:
+        schema = _adapter().validate_python(asdict(made))
+    except ValidationError as error:
+        raise ValueError(sentence("", error.errors()[0])) from None
+    if why := _ill_formed(schema):
+        raise ValueError(why)
+    return schema
+
+
+@cache
+def _adapter() -> TypeAdapter[DataSchema]:
+    """Once: it evaluates the annotations."""
+    return TypeAdapter(DataSchema)
+
+
+def _ill_formed(schema: DataSchema) -> str:
+    """Why no preparation of ours wrote this schema, in words; empty where one may have."""
+    fields = {f.name: f for f in (*schema.fields, *schema.texts)}
+    if missing := {USER, ITEM, DOMAIN} - fields.keys():
+        return f"there is no field {min(missing)}"
+    if len(fields) < len(schema.fields) + len(schema.texts):
+        return "two fields have one name"
+    if wrong := [name for name, f in fields.items() if f.size < f.has_ids or f.length < 0]:
+        return f"the field {wrong[0][:99]!r} has no size"
+    if len(set(schema.domains)) < len(schema.domains) or fields[DOMAIN].size != len(schema.domains) + 1:
+        return "the domains are not as many as their field says, or have one name"
+    if schema.task.attribute and schema.task.attribute not in fields:
+        return f"the task tells {schema.task.attribute[:99]!r}, and there is no such field"
+    return next((f"the unit {u.name[:99]!r} is none: {u.ill_formed}" for u in schema.groups if u.ill_formed), "")
 
 
 def _task_of_first(values: Mapping[str, Any]) -> Task:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,6 +15,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.data.stored.units import localise, unit_data
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.schema.prepared import ALL_DOMAINS
+from raytune_rec.storage.files import read_json
 
 SMALL = {"interactions": {"a": 3000, "b": 1500}, "users": 200, "items": 80}
 
@@ -185,3 +188,36 @@ def test_users_whom_training_does_not_know_are_told_apart(make) -> None:
         np.testing.assert_array_equal(users[unit][known], table.columns["user"][known])
         unknown += len(np.unique(users[unit][~known]))
     assert unknown > 10 and len(np.intersect1d(users["a"], users["b"])) > 10  # a user of both domains is one
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda v: v["task"].update(attribute=[]), r"task\.attribute: .*string.*given: \[\]"),
+        (lambda v: v["task"].update(name="songs"), r"task\.name: .*'rows', 'lists' or 'classes'"),
+        (lambda v: v["task"].update(attribute="hue"), "the task tells 'hue', and there is no such field"),
+        (lambda v: v["task"].update(color=1), "color"),
+        (lambda v: v.update(fingerprint=None), "fingerprint: .*string"),
+        (lambda v: v["fields"].pop(0), "there is no field user"),
+        (lambda v: v["fields"].append(v["fields"][0]), "two fields have one name"),
+        (lambda v: v["fields"][1].update(size=0), "the field 'item' has no size"),
+        (lambda v: v["fields"][1].update(size="many"), r"fields\.1\.size: .*integer.*'many'"),
+        (lambda v: v["fields"][1].update(kind={}), r"fields\.1\.kind"),
+        (lambda v: v["domains"].append(v["domains"][0]), "the domains are not as many"),
+        (lambda v: v["domains"].append({}), r"domains\.\d"),
+        (
+            lambda v: v.update(groups=[{"name": "few.2", "kind": "fold", "task": "few", "number": 1, "members": []}]),
+            "'few.2' is none",
+        ),
+        (lambda v: v.update(rows={v["domains"][0]: dict.fromkeys(("train", "valid", "test"), "x")}), "rows.*integer"),
+        (lambda v: v.pop("rows"), "rows"),
+    ],
+)
+def test_a_schema_that_no_preparation_wrote_is_refused(make, damage: Callable[[dict[str, Any]], Any], says: str) -> None:
+    own = make("synthetic", SMALL)
+    path = own.path / "schema.json"
+    values = read_json(path)
+    damage(values)
+    path.write_text(json.dumps(values))
+    with pytest.raises(DataError, match=rf"schema\.json: cannot be read \(.*{says}.*prepare the data again"):
+        Store.open(own.path)
