@@ -53,7 +53,8 @@ def domain_moments(x: Tensor, weight: Tensor, domain: Tensor, count: int) -> tup
 
 
 def item_rows(table: Tensor, ids: Tensor, sites: Mapping[Site, Tensor], batch: Batch) -> Tensor:
-    """Representations of some items, with what a prompt writes at ITEM in place of the unit's own.
+    """Representations of some items, with what a prompt writes at ITEM in place of the unit's own. Of a row's one item, (U, B),
+    what it writes at TARGET.
 
     Args:
         table: (U, V, D). ids: (U, B) or (U, B, K).
@@ -61,10 +62,12 @@ def item_rows(table: Tensor, ids: Tensor, sites: Mapping[Site, Tensor], batch: B
     Returns:
         (U, *ids.shape[1:], D).
     """
+    if ids.dim() == 2 and Site.TARGET in sites:
+        return sites[Site.TARGET]
     written = sites.get(Site.ITEM)
     if written is None or batch.members is None:
         return lookup(table, ids)
-    place = lookup(_place(batch.members.ids, table.shape[1]), ids)
+    place = member_rows(batch.members.ids, table.shape[1], ids)
     return torch.where((place > 0).unsqueeze(-1), lookup(pad(written, (0, 0, 1, 0)), place), lookup(table, ids))
 
 
@@ -72,14 +75,19 @@ def every_item(table: Tensor, sites: Mapping[Site, Tensor], batch: Batch) -> Ten
     """(U, V, D): likewise of all items."""
     if Site.ITEM not in sites:
         return table
-    return item_rows(table, torch.arange(table.shape[1], device=table.device).unsqueeze(0), sites, batch)
+    every = torch.arange(table.shape[1], device=table.device).view(1, 1, -1)
+    return item_rows(table, every, sites, batch).squeeze(1)
 
 
-def _place(members: Tensor, items: int) -> Tensor:
-    """(U, V): which of the unit's own each item is, from 1; 0: none of them. Padding is none."""
+def member_rows(members: Tensor, items: int, ids: Tensor) -> Tensor:
+    """Which of a unit's own some items are, from 1; 0: none of them. Padding is none.
+
+    Args:
+        members: (U, I). items: V. ids: (U, ...).
+    """
     numbers = torch.arange(1, members.shape[1] + 1, device=members.device).expand_as(members)
     none = torch.zeros(len(members), items, dtype=torch.int64, device=members.device)
-    return none.scatter_(1, members, numbers * (members > 0))
+    return lookup(none.scatter_(1, members, numbers * (members > 0)), ids)
 
 
 def latest(feedback: Feedback, ids: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

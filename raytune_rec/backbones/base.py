@@ -31,6 +31,7 @@ Outputs = Mapping[str, Tensor]
     items   (U, V, D) what stands for each item when it is scored, by inner product; `bias` (U, V) where it has one. For rows with
             a column `class` what stands for each class of the attribute that is predicted (`Task.attribute`)
     state   (U, B, L + 1, D) the user representation before each item of the history, the last one after all of them
+    target  (U, B, D) what stands for the one item that a row is about, where a prompt writes TARGET
     user    (U, B, D) that after the whole history; `behaviour`: the same without what stands at the site USER
     logit   (U, B, K) of the batch's candidates, or (U, B, V) of all items where it has none; outside training alone
 """

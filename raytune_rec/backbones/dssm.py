@@ -22,7 +22,8 @@ from raytune_rec.tensors import Params, Step, linear, lookup, table, xavier, zer
 
 class Dssm(Backbone):
     """An item is a linear layer over its embedding and its attributes; a user is one over embedding, attributes and what SASRec
-    makes of the history; the score is their inner product. What stands at ITEM replaces the vectors of a unit's own items.
+    makes of the history; the score is their inner product. What stands at ITEM replaces the vectors of a unit's own items, and at
+    TARGET that of the item which a row trains on.
 
     A user whom training does not know, and an item's missing attribute, are zero in front of their layer.
 
@@ -56,11 +57,14 @@ class Dssm(Backbone):
 
     @classmethod
     def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
-        return {Site.ITEM: options.width, Site.USER: options.width}
+        return {site: options.width for site in (Site.ITEM, Site.TARGET, Site.USER)}
 
     @classmethod
     def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, Reading]:
-        return {"item_vector": Reading(options.width, "item"), "user_vector": Reading(options.width, "user")}
+        features = [f for f in schema.with_role("item") if f.name != ITEM]
+        given = {"item_vector": Reading(options.width, "item"), "item_embedding": Reading(options.width, "item")}
+        given |= {"item_features": Reading(len(features) * options.width, "item")} if features else {}
+        return {**given, "user_vector": Reading(options.width, "user")}
 
     def parameters(self) -> tuple[Parameter, ...]:
         d, drawn = self.options.width, table(self.options.embedding_std)
@@ -81,7 +85,9 @@ class Dssm(Backbone):
         )
 
     def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
-        return {"item_vector": _tower(params, "item", self.of_items, items.ids, items.columns)}
+        features = {"item_features": self.of_items.vector(params, items.columns)} if self.of_items.fields else {}
+        vector = _tower(params, "item", self.of_items, items.ids, items.columns)
+        return {"item_vector": vector, "item_embedding": lookup(params["item"], items.ids), **features}
 
     def encode_users(self, params: Params, users: Entities) -> Mapping[str, Tensor]:
         """Without a history: what stands in the tables."""
@@ -98,7 +104,7 @@ class Dssm(Backbone):
     ) -> Outputs:
         items = every_item(encoded["item_vector"], sites, batch)
         user = _tower(params, "user", self.of_users, batch.columns[USER], batch.columns)
-        outputs = {"items": items}
+        outputs = {"items": items, **({"target": sites[Site.TARGET]} if Site.TARGET in sites else {})}
         if self.history is None:
             places = batch.columns["history"].shape[2] + 1
             outputs["state"] = user.unsqueeze(2).expand(-1, -1, places, -1)

@@ -29,6 +29,8 @@ COLD, WARM = "cold items", "warm items"
 """The parts of a unit's rows, and the tables of the results: what all units reach together on each kind of rows."""
 ALL = "all items"
 """The table of both."""
+AMONG = {"cold items among cold": COLD, "warm items among warm": WARM}
+"""Tables, and parts of a unit's rows, that rank items of one kind alone, all of them."""
 
 
 def units_of(domains: Sequence[str], options: SequenceOptions) -> Iterator[Unit]:
@@ -72,6 +74,12 @@ class HeldOut:
         if split == "valid":
             warm = warm[: len(of_cold)]
         return self.table.take(pa.array(np.concatenate({COLD: [of_cold], WARM: [warm], "": [of_cold, warm]}[part])))
+
+    def warm(self, known: int) -> np.ndarray:
+        """(V,) bool: which items are warm; known: V."""
+        warm = np.ones(known, bool)
+        warm[self._column["item"][self._column["cold"]]] = False
+        return warm
 
     def repeats(self, domain: str) -> dict[str, int]:
         """As `Ranked.repeats`."""

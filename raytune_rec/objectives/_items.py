@@ -62,13 +62,23 @@ def item_loss(
 
 def score(states: Tensor, ids: Tensor, outputs: Outputs) -> Tensor:
     """(U, B, S) of one item for each state."""
-    scores = (states * lookup(outputs["items"], ids)).sum(-1)
+    return _plus_bias((states * lookup(outputs["items"], ids)).sum(-1), ids, outputs)
+
+
+def score_of_target(states: Tensor, target: Tensor, outputs: Outputs) -> Tensor:
+    """(U, B, S): the same of the items that the rows are about."""
+    if "target" not in outputs:
+        return score(states, target, outputs)
+    return _plus_bias((states * outputs["target"].unsqueeze(2)).sum(-1), target, outputs)
+
+
+def _plus_bias(scores: Tensor, ids: Tensor, outputs: Outputs) -> Tensor:
     return scores + lookup(outputs["bias"], ids) if "bias" in outputs else scores
 
 
 def _drawn(kind: Kind, states: Tensor, target: Tensor, outputs: Outputs, batch: Batch, noise: Noise, negatives: int) -> Tensor:
     items, history = outputs["items"].shape[1], batch.columns["history"]
-    positive = score(states, target, outputs)
+    positive = score_of_target(states, target, outputs)
     total = torch.zeros_like(positive)
     taken = torch.cat([history, target.expand(len(history), -1, -1)], dim=-1).unsqueeze(2)  # (U, B, 1, L + S)
     for i in range(negatives):
@@ -88,7 +98,7 @@ def _sampled(states: Tensor, target: Tensor, outputs: Outputs, ids: Tensor) -> T
     if "bias" in outputs:
         negative = negative + lookup(outputs["bias"], ids)[:, None, None]
     negative = negative.masked_fill(ids[:, None, None] == target.unsqueeze(-1), -torch.inf)
-    positive = score(states, target, outputs).unsqueeze(-1)
+    positive = score_of_target(states, target, outputs).unsqueeze(-1)
     return torch.logsumexp(torch.cat([positive, negative], dim=-1), dim=-1) - positive.squeeze(-1)
 
 
@@ -96,10 +106,13 @@ def _softmax(states: Tensor, target: Tensor, outputs: Outputs) -> Tensor:
     """Lane by lane, targets alone: the scores of all items are large."""
     lanes, target = len(states), target.expand(max(len(states), len(target)), -1, -1)
     items, bias, losses = outputs["items"], outputs.get("bias"), []
+    own = score_of_target(states, target, outputs) if "target" in outputs else None
     for i in range(len(target)):
         here = target[i] > 0
         score = states[i if lanes > 1 else 0][here] @ items[i if len(items) > 1 else 0].T  # (targets, V)
         score = score if bias is None else score + bias[i if len(bias) > 1 else 0]
+        if own is not None:
+            score = score.scatter(1, target[i][here].unsqueeze(1), own[i if len(own) > 1 else 0][here].unsqueeze(1))
         score[:, 0] = -torch.inf  # padding is no item
         loss = cross_entropy(score, target[i][here], reduction="none")
         losses.append(torch.zeros(target.shape[1:], dtype=loss.dtype, device=loss.device).masked_scatter(here, loss))

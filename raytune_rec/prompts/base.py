@@ -70,9 +70,9 @@ class Prompt(Protocol):
 
         Args:
             params: own parameters by name, (U, *padded shape).
-            readings: name -> detached, by its axis (`schema.contract.Reading`): (U, B, width) of the rows, (U, I, width) of the
-                unit's own items, or (U, V, width) of all users.
-            batch: the rows; in `members` the unit's own items.
+            readings: name -> detached, by its axis (`schema.contract.Reading`): (U, B, width) of the rows, or (U, V, width) of
+                all users or items.
+            batch: the rows; beside them all items, and in `members` the unit's own.
             options: numeric and padded options, (U,).
             step: whether this is training, and the shared noise.
         """

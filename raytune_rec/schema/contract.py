@@ -29,6 +29,9 @@ class Site(StrEnum):
     """(U, B, D): added to the user representation."""
     ITEM = "item"
     """(U, I, D): replaces the representations of the unit's own items (`Batch.members`), as candidates and among all items."""
+    TARGET = "target"
+    """(U, B, D): stands for the item that a training row is about, in its place at ITEM or among all items. A prompt that tells
+    an item by who took it leaves the row itself out of that. Rows are about one item each."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class SiteShape:
 
 
 Axis = Literal["row", "user", "item"]
+MEMBER = "member"
+"""The vocabulary of a unit's own items: 0, then `Batch.members` in their order. A parameter with such rows declares the first."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,7 @@ class Reading:
 
     Args:
         width: of a vector.
-        axis: `row`: (U, B, width), of each row of the batch. `user`: (U, V, width), of all users by id. `item`: (U, I, width), of
-            the unit's own items.
+        axis: `row`: (U, B, width), of each row of the batch. `user`, `item`: (U, V, width), of all users or items by id.
     """
 
     width: int
@@ -101,7 +105,8 @@ class Batch:
         label: (U, B).
         weight: (U, B), 1 for a row and 0 for padding.
         index: (U, B) int64, the row's place in its table: the key of its noise and of what is cached about it.
-        members: the items that are the units' own; None where they have none.
+        items: all of them, where the backbone reads items by id; else None.
+        members: those that are the units' own; None where they have none.
         distinct: name of a reading -> its distinct rows (1, G, width) in this batch, and which of them each row has (B,); None
             where they are not known. `tensors.once` uses it. A batch that is made of another one (`dataclasses.replace`) knows
             none: its rows may be altered.
@@ -111,6 +116,7 @@ class Batch:
     label: Tensor
     weight: Tensor
     index: Tensor
+    items: Entities | None = None
     members: Entities | None = None
     distinct: Callable[[str], tuple[Tensor, Tensor] | None] | None = field(default=None, init=False)
 

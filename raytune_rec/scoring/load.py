@@ -14,6 +14,7 @@ from raytune_rec.artifacts.prompt_facts import PromptFacts
 from raytune_rec.components import options_of
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, UserError
+from raytune_rec.schema.contract import MEMBER
 from raytune_rec.schema.prepared import ITEM, USER, DataSchema
 from raytune_rec.schema.work import Strategy
 from raytune_rec.scoring.bank import Bank
@@ -164,6 +165,9 @@ def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: PromptFacts) -> 
             problems.append(
                 f"{name!r} is {weights.dtype_name(tensor)}{list(tensor.shape)}, the model has numbers of {list(shape)}."
             )
+        elif p.rows == MEMBER:
+            if ids is None or ids.tolist() != [0, *facts.unit.members]:
+                problems.append(f"'{ROWS}{MEMBER}' are not the items of {facts.unit.name[:99]!r}.")
         elif ids is not None and int(ids.max()) >= p.shape[0]:
             problems.append(f"'{ROWS}{p.rows}' holds the id {int(ids.max())}, the backbone's data know {p.shape[0]}.")
     return problems

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raytune_rec.schema.contract import Parameter
+from raytune_rec.schema.contract import MEMBER, Parameter
 from raytune_rec.schema.prepared import ById, Feedback, UnitData
 from raytune_rec.schema.work import Lane
 from raytune_rec.training.beside import Beside
@@ -60,7 +60,7 @@ def whole(tuned: Weights, start: Weights, declared: Mapping[str, Parameter]) -> 
         if name.startswith((ROWS, FEEDBACK)):
             continue
         ids = tuned.get(f"{ROWS}{declared[name].rows}")
-        if ids is None:
+        if ids is None or declared[name].rows == MEMBER:
             full[name] = tensor
             continue
         full[name] = start[name].clone() if name in start else torch.zeros(declared[name].shape)

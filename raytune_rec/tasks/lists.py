@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raytune_rec.data.cold_items import AMONG
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.evaluation.measures import measure_lists
@@ -101,18 +102,19 @@ class Lists:
         every = f"all items of the training split{whose}{without}"
         how = f"drawn uniformly (seed {data.split.seed}), the same for every method"
         drawn = f"{sequences.negatives} items{whose} that the user never took, {how}"
-        cold, rows = data.split, "all rows"
+        cold, rows, own = data.split, "all rows", dict[str, str]()
         if cold.kind == "cold_items":
             rows = (
                 f"cold items: {cold.cold_kept} rows of each train, the later half of the next {cold.cold_held} tests; "
                 "warm items: the last row of each user"
             )
+            own = {f"candidates of {name}": f"all {kind}{without}" for name, kind in AMONG.items()}
         cohort = sequences.cold_users if sequences.tasks else rows
         if sequences.repeats == "leave_out":
             cohort += ", but none that repeats an item of its history"
         if not sequences.negatives:
-            return {"candidates": every, "ranking": "full", "cohort": cohort}
-        return {"candidates": drawn, **({"full": every} if sequences.full else {}), "cohort": cohort}
+            return {"candidates": every, "ranking": "full", **own, "cohort": cohort}
+        return {"candidates": drawn, **({"full": every} if sequences.full else {}), **own, "cohort": cohort}
 
     def refusal(self, asked: Asked, unit: str, columns: Collection[str]) -> str:
         if asked == "predict":

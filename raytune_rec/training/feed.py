@@ -47,7 +47,7 @@ def pieces(batch: Batch, most: int) -> Iterator[Batch]:
         return
     for part in (slice(first, first + most) for first in range(0, rows, most)):
         columns = {name: column[:, part] for name, column in batch.columns.items()}
-        yield Batch(columns, batch.label[:, part], batch.weight[:, part], batch.index[:, part], batch.members)
+        yield Batch(columns, batch.label[:, part], batch.weight[:, part], batch.index[:, part], batch.items, batch.members)
 
 
 _AHEAD = 64

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from raytune_rec.backbones.base import Outputs
 from raytune_rec.schema.contract import Batch, Site
-from raytune_rec.tensors import Step, lookup
+from raytune_rec.tensors import Step
 from raytune_rec.training.beside import Beside
 from raytune_rec.training.parts import Parts
 
@@ -160,10 +160,10 @@ class Model:
         return {name.removeprefix(start): tensor for name, tensor in every.items() if name.startswith(start)}
 
     def _here(self, batch: Batch) -> Batch:
-        """The rows, beside the items that are their units' own."""
-        if self.beside.members is None or batch.members is not None:
+        """The rows, beside all items and those that are their units' own."""
+        if self.beside.items is None or batch.items is not None:
             return batch
-        made = replace(batch, members=self.beside.members)
+        made = replace(batch, items=self.beside.items, members=self.beside.members)
         return made.knowing(batch.distinct) if batch.distinct else made
 
     def _encoded_beside(self) -> dict[str, Tensor]:
@@ -177,10 +177,5 @@ class Model:
         return {**encoded, **(self._encoded_beside() if self.held is None else self.held)}
 
     def _readings(self, encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What a prompt may read: of items the unit's own alone."""
-        readings = {name: tensor.detach() for name, tensor in encoded.items()}
-        members = self.beside.members
-        for name, reading in self.parts.gives.items():
-            if reading.axis == "item" and members is not None and name in readings:
-                readings[name] = lookup(readings[name], members.ids)
-        return readings
+        """What a prompt may read."""
+        return {name: tensor.detach() for name, tensor in encoded.items()}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from raytune_rec.components import Options, kinds
 from raytune_rec.errors import AssemblyError
-from raytune_rec.schema.contract import Parameter
+from raytune_rec.schema.contract import MEMBER, Parameter
 from raytune_rec.schema.work import Lane
 from raytune_rec.tensors import crop, generator, pad
 from raytune_rec.training.model import Model
@@ -101,6 +101,8 @@ class _Seat:
         if self.name not in self.start:
             return p.init(_shape(p, self.rows), generator(seed, lane.unit, lane.trial, lane.replicate, self.name))
         value = self.start[self.name]
+        if p.rows == MEMBER:
+            return value
         if value.dim() != len(p.shape) or any(have < want for have, want in zip(value.shape, p.shape, strict=True)):
             raise AssemblyError(
                 f"{self.name}: this method needs shape {p.shape}, the backbone was pre-trained with {tuple(value.shape)}. "

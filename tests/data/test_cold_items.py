@@ -94,10 +94,16 @@ def test_of_a_cold_item_the_first_rows_train_and_of_the_next_the_earlier_half_va
     user, item = names(own, "user"), names(own, "item")
     (unit,) = own.schema.units
     tests = own.tests()
-    assert set(tests) == {"cold items", "warm items", "all items"}
+    assert set(tests) == {"cold items", "warm items", "all items", "cold items among cold", "warm items among warm"}
     both = [len(tests[name][unit.name]) for name in ("cold items", "warm items")]
     assert len(tests["all items"][unit.name]) == sum(both)
-    del tests["all items"]
+    for name in ("cold", "warm"):
+        among, every = tests[f"{name} items among {name}"][unit.name], tests[f"{name} items"][unit.name]
+        np.testing.assert_array_equal(among.columns["positive"], every.columns["positive"])
+        assert "candidates" not in among.columns and among.item_domains is not None
+        ranked = set(item[among.item_domains == among.columns["domain"][0]].tolist()) - {""}
+        assert ranked == {i for i in item.tolist() if i and (i in cold(own)["cold.1"]) == (name == "cold")}
+    tests = {name: tests[name] for name in ("cold items", "warm items")}
     split = expected(rows, [*cold(own)["cold.1"]])
     tables = {"train": own.load(unit, "train"), "valid": own.load(unit, "valid")}
     tables |= {name: by_unit[unit.name] for name, by_unit in tests.items()}

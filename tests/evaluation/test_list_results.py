@@ -63,9 +63,18 @@ def results(outcomes: list[ListOutcomes]) -> dict:
 def test_it_is_plain_json_and_says_its_protocol(results: dict) -> None:
     assert json.loads(json.dumps(results, allow_nan=False)) == results
     assert (results["format"], results["kind"]) == (3, "lists")
+    gain = sum(1 / np.log2(1 + place) for place in range(1, 11))
+    level, full = ({"hit@10": pytest.approx(10 / size), "ndcg@10": pytest.approx(gain / size)} for size in (100, 1000))
     assert results["units"] == {
-        "few": {"n": 600, "users": 120, "candidates": [100, 100], "full_candidates": [1000, 1000]},
-        "zero": {"n": 300, "users": 300, "candidates": [100, 100]},
+        "few": {
+            "n": 600,
+            "users": 120,
+            "candidates": [100, 100],
+            "full_candidates": [1000, 1000],
+            "constant": level,
+            "full_constant": full,
+        },
+        "zero": {"n": 300, "users": 300, "candidates": [100, 100], "constant": level},
     }
     protocol = results["protocol"]
     assert protocol["interval"].startswith("bootstrap over users") and "random order of the tied" in protocol["ties"]

@@ -149,7 +149,13 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     out = tmp_path / "run"
     pipeline.run(config.read(tmp_path / "cold.toml"), out, say=lambda line: None)
     store, results = Store.open(out / "data"), read_json(out / "results.json")
-    assert set(results["methods"]["fans"]["units"]) == {"cold items", "warm items", "all items"}
+    assert set(results["methods"]["fans"]["units"]) == {
+        "cold items",
+        "warm items",
+        "all items",
+        "cold items among cold",
+        "warm items among warm",
+    }
     assert [unit.name for unit in store.schema.units] == ["cold.1", "cold.2"]
     first, second = (rows_of(str(out / "data"), unit.name, True).by_id for unit in store.schema.units)
     assert first and second and first.items is second.items, "lanes of two units encode all items once"

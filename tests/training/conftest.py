@@ -12,6 +12,7 @@ import torch
 
 from raytune_rec.components import component
 from raytune_rec.config import Job, parse
+from raytune_rec.schema.contract import MEMBER
 from raytune_rec.schema.prepared import ById, DataSchema, Feedback, Field, Items, Table, UnitData
 from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.task import Task
@@ -121,7 +122,8 @@ USERS = {
 
 def unit_of(unit: str, train: Table, valid: Table, members: Sequence[int] = (28, 29, 30)) -> UnitData:
     """A unit in this world, whose own items are cold ones."""
-    return UnitData(unit, train, valid, by_id=ById(ITEMS, USERS, np.array(members)))
+    own = np.array([0, *members])
+    return UnitData(unit, train, valid, {MEMBER: own}, {MEMBER: own > 0}, ById(ITEMS, USERS, own[1:]))
 
 
 def objective(backbone: str) -> str:

@@ -49,8 +49,10 @@ def parts(backbone: str, prompt: str, strategy: Strategy, *lanes: Mapping[str, A
 
 def model_of(made: Parts) -> Model:
     """Of lanes of one unit."""
-    model, rows = stack(made, [Lane(i) for i in range(made.lanes)], seed=1), table(1, 1)
-    model.beside = Beside.of([by_id for by_id in [unit_of("", rows, rows).by_id] if by_id])
+    rows = table(1, 1)
+    unit = unit_of("", rows, rows)
+    model = stack(made, [Lane(i) for i in range(made.lanes)], rows=[unit.rows], seed=1)
+    model.beside = Beside.of([unit.by_id] if unit.by_id else [])
     return model
 
 

@@ -152,7 +152,7 @@ def test_padding_is_never_an_item_of_a_unit() -> None:
     """A unit with fewer items than its neighbours is padded with id 0, which stays what it is."""
     items, rows = torch.randn(1, 6, 2), torch.tensor([[0, 2, 5, 1]])
     members = Entities(torch.tensor([[2, 5], [5, 0]]), {})
-    batch = Batch({}, torch.zeros(1, 4), torch.ones(1, 4), rows, members)
+    batch = Batch({}, torch.zeros(1, 4), torch.ones(1, 4), rows, members=members)
     found = item_rows(items, rows, {Site.ITEM: torch.full((2, 2, 2), 9.0)}, batch)
     assert (found == 9).all(-1).tolist() == [[False, True, True, False], [False, False, True, False]]
 

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.data.cold_items import ALL, COLD, EVENTS, WARM, HeldOut
+from raytune_rec.data.cold_items import ALL, AMONG, COLD, EVENTS, WARM, HeldOut
 from raytune_rec.data.cold_users import members, spans
 from raytune_rec.data.layout import FOLDER, USERS
 from raytune_rec.data.ranked import Ranked
@@ -57,9 +57,15 @@ class Histories:
         return self._with_profile(self.columns(unit, split))
 
     def test(self, unit: Unit, part: str = "") -> Table:
-        """`part` is `few` or `zero`: those rows of a unit that has both."""
-        columns = self.test_columns(unit, part)
-        return replace(self._with_profile(columns), owner=columns[USER])
+        """`part` is `few` or `zero`: those rows of a unit that has both; or, of cold items, a key of `tables`."""
+        columns = self.test_columns(unit, AMONG.get(part, part))
+        if not self._held or part not in AMONG:
+            return replace(self._with_profile(columns), owner=columns[USER])
+        columns.pop(CANDIDATES, None)
+        whole, place = self._with_profile(columns), self._place(unit)
+        own = self.lookup.pools.domains == place if self.lookup.pools.apart else True
+        of_kind = own & (self._held.warm(len(self.lookup.pools)) == (AMONG[part] == WARM))
+        return replace(whole, owner=columns[USER], item_domains=np.where(of_kind, place, 0))
 
     def join(self, columns: Mapping[str, Any]) -> Table:
         """Columns user, domain and items, windows as they stand in the training files."""
@@ -90,7 +96,7 @@ class Histories:
         tables: dict[str, dict[str, str]] = {}
         for unit in self.schema.units:
             if unit.kind == "items":
-                parts = {COLD: COLD, WARM: WARM, ALL: ""}
+                parts = {COLD: COLD, WARM: WARM, ALL: "", **{name: name for name in AMONG}}
             elif unit.task == "joint" and not self._tells:
                 parts = {f"{unit.task} {part}": part for part in ("few", "zero")}
             else:

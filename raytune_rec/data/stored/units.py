@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from raytune_rec.data.stored.store import Store
+from raytune_rec.schema.contract import MEMBER
 from raytune_rec.schema.prepared import Table, UnitData
 
 
@@ -18,11 +19,16 @@ def unit_data(store: Store, unit: str, compact: bool = True, by_id: bool = False
         unit: a domain, or `ALL_DOMAINS`.
         compact: local ids for every categorical and multi-valued field: 0, then the ids that occur in train, then those that
             occur in valid alone, each ascending. False leaves global ids; so do histories, whose rows rank every item.
-        by_id: with all items and users beside the rows, whose ids are global then.
+        by_id: with all items and users beside the rows, whose ids are global then. A unit's own items have local ids too, in
+            their order (`schema.contract.MEMBER`).
     """
     train, valid = store.load(unit, "train"), store.load(unit, "valid")
     if by_id:
-        return UnitData(unit, train, valid, by_id=store.by_id(unit))
+        known = store.by_id(unit)
+        if known.members is None:
+            return UnitData(unit, train, valid, by_id=known)
+        own = np.concatenate([[0], known.members])
+        return UnitData(unit, train, valid, {MEMBER: own}, {MEMBER: own > 0}, known)
     if not compact or store.schema.task.histories:
         return UnitData(unit, train, valid)
     rows: dict[str, np.ndarray] = {}

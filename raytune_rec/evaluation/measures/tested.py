@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from raytune_rec.errors import UserError
@@ -15,6 +16,7 @@ from raytune_rec.evaluation.measures import measure_classes
 from raytune_rec.evaluation.measures.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions
 from raytune_rec.evaluation.measures.measure import Meter, RowMeter, cohort
 from raytune_rec.evaluation.measures.measure_lists import COMPARED, ListMeter, cohort_lists
+from raytune_rec.evaluation.metrics.candidate_lists import mean_of
 from raytune_rec.evaluation.uncertainty.intervals import Array
 from raytune_rec.evaluation.uncertainty.users import Users
 
@@ -110,7 +112,9 @@ class ListsTested:
     def facts(self, unit: str) -> dict[str, Any]:
         outcomes = self._of(unit).values()
         full = [o.full for o in outcomes if o.full is not None]
-        sizes = {"candidates": _range(next(iter(outcomes)).sampled)} | ({"full_candidates": _range(full[0])} if full else {})
+        rankings = {"": next(iter(outcomes)).sampled, **({"full_": full[0]} if full else {})}
+        sizes: dict[str, Any] = {f"{name}candidates": _range(ranking) for name, ranking in rankings.items()}
+        sizes |= {f"{name}constant": _constant(ranking) for name, ranking in rankings.items()}
         tied = [method for method, o in self._of(unit).items() if _alike(o.sampled)]
         facts = {"n": self._count(unit), "users": len(np.unique(self.groups[unit])), **sizes}
         return facts | ({"tied": tied} if tied else {})
@@ -200,6 +204,13 @@ def _users_known(sizes: Mapping[str, int], groups: Groups, what: str) -> None:
 def _alike(outcome: Outcome) -> bool:
     """Whether the candidates of a list all score the same, in every list: nothing is known that tells them apart."""
     return bool(np.all(np.equal(outcome.better, 0) & np.equal(outcome.ties, np.asarray(outcome.candidates) - 1)))
+
+
+def _constant(outcome: Outcome) -> dict[str, float]:
+    """What a score that is the same for all candidates reaches: what ties alone are worth."""
+    size = torch.as_tensor(outcome.candidates).double().unsqueeze(0)
+    nothing = torch.zeros_like(size)
+    return {name: float(mean_of(name, nothing, size - 1, size)) for name in ("hit@10", "ndcg@10")}
 
 
 def _range(outcome: Outcome) -> list[int]:

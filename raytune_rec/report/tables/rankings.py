@@ -24,11 +24,12 @@ def tables(run: Run, colour: Mapping[str, str]) -> list[tuple[str, WebTable]]:
 
 
 def heading(results: Mapping[str, Any], unit: str, prefix: str) -> str:
-    return f"{unit}: {_kind(results, prefix)} ranking"
+    return f"{unit}: {_kind(results, unit, prefix)} ranking"
 
 
-def _kind(results: Mapping[str, Any], prefix: str) -> str:
-    return "full" if prefix else str(results["protocol"].get("ranking", "sampled"))
+def _kind(results: Mapping[str, Any], unit: str, prefix: str) -> str:
+    protocol = results["protocol"]
+    return "full" if prefix or _own(unit) in protocol else str(protocol.get("ranking", "sampled"))
 
 
 def values(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, list[tuple[float | None, float | None, bool]]]:
@@ -47,11 +48,19 @@ def values(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, list
 
 
 def candidates(results: Mapping[str, Any], unit: str, prefix: str) -> str:
-    """The ranking's protocol in words."""
+    """The ranking's protocol in words, and what a constant score reaches."""
     protocol, facts = results["protocol"], results["units"][unit]
-    said = protocol.get("full", "all items") if prefix else protocol["candidates"]
+    said = protocol.get("full", "all items") if prefix else protocol.get(_own(unit), protocol["candidates"])
     least, most = facts["full_candidates" if prefix else "candidates"]
-    return f"{said} ({words.count(least) if least == most else f'{words.count(least)} to {words.count(most)}'} a list)"
+    said += f" ({words.count(least) if least == most else f'{words.count(least)} to {words.count(most)}'} a list)"
+    constant = facts.get("full_constant" if prefix else "constant", {})
+    reached = ", ".join(f"{title(name)} {words.fixed(value)}" for name, value in constant.items())
+    return said + (f"; a constant score reaches {reached}" if reached else "")
+
+
+def _own(unit: str) -> str:
+    """The fact of the protocol that tells a table's own candidates, where it has some."""
+    return f"candidates of {unit}"
 
 
 def measured(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, Mapping[str, Any]]:
@@ -65,7 +74,7 @@ def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> WebTa
     protocol, facts = run.results["protocol"], run.results["units"][unit]
     users = "" if facts.get("users") is None else f" of {words.count(facts['users'])} users"
     caption = (
-        f"{_kind(run.results, prefix).capitalize()} ranking of {words.count(facts['n'])} test lists{users}; candidates: "
+        f"{_kind(run.results, unit, prefix).capitalize()} ranking of {words.count(facts['n'])} test lists{users}; candidates: "
         f"{candidates(run.results, unit, prefix)}; split: {protocol['split']}; cohort: {protocol['cohort']}; "
         f"ties: {protocol['ties']}. Mean over lists and replicates, with the standard deviation over replicates below it; the "
         f"best of a column is bold.{words.tied(run.results, unit, ' ')}"

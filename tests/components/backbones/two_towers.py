@@ -27,7 +27,7 @@ class TwoTowers(Backbone):
 
     @classmethod
     def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
-        return {Site.ITEM: options.width}
+        return {Site.ITEM: options.width, Site.TARGET: options.width}
 
     @classmethod
     def gives(cls, options: Options, schema: DataSchema) -> Mapping[str, Reading]:

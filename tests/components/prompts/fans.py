@@ -47,7 +47,8 @@ class Fans:
         fans = lookup(readings["user_vector"], users) * real.unsqueeze(-1)
         mean = fans.sum(2) / real.sum(2, keepdim=True).clamp(min=1)
         share = lane(options["share"], 3)
-        return {Site.ITEM: (1 - share) * readings["item_vector"] + share * torch.tanh(linear(mean, params["layer"]))}
+        own = lookup(readings["item_vector"], members.ids)
+        return {Site.ITEM: (1 - share) * own + share * torch.tanh(linear(mean, params["layer"]))}
 
     def losses(
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun
