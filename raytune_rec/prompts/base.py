@@ -39,6 +39,9 @@ class Prompt(Protocol):
         Options: frozen pydantic model; `numeric` and `padded` options come to `write` as (U,) tensors.
         groups: the parameter groups of its parameters, whatever its options.
 
+    A prompt that reads who took an item says of which other items too, `lenders(readings, batch, options)` -> (U, N) ids, 0 for
+    none, so that an artifact keeps what scoring needs. It may be left out.
+
     Args of the constructor:
         options: checked options of one lane (in a pack: of the lane whose structural options all share).
         schema: of the prepared data.

@@ -210,6 +210,15 @@ class Promo:
         order = values.masked_fill(~real, -torch.inf).argsort(dim=2, descending=True, stable=True)[..., :most]
         return torch.take_along_dim(users, order, dim=2), torch.take_along_dim(real, order, dim=2)
 
+    def lenders(self, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor]) -> Tensor:
+        """(U, I): the items that lend to the unit's own; 0: an item has feedback enough."""
+        assert batch.members is not None and batch.members.feedback is not None
+        ids = batch.members.ids
+        if self.options.information != "feedback":
+            return torch.zeros_like(ids)
+        few = latest(batch.members.feedback, ids, self.options.recent)[3].sum(2) < self.options.least
+        return _similar(readings["item_vector"], batch, ids, self.options.popular) * (few & (ids > 0))
+
     def losses(
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun
     ) -> Mapping[str, Tensor]:

@@ -140,7 +140,7 @@ def _served(
     s = facts.strategy
     strategy = Strategy(s.name, s.start, s.train, s.prompt)
     parts = parts_of(facts.backbone, facts.prompt, strategy, options, store.schema, base, folders)
-    events = wrong_events(tuned, facts.unit.members, store.schema.field(USER).size)
+    events = wrong_events(tuned, store.schema.field(ITEM).size, store.schema.field(USER).size)
     if problems := [*_wrong(parts, tuned, start, facts), *_no_unit(facts.unit, store.schema), *events]:
         raise ArtifactError([*problems, "copy the artifact anew, or export it again."])
     by_id = with_events(store.by_id(facts.unit, feedback=False), tuned) if parts.reads_by_id else None

@@ -81,14 +81,16 @@ def scoring_model(parts: Parts, tuned: Sequence[Weights], start: Weights, by_id:
     return model if by_id is None else replace(model, beside=Beside.of([by_id])).holding()
 
 
-def events(by_id: ById) -> dict[str, Tensor]:
-    """Who took a unit's own items, as an artifact keeps it: item, user, time and value of each event, item after item."""
+def events(by_id: ById, lenders: Sequence[int]) -> dict[str, Tensor]:
+    """Who took a unit's own items, and some others, as an artifact keeps it: item, user, time and value of each event, item after
+    item.
+    """
     feedback, members = by_id.items.feedback, by_id.members
     if feedback is None or members is None:
         return {}
-    start = np.asarray(feedback.start)
-    places = np.concatenate([np.arange(start[item], start[item + 1]) for item in members])
-    item = np.repeat(members, start[members + 1] - start[members])
+    start, kept = np.asarray(feedback.start), np.union1d(members, np.array(lenders, np.int64))
+    places = np.concatenate([np.arange(start[item], start[item + 1]) for item in kept])
+    item = np.repeat(kept, start[kept + 1] - start[kept])
     columns = {"item": item, **{name: np.asarray(getattr(feedback, name))[places] for name in ("user", "time", "value")}}
     return {FEEDBACK + name: torch.from_numpy(column) for name, column in columns.items()}
 
@@ -103,8 +105,12 @@ def with_events(by_id: ById, tuned: Weights) -> ById:
     return replace(by_id, items=replace(by_id.items, feedback=feedback))
 
 
-def wrong_events(tuned: Weights, members: Sequence[int], users: int) -> list[str]:
-    """What an artifact keeps of events that cannot be: each needs an item of the unit, ascending, and a known user."""
+def wrong_events(tuned: Weights, items: int, users: int) -> list[str]:
+    """What an artifact keeps of events that cannot be: each needs a known item, ascending, and a known user.
+
+    Args:
+        items, users: how many ids there are, 0 included.
+    """
     kept = {name: tensor for name, tensor in tuned.items() if name.startswith(FEEDBACK)}
     if not kept:
         return []
@@ -114,7 +120,7 @@ def wrong_events(tuned: Weights, members: Sequence[int], users: int) -> list[str
     whole = all(tensor.dtype == torch.int64 for tensor in (item, user, time)) and value.is_floating_point()
     if not whole or any(tensor.shape != item.shape or tensor.dim() != 1 for tensor in kept.values()):
         return ["who took the unit's items is not four columns of one length, three of them whole numbers."]
-    others = not set(item.tolist()) <= set(members) or bool((item.diff() < 0).any())
+    others = bool(((item < 1) | (item >= items)).any()) or bool((item.diff() < 0).any())
     if others or bool(((user < 0) | (user >= users)).any()):
-        return ["who took the unit's items names other items, or users that the backbone's data do not know."]
+        return ["who took the unit's items names items or users that the backbone's data do not know."]
     return []

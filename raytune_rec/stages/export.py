@@ -22,7 +22,7 @@ from raytune_rec.errors import ArtifactError, JobError, RunFailed
 from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.names import path_name
 from raytune_rec.schema.work import Lane, Pack
-from raytune_rec.scoring.tuned import cut, events
+from raytune_rec.scoring.tuned import cut, events, scoring_model
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
@@ -233,7 +233,8 @@ def _artifact(context: Context, method: str, unit: str) -> None:
     base = backbone_artifact.read(context.backbones[planned.pretraining])
     tensors = _with_prompt(context, planned.pretraining, parts, tensors)
     if parts.reads_by_id and parts.strategy.prompt == "on":
-        tensors = tensors | events(context.store.by_id(unit))
+        by_id, start = context.store.by_id(unit), backbone_artifact.load(context.backbones[planned.pretraining], data=False)[1]
+        tensors = tensors | events(by_id, scoring_model(parts, [tensors], start, by_id).lenders())
     declared = parts.declared()
     groups = {name: declared[name].group for name in tensors if name in declared}
     rows = {name: declared[name].rows for name in tensors if name in declared and f"rows.{declared[name].rows}" in tensors}

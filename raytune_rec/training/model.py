@@ -139,6 +139,16 @@ class Model:
             self._part("prompt"), self._readings(encoded), batch, self.options["prompt"], step, run
         )
 
+    def lenders(self) -> list[int]:
+        """Items that are none of the units' own, and of which the prompt reads who took them when it scores."""
+        lenders = getattr(self.parts.prompts[0], "lenders", None) if self.parts.strategy.prompt == "on" else None
+        if lenders is None or self.beside.members is None:
+            return []
+        nothing = torch.zeros(1, 0)
+        batch = self._here(Batch({}, nothing, nothing, nothing.long()))
+        ids = lenders(self._readings(self._with_beside({})), batch, self.options["prompt"])
+        return sorted({*ids.unique().tolist()} - {0})
+
     def _run(self, sites: Mapping[Site, Tensor], batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Outputs:
         return self.parts.backbone.forward(self._part("backbone"), encoded, batch, sites, self.options["backbone"], step)
 
