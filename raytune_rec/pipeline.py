@@ -27,7 +27,7 @@ from raytune_rec.report.tables.terminal import console as results_table
 from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
 from raytune_rec.storage import claim, listing
-from raytune_rec.storage.files import read_json, write_text
+from raytune_rec.storage.files import STORAGE, read_json, write_text
 from raytune_rec.storage.listing import Files
 from raytune_rec.storage.marker import complete
 from raytune_rec.storage.stage import Stage
@@ -82,6 +82,7 @@ def run(
     with claim.held(out), Heartbeat(context.say, 0 if console.is_terminal else SECONDS) as heartbeat:
         context.say, context.at = heartbeat.say, heartbeat.at
         claim.claim(out)
+        STORAGE.sweep(out)
         for name, module in STAGES.items():
             heartbeat.begin(name)
             _stage(context, name, module, verify, only if only in _after(name) else None)

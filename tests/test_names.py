@@ -38,7 +38,7 @@ def test_a_component_is_short_plain_and_stays_where_it_is(name: str, tmp_path: P
     part = path_name(name)
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,52}", part) and not part.endswith(".")
     assert (tmp_path / part).resolve().parent == tmp_path.resolve() and path_name(name) == part
-    (tmp_path / f".{part}@{part}+3@r1000.b10.h10.p1000.json.abcdefgh.tmp").mkdir()  # the longest that is made of names
+    (tmp_path / f".{part}@{part}+3@r1000.b10.h10.p1000.json.abcdefgh.raytune.tmp").mkdir()  # the longest that is made of names
 
 
 def test_two_names_never_share_a_component() -> None:

@@ -47,6 +47,7 @@ def write_vectors(run: Path, out: Path, pretraining: str = "") -> tuple[int, int
         ArtifactError: the run has no such pre-training, or its backbone knows no users.
     """
     _check_out(Path(out))
+    STORAGE.sweep(Path(out))
     table = user_vectors(Path(run), pretraining)
     STORAGE.put(Path(out), partial(pq.write_table, table, compression="zstd"))
     return len(table), len(table["vector"][0])

@@ -7,6 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+TEMPORARY = ".raytune.tmp"
+"""Ends the hidden names of files that are no result yet, and no others: what an interruption leaves is known by it."""
+
 
 class Storage(Protocol):
     """Files by path; all that the rest of the package does to them besides reading. An object store can do each of these.
@@ -61,6 +64,11 @@ class Storage(Protocol):
 
     def clear(self, folder: Path) -> None:
         """Remove a folder with all that is in it, as far as that goes; links are not followed."""
+        ...
+
+    def sweep(self, path: Path) -> None:
+        """Remove what interrupted `put`s of a file, or of any file within a folder, have left; what is being put stays, and all
+        that is not ours."""
         ...
 
     def lease(self, path: Path) -> AbstractContextManager[bool]:

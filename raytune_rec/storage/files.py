@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage.base import Storage
+from raytune_rec.storage.base import TEMPORARY, Storage
 from raytune_rec.storage.local import Local
 
 STORAGE: Storage = Local()
@@ -47,7 +47,7 @@ def matching(pattern: str) -> list[Path]:
 
 def unwritable(folder: Path) -> OSError | None:
     """Why nothing can be written into a folder; it is tried, with as much as a small checkpoint takes."""
-    place = folder / f".room-{secrets.token_hex(8)}.tmp"  # nobody's name
+    place = folder / f".room-{secrets.token_hex(8)}{TEMPORARY}"  # nobody's name
     try:
         STORAGE.put(place, lambda temporary: temporary.write_bytes(bytes(_ROOM)))
         STORAGE.delete(place)

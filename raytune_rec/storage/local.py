@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from raytune_rec.storage.base import TEMPORARY
+
 if sys.platform != "win32":
     import fcntl
 
@@ -62,6 +64,15 @@ class Local:
     def clear(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
+    def sweep(self, path: Path) -> None:
+        if path.is_dir():
+            found = [Path(folder, name) for folder, _, names in os.walk(path) for name in names if name.endswith(TEMPORARY)]
+        else:
+            found = [file for file in self.list(path.parent, f".*{TEMPORARY}") if file.name.startswith(f".{path.name}.")]
+        for temporary in found:
+            with suppress(OSError):
+                _sweep(temporary)
+
     @contextmanager
     def lease(self, path: Path) -> Iterator[bool]:
         """A lock of the system's, which frees it when the process ends. A network file system that knows locks holds it against
@@ -77,19 +88,39 @@ def _filled(path: Path, fill: Callable[[Path], object], mode: int) -> Iterator[P
     """A whole file beside `path`, to be published; it is gone when the block ends."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
-            fill(temporary)
-            _sync(temporary)
-            temporary.chmod(mode)  # whatever the umask
-            yield temporary
+            with _at_work(temporary):
+                fill(temporary)
+                _sync(temporary)
+                temporary.chmod(mode)  # whatever the umask
+                yield temporary
         finally:
             temporary.unlink(missing_ok=True)
         _sync(path.parent)
     except OSError as error:  # a write that fails names no file, and the temporary one's name tells nobody anything
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _sweep(temporary: Path) -> None:
+    """Remove a file that nobody writes any more."""
+    if temporary.name.startswith(".") and stat.S_ISREG(temporary.lstat().st_mode):
+        with temporary.open("ab") as file:
+            if _locked(file.fileno()):
+                temporary.unlink()
+
+
+@contextmanager
+def _at_work(temporary: Path) -> Iterator[None]:
+    """While the block runs no sweep takes the file; a process that is killed frees it."""
+    if sys.platform == "win32":  # what is open cannot be renamed there
+        yield
+        return
+    with temporary.open("ab") as file:
+        _locked(file.fileno())
+        yield
 
 
 def _locked(file: int) -> bool:

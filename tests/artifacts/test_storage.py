@@ -22,6 +22,16 @@ with claim.held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
+_WRITER = """
+import sys, time
+from pathlib import Path
+from raytune_rec.storage.files import STORAGE
+def fill(temporary):
+    temporary.write_text("half")
+    print("at work", flush=True)
+    time.sleep(60)
+STORAGE.put(Path(sys.argv[1]), fill)
+"""
 
 
 def names(folder: Path) -> list[str]:
@@ -81,6 +91,27 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
         holder.communicate()
     with claim.held(tmp_path):
         pass
+
+
+def test_what_a_killed_writer_left_is_swept_and_what_is_at_work_or_not_ours_stays(tmp_path: Path) -> None:
+    place, mine = tmp_path / "journal" / "journal.log", [".notes.tmp", "journal/.journal.log.abcdefgh.tmp", "notes.raytune.tmp"]
+    for name in mine:
+        STORAGE.put(tmp_path / name, lambda path: path.write_text("mine"))
+    (tmp_path / "journal" / ".x.raytune.tmp").symlink_to(tmp_path / mine[0])
+    kept = names(tmp_path)
+    for swept in (tmp_path, place):  # the folder of a run; a file that is written anew
+        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(place)], stdout=subprocess.PIPE, text=True)
+        try:
+            assert writer.stdout is not None and writer.stdout.readline() == "at work\n"
+            STORAGE.sweep(swept)
+            assert len(names(tmp_path)) == len(kept) + 1
+        finally:
+            writer.kill()
+            writer.communicate()
+        STORAGE.sweep(place.with_name("journal.lo"))
+        assert len(names(tmp_path)) == len(kept) + 1, "another file's"
+        STORAGE.sweep(swept)
+        assert names(tmp_path) == kept
 
 
 def test_a_folder_is_tried_without_touching_what_is_there(tmp_path: Path) -> None:

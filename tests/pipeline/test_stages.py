@@ -15,6 +15,7 @@ from raytune_rec.errors import DataError, UserError
 from raytune_rec.job import shipped
 from raytune_rec.stages import pretrain
 from raytune_rec.stages.prepare import check_units
+from raytune_rec.storage.base import TEMPORARY
 from raytune_rec.storage.claim import held
 from raytune_rec.storage.files import write_json
 
@@ -67,6 +68,20 @@ def chain(monkeypatch: pytest.MonkeyPatch) -> _Chain:
 
 def _run(out: Path, until: str = "c") -> None:
     pipeline.run(job(), out, until=until, say=lambda line: None)
+
+
+def test_a_run_sweeps_what_a_kill_left_once_it_has_the_folder(chain: _Chain, tmp_path: Path) -> None:
+    _run(tmp_path, until="a")
+    folders = ("stages/a", "stages/b", "journal")
+    left = [tmp_path / folder / f".x.json.abcdefgh{TEMPORARY}" for folder in folders]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    with held(tmp_path), pytest.raises(UserError, match="another raytune-rec works in this folder"):
+        _run(tmp_path)
+    assert all(path.exists() for path in left)
+    _run(tmp_path)
+    assert not any(path.exists() for path in left) and chain.ran == ["a", "b", "c"]
 
 
 def test_raising_the_trials_by_one_stage_and_going_on_later(chain: _Chain, tmp_path: Path) -> None:
