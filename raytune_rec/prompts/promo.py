@@ -194,18 +194,19 @@ class Promo:
         assert batch.members is not None and batch.members.feedback is not None
         feedback, recent = batch.members.feedback, self.options.recent
         users, times, values, real = latest(feedback, ids, recent)
+        clocks = bool((feedback.time != 0).any())
         until = torch.where(real.any(2), times.amax(2) + 1, _NEVER).unsqueeze(-1)  # what is asked of it is later than what it has
         if user is not None:
             mine = real & (users == user.unsqueeze(-1))
             until = torch.where(mine, times, _NEVER).amin(2, keepdim=True)
-            until = torch.where(mine.any(2, keepdim=True), until, -1)
-            real = real & ~mine & _before(times, until)
+            until = torch.where(mine.any(2, keepdim=True), until, -_NEVER)  # older than all of these
+            real = real & ~mine & _before(times, until, clocks)
         few = (real.sum(2) < self.options.least).unsqueeze(-1)
         if few.any():
             theirs, then, worth, there = latest(
                 feedback, _similar(readings["item_vector"], batch, ids, self.options.popular), recent
             )
-            there = there & _before(then, until) & (True if user is None else theirs != user.unsqueeze(-1))
+            there = there & _before(then, until, clocks) & (True if user is None else theirs != user.unsqueeze(-1))
             users, values, real = (torch.where(few, a, b) for a, b in ((theirs, users), (worth, values), (there, real)))
         order = values.masked_fill(~real, -torch.inf).argsort(dim=2, descending=True, stable=True)[..., :most]
         return torch.take_along_dim(users, order, dim=2), torch.take_along_dim(real, order, dim=2)
@@ -290,9 +291,9 @@ def _first(most: int, options: Mapping[str, Tensor]) -> Tensor:
     return torch.arange(most, device=options["feedback"].device) < lane(options["feedback"], 3)
 
 
-def _before(times: Tensor, until: Tensor) -> Tensor:
-    """Which times are before another, where there are clocks: without, all of them are 0."""
-    return (times < until) | (until == 0)
+def _before(times: Tensor, until: Tensor, clocks: bool) -> Tensor:
+    """Which times are before another; without clocks all of them are."""
+    return times < until if clocks else torch.ones_like(times, dtype=torch.bool)
 
 
 def _similar(vectors: Tensor, batch: Batch, ids: Tensor, share: float) -> Tensor:
@@ -304,12 +305,14 @@ def _similar(vectors: Tensor, batch: Batch, ids: Tensor, share: float) -> Tensor
     assert batch.items is not None and batch.items.count is not None and batch.members is not None
     own = member_rows(batch.members.ids, vectors.shape[1], batch.items.ids) > 0
     count = batch.items.count * ~own  # (U, V)
-    most = max(1, math.ceil(share * int((count > 0).sum(1).max())))
-    popular = count.topk(most, dim=1).indices
+    most = [max(1, math.ceil(share * taken)) for taken in (count > 0).sum(1).tolist()]  # of each lane
+    popular = count.argsort(dim=1, descending=True, stable=True)[:, : max(most)]
     ours, theirs = lookup(vectors, ids), lookup(vectors, popular)
     dot = ours @ theirs.transpose(1, 2)  # (U, N, P)
     squares = ours.square().sum(-1).unsqueeze(2) + theirs.square().sum(-1).unsqueeze(1)
-    nearest = (dot / (squares - dot).clamp(min=1e-12)).argmax(-1)
+    similar = dot / (squares - dot).clamp(min=1e-12)
+    further = torch.arange(max(most), device=ids.device) >= torch.tensor(most, device=ids.device).view(-1, 1, 1)
+    nearest = similar.masked_fill(further, -torch.inf).argmax(-1)
     return torch.take_along_dim(popular.expand(len(nearest), -1), nearest, dim=1)
 
 
