@@ -115,15 +115,13 @@ def loss_of_feedback(world: World, lane: Solo, item: int, row: Event, drawn: Seq
     """Eq. 8 and 9. drawn: users, of whom those who took the item are no others."""
     took = [event.user for event in list(world.events[item])[::-1][: lane.options.recent]]
     others = [user for user in drawn[: lane.options.feedback] if user not in took]
-    distances = []
-    for vector in read(world, lane, item, row):
-        for user in others:
-            ours, theirs = network(lane, item, vector), network(lane, item, world.readings["user_vector"][user])
-            distances.append(sum(abs(x - y) for x, y in zip(ours, theirs, strict=True)))
+    best = [network(lane, item, vector) for vector in read(world, lane, item, row)]
+    rest = [network(lane, item, world.readings["user_vector"][user]) for user in others]
+    distances = [sum(abs(x - y) for x, y in zip(ours, theirs, strict=True)) for ours in best for theirs in rest]
     if not distances:
         return 0.0
     gap = sum(distances) / (1 if lane.options.printed else len(distances))
-    return lane.options.feedback_weight * math.log1p(math.exp(-gap))
+    return lane.options.feedback_weight * np.logaddexp(0, -gap)
 
 
 def loss_of_popularity(lane: Solo, cold: Sequence[float], warm: Sequence[float]) -> float:
@@ -132,4 +130,4 @@ def loss_of_popularity(lane: Solo, cold: Sequence[float], warm: Sequence[float])
         return 0.0
     gaps = [up - down for up in cold for down in warm]
     gap = sum(gaps) / (1 if lane.options.printed else len(gaps))
-    return lane.options.fairness_weight * math.log1p(math.exp(-gap))
+    return lane.options.fairness_weight * np.logaddexp(0, -gap)

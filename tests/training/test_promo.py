@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch import Tensor
 from raytune_rec.components import component, kinds
 from raytune_rec.schema.contract import Batch, Entities, Reading, Site
 from raytune_rec.schema.prepared import DataSchema, Feedback, Field
-from raytune_rec.tensors import Step, pad
-from tests.training.promo_oracle import Event, Solo, World, represented
+from raytune_rec.tensors import Noise, Step, pad
+from tests.training.promo_oracle import Event, Solo, World, loss_of_feedback, loss_of_popularity, represented
 
 PROMO: Any = component("prompts", "promo")
 USERS, ITEMS = 18, 15
@@ -140,3 +141,113 @@ def test_items_and_the_items_of_rows_are_what_plain_loops_make_of_them(case: str
         for place, (item, event) in enumerate(rows[i if units == "two" else 0]):
             wanted = represented(own, one, item, event)
             np.testing.assert_allclose(sites[Site.TARGET][i, place], wanted, atol=1e-10, rtol=0, err_msg=f"{item} {event}")
+
+
+def losses(own: World, lanes: Sequence[Solo], batch: Batch, outputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    prompt, params, readings, options = tensors(own, lanes)
+    found: Mapping[str, Tensor] = prompt.losses(params, readings, batch, options, noisy(batch), lambda *_: outputs)
+    return found
+
+
+def noisy(batch: Batch) -> Step:
+    return replace(TRAINING, noise=Noise(tuple(range(7, 7 + len(batch.index))), batch.index))
+
+
+def weighed(units: str, **options: Any) -> list[Solo]:
+    """Lanes whose losses weigh unlike."""
+    weights = [{"feedback_weight": 0.3, "fairness_weight": 2.0}, {"fairness_weight": 0.1}, {"feedback_weight": 5.0}]
+    return [
+        replace(one, options=one.options.model_copy(update=own))
+        for one, own in zip(packs(units, **options), weights, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("units", ["one", "two"])
+@pytest.mark.parametrize("case", ["as published", "borrowing", "few events", "one for all", "no network", "printed"])
+def test_the_best_users_of_an_item_are_parted_from_others_as_plain_sums_say(case: str, units: str) -> None:
+    own, lanes = world(), weighed(units, **CASES[case])
+    rows = rows_of(own, lanes[:1] if units == "one" else lanes)
+    rows = [[(item, event) for item, event in each if item in UNITS[0] + UNITS[1]] for each in rows]
+    rows = [each[: min(map(len, rows))] for each in rows]
+    batch = batch_of(own, lanes, rows)
+    found = losses(own, lanes, batch, {"logit": batch.label})["feedback"]
+    assert found.shape == (3, len(rows[0])) and bool((found == 0).any()) and bool((found > 0).any())
+    drawn = noisy(batch).noise.uniform("promo.others", min(6, lanes[0].options.recent)).double()  # type: ignore[union-attr]
+    for i, one in enumerate(lanes):
+        of = i if units == "two" else 0
+        for place, (item, event) in enumerate(rows[of]):
+            if item in one.members:
+                users = (1 + (drawn[of, place] * (USERS - 1)).long()).tolist()
+                wanted = loss_of_feedback(own, one, item, event, users)
+                assert found[i, place].item() == pytest.approx(wanted, rel=1e-9, abs=0)
+
+
+@pytest.mark.parametrize("printed", [False, True])
+@pytest.mark.parametrize("units", ["one", "two"])
+def test_cold_positives_are_lifted_above_warm_negatives_of_the_batch_as_plain_sums_say(units: str, printed: bool) -> None:
+    """Rows with labels; what pads a batch counts for nothing."""
+    own, lanes = world(), weighed(units, printed=printed)
+    rows, draw = rows_of(own, lanes[:1] if units == "one" else lanes), torch.Generator().manual_seed(6)
+    batch = batch_of(own, lanes, rows)
+    label, weight = ((torch.rand(batch.label.shape, generator=draw) < share).double() for share in (0.5, 0.8))
+    logit = torch.randn(3, batch.label.shape[1], generator=draw, dtype=torch.float64) / (20 if printed else 1)
+    batch = replace(batch, label=label, weight=weight)
+    found = losses(own, lanes, batch, {"logit": logit})["fairness"]
+    for i, one in enumerate(lanes):
+        of = i if units == "two" else 0
+        real = [(p, item in one.members, label[of, p].item()) for p, (item, _) in enumerate(rows[of]) if weight[of, p]]
+        cold, warm = ([logit[i, p].item() for p, *kind in real if kind == wanted] for wanted in ([True, 1], [False, 0]))
+        assert len(cold) > 1 and len(warm) > 1
+        np.testing.assert_allclose(found[i], loss_of_popularity(one, cold, warm), rtol=1e-9)
+    other = torch.where(weight > 0, logit, 99.0)
+    torch.testing.assert_close(losses(own, lanes, batch, {"logit": other})["fairness"], found, atol=0, rtol=0)
+    for nothing in (replace(batch, label=1 - 0 * label), replace(batch, label=0 * label)):
+        assert not losses(own, lanes, nothing, {"logit": logit})["fairness"].any(), "no warm negative, or no cold positive"
+
+
+@pytest.mark.parametrize("printed", [False, True])
+@pytest.mark.parametrize("units", ["one", "two"])
+def test_rows_with_histories_draw_a_warm_item_each(units: str, printed: bool) -> None:
+    """None that the row holds; the state is the one in front of the target."""
+    own, lanes = world(), weighed(units, printed=printed)
+    rows, draw = rows_of(own, lanes[:1] if units == "one" else lanes), torch.Generator().manual_seed(4)
+    batch = batch_of(own, lanes, rows)
+    shape = batch.label.shape
+    history, at = torch.randint(0, ITEMS, (*shape, 4), generator=draw), torch.randint(0, 5, shape, generator=draw)
+    target = torch.zeros((*shape, 5), dtype=torch.int64).scatter(2, at.unsqueeze(-1), batch.columns["item"].unsqueeze(-1))
+    batch = replace(batch, columns={"user": batch.columns["user"], "history": history, "target": target})
+    batch = replace(batch, weight=(torch.rand(shape, generator=draw) < 0.8).double())
+    state, items, own_item = (
+        torch.randn(3, *size, 4, generator=draw, dtype=torch.float64) / (6 if printed else 1)
+        for size in ((shape[1], 5), (ITEMS,), (shape[1],))
+    )
+    found = losses(own, lanes, batch, {"state": state, "items": items, "target": own_item})["fairness"]
+    drawn = (1 + (noisy(batch).noise.uniform("promo.warm", 1).double() * (ITEMS - 1)).long()).squeeze(-1)  # type: ignore[union-attr]
+    for i, one in enumerate(lanes):
+        of, cold, warm, held = i if units == "two" else 0, [], [], 0
+        for place, (item, _) in enumerate(rows[of]):
+            if not batch.weight[of, place]:
+                continue
+            before, other = state[i, place, at[of, place]], int(drawn[of, place])
+            if item in one.members:
+                cold.append(float(before @ own_item[i, place]))
+            taken = other == item or other in history[of, place].tolist()
+            held += taken
+            if other not in one.members and not taken:
+                warm.append(float(before @ items[i, other]))
+        assert held and len(cold) > 1 and len(warm) > 1
+        np.testing.assert_allclose(found[i], loss_of_popularity(one, cold, warm), rtol=1e-9)
+
+
+def test_a_loss_of_no_weight_or_without_feedback_is_none() -> None:
+    own = world()
+    for options, names in (
+        ({}, {"feedback", "fairness"}),
+        ({"feedback_weight": 0.0}, {"fairness"}),
+        ({"fairness_weight": 0.0}, {"feedback"}),
+        ({"information": "id"}, {"fairness"}),
+    ):
+        one = lane(UNITS[1], 1, **options)
+        rows = rows_of(own, [one])
+        batch = batch_of(own, [one], rows)
+        assert set(losses(own, [one], batch, {"logit": batch.label})) == names
