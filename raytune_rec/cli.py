@@ -83,8 +83,8 @@ def prepare(job: JobArgument, settings: SetOption = None, out: OutOption = None)
 
 @app.command()
 def pretrain(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """Train the shared backbones on all domains (Ray Train); prepares before where that is not done."""
-    _pipeline(job, settings, out, None, until="pretrain")
+    """Train the shared backbones on all domains (Ray Train), after `prepare`."""
+    _pipeline(job, settings, out, "pretrain")
 
 
 @app.command()
@@ -171,9 +171,7 @@ def read_job(job: str, settings: Sequence[str]) -> Job:
     return config.read(path, settings)
 
 
-def _pipeline(
-    job: str, settings: list[str] | None, out: Path | None, only: str | None, verify: bool = False, until: str = "report"
-) -> None:
+def _pipeline(job: str, settings: list[str] | None, out: Path | None, only: str | None, verify: bool = False) -> None:
     checked = read_job(job, settings or ())
     folder = (out or Path("runs") / checked.name).absolute()
     if only in (None, "prepare"):
@@ -182,7 +180,7 @@ def _pipeline(
     with ends_on_sigterm():
         from raytune_rec.pipeline import run as run_job
 
-        run_job(checked, folder, only=only, until=until, verify=verify)
+        run_job(checked, folder, only=only, verify=verify)
 
 
 def _writable(folder: Path) -> None:

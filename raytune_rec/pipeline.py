@@ -77,7 +77,7 @@ def run(
     names = list(STAGES)
     claim.check(out)
     if only not in (None, names[0]) and not claim.claimed(out):
-        raise ArtifactError(f"{out}: there is no run here, and {only} goes on with one; {_remedy(out)}")
+        raise ArtifactError(f"{out}: there is no run here, and {only} goes on with one; {_remedy(out, names[0])}")
     _ask_ray(context, [only] if only else names[: names.index(until) + 1])
     with claim.held(out), Heartbeat(context.say, 0 if console.is_terminal else SECONDS) as heartbeat:
         context.say, context.at = heartbeat.say, heartbeat.at
@@ -142,7 +142,7 @@ def _stage(context: Context, name: str, module: ModuleType, verify: bool, follow
     state = f"has lost {_named(lost)}" if lost else "is not finished"
     if following:
         why = f"{following} needs what {name} makes, and {name} {state} there"
-        raise ArtifactError(f"{context.folder}: {why}; {_remedy(context.folder)}")
+        raise ArtifactError(f"{context.folder}: {why}; {_remedy(context.folder, name)}")
     before = marker.files() if lost else None
     if lost:
         context.say(f"{name}: lost or damaged, and made anew: {_named(lost)}")
@@ -197,8 +197,8 @@ def _named(files: list[str]) -> str:
     return ", ".join(files[:3]) + others
 
 
-def _remedy(out: Path) -> str:
-    return f"run `raytune-rec run JOB --out {out}`."
+def _remedy(out: Path, missing: str) -> str:
+    return f"run `raytune-rec {missing} JOB --out {out}`, or all stages with `raytune-rec run JOB --out {out}`."
 
 
 def _ask_ray(context: Context, names: list[str]) -> None:

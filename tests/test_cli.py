@@ -73,15 +73,10 @@ def test_commands_and_flags_are_frozen() -> None:
     assert found == {name: sorted(words) for name, words in _WORDS.items()}
 
 
-@pytest.mark.parametrize("stage", ["prepare", "tune", "export", "evaluate", "report"])
+@pytest.mark.parametrize("stage", ["prepare", "pretrain", "tune", "export", "evaluate", "report"])
 def test_a_stage_runs_alone(calls: list[dict[str, Any]], job: Path, stage: str) -> None:
     assert cli.main([stage, str(job)]) == 0
     assert [(c["only"], c["out"]) for c in calls] == [(stage, job.parent / "runs" / "small")]
-
-
-def test_a_pretraining_prepares_first(calls: list[dict[str, Any]], job: Path) -> None:
-    assert cli.main(["pretrain", str(job)]) == 0
-    assert [(c["only"], c["until"]) for c in calls] == [(None, "pretrain")]
 
 
 def test_run_takes_settings_and_a_folder(calls: list[dict[str, Any]], job: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ name = "deepfm"
 [methods.single]
 strategy = "single"
 """
-STAGES = ["tune", "export", "evaluate", "report"]
+STAGES = ["pretrain", "tune", "export", "evaluate", "report"]
 
 
 @pytest.fixture
@@ -84,6 +84,7 @@ def test_a_stage_does_not_make_a_run_in_a_mistyped_folder(
     heard = capsys.readouterr().err
     assert f"there is no run here, and {verb} goes on with one" in heard and not (tmp_path / "rnu").exists()
     assert f"raytune-rec run JOB --out {tmp_path / 'rnu'}" in heard
+    assert f"run `raytune-rec prepare JOB --out {tmp_path / 'rnu'}`" in heard
 
 
 def test_a_stage_says_what_is_missing_before_it(job: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,17 +92,19 @@ def test_a_stage_says_what_is_missing_before_it(job: str, tmp_path: Path, capsys
     assert cli.main(["prepare", job, "--out", str(out)]) == 0
     before = contents(out)
     capsys.readouterr()
-    for verb in STAGES:
+    for verb in STAGES[1:]:
         assert cli.main([verb, job, "--out", str(out)]) == 2
         heard = capsys.readouterr().err
         assert f"{verb} needs what pretrain makes, and pretrain is not finished there" in heard
-        assert f"raytune-rec run JOB --out {out}" in heard
+        assert f"run `raytune-rec pretrain JOB --out {out}`" in heard and f"raytune-rec run JOB --out {out}" in heard
     (out / "data" / "vocabulary" / "item.parquet").unlink()
-    assert cli.main(["tune", job, "--out", str(out)]) == 2
-    assert "prepare has lost data/vocabulary/item.parquet there" in capsys.readouterr().err
+    for verb in STAGES[:2]:
+        assert cli.main([verb, job, "--out", str(out)]) == 2
+        assert "prepare has lost data/vocabulary/item.parquet there" in capsys.readouterr().err
     assert cli.main(["prepare", job, "--out", str(out)]) == 0
     assert "lost or damaged, and made anew: data/vocabulary/item.parquet" in capsys.readouterr().out
     assert contents(out) == before
+    assert cli.main(["pretrain", job, "--out", str(out)]) == 0, "the remedy"
 
 
 def test_a_lost_store_is_the_same_again_and_what_the_user_laid_beside_it_stays(job: str, tmp_path: Path) -> None:
