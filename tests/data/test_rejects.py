@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec.errors import DataError
@@ -117,6 +119,62 @@ def test_damaged_files_are_told_in_a_sentence(name: str, content: bytes, text: s
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=text):
         make("tabular", {"files": str(tmp_path / name)})
+
+
+def test_files_that_cannot_be_read_are_told_together_and_what_many_share_once(make, write, tmp_path: Path) -> None:
+    """Damaged text and odd types, in files of interactions, users and items; what else is wrong is judged beside them."""
+    head = "domain,user,item,label\n"
+    (tmp_path / "0.csv.gz").write_bytes(gzip.compress(head.encode() + b"x,a,1,1\n" * 5000)[:-20])
+    odd = {"domain": ["x"], "user": ["a"], "item": [1], "label": pa.array([1], pa.duration("s"))}
+    for n in range(3):
+        pq.write_table(pa.table(odd), tmp_path / f"odd{n}.parquet")
+    pq.write_table(pa.table({**odd, "user": [{"a": 1}], "label": [1]}), tmp_path / "user.parquet")
+    bad = write("bad.csv", ["domain,user,item,label", *(f"x,u{n},i,7" for n in range(60))])
+    pq.write_table(pa.table({"user": ["a"], "age": [[1]]}), tmp_path / "users.parquet")
+    pq.write_table(pa.table({"domain": ["x"], "item": [1], "price": pa.array([1], pa.duration("s"))}), tmp_path / "items.parquet")
+    names = ["0.csv.gz", *(f"odd{n}.parquet" for n in range(3)), "user.parquet"]
+    options = {
+        "files": [*(str(tmp_path / name) for name in names), bad],
+        "users": {"files": str(tmp_path / "users.parquet")}, "items": {"files": str(tmp_path / "items.parquet")},
+        "features": {"age": {"role": "user", "kind": "numerical"}, "price": {"role": "item", "kind": "numerical"}},
+    }  # fmt: skip
+    with pytest.raises(DataError) as error:
+        make("tabular", options)
+    told = [problem.strip().removeprefix(f"{tmp_path}/").split(": ")[0].split(", more")[0] for problem in error.value.problems]
+    assert told == [
+        "odd0.parquet, column label", "user.parquet, column user", "0.csv.gz",
+        "60 of 60 rows of interactions cannot be used",
+        "bad.csv, line 2", "users.parquet, column age", "items.parquet, column price",
+    ]  # fmt: skip
+    assert "The same holds for 2 more, up to" in error.value.problems[0]
+    assert "cannot be read on after line 1" in error.value.problems[2]
+
+
+def test_a_missing_file_a_missing_column_and_an_encoding_are_told_together(make, write, tmp_path: Path) -> None:
+    log, users = write("log.csv", ["domain,who,item,label", "x,a,1,1"]), write("users.csv", ["user,age", "a,1"])
+    files = {"files": [log, str(tmp_path / "none.csv")], "users": {"files": users, "encoding": "utf-99"}}
+    with pytest.raises(DataError) as error:
+        make("tabular", {**files, "features": {"age": {"role": "user"}}})
+    none, column, encoding = error.value.problems
+    assert "none.csv: no such file" in none and "log.csv: there is no column 'user'" in column
+    assert f"{users}: encoding 'utf-99': not one in which lines can be told apart" in encoding
+
+
+def test_what_is_wrong_with_a_file_of_rows_and_features_is_told_once(make, tmp_path: Path) -> None:
+    table = {"domain": ["x"], "user": [{"a": 1}], "item": [1], "label": [1], "age": pa.array([1], pa.duration("s"))}
+    pq.write_table(pa.table(table), tmp_path / "log.parquet")
+    with pytest.raises(DataError) as error:
+        make(
+            "tabular",
+            {
+                "files": str(tmp_path / "log.parquet"),
+                "features": {"age": {"role": "context", "kind": "numerical"}, "label2": {"role": "user", "column": "label"}},
+            },
+        )
+    assert [problem.split(": ")[0] for problem in error.value.problems] == [
+        f"{tmp_path}/log.parquet, column user",
+        f"{tmp_path}/log.parquet, column age",
+    ]
 
 
 def test_a_column_of_lists_is_no_identifier(make, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ is decided, what the training split holds is counted, ids are given. 3: over the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.data.blocks import SourceField
+from raytune_rec.data.blocks import RawBlock, SourceField
+from raytune_rec.data.files.problems import FileProblems
 from raytune_rec.data.hashing import row_hash
 from raytune_rec.data.instants import Instants
 from raytune_rec.data.layout import domain_folder, item_keys, vocabulary_file
 from raytune_rec.data.preparing.coding.attributes import attributes_of
 from raytune_rec.data.preparing.coding.features import FeatureTable, id_lists, list_codes, numerical_field
-from raytune_rec.data.preparing.coding.validate import Checked, check_interactions
+from raytune_rec.data.preparing.coding.validate import Checked, check_interactions, require_interactions
 from raytune_rec.data.preparing.coding.vocabulary import Codes, Order
 from raytune_rec.data.preparing.disk.spill import Spill
 from raytune_rec.data.preparing.disk.tables import Rejects, RowGroupWriter
@@ -116,17 +117,8 @@ class Preparation:
     def _read(self) -> tuple[_Coded, Splitter]:
         coded, splits = _Coded(context={f.name: Codes() for f in self._context if f.kind != "numerical"}), None
         read = refused = start = 0
-        histories = self._options.sequences is not None
-        for block in self._source.read():
-            checked = check_interactions(
-                block,
-                self._context,
-                self._source.rating_range,
-                self._options.positive_above,
-                self._instants,
-                self._formats,
-                histories,
-            )
+        wrong = FileProblems()
+        for block, checked in self._checked(wrong):
             self._rejects.add(checked.rejects, checked.faults)
             self._log.add(block.file)
             read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
@@ -137,7 +129,7 @@ class Preparation:
             if columns != coded.columns:
                 before = ", ".join(coded.columns)
                 raise DataError(f"{block.file}: has the columns {', '.join(columns)}; the files before it have {before}.")
-            if histories:
+            if self._options.sequences is not None:
                 taken = checked.numbers["label"] > 0
                 checked = checked.kept(taken)
                 self._summary.not_taken = (self._summary.not_taken or 0) + int((~taken).sum())
@@ -146,7 +138,7 @@ class Preparation:
             self._spill.add(rows)
             start += len(rows["hash"])
         self._spill.close()
-        self._judge(read, refused)
+        self._judge(read, refused, wrong.told())
         if splits is None or not start:
             if self._summary.not_taken:
                 raise DataError(
@@ -157,13 +149,23 @@ class Preparation:
         self._summary.read, self._summary.refused = read, refused
         return coded, splits
 
-    def _judge(self, read: int, refused: int) -> None:
+    def _checked(self, wrong: FileProblems) -> Iterator[tuple[RawBlock, Checked]]:
+        """Each block of interactions with what of it can be used; what is wrong with files is kept."""
+        above, histories = self._options.positive_above, self._options.sequences is not None
+        range_, times, formats = self._source.rating_range, self._instants, self._formats
+        for block in wrong.beside(self._source.read()):
+            require_interactions(block, self._context, above, histories)
+            with wrong.of(block.file):
+                yield block, check_interactions(block, self._context, range_, above, times, formats, histories)
+
+    def _judge(self, read: int, refused: int, problems: list[str]) -> None:
         """Raises DataError for all that is wrong in all files, those of users and items included."""
         limit, settable = self._options.max_rejected, self._source.formats is not None
-        problems = self._instants.problems()
+        problems += self._instants.problems()
         problems += self._rejects.judge("rows of interactions", read, refused, limit, settable)
         if problems:
-            raise DataError([*problems, *(problem for each in self._attributes for problem in each.read())])
+            problems += [problem for each in self._attributes for problem in each.read()]
+            raise DataError(dict.fromkeys(problems))  # features in the log are read from the same files
 
     def _splitter(self, coded: _Coded, columns: set[str]) -> Splitter:
         histories = self._options.sequences is not None

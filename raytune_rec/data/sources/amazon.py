@@ -21,6 +21,7 @@ from pydantic import Field, field_validator, model_validator
 from raytune_rec import components
 from raytune_rec.data.cells import encoded, id_text
 from raytune_rec.data.files.delimited import Format, shown
+from raytune_rec.data.files.problems import each_file
 from raytune_rec.data.files.reading import read_file, read_lines
 from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
 from raytune_rec.errors import DataError
@@ -75,9 +76,10 @@ class Amazon:
     def read(self) -> Iterator[RawBlock]:
         files = self._files()
         only = {name for block in self.users() for name in encoded(block.table["user"]).to_pylist()} if self._overlap else None
-        for domain, path in zip(self._domains, files, strict=True):
-            for texts, rejects in read_lines(path):
-                yield _block(texts, rejects, str(path), domain, only)
+        of_each = zip(self._domains, files, strict=True)
+        return each_file(
+            (path, (_block(*lines, str(path), domain, only) for lines in read_lines(path))) for domain, path in of_each
+        )
 
     def users(self) -> Iterator[RawBlock]:
         return read_file(self._vectors, _COLUMNS, Format()) if self._vectors else iter(())

@@ -53,7 +53,8 @@ class Source(Protocol):
         """All interactions. Every block has the same columns.
 
         Raises:
-            DataError: a file is missing or lacks a column, found before the first row is read.
+            DataError: a file is missing or lacks a column, found before the first row is read; or files cannot be read on, told
+                together when the others are read.
         """
         ...
 

@@ -18,6 +18,7 @@ from pydantic import Field
 from raytune_rec import components
 from raytune_rec.data.cells import id_text
 from raytune_rec.data.files.delimited import Format
+from raytune_rec.data.files.problems import each_file
 from raytune_rec.data.files.reading import read_file
 from raytune_rec.data.sources.base import RawBlock, SourceField, constant, digest_files
 from raytune_rec.names import with_home
@@ -57,9 +58,10 @@ class Douban:
 
     def read(self) -> Iterator[RawBlock]:
         self.fingerprint_inputs()  # a missing file is found before the first row
-        for domain in self._domains:
-            for name in _FILES[domain]:
-                yield from self._labels(self._folder / name) if domain == "movie" else self._ratings(self._folder / name, domain)
+        files = [(domain, self._folder / name) for domain in self._domains for name in _FILES[domain]]
+        return each_file(
+            (path, self._labels(path) if domain == "movie" else self._ratings(path, domain)) for domain, path in files
+        )
 
     def users(self) -> Iterator[RawBlock]:
         return iter(())

@@ -18,6 +18,7 @@ from raytune_rec.data.blocks import RawBlock, SourceField, SourceKind, SourceRol
 from raytune_rec.data.cells import encoded
 from raytune_rec.data.files.delimited import Format
 from raytune_rec.data.files.on_disk import named_files
+from raytune_rec.data.files.problems import FileProblems, each_file
 from raytune_rec.data.files.reading import column_names, read_file, require
 from raytune_rec.data.formats import FormatName
 from raytune_rec.data.sources.base import constant, digest_files
@@ -120,17 +121,10 @@ class Tabular:
         return (self._options.domain,) if self._options.domain else None
 
     def read(self) -> Iterator[RawBlock]:
-        wanted = {**self._columns, **self._feature_columns("context")}
-        log = self._located()["log"]
-        self._check(log, wanted)
-        for split, path in log:
-            for block in self._rows(path, wanted, self._format):
-                table = block.table
-                if self._options.domain:
-                    table = table.append_column("domain", constant(self._options.domain, len(table)))
-                if split:
-                    table = table.append_column("split", constant(split, len(table)))
-                yield RawBlock(table, block.file, block.lines, block.rejects)
+        located = self._located()
+        if problems := self._wrong_columns(located):
+            raise DataError(problems)
+        return each_file((path, self._interactions(split, path)) for split, path in located["log"])
 
     def users(self) -> Iterator[RawBlock]:
         return self._features("user")
@@ -165,32 +159,33 @@ class Tabular:
                 located[name] = [("", path) for path in files]
                 problems += wrong
         if problems:
-            raise DataError(problems)
+            raise DataError([*problems, *self._wrong_columns(located)])
         return located
 
-    def _check(self, log: list[tuple[str, Path]], wanted: Mapping[str, str]) -> None:
-        """Every file and every column, before the first row is read."""
-        needed: list[tuple[Path, Mapping[str, str], Format]] = [(path, wanted, self._format) for _, path in log]
+    def _wrong_columns(self, located: Mapping[str, list[tuple[str, Path]]]) -> list[str]:
+        """What is wrong with any file and column that is wanted, before the first row is read."""
+        log = located["log"]
+        needed: list[tuple[Path, Mapping[str, str], Format]] = [(path, self._wanted, self._format) for _, path in log]
         roles: tuple[_Key, _Key] = ("user", "item")
         for role in roles:
             if not self._feature_columns(role):
                 continue
             if side := self._side(role):
                 form, keyed = self._side_format(side), self._side_columns(role, side)
-                needed += [(path, keyed, form) for _, path in self._located()[f"{role}s"]]
+                needed += [(path, keyed, form) for _, path in located[f"{role}s"]]
             else:
                 needed += [(path, self._feature_columns(role), self._format) for _, path in log]
-        problems: dict[str, dict[Path, None]] = {}  # what is wrong -> the files of which it is, each once
+        problems = FileProblems()
         for path, columns, form in needed:
-            try:
+            with problems.of(path):
                 present = column_names(path, form)
                 if present is not None:
                     require(path, columns, present, form)
-            except DataError as error:
-                for problem in error.problems:
-                    problems.setdefault(problem.removeprefix(str(path)), {})[path] = None
-        if problems:
-            raise DataError(_named_once(problem, list(files)) for problem, files in problems.items())
+        return problems.told()
+
+    @property
+    def _wanted(self) -> dict[str, str]:
+        return {**self._columns, **self._feature_columns("context")}
 
     def _feature_columns(self, role: SourceRole) -> dict[str, str]:
         return {name: f.column or name for name, f in self._options.features.items() if f.role == role}
@@ -214,18 +209,33 @@ class Tabular:
         features, side = self._feature_columns(role), self._side(role)
         if not features:
             return
-        if side is None:  # columns of the interactions themselves: what else is wrong with a row is told where these are read
-            columns = {key: self._columns[key] for key in self._keys(role)} | features
-            for _, path in self._located()["log"]:
-                for block in self._rows(path, columns, self._format):
-                    known = pc.is_valid(encoded(block.table[role]))
-                    lines = block.lines[known.to_numpy(zero_copy_only=False)]
-                    rejects = tuple(reject for reject in block.rejects if reject.column in features)
-                    yield self._with_domain(RawBlock(block.table.filter(known), block.file, lines, rejects), role)
-            return
-        for _, path in self._located()[f"{role}s"]:
+        files = self._located()["log" if side is None else f"{role}s"]
+        yield from each_file((path, self._features_of(role, side, path)) for _, path in files)
+
+    def _features_of(self, role: _Key, side: _Side | None, path: Path) -> Iterator[RawBlock]:
+        if side is not None:
             for block in self._rows(path, self._side_columns(role, side), self._side_format(side)):
                 yield self._with_domain(block, role)
+            return
+        features = self._feature_columns(role)  # what else is wrong with a row is told where the interactions are read
+        columns = {key: self._columns[key] for key in self._keys(role)} | features
+        for block in self._rows(path, columns, self._format):
+            try:
+                known = pc.is_valid(encoded(block.table[role]))
+            except DataError as error:
+                raise DataError(f"{path}, column {role}: {problem}" for problem in error.problems) from None
+            lines = block.lines[known.to_numpy(zero_copy_only=False)]
+            rejects = tuple(reject for reject in block.rejects if reject.column in features)
+            yield self._with_domain(RawBlock(block.table.filter(known), block.file, lines, rejects), role)
+
+    def _interactions(self, split: str, path: Path) -> Iterator[RawBlock]:
+        for block in self._rows(path, self._wanted, self._format):
+            table = block.table
+            if self._options.domain:
+                table = table.append_column("domain", constant(self._options.domain, len(table)))
+            if split:
+                table = table.append_column("split", constant(split, len(table)))
+            yield RawBlock(table, block.file, block.lines, block.rejects)
 
     def _rows(self, path: Path, columns: Mapping[str, str], form: Format) -> Iterator[RawBlock]:
         separators = {name: separator for name, separator in self._separators.items() if name in columns}
@@ -236,11 +246,6 @@ class Tabular:
             return block
         table = block.table.append_column("domain", constant(self._options.domain, len(block.table)))
         return RawBlock(table, block.file, block.lines, block.rejects)
-
-
-def _named_once(problem: str, files: Sequence[Path]) -> str:
-    more = f" The same holds for {len(files) - 1:,} more, up to {files[-1]}." if len(files) > 1 else ""
-    return f"{files[0]}{problem}{more}"
 
 
 def _check_copies(log: Sequence[tuple[str, Path]], digests: Sequence[str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from raytune_rec.data.blocks import RawBlock
+from raytune_rec.data.files.problems import FileProblems
 from raytune_rec.data.layout import item_keys
 from raytune_rec.data.preparing.coding.features import FeatureTable
 from raytune_rec.data.preparing.coding.validate import Checked, check_features
@@ -37,16 +38,16 @@ class Attributes:
         """Judges all rows, and fills them into a table.
 
         Returns:
-            What is wrong: too many rows that cannot be used, or none of anyone in the table.
+            What is wrong: files or columns that cannot be read, too many rows that cannot be used, or none of anyone in the
+            table.
         """
         if not self.fields:
             return []
         shared = self._source.shared_items
         keys = [self._role] if self._role == "user" or shared else ["domain", "item"]
         read = refused = 0
-        for block in self._blocks()():
-            fields = self.fields if table is None else [c.field for c in table.columns]
-            checked = check_features(block, keys, fields, self._source.formats or {})
+        wrong = FileProblems()
+        for block, checked in self._checked(keys, table, wrong):
             self._files[block.file] = None
             self._rejects.add(checked.rejects, checked.faults)
             read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
@@ -56,7 +57,7 @@ class Attributes:
             if len(self._examples) < _NAMED:
                 self._examples = key[:_NAMED].to_pylist()
         settable = self._source.formats is not None
-        problems = self._rejects.judge(f"rows of {self._role}s", read, refused, self._limit, settable)
+        problems = wrong.told() + self._rejects.judge(f"rows of {self._role}s", read, refused, self._limit, settable)
         return problems or ([] if table is None else self._uncovered(table))
 
     def counts(self, table: FeatureTable) -> dict[str, Any]:
@@ -66,6 +67,15 @@ class Attributes:
         files = [Path(file).name for file in self._files if file not in self._log]
         counts = {"with_row": table.known, "all": table.rows, "repeated_rows": table.repeated, "other_values": table.differing}
         return {"files": files, **counts}
+
+    def _checked(
+        self, keys: Sequence[str], table: FeatureTable | None, wrong: FileProblems
+    ) -> Iterator[tuple[RawBlock, Checked]]:
+        """Each block with what of it can be used; what is wrong with files is kept."""
+        for block in wrong.beside(self._blocks()()):
+            fields = self.fields if table is None else [c.field for c in table.columns]
+            with wrong.of(block.file):
+                yield block, check_features(block, keys, fields, self._source.formats or {})
 
     def _blocks(self) -> Callable[[], Iterator[RawBlock]]:
         return self._source.users if self._role == "user" else self._source.items

@@ -186,6 +186,15 @@ def _shown(cell: pa.Scalar) -> str:
     return "" if value is None else shown(value)
 
 
+def require_interactions(block: RawBlock, fields: Sequence[SourceField], positive_above: float | None, histories: bool) -> None:
+    """Raises DataError where a block lacks a column without which no row can be used; see `check_interactions`."""
+    names = set(block.table.column_names)
+    _require(names, ["domain", "user", "item", *(f.name for f in fields)], block.file)
+    unlabelled = histories and not names & {"label", "rating"}
+    if "label" not in names and ("rating" not in names or positive_above is None) and not unlabelled:
+        raise DataError(f"{block.file}: no label; map a label, or a rating and set data.positive_above.")
+
+
 def check_interactions(
     block: RawBlock,
     fields: Sequence[SourceField],
@@ -203,13 +212,10 @@ def check_interactions(
         histories: rows become histories: where the source gives neither label nor rating, each of them counts as taken.
 
     Raises:
-        DataError: the block lacks a column without which no row can be used, or has one of a type that cannot be read.
+        DataError: the block has a column of a type that cannot be read.
     """
     verdict, names = _Verdict(block, formats), set(block.table.column_names)
-    _require(names, ["domain", "user", "item", *(f.name for f in fields)], block.file)
     unlabelled = histories and not names & {"label", "rating"}
-    if "label" not in names and ("rating" not in names or positive_above is None) and not unlabelled:
-        raise DataError(f"{block.file}: no label; map a label, or a rating and set data.positive_above.")
     text = {name: verdict.keys(name) for name in ("domain", "user", "item")}
     _check_domain(text["domain"], verdict)
     numbers = {name: verdict.number(name) for name in ("label", "rating") if name in names}
