@@ -17,7 +17,7 @@ from raytune_rec.backbones.sasrec import SasRec
 from raytune_rec.components import numeric, structural
 from raytune_rec.schema.contract import Batch, Entities, Parameter, Reading, Site, SiteShape
 from raytune_rec.schema.prepared import ITEM, USER, DataSchema
-from raytune_rec.tensors import Params, Step, linear, lookup, table, xavier, zeros
+from raytune_rec.tensors import Params, Step, drops, lane, linear, lookup, table, xavier, zeros
 
 
 class Dssm(Backbone):
@@ -25,7 +25,9 @@ class Dssm(Backbone):
     makes of the history; the score is their inner product. What stands at ITEM replaces the vectors of a unit's own items, and at
     TARGET that of the item which a row trains on.
 
-    A user whom training does not know, and an item's missing attribute, are zero in front of their layer.
+    A user whom training does not know, and an item's missing attribute, are zero in front of their layer. `without_ids` leaves
+    the embeddings of some items out of each training step, so that attributes learn to stand alone (DropoutNet, Volkovs et al.,
+    NIPS 2017, on the side of items).
 
     Differs from the paper: SASRec learns with the towers, not in a stage before, and reads the item embeddings that the item
     tower reads; the layers have biases.
@@ -39,6 +41,7 @@ class Dssm(Backbone):
         inner: int = structural(16, "width of the feed-forward net", ge=1, le=65536)
         embedding_std: float = structural(0.02, "standard deviation of the embeddings' start values", gt=0, le=100)
         dropout: float = numeric(0.1, "dropout rate of the history (PROMO: 0.1)", ge=0, lt=1)
+        without_ids: float = numeric(0.0, "share of the items that a step knows by attributes alone (DropoutNet)", ge=0, lt=1)
 
         _heads = head_widths()
 
@@ -102,7 +105,7 @@ class Dssm(Backbone):
         options: Mapping[str, Tensor],
         step: Step,
     ) -> Outputs:
-        items = every_item(encoded["item_vector"], sites, batch)
+        items = every_item(self._dropped(params, encoded, options, step), sites, batch)
         user = _tower(params, "user", self.of_users, batch.columns[USER], batch.columns)
         outputs = {"items": items, **({"target": sites[Site.TARGET]} if Site.TARGET in sites else {})}
         if self.history is None:
@@ -119,6 +122,15 @@ class Dssm(Backbone):
             outputs["user"] = user = user + added
             outputs |= {"state": outputs["state"] + added.unsqueeze(2)} if "state" in outputs else {}
         return outputs if step.training else {**outputs, "logit": scores(user, batch.columns.get("candidates"), items)}
+
+    def _dropped(self, params: Params, encoded: Mapping[str, Tensor], options: Mapping[str, Tensor], step: Step) -> Tensor:
+        """(U, V, D): the items, some of them by their attributes alone."""
+        whole, rate = encoded["item_vector"], options["without_ids"]
+        if not drops(rate, step) or step.noise is None:
+            return whole
+        drawn = step.noise.integers("without_ids", whole.shape[1], 0, 2**24) * 2.0**-24  # (U, V), one for all rows of the step
+        gone = (drawn < lane(rate.double(), 2)).unsqueeze(-1)
+        return whole - gone * linear(encoded["item_embedding"], params["tower.item"][:, : self.options.width])
 
 
 def _tower(params: Params, name: str, profile: Profile, ids: Tensor, columns: Mapping[str, Tensor]) -> Tensor:

@@ -37,8 +37,7 @@ def base(tmp_path: Path) -> Path:
     return folder
 
 
-ATTEMPTS = [
-    [Strike("driver", Moment("segment", 10), at_once=True)],  # studies, their rounds, and packs that are told
+ATTEMPTS = [  # tests/tuning/test_runner.py kills a driver in the midst of its search
     [Strike("worker", Moment("result", 1)), Strike("driver", Moment("winner's result", 1))],
     [Strike("driver", Moment("merged journal", 1))],  # the winners are kept, and their checkpoints have gone
     [],
@@ -58,9 +57,9 @@ def test_kills_in_search_and_export_change_nothing(
     sweep = Sweep(run, path, tmp_path / "logs", temporary)
     ended = [sweep.attempt(strikes) for strikes in ATTEMPTS]
     assert not sweep.missed, "the run ended before the kill: the job is too small for this test"
-    assert ended == [False, False, False, True] and sweep.attempts[-1].code == 0, sweep.log.read_text()
+    assert ended == [False, False, True] and sweep.attempts[-1].code == 0, sweep.log.read_text()
     struck = [(k["target"], k["phase"]) for k in sweep.kills]
-    assert struck == [("driver", "tune"), ("worker", "tune"), ("driver", "export"), ("driver", "export")]
+    assert struck == [("worker", "tune"), ("driver", "export"), ("driver", "export")]
     assert compare.differences(whole, run) == []
     assert compare.leftovers(whole, run) == []
     assert sweep.trained_again() == []
@@ -77,8 +76,8 @@ def test_kills_in_search_and_export_change_nothing(
 def test_a_pretraining_that_is_told_to_end_says_so_and_goes_on(tmp_path: Path, temporary: Path) -> None:
     """SIGTERM (`ray job stop`, a lost machine): a word and code 143, no stack; the same command has the undisturbed curve."""
     path, run, log = tmp_path / "job.toml", tmp_path / "run", tmp_path / "log"
-    long = {"epochs": 12}
-    job.write(job.tiny() | {"pretrain": {**job.tiny()["pretrain"], "workers": 1, "training": long}}, path)
+    pretrain = {**job.tiny()["pretrain"], "replicates": 1, "training": {"epochs": 12}}
+    job.write(job.tiny() | {"pretrain": {**pretrain, "workers": 1}}, path)
     words = ["pretrain", str(path), "--out", str(run)]
     assert cli.main(["prepare", *words[1:]]) == 0
     command = Command(words, log, temporary)
@@ -94,7 +93,7 @@ def test_a_pretraining_that_is_told_to_end_says_so_and_goes_on(tmp_path: Path, t
     finally:
         command.kill()
         command.clear(0.0)
-    job.write(job.tiny() | {"pretrain": {**job.tiny()["pretrain"], "training": long}}, path)
+    job.write(job.tiny() | {"pretrain": pretrain}, path)
     for stage in ("prepare", "pretrain"):
         assert cli.main([stage, str(path), "--out", str(tmp_path / "whole")]) == 0
     curves = [json.loads((folder / "pretrain.json").read_text())["plate"]["curve"] for folder in (run, tmp_path / "whole")]

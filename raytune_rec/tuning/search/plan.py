@@ -203,7 +203,8 @@ def _one(job: Job, schema: DataSchema, method: Method, start: BackboneFacts | No
 def _space(resolved: Resolved, parts: Parts, groups: frozenset[str], spaces: Iterable[str]) -> Space:
     """What a method searches: the job's spaces, without what it does not train, sets itself or does not have."""
     job, method = resolved.job, resolved.method
-    if not method.strategy.train:
+    says_all = method.strategy.prompt == "on" and not any(prompt.parameters() for prompt in parts.prompts)  # by options alone
+    if not method.strategy.train and not says_all:
         return Space()
     space = compose(list(spaces), job)
     searched = space.keys()
@@ -212,7 +213,7 @@ def _space(resolved: Resolved, parts: Parts, groups: frozenset[str], spaces: Ite
     return restrict(
         space,
         groups=parts.trained_groups,
-        prompt="prompt" in method.strategy.train,
+        prompt=says_all or "prompt" in method.strategy.train,
         fixed=method.options,
         base=_flat(resolved.base),
         known=lambda key: is_option(job, method, key),
