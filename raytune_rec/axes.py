@@ -6,6 +6,7 @@ M  domains; the other shapes as in `schema`. Nothing here copies a weight for ea
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -90,19 +91,27 @@ def member_rows(members: Tensor, items: int, ids: Tensor) -> Tensor:
     return lookup(none.scatter_(1, members, numbers * (members > 0)), ids)
 
 
-def latest(feedback: Feedback, ids: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+class Events(NamedTuple):
+    """Some events of items, (U, I, K) each, zeros where there are fewer; `real`: which there are. The others as in `Feedback`."""
+
+    users: Tensor
+    times: Tensor
+    values: Tensor
+    stays: Tensor
+    real: Tensor
+
+
+def latest(feedback: Feedback, ids: Tensor, most: int) -> Events:
     """The latest events of some items, the last one first.
 
     Args:
         feedback: of all items, as tensors. ids: (U, I). most: K, events that are kept of an item.
-
-    Returns:
-        users, times and values (U, I, K), zeros where there are fewer, and which are real.
     """
-    starts, users, times, values = (torch.as_tensor(t) for t in (feedback.start, feedback.user, feedback.time, feedback.value))
+    columns = (feedback.user, feedback.time, feedback.value, feedback.stay)
+    starts, users, times, values, stays = (torch.as_tensor(t) for t in (feedback.start, *columns))
     first, last = lookup(starts, ids).unsqueeze(-1), lookup(starts, ids + 1).unsqueeze(-1)
     place = last - 1 - torch.arange(most, device=ids.device)
     real = place >= first
     place = place.clamp(min=0)
-    users, times, values = (lookup(t, place) * real for t in (users, times, values))
-    return users, times, values.nan_to_num(), real
+    users, times, values, stays = (lookup(t, place) * real for t in (users, times, values, stays))
+    return Events(users, times, values.nan_to_num(), stays.nan_to_num(), real)

@@ -4,7 +4,7 @@
 
 Tensors are named `prompt.<name>` and, for tuned groups of the backbone, `backbone.<name>`. Where a unit keeps only some rows of a
 table, `rows.<vocabulary>` (v,) int64 lists their global ids; the other rows are the backbone's own. Of a group of cold items
-`feedback.item`, `.user`, `.time` and `.value` (E,) tell who took each in training, since a prompt may read it.
+`feedback.item`, `.user`, `.time`, `.value` and `.stay` (E,) tell who took each in training, since a prompt may read it.
 """
 
 from __future__ import annotations

@@ -11,8 +11,10 @@ import pyarrow as pa
 SourceKind = Literal["categorical", "numerical", "multi", "text", "vector"]
 SourceRole = Literal["user", "item", "context"]
 
-ROW_COLUMNS = ("domain", "user", "item", "label", "rating", "timestamp", "position", "split")
+ROW_COLUMNS = ("domain", "user", "item", "label", "rating", "stay", "timestamp", "position", "split")
 """Names a block of interactions may carry besides context features. The first three are required, and a label or a rating."""
+SCORE = "score."
+"""Before the names of columns whose sum is the rating."""
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,9 @@ class FeedbackMean:
         members = batch.members
         if members is None or members.feedback is None:
             return {}
-        users, _, _, real = latest(members.feedback, members.ids, self.options.recent)  # (U, I, K)
-        vectors, count = lookup(readings["user_vector"], users) * real.unsqueeze(-1), real.sum(2, keepdim=True)
+        events = latest(members.feedback, members.ids, self.options.recent)  # (U, I, K)
+        vectors = lookup(readings["user_vector"], events.users) * events.real.unsqueeze(-1)
+        count = events.real.sum(2, keepdim=True)
         item = lookup(readings["item_vector"], members.ids)
         mixed = lane(options["own"], 3) * item + lane(options["users"], 3) * vectors.sum(2) / count.clamp(min=1)
         return {Site.ITEM: (count > 0) * mixed + (count == 0) * item}

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from raytune_rec import components
-from raytune_rec.axes import latest, member_rows
+from raytune_rec.axes import Events, latest, member_rows
 from raytune_rec.components import numeric, padded, structural
 from raytune_rec.prompts.base import Rerun
 from raytune_rec.schema.contract import MEMBER, Batch, Parameter, Reading, Site
@@ -56,7 +56,7 @@ class Promo:
     No leak: a training row's own user is never in the feedback that tells its item, and where there are clocks neither is
     who came at the row's time or later. What validates and tests is later than all feedback that an item has of its own.
 
-    Differs from the paper: value is the rating, or the click where there is none. Feedback is chosen among the `recent` latest
+    Differs from the paper: staying counts in means over all users and items. Feedback is chosen among the `recent` latest
     events of an item. Both losses take means over pairs, and the mean of the networks' outputs is fused; `printed` sums over
     pairs and fuses the mean of what the networks read: then Eq. 9 vanishes from the first step, and the networks learn nothing.
     Every layer has the activation, not the last one alone. The fusion's last layer starts at zero and is added to what the
@@ -69,6 +69,8 @@ class Promo:
         information: Information = structural("feedback", "what tells an item: feedback (PROMO), id, features or both")
         network: Literal["personal", "shared", "none"] = structural("personal", "a network for each item (PROMO), one, or none")
         feedback: int = padded(10, "k, users of an item (the paper: 10)", ge=1, le=1000)
+        staying: float = numeric(1.0, "alpha, worth of staying as long as users do on average", ge=0, le=1e6)
+        interaction: float = numeric(1.0, "beta, worth of a point of the rating, or of a click where there is none", ge=0, le=1e6)
         recent: int = structural(50, "latest events of an item among which they are chosen", ge=1, le=100_000)
         least: int = structural(1, "an item with fewer events borrows those of the most similar popular one", ge=0, le=1000)
         popular: float = structural(0.2, "share of the items, by interactions, that lend (the paper: 0.2)", gt=0, le=1)
@@ -181,19 +183,20 @@ class Promo:
             ids: (U, N). user: (U, N), the user of the row that each stands for, who is left out; None: no row.
         """
         if self.options.information == "feedback":
-            users, real = self._pinnacle(readings, batch, int(options["feedback"].max()), ids, user)
+            users, real = self._pinnacle(readings, batch, options, ids, user)
             real = real & _first(real.shape[2], options)
             return _Told(lookup(readings["user_vector"], users), real)
         vectors = torch.cat([lookup(readings[name], ids) for name in _READS[self.options.information]], dim=-1).unsqueeze(2)
         return _Told(vectors, torch.ones(1, 1, 1, dtype=torch.bool, device=ids.device).expand(*ids.shape, 1))
 
     def _pinnacle(
-        self, readings: Mapping[str, Tensor], batch: Batch, most: int, ids: Tensor, user: Tensor | None
+        self, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], ids: Tensor, user: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The users of highest value who took each item, (U, N, K), the best first (Eq. 4), and which of them are real."""
         assert batch.members is not None and batch.members.feedback is not None
         feedback, recent = batch.members.feedback, self.options.recent
-        users, times, values, real = latest(feedback, ids, recent)
+        own = latest(feedback, ids, recent)
+        users, times, real, worth = own.users, own.times, own.real, _worth(own, options)
         clocks = bool((feedback.time != 0).any())
         until = torch.where(real.any(2), times.amax(2) + 1, _NEVER).unsqueeze(-1)  # what is asked of it is later than what it has
         if user is not None:
@@ -203,12 +206,12 @@ class Promo:
             real = real & ~mine & _before(times, until, clocks)
         few = (real.sum(2) < self.options.least).unsqueeze(-1)
         if few.any():
-            theirs, then, worth, there = latest(
-                feedback, _similar(readings["item_vector"], batch, ids, self.options.popular), recent
-            )
-            there = there & _before(then, until, clocks) & (True if user is None else theirs != user.unsqueeze(-1))
-            users, values, real = (torch.where(few, a, b) for a, b in ((theirs, users), (worth, values), (there, real)))
-        order = values.masked_fill(~real, -torch.inf).argsort(dim=2, descending=True, stable=True)[..., :most]
+            lent = latest(feedback, _similar(readings["item_vector"], batch, ids, self.options.popular), recent)
+            there = lent.real & _before(lent.times, until, clocks) & (True if user is None else lent.users != user.unsqueeze(-1))
+            users, real = torch.where(few, lent.users, users), torch.where(few, there, real)
+            worth = torch.where(few, _worth(lent, options), worth)
+        order = worth.masked_fill(~real, -torch.inf).argsort(dim=2, descending=True, stable=True)
+        order = order[..., : int(options["feedback"].max())]
         return torch.take_along_dim(users, order, dim=2), torch.take_along_dim(real, order, dim=2)
 
     def lenders(self, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor]) -> Tensor:
@@ -217,7 +220,7 @@ class Promo:
         ids = batch.members.ids
         if self.options.information != "feedback":
             return torch.zeros_like(ids)
-        few = latest(batch.members.feedback, ids, self.options.recent)[3].sum(2) < self.options.least
+        few = latest(batch.members.feedback, ids, self.options.recent).real.sum(2) < self.options.least
         return _similar(readings["item_vector"], batch, ids, self.options.popular) * (few & (ids > 0))
 
     def losses(
@@ -241,8 +244,9 @@ class Promo:
         _, made, told = self._rows(params, readings, batch, options)
         drawn = step.noise.uniform("promo.others", told.vectors.shape[2])
         others = 1 + (drawn.double() * (self.users - 1)).long()  # (U, B, K)
-        took, _, _, real = latest(batch.members.feedback, ids, self.options.recent)
-        new = ~((others.unsqueeze(-1) == took.unsqueeze(2)) & real.unsqueeze(2)).any(-1) & _first(others.shape[2], options)
+        took = latest(batch.members.feedback, ids, self.options.recent)
+        known = (others.unsqueeze(-1) == took.users.unsqueeze(2)) & took.real.unsqueeze(2)
+        new = ~known.any(-1) & _first(others.shape[2], options)
         place = member_rows(batch.members.ids, readings["item_vector"].shape[1], ids)
         theirs = self._networks(params, place, lookup(readings["user_vector"], others))
         distance = (made.unsqueeze(3) - theirs.unsqueeze(2)).abs().sum(-1)  # (U, B, K, K)
@@ -284,6 +288,11 @@ def _target(batch: Batch) -> Tensor:
     """(U, B): the item that each row is about."""
     columns = batch.columns
     return columns["target"].amax(-1) if "target" in columns else columns[ITEM]
+
+
+def _worth(events: Events, options: Mapping[str, Tensor]) -> Tensor:
+    """(U, N, K): what a user's taking of an item is worth (Eq. 4)."""
+    return lane(options["staying"], 3) * events.stays + lane(options["interaction"], 3) * events.values
 
 
 def _first(most: int, options: Mapping[str, Tensor]) -> Tensor:

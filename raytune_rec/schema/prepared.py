@@ -168,12 +168,14 @@ class Feedback:
         user: (E,) int64 ids.
         time: (E,) int64, seconds since 1970; 0 where the data have none.
         value: (E,) float32, the rating or label; NaN where the data have none.
+        stay: (E,) float32, how long the user stayed, as a multiple of the mean over all events; 0 where the data do not say.
     """
 
     start: np.ndarray | Tensor
     user: np.ndarray | Tensor
     time: np.ndarray | Tensor
     value: np.ndarray | Tensor
+    stay: np.ndarray | Tensor
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ Weights = Mapping[str, Tensor]
 ROWS = "rows."
 FEEDBACK = "feedback."
 """Before the names of what an artifact of cold items keeps of who took them."""
+_KEPT = ("user", "time", "value", "stay")
 
 
 def cut(best: Weights, declared: Mapping[str, Parameter], data: UnitData) -> dict[str, Tensor]:
@@ -82,16 +83,14 @@ def scoring_model(parts: Parts, tuned: Sequence[Weights], start: Weights, by_id:
 
 
 def events(by_id: ById, lenders: Sequence[int]) -> dict[str, Tensor]:
-    """Who took a unit's own items, and some others, as an artifact keeps it: item, user, time and value of each event, item after
-    item.
-    """
+    """Who took a unit's own items, and some others, as an artifact keeps it: columns of all events, item after item."""
     feedback, members = by_id.items.feedback, by_id.members
     if feedback is None or members is None:
         return {}
     start, kept = np.asarray(feedback.start), np.union1d(members, np.array(lenders, np.int64))
     places = np.concatenate([np.arange(start[item], start[item + 1]) for item in kept])
     item = np.repeat(kept, start[kept + 1] - start[kept])
-    columns = {"item": item, **{name: np.asarray(getattr(feedback, name))[places] for name in ("user", "time", "value")}}
+    columns = {"item": item, **{name: np.asarray(getattr(feedback, name))[places] for name in _KEPT}}
     return {FEEDBACK + name: torch.from_numpy(column) for name, column in columns.items()}
 
 
@@ -99,7 +98,7 @@ def with_events(by_id: ById, tuned: Weights) -> ById:
     """The same with the events that an artifact keeps."""
     if FEEDBACK + "item" not in tuned:
         return by_id
-    item, *others = (tuned[FEEDBACK + name] for name in ("item", "user", "time", "value"))
+    item, *others = (tuned[FEEDBACK + name] for name in ("item", *_KEPT))
     counts = torch.bincount(item, minlength=len(by_id.items))
     feedback = Feedback(torch.cat([counts.new_zeros(1), counts.cumsum(0)]), *others)
     return replace(by_id, items=replace(by_id.items, feedback=feedback))
@@ -114,12 +113,12 @@ def wrong_events(tuned: Weights, items: int, users: int) -> list[str]:
     kept = {name: tensor for name, tensor in tuned.items() if name.startswith(FEEDBACK)}
     if not kept:
         return []
-    if set(kept) != {FEEDBACK + name for name in ("item", "user", "time", "value")}:
-        return [f"of who took the unit's items there is {', '.join(sorted(kept))}; item, user, time and value belong together."]
-    item, user, time, value = (kept[FEEDBACK + name] for name in ("item", "user", "time", "value"))
-    whole = all(tensor.dtype == torch.int64 for tensor in (item, user, time)) and value.is_floating_point()
+    if set(kept) != {FEEDBACK + name for name in ("item", *_KEPT)}:
+        return [f"of who took the unit's items there is {', '.join(sorted(kept))}; item, {', '.join(_KEPT)} belong together."]
+    item, user, time, *numbers = (kept[FEEDBACK + name] for name in ("item", *_KEPT))
+    whole = all(tensor.dtype == torch.int64 for tensor in (item, user, time)) and all(n.is_floating_point() for n in numbers)
     if not whole or any(tensor.shape != item.shape or tensor.dim() != 1 for tensor in kept.values()):
-        return ["who took the unit's items is not four columns of one length, three of them whole numbers."]
+        return ["who took the unit's items is not five columns of one length, three of them whole numbers."]
     others = bool(((item < 1) | (item >= items)).any()) or bool((item.diff() < 0).any())
     if others or bool(((user < 0) | (user >= users)).any()):
         return ["who took the unit's items names items or users that the backbone's data do not know."]

@@ -13,7 +13,7 @@ import tokenizers
 from raytune_rec.artifacts.backbone import _copy_data
 from raytune_rec.data import tokens
 from raytune_rec.data.stored.store import Store
-from raytune_rec.errors import DataError
+from raytune_rec.errors import DataError, JobError
 from raytune_rec.schema.prepared import SPLITS
 from tests.data.conftest import Make
 
@@ -125,3 +125,25 @@ def test_a_file_that_is_no_tokenizer_is_refused(
     os.mkfifo("no.json")
     with pytest.raises(DataError, match="cannot be read"):
         films(tmp_path.name + "-pipe", text={"tokenizer": "no.json"})
+
+
+def test_what_a_taking_is_worth_comes_from_columns_of_the_log(make: Make, write: Callable[..., str]) -> None:
+    """How long a user stayed, as a multiple of the mean, and a rating that is a sum of flags; an empty cell is nothing."""
+    rows = [f"u{u},i{i},{60 * u if u % 3 else ''},{u % 2},{i % 2},{u},1" for u in range(12) for i in range(6)]
+    log = write("log.csv", ["user,item,play,follow,share,ts,like", *rows])
+    columns = {"user": "user", "item": "item", "label": "like", "timestamp": "ts", "stay": "play"}
+    options = {"files": log, "domain": "clips", "columns": columns, "score": ["follow", "share"], "shared_items": True}
+    own = make("tabular", options, split={"kind": "hash", "valid": 0.1, "test": 0.1})
+    items = own.items(feedback=True)
+    users, names = ([int(raw[1:]) for raw in own.vocabulary(name)["raw"].to_pylist()] for name in ("user", "item"))
+    feedback = items.feedback
+    assert feedback is not None
+    who = np.array([users[u - 1] for u in feedback.user])
+    what = np.repeat([0, *names], np.diff(feedback.start))
+    seconds = np.where(who % 3, 60.0 * who, 0.0)
+    np.testing.assert_allclose(feedback.stay, seconds / seconds.mean(), rtol=1e-6)
+    assert np.array_equal(feedback.value, who % 2 + what % 2)
+    with pytest.raises(DataError, match=r"stay is negative.*'-5'"):
+        make("tabular", {**options, "files": write("bad.csv", ["user,item,play,follow,share,ts,like", "u,i,-5,0,1,1,1"])}, "bad")
+    with pytest.raises(JobError, match=r"score and columns\.rating are two ratings; give one"):
+        make("tabular", {**options, "columns": {**columns, "rating": "follow"}}, "two")

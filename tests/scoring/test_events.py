@@ -24,7 +24,7 @@ def test_an_artifact_gives_back_who_took_its_items_and_those_that_lend_and_no_ot
     assert feedback is not None and whole is not None
     for item in range(len(ITEMS)):
         mine, theirs = (slice(int(f.start[item]), int(f.start[item + 1])) for f in (feedback, whole))
-        for name in ("user", "time", "value"):
+        for name in ("user", "time", "value", "stay"):
             expected = getattr(whole, name)[theirs].tolist() if item in (28, 29, 30, *lenders) else []
             assert getattr(feedback, name)[mine].tolist() == expected
     assert with_events(bare, {}) is bare and events(bare, ()) == {}
@@ -37,10 +37,10 @@ def test_an_artifact_gives_back_who_took_its_items_and_those_that_lend_and_no_ot
         ({"feedback.user": torch.tensor([1, 2, 3, 4, -1])}, "users that the backbone's data do not know"),
         ({"feedback.item": torch.tensor([28, 28, 28, 28, 31])}, "names items or users that"),
         ({"feedback.item": torch.tensor([29, 28, 28, 28, 28])}, "names items or users that"),
-        ({"feedback.time": torch.zeros(4, dtype=torch.int64)}, "four columns of one length"),
-        ({"feedback.value": torch.zeros(5, dtype=torch.int64)}, "four columns of one length"),
-        ({"feedback.item": torch.tensor(28)}, "four columns of one length"),
-        ({"feedback.rows": torch.zeros(5)}, "item, user, time and value belong together"),
+        ({"feedback.time": torch.zeros(4, dtype=torch.int64)}, "five columns of one length"),
+        ({"feedback.value": torch.zeros(5, dtype=torch.int64)}, "five columns of one length"),
+        ({"feedback.item": torch.tensor(28)}, "five columns of one length"),
+        ({"feedback.rows": torch.zeros(5)}, "item, user, time, value, stay belong together"),
     ],
 )
 def test_events_that_cannot_be_are_refused(change: dict[str, torch.Tensor], says: str) -> None:

@@ -106,7 +106,8 @@ def _items() -> Items:
     fans = [0, *[2] * 27, 4, 1, 0]
     start = np.cumsum([0, *fans])
     events = int(start[-1])
-    feedback = Feedback(start, draw.integers(1, 41, events), np.arange(events), np.ones(events, np.float32))
+    one = np.ones(events, np.float32)
+    feedback = Feedback(start, draw.integers(1, 41, events), np.arange(events), one, one * np.arange(events) % 3)
     return Items({"tags": tags, "title": title}, np.array(fans), feedback)
 
 

@@ -19,6 +19,7 @@ class Event:
     user: int
     time: int
     value: float = 1.0
+    stay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def told(world: World, lane: Solo, item: int, row: Event | None = None) -> list[
     if len(chosen) < lane.options.least:
         lent = list(world.events[lender(world, lane, item)])[::-1][: lane.options.recent]
         chosen = [event for event in lent if may(event)]
-    best = sorted(chosen, key=lambda event: 0.0 if math.isnan(event.value) else -event.value)
+    alpha, beta = lane.options.staying, lane.options.interaction
+    best = sorted(chosen, key=lambda event: -(alpha * event.stay + beta * (0.0 if math.isnan(event.value) else event.value)))
     return [event.user for event in best][: lane.options.feedback]
 
 

@@ -40,7 +40,9 @@ def world(clocks: bool = True) -> World:
         times = np.sort(draw.integers(0, 12, many)) if clocks else np.zeros(many, int)
         users = draw.permutation(np.arange(1, USERS))[:many]
         values = draw.choice([1.0, 3.0, 5.0, np.nan], many)
-        events[item] = [Event(int(u), int(t), float(v)) for u, t, v in zip(users, times, values, strict=True)]
+        stays = draw.choice([0.0, 0.5, 2.0], many)
+        rows = zip(users, times, values, stays, strict=True)
+        events[item] = [Event(int(u), int(t), float(v), float(s)) for u, t, v, s in rows]
     sizes = {"user": USERS, "item": ITEMS}
     return World(events, {name: draw.normal(size=(sizes[r.axis], r.width)) for name, r in READINGS.items()}, clocks)
 
@@ -66,7 +68,7 @@ def rows_of(own: World, lanes: Sequence[Solo]) -> list[list[tuple[int, Event]]]:
 def feedback(own: World) -> Feedback:
     events = [own.events[item] for item in range(ITEMS)]
     flat = [event for of_item in events for event in of_item]
-    columns = ([getattr(event, name) for event in flat] for name in ("user", "time", "value"))
+    columns = ([getattr(event, name) for event in flat] for name in ("user", "time", "value", "stay"))
     return Feedback(*(torch.tensor([c]) for c in (np.cumsum([0, *map(len, events)]).tolist(), *columns)))
 
 
@@ -106,6 +108,7 @@ def written(own: World, lanes: Sequence[Solo], rows: Sequence[Sequence[tuple[int
 def packs(units: str, **options: Any) -> list[Solo]:
     """Three lanes that differ in whatever may differ, of one unit or of two."""
     apart = [{"feedback": 2, "width": 3, "fusion_width": 5}, {"feedback": 6, "width": 7}, {"feedback": 3, "fusion_width": 2}]
+    apart = [{**own, "staying": alpha, "interaction": beta} for own, alpha, beta in zip(apart, (1, 0, 4), (1, 2, 0), strict=True)]
     of = UNITS[1:] * 3 if units == "one" else (UNITS[0], UNITS[1], UNITS[1])
     return [lane(of[i], 10 + i, **{**own, **options}) for i, own in enumerate(apart)]
 

@@ -142,10 +142,11 @@ def test_lanes_of_units_with_cold_items_of_their_own_equal_their_solo_runs() -> 
 
 
 def test_the_latest_fans_of_an_item() -> None:
-    feedback = Feedback(*(torch.tensor([v]) for v in ([0, 0, 3, 4], [7, 8, 9, 5], [1, 2, 3, 9], [1.0, float("nan"), 3.0, 4.0])))
-    users, times, values, real = latest(feedback, torch.tensor([[2, 1, 0]]), 2)
+    columns = ([0, 0, 3, 4], [7, 8, 9, 5], [1, 2, 3, 9], [1.0, float("nan"), 3.0, 4.0], [0.5, 1.5, 0.0, 2.0])
+    users, times, values, stays, real = latest(Feedback(*(torch.tensor([v]) for v in columns)), torch.tensor([[2, 1, 0]]), 2)
     assert users.tolist() == [[[5, 0], [9, 8], [0, 0]]] and real.sum(2).tolist() == [[1, 2, 0]]
     assert times.tolist() == [[[9, 0], [3, 2], [0, 0]]] and values.tolist() == [[[4, 0], [3, 0], [0, 0]]]
+    assert stays.tolist() == [[[2, 0], [0, 1.5], [0, 0]]]
 
 
 def test_padding_is_never_an_item_of_a_unit() -> None:

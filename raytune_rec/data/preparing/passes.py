@@ -37,7 +37,7 @@ from raytune_rec.storage.files import STORAGE
 _PART_GROUPS = 16
 _MOST_DOMAINS = 500
 _SAMPLE = 1_000_000
-_TYPES = {"rating": np.float32, "timestamp": np.int64, "position": np.int64, "split": np.int8}
+_TYPES = {"rating": np.float32, "stay": np.float32, "timestamp": np.int64, "position": np.int64, "split": np.int8}
 
 
 Tell = Callable[[str], None]

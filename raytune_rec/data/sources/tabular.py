@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from raytune_rec import components
-from raytune_rec.data.blocks import RawBlock, SourceField, SourceKind, SourceRole
+from raytune_rec.data.blocks import SCORE, RawBlock, SourceField, SourceKind, SourceRole
 from raytune_rec.data.cells import encoded
 from raytune_rec.data.files.delimited import Format
 from raytune_rec.data.files.on_disk import named_files
@@ -28,7 +28,7 @@ from raytune_rec.schema.prepared import SPLITS
 _Rating = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Paths = str | tuple[str, ...]
 _Key = Literal["user", "item"]
-_Mapped = Literal["domain", "user", "item", "label", "rating", "timestamp", "position", "split"]
+_Mapped = Literal["domain", "user", "item", "label", "rating", "stay", "timestamp", "position", "split"]
 
 
 class _Feature(components.Options):
@@ -63,6 +63,9 @@ class Tabular:
             {"domain": "domain", "user": "user", "item": "item", "label": "label"},
             description="what is read -> its column in the files; user and item default to these names",
         )
+        score: tuple[str, ...] = Field(
+            (), max_length=100, description="columns of numbers whose sum is the rating, such as flags"
+        )
         domain: str = Field("", description="the one domain of files without a domain column")
         features: dict[str, _Feature] = Field({}, description="feature name -> how it is read")
         users: _Side | None = Field(None, description="file of user features; without it they are columns of the interactions")
@@ -87,6 +90,8 @@ class Tabular:
                 raise ValueError("give either files, or all of train, valid and test")
             if len({user := self.columns.get("user", "user"), self.columns.get("item", "item")}) == 1:
                 raise ValueError(f"columns.user and columns.item are both {user!r}; map each to a column of its own")
+            if self.score and "rating" in self.columns:
+                raise ValueError("score and columns.rating are two ratings; give one")
             if any(split_files) and "split" in self.columns:
                 raise ValueError("columns.split and the files train, valid and test are two splits; give one")
             for name, form in self.formats.items():
@@ -108,6 +113,7 @@ class Tabular:
         self.formats: Mapping[str, str] = options.formats
         self.time_unit = options.time_unit
         columns = {"user": "user", "item": "item"} | {str(name): column for name, column in options.columns.items()}
+        columns |= {f"{SCORE}{place}": column for place, column in enumerate(options.score)}
         if options.domain:
             columns.pop("domain", None)
         self._columns = columns

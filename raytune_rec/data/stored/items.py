@@ -15,7 +15,7 @@ from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import ITEM, SPLITS, USER, Feedback, Field, Items
 
 _SECOND = 10**9
-_TIME, _VALUES = "timestamp", ("rating", "label")
+_TIME, _STAY, _VALUES = "timestamp", "stay", ("rating", "label")
 
 
 def items(lookup: Lookup, names: Collection[str], feedback: bool) -> Items:
@@ -48,22 +48,24 @@ def _texts(lookup: Lookup, fields: list[Field]) -> Columns:
 def _feedback(lookup: Lookup, size: int) -> Feedback:
     """Events of the training split, item after item, of an item in time order; at equal times as they stand in the files."""
     parts = [_events(lookup, domain) for domain in lookup.schema.domains]
-    user, item, time, value = (np.concatenate(each) for each in zip(*parts, strict=True))
+    user, item, time, value, stay = (np.concatenate(each) for each in zip(*parts, strict=True))
+    stay /= max(float(stay.mean()), 1e-30) if len(stay) else 1.0
     order = np.lexsort((time, item))
     start = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=size))])
-    return Feedback(start, lookup.known(USER, user[order]), time[order], value[order])
+    return Feedback(start, lookup.known(USER, user[order]), time[order], value[order], stay[order])
 
 
-def _events(lookup: Lookup, domain: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """User and item, time in seconds, value: (E,) each, of the training rows of a domain."""
+def _events(lookup: Lookup, domain: str) -> tuple[np.ndarray, ...]:
+    """User and item, time in seconds, value, and how long the user stayed: (E,) each, of the training rows of a domain."""
     path = domain_file(lookup.path, domain)
     if not path.exists():
         raise DataError(f"{lookup.path}: has no interactions, and so nobody who took an item; read the store of the run (data/).")
     there = pq.read_schema(path).names
     value = next(name for name in _VALUES if name in there)
-    names = [USER, ITEM, value, "split", *([_TIME] if _TIME in there else [])]
+    names = [USER, ITEM, value, "split", *(name for name in (_TIME, _STAY) if name in there)]
     rows = pq.read_table(path, columns=names, partitioning=None)
     rows = rows.filter(pa.array(rows["split"].to_numpy() == SPLITS.index("train")))
     user, item = (rows[name].to_numpy().astype(np.int64) for name in (USER, ITEM))
     time = rows[_TIME].to_numpy().astype(np.int64) // _SECOND if _TIME in there else np.zeros(len(rows), np.int64)
-    return user, item, time, rows[value].to_numpy().astype(np.float32)
+    stay = np.nan_to_num(rows[_STAY].to_numpy().astype(np.float32)) if _STAY in there else np.zeros(len(rows), np.float32)
+    return user, item, time, rows[value].to_numpy().astype(np.float32), stay

@@ -43,8 +43,9 @@ class Fans:
         members = batch.members
         if members is None or members.feedback is None:
             return {}
-        users, _, _, real = latest(members.feedback, members.ids, self.options.events)  # (U, I, K)
-        fans = lookup(readings["user_vector"], users) * real.unsqueeze(-1)
+        events = latest(members.feedback, members.ids, self.options.events)  # (U, I, K)
+        real = events.real
+        fans = lookup(readings["user_vector"], events.users) * real.unsqueeze(-1)
         mean = fans.sum(2) / real.sum(2, keepdim=True).clamp(min=1)
         share = lane(options["share"], 3)
         own = lookup(readings["item_vector"], members.ids)

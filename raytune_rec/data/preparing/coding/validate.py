@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raytune_rec.data.blocks import Fault, RawBlock, Reject, SourceField
+from raytune_rec.data.blocks import SCORE, Fault, RawBlock, Reject, SourceField
 from raytune_rec.data.cells import LARGEST, encoded, flat_lists, numbers, plain
 from raytune_rec.data.files.delimited import shown
 from raytune_rec.data.instants import Instants, Problems, positions
@@ -190,8 +190,9 @@ def require_interactions(block: RawBlock, fields: Sequence[SourceField], positiv
     """Raises DataError where a block lacks a column without which no row can be used; see `check_interactions`."""
     names = set(block.table.column_names)
     _require(names, ["domain", "user", "item", *(f.name for f in fields)], block.file)
-    unlabelled = histories and not names & {"label", "rating"}
-    if "label" not in names and ("rating" not in names or positive_above is None) and not unlabelled:
+    rated = "rating" in names or any(name.startswith(SCORE) for name in names)
+    unlabelled = histories and not rated and "label" not in names
+    if "label" not in names and (not rated or positive_above is None) and not unlabelled:
         raise DataError(f"{block.file}: no label; map a label, or a rating and set data.positive_above.")
 
 
@@ -215,16 +216,19 @@ def check_interactions(
         DataError: the block has a column of a type that cannot be read.
     """
     verdict, names = _Verdict(block, formats), set(block.table.column_names)
-    unlabelled = histories and not names & {"label", "rating"}
     text = {name: verdict.keys(name) for name in ("domain", "user", "item")}
     _check_domain(text["domain"], verdict)
-    numbers = {name: verdict.number(name) for name in ("label", "rating") if name in names}
+    numbers = {name: verdict.number(name) for name in ("label", "rating", "stay") if name in names}
+    if parts := [verdict.number(name) for name in sorted(names) if name.startswith(SCORE)]:
+        numbers["rating"] = np.nan_to_num(np.stack(parts)).sum(0)
+    if "stay" in numbers:
+        verdict.refuse(numbers["stay"] < 0, "stay", "stay is negative")
     if "rating" in numbers and rating_range is not None:
         low, high = rating_range
         verdict.refuse((numbers["rating"] < low) | (numbers["rating"] > high), "rating", f"rating outside {low:g} to {high:g}")
     if "label" in numbers:
         verdict.refuse(~np.isin(numbers["label"], (0.0, 1.0)), "label", "label is neither 0 nor 1")
-    elif unlabelled:
+    elif histories and "rating" not in numbers:
         numbers["label"] = np.ones(len(verdict.good))
     else:
         verdict.refuse(np.isnan(numbers["rating"]), "rating", "rating is empty")

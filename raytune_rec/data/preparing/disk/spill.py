@@ -71,5 +71,5 @@ def place_key(hashes: np.ndarray) -> np.ndarray:
 
 def _order(table: pa.Table) -> np.ndarray:
     """Repeated rows have equal hashes: they are told apart by their values, so that their order in the files does not matter."""
-    ties = [table[c].to_numpy() for c in ("row", "label", "rating", "position", "timestamp") if c in table.column_names]
+    ties = [table[c].to_numpy() for c in ("row", "label", "rating", "stay", "position", "timestamp") if c in table.column_names]
     return np.lexsort((*ties, place_key(table["hash"].to_numpy())))
