@@ -35,6 +35,12 @@ class TuneOptions(Section):
         0, ge=0, le=10**8, description="of a pack; 0: four fifths of the machine's, over the packs that run at a time"
     )
     share_rows: int = Field(5000, ge=0, le=10**9, description="domains of at most this many training rows share packs")
+    least_valid: int = Field(
+        200,
+        ge=0,
+        le=10**9,
+        description="groups of cold items with fewer validation rows are not searched: they take what wins on the largest",
+    )
     sampler: Literal["tpe", "random", "grid", "gp", "qmc", "nsga2"] = "tpe"
     objectives: list[Literal[RowMetric, ListMetric, "parameters"]] = Field(
         [], description="further objectives beside training.metric, which still chooses the winner; parameters: as few as can be"

@@ -102,6 +102,15 @@ class DataSchema:
     def unit_names(self) -> tuple[str, ...]:
         return tuple(unit.name for unit in self.units)
 
+    def searched(self, least: int) -> dict[str, str]:
+        """Each unit -> the unit whose search it takes: its own, unless it is a group of items with fewer validation rows than
+        `least`, which takes that of its domain's largest group.
+        """
+        rows = {unit: self.rows.get((unit.name, "valid"), least) for unit in self.units}
+        largest = {unit.domain: unit.name for unit in sorted(self.units, key=lambda unit: rows[unit])}
+        small = [unit for unit in self.units if unit.kind == "items" and rows[unit] < least]
+        return {unit.name: largest[unit.domain] if unit in small else unit.name for unit in self.units}
+
     def unit(self, name: str) -> Unit:
         """The unit of this name: one of `units`, a domain, or all of them.
 

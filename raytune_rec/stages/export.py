@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,12 @@ def winner_settings(context: Context, method: str, facts: Mapping[str, Any]) -> 
 
 
 def _winners(context: Context) -> dict[tuple[str, str], Winner]:
-    return {key: w for key, w in winners(context.folder / "journal").items() if key[0] in context.job.methods}
+    """Those of the searches, and what units take that were not searched."""
+    best = {key: w for key, w in winners(context.folder / "journal").items() if key[0] in context.job.methods}
+    lent = context.store.schema.searched(context.job.tune.least_valid)
+    takers = [(unit, lender) for unit, lender in lent.items() if lender != unit]
+    taken = {(method, unit): (method, lender) for method in context.job.methods for unit, lender in takers}
+    return best | {key: replace(best[lender], trials=0) for key, lender in taken.items() if lender in best}
 
 
 def _packs(context: Context, method: str, unit: str, winner: Winner) -> list[Pack]:
@@ -214,6 +219,8 @@ def _keep(context: Context, method: str, unit: str, packs: Sequence[Pack], winne
     for trained in (replicates, failed):
         trained.sort(key=lambda r: int(r["replicate"]))
     whole = {"method": method, "unit": unit, **facts, "replicates": replicates}
+    if not winner.trials and replicates:  # it was not searched: the value is not another unit's
+        whole["value"] = float(np.mean([replicate["best"] for replicate in replicates]))
     write_json(folder / "winner.json", {**whole, **({"failed": failed} if failed else {})})
 
 

@@ -58,13 +58,13 @@ def not_started(before: Plan, started: Plan) -> list[Failure]:
     return [Failure(method.name, "", f"{method.name} {why.format(method.pretraining)}") for method in lost]
 
 
-def searched_in_vain(trials: Sequence[Mapping[str, Any]], method: Method, unit: str) -> Failure:
-    """A search none of whose trials has ended well."""
-    name = method.name
-    errors = [t["error"] for t in trials if t["method"] == name and t["unit"] == unit]
+def searched_in_vain(trials: Sequence[Mapping[str, Any]], method: Method, unit: str, lender: str = "") -> Failure:
+    """A search none of whose trials has ended well; of a lender, whose winner the unit would have taken."""
+    name, searched = method.name, lender or unit
+    errors = [t["error"] for t in trials if t["method"] == name and t["unit"] == searched]
     first = next((e for e in errors if e), "an objective is not finite")
     remedy = f"Raise tune.trials in this folder, or lower the learning rates of {method.place}.space in another --out folder"
-    where = f" on {unit}"
+    where = f" on {searched}" + (f", whose winner {unit} takes" if searched != unit else "")
     if method.kind == "pretraining":
         rates = f"{method.place}.space, pretrain.training"
         where, unit, remedy = "", "", f"Lower its learning rates ({rates}) in another --out folder"

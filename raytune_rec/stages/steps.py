@@ -25,6 +25,16 @@ def steps(schema: DataSchema, planned: Iterable[Planned]) -> list[str]:
     return [_line(names, *facts) for facts, names in said.items()]
 
 
+def not_searched(schema: DataSchema, least: int) -> list[str]:
+    """Lines on units that take what wins on another, one for each of these. least: `tune.least_valid`."""
+    takers: dict[str, list[str]] = {}
+    for unit, lender in schema.searched(least).items():
+        if unit != lender:
+            takers.setdefault(lender, []).append(unit)
+    why = f"fewer than {least:,} validation rows (tune.least_valid)"
+    return [f"not searched, for {why}: {', '.join(units)}; tuned with what wins on {lender}" for lender, units in takers.items()]
+
+
 def _line(names: list[str], unit: str, rows: int, batch: int, epochs: int) -> str:
     of_epoch = -(-rows // batch)
     where = "all domains" if unit == ALL_DOMAINS else unit

@@ -9,7 +9,7 @@ from raytune_rec.config import Job
 from raytune_rec.errors import RunFailed
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import facts, not_started, recorded, searched_in_vain
-from raytune_rec.stages.steps import steps
+from raytune_rec.stages.steps import not_searched, steps
 from raytune_rec.storage.files import STORAGE, write_json
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.tuning.packs.planner import SearchPlanner
@@ -55,7 +55,7 @@ def run(context: Context) -> dict[str, Any]:
     plan = context.started
     failed = not_started(context.plan, plan)
     wanted = searches(plan, plan.methods)
-    for line in steps(plan.schema, plan.methods):
+    for line in [*steps(plan.schema, plan.methods), *not_searched(plan.schema, job.tune.least_valid)]:
         context.say(line)
     measure = measurer(job, plan.resolved, context.store_path, context.backbones)
     context.at("measuring how many trials fit in a pack")
@@ -67,8 +67,13 @@ def run(context: Context) -> dict[str, Any]:
     )  # fmt: skip
     every, best = trials(journal), winners(journal)
     write_json(context.folder / "trials.json", every)
-    lost = [(p.method, unit) for p in plan.methods for unit in p.units if (p.method.name, unit) not in best]
-    failed += [searched_in_vain(every, method, unit) for method, unit in lost]
+    lent = plan.schema.searched(job.tune.least_valid)
+    failed += [
+        searched_in_vain(every, planned.method, unit, lender)
+        for planned in plan.methods
+        for unit, lender in lent.items()
+        if (planned.method.name, lender) not in best
+    ]
     for failure in failed:
         context.say(str(failure))
     if not any(method in job.methods for method, _ in best):

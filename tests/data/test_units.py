@@ -15,12 +15,14 @@ from raytune_rec.data.schema_file import schema_from, schema_values
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import DataOptions
-from raytune_rec.schema.prepared import SPLITS, DataSchema
+from raytune_rec.schema.prepared import SPLITS, DataSchema, Field
 from raytune_rec.task import Task, Unit
 from tests.data.conftest import Make
 from tests.golden.make import prompt_parts
 
 _PACKAGE = Path(__file__).parents[2] / "raytune_rec"
+_FIELDS = tuple(Field(name, "categorical", name, size) for name, size in (("user", 5), ("item", 9), ("domain", 2)))  # type: ignore[arg-type]
+SCHEMA = DataSchema((*_FIELDS[:2], replace(_FIELDS[2], size=3)), ("x", "y"), "f")
 _ROWS = [f"u{u},i{i},{(u + i) % 2}" for u in range(40) for i in range(9)]
 
 
@@ -37,10 +39,17 @@ def test_the_data_section_chooses_the_task() -> None:
 
 def test_a_schema_keeps_task_and_units_and_reads_those_of_the_first_release() -> None:
     units = (Unit.of_fold("few", 1), Unit("new", "items", "a", members=(2, 5)))
-    schema = DataSchema((), ("a",), "f", {(n, s): 3 for n in ("a", "few.1", "new") for s in SPLITS}, Task("lists", 7), units)
+    schema = DataSchema(_FIELDS, ("a",), "f", {(n, s): 3 for n in ("a", "few.1", "new") for s in SPLITS}, Task("lists", 7), units)
     values = json.loads(json.dumps(schema_values(schema)))
     assert schema_from(values) == schema and schema.unit("new").members == (2, 5) and schema.unit("all").kind == "all"
-    old = {"fields": [], "domains": ["a"], "fingerprint": "f", "rows": {}, "length": 7, "cohorts": ["few.1"]}
+    old = {
+        "fields": [*values["fields"], {**values["fields"][0], "name": "few"}],
+        "domains": ["a"],
+        "fingerprint": "f",
+        "rows": {},
+        "length": 7,
+        "cohorts": ["few.1"],
+    }
     old |= {"rows": {n: dict.fromkeys(SPLITS, 3) for n in ("a", "few.1")}, "sequences": {"options": {"repeats": "count"}}}
     read = schema_from(old)
     assert read.task == Task("lists", 7, repeats=True) and read.units == units[:1]
@@ -88,3 +97,17 @@ def test_nobody_else_asks_what_rows_are() -> None:
     files = [p for p in _PACKAGE.rglob("*.py") if p.relative_to(_PACKAGE).parts[0] not in theirs]
     assert [(p.name, m[0]) for p in files if (m := asks.search(p.read_text()))] == []
     assert [(p.name, m[0]) for p in _PACKAGE.rglob("*.py") if (m := apart.search(p.read_text()))] == []
+
+
+def test_a_small_group_of_items_takes_the_search_of_its_domains_largest() -> None:
+    groups = tuple(Unit(f"{d}.cold.{n}", "items", d, "cold items", n, (n,)) for d in ("x", "y") for n in (1, 2, 3))
+    rows = dict(zip([u.name for u in groups], (250, 90, 400, 30, 60, 10), strict=True))
+    schema = replace(SCHEMA, groups=groups, rows={(name, "valid"): count for name, count in rows.items()})
+    own = {u.name: u.name for u in groups}
+    assert schema.searched(200) == own | {"x.cold.2": "x.cold.3"} | {f"y.cold.{n}": "y.cold.2" for n in (1, 2, 3)}
+    assert schema.searched(0) == own == replace(schema, rows={}).searched(200), "where rows are not known yet all are searched"
+    folds = tuple(Unit.of_fold("few", n) for n in (1, 2))
+    assert replace(schema, groups=folds, rows={("few.1", "valid"): 3}).searched(200) == {u.name: u.name for u in folds}
+    assert replace(schema, groups=(), rows={(d, "valid"): 3 for d in schema.domains}).searched(9) == {
+        d: d for d in schema.domains
+    }

@@ -146,8 +146,8 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     (tmp_path / "cold.toml").write_text(COLD.format(own=OWN))
     monkeypatch.chdir(tmp_path)
     without_ray(monkeypatch)
-    out = tmp_path / "run"
-    pipeline.run(config.read(tmp_path / "cold.toml"), out, say=lambda line: None)
+    out, said = tmp_path / "run", list[str]()
+    pipeline.run(config.read(tmp_path / "cold.toml"), out, say=lambda line: said.append(str(line)))
     store, results = Store.open(out / "data"), read_json(out / "results.json")
     assert set(results["methods"]["fans"]["units"]) == {
         "cold items",
@@ -157,6 +157,13 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
         "warm items among warm",
     }
     assert [unit.name for unit in store.schema.units] == ["cold.1", "cold.2"]
+    # neither has the 200 validation rows of a group that is searched: the largest is, and lends its winner
+    lender, taker = sorted((u.name for u in store.schema.units), key=lambda name: -store.schema.rows[name, "valid"])
+    assert {trial["unit"] for trial in read_json(out / "trials.json")} == {lender}
+    lent, own = (read_json(out / "winners" / "fans" / name / "winner.json") for name in (lender, taker))
+    assert own["options"] == lent["options"] and own["trials"] == 0 < lent["trials"]
+    assert own["value"] == pytest.approx(np.mean([r["best"] for r in own["replicates"]])) and own["value"] != lent["value"]
+    assert any(f"not searched, for fewer than 200 validation rows (tune.least_valid): {taker};" in line for line in said)
     first, second = (rows_of(str(out / "data"), unit.name, True).by_id for unit in store.schema.units)
     assert first and second and first.items is second.items, "lanes of two units encode all items once"
     users, items = np.array(["", *store.vocabulary("user")["raw"].to_pylist()]), store.lookup.catalogue[0]

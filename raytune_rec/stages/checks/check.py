@@ -214,6 +214,9 @@ def _mib(parts: Parts) -> float:
     return 5 * 4 * sum(math.prod(p.shape) for p in declared if p.group in trained) / 2**20
 
 
+_SMALL = " Groups with fewer than {:,} validation rows (tune.least_valid) are not searched: they take what wins on the largest."
+
+
 def _sentence(made: Plan) -> str:
     job, schema = made.job, made.schema
     trials = sum(_budget(planned)[0] for planned in made.methods) * len(schema.units)
@@ -228,5 +231,6 @@ def _sentence(made: Plan) -> str:
         f"{counted(len(job.pretrainings), 'pre-training')} with {counted(job.pretrain.trials or 1, 'recipe')} each, made "
         f"{counted(job.pretrain.replicates, 'time')}. "
         "Memory is told for 1,000 users and 1,000 items."
+        + (_SMALL.format(job.tune.least_valid) if schema.units[0].kind == "items" else "")
         + (f" Early stopping ({stop.rule}): trials of a round are compared after epochs {stopping}." if climbs else "")
     )

@@ -197,7 +197,8 @@ def _one(job: Job, schema: DataSchema, method: Method, start: BackboneFacts | No
         space = _space(resolved, parts, groups, job.pretrainings[method.pretraining].space)
         return Planned(resolved, parts, groups, space, resolved.job.tune, job.pretrain_metric, (ALL_DOMAINS,))
     space = _space(resolved, parts, groups, job.methods[method.name].space)
-    return Planned(resolved, parts, groups, space, job.tune, job.training.metric, schema.unit_names)
+    searched = tuple(dict.fromkeys(schema.searched(job.tune.least_valid).values()))
+    return Planned(resolved, parts, groups, space, job.tune, job.training.metric, searched)
 
 
 def _space(resolved: Resolved, parts: Parts, groups: frozenset[str], spaces: Iterable[str]) -> Space:
