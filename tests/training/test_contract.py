@@ -186,7 +186,8 @@ def test_a_prompt_claims_only_prompt_groups_and_counts_what_it_writes(prompt: st
     for backbone in (b for b in BACKBONES if fits(b, prompt)):
         made = parts(backbone, prompt, ALIASES["pretrain_prompt"])
         groups = {p.group for p in made.prompts[0].parameters()}
-        assert groups and not groups & {p.group for p in made.backbone.parameters()}
+        assert groups <= made.prompts[0].groups
+        assert not groups & {p.group for p in made.backbone.parameters()}
         assert set(made.sites) <= made.backbone.shaped_by and all(s.count > 0 and s.width > 0 for s in made.sites.values())
 
 

@@ -61,7 +61,7 @@ def trainer(row: Method, lanes: list[Lane]) -> Trainer:
     small = {"name": row.backbone, "options": {"width": 8, "inner": 8} if schema.task.histories else {}}
     training = {"batch_size": 64, "epochs": 2, "objective": objective(row.backbone), "metric": metric}
     own = job(training=training, backbone=small, **data)
-    pack, units = Pack("p", row.name, tuple(lanes)), {"music": unit_of("music", rows(260, 1), rows(120, 2))}
+    pack, units = Pack("p", row.name, tuple(lanes)), {"music": unit_of("music", rows(150, 1), rows(60, 2))}
     of_lanes = [settings_of(own, row, lane) for lane in lanes]
     return train_with(own, pack, row, of_lanes, schema, units, table_feed(own, pack, units, 64), dtype=torch.float64)
 
