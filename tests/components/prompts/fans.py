@@ -19,6 +19,8 @@ from raytune_rec.tensors import Params, Step, lane, linear, lookup, xavier
 class Fans:
     """Writes ITEM: the item's own vector, and `share` of what its fans make of it. Reads users and items by id."""
 
+    groups: frozenset[str] = frozenset({"prompt"})
+
     class Options(components.Options):
         events: int = structural(3, "of an item that are read")
         share: float = numeric(0.5, "of the fans' part", ge=0, le=1)
