@@ -127,13 +127,13 @@ def vectors(
 
 
 @app.command()
-def check(job: JobArgument, settings: SetOption = None) -> None:
-    """Validate a job and print its plan; nothing is read or trained."""
+def check(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
+    """Validate a job and print its plan, with its steps where the run folder holds its prepared data; nothing is trained."""
     checked = read_job(job, settings or ())
     from raytune_rec.command.show import console
     from raytune_rec.pipeline import check as plan
 
-    console(markup=False).print(plan(checked))
+    console(markup=False).print(plan(checked, _folder(checked, out)))
 
 
 @app.command()
@@ -173,7 +173,7 @@ def read_job(job: str, settings: Sequence[str]) -> Job:
 
 def _pipeline(job: str, settings: list[str] | None, out: Path | None, only: str | None, verify: bool = False) -> None:
     checked = read_job(job, settings or ())
-    folder = (out or Path("runs") / checked.name).absolute()
+    folder = _folder(checked, out)
     if only in (None, "prepare"):
         _writable(folder)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it keeps no cache where there is no home is no news
@@ -181,6 +181,10 @@ def _pipeline(job: str, settings: list[str] | None, out: Path | None, only: str 
         from raytune_rec.pipeline import run as run_job
 
         run_job(checked, folder, only=only, verify=verify)
+
+
+def _folder(job: Job, out: Path | None) -> Path:
+    return (out or Path("runs") / job.name).absolute()
 
 
 def _writable(folder: Path) -> None:

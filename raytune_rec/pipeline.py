@@ -120,11 +120,11 @@ def _read(path: Path) -> str:
         return ""
 
 
-def check(job: Job) -> Any:
-    """The plan of a job, as something that a console prints."""
+def check(job: Job, out: Path | None = None) -> Any:
+    """The plan of a job, as something that a console prints; data that are prepared in the run folder `out` tell more of it."""
     from raytune_rec.stages.checks.check import told
 
-    return told(job)
+    return told(job, out)
 
 
 def _stage(context: Context, name: str, module: ModuleType, verify: bool, following: str | None) -> None:

@@ -30,7 +30,7 @@ _WORDS = {
     "evaluate": _STAGE,
     "report": _STAGE,
     "vectors": ["--help", "--out", "--pretraining", "RUN"],
-    "check": ["--help", "--set", "JOB"],
+    "check": _STAGE,
     "show": ["--help", "WHAT"],
     "doctor": ["--help", "--out", "--start-ray"],
 }
@@ -51,7 +51,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     pipeline = types.ModuleType("raytune_rec.pipeline")
     pipeline.run = lambda job, out, **how: made.append({"job": job, "out": out, **how})  # type: ignore[attr-defined]
-    pipeline.check = lambda job: f"plan of {job.name}"  # type: ignore[attr-defined]
+    pipeline.check = lambda job, out: f"plan of {job.name} in {out}"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "raytune_rec.pipeline", pipeline)
     monkeypatch.setattr(importlib.import_module("raytune_rec"), "pipeline", pipeline, raising=False)
     return made
@@ -88,7 +88,7 @@ def test_run_takes_settings_and_a_folder(calls: list[dict[str, Any]], job: Path,
 
 def test_check_prints_the_plan(calls: list[dict[str, Any]], job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(job)]) == 0
-    assert "plan of small" in capsys.readouterr().out and calls == []
+    assert f"plan of small in {job.parent / 'runs' / 'small'}" in capsys.readouterr().out.replace("\n", "") and calls == []
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Shapes: U: 1 or T lanes, B rows, V ids, D width, I items of a unit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -94,6 +95,14 @@ class Parameter:
     group: str
     init: Callable[[tuple[int, ...], Generator], Tensor]
     rows: str | None = None
+
+    def size(self, own: int = 0) -> int:
+        """How many numbers it holds.
+
+        Args:
+            own: items of the unit's own.
+        """
+        return math.prod(self.shape) * (1 + own if self.rows == MEMBER else 1)
 
 
 @dataclass(frozen=True)

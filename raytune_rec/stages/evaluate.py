@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -108,7 +107,7 @@ def _facts(context: Context, method: str, units: list[str]) -> MethodFacts:
         baseline=context.job.methods[method].baseline,
         trials=sum(w["trials"] for w in winners.values()),
         tuned_parameters=round(np.mean([w["replicates"][0]["parameters"] for w in winners.values()] or [0])),
-        backbone_parameters=sum(math.prod(p.shape) for p in whole),
+        backbone_parameters=sum(p.size() for p in whole),
         seconds=sum(t["seconds"] for t in trials),
         valid={unit: w["value"] for unit, w in winners.items()},
         options={unit: w["options"] for unit, w in winners.items()},

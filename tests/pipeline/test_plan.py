@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from raytune_rec import config, pipeline
+from raytune_rec import cli, config, pipeline
+from raytune_rec.data.stored.store import Store
 from raytune_rec.job import shipped
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.stages.checks import check
 from raytune_rec.stages.checks.check import declared
 from raytune_rec.stages.steps import steps
 from raytune_rec.training import build, settings
+from raytune_rec.tuning.packs.width import counted
 from raytune_rec.tuning.search import plan as planning
 from raytune_rec.tuning.search.pace import Pace
 from raytune_rec.tuning.search.plan import for_recipes, plan
@@ -28,11 +31,15 @@ _JOB: dict[str, Any] = {
 }
 
 
-def _said(job: config.Job) -> str:
+def _rendered(told: Any) -> list[str]:
     console = Console(width=400)
     with console.capture() as caught:
-        console.print(pipeline.check(job))
-    return caught.get()
+        console.print(told)
+    return caught.get().splitlines()
+
+
+def _said(job: config.Job) -> str:
+    return "\n".join(_rendered(pipeline.check(job)))
 
 
 @pytest.mark.parametrize("name", shipped.names("jobs"))
@@ -101,6 +108,68 @@ def test_a_pre_training_makes_the_steps_of_all_domains_and_its_own_batches() -> 
     job = config.parse({**_JOB, "pretrain": pretrain, "pretrainings": {"v": {}}})
     (line,) = steps(schema, plan(job, declared(job)).recipes)
     assert line.startswith("warning: steps on all domains: 150 an epoch, at most 150 in all (pretrain.v);")
+
+
+_COLD: dict[str, Any] = {
+    "name": "cold",
+    "data": {
+        "source": "amazon", "options": {"path": "nowhere", "domains": ["Toys"]}, "split": {"kind": "cold_items"},
+        "sequences": {"item_groups": 4},
+    },
+    "backbone": {"name": "dssm"}, "training": {"objective": "sampled_softmax", "metric": "ndcg@10"},
+    "pretrainings": {"plain": {}},
+    "methods": {"promo": {"strategy": "prompt", "prompt": "promo", "pretraining": "plain"}},
+}  # fmt: skip
+
+
+def _mib(job: config.Job, schema: DataSchema) -> float:
+    (line,) = [line for line in _rendered(check._table(plan(job, schema))) if line.startswith("│ promo ")]
+    return float(line.split("│")[-2])
+
+
+def test_memory_counts_the_rows_that_a_units_own_items_have() -> None:
+    """Each item has a network of its own: they are most of what a lane trains."""
+    job = config.parse(_COLD)
+    said = _said(job)
+    assert "Memory is told for 1,000 users and 1,000 items, 250 of them a unit's own." in said
+    schema, spaces = declared(job), {}
+    for items in (250, 1000):
+        members = tuple(range(1, items + 1))
+        known = replace(schema, groups=tuple(replace(unit, members=members) for unit in schema.groups))
+        spaces[items] = _mib(job, known)
+        (prompt,) = plan(job, known).method("promo").parts.prompts
+        fixed = sum(p.size() for p in prompt.parameters() if p.rows is None)
+        own = sum(p.size() for p in prompt.parameters() if p.rows)
+        assert spaces[items] == pytest.approx(5 * 4 * (fixed + own * (1 + items)) / 2**20, abs=0.05) and own > 500
+    assert spaces[1000] > 3 * spaces[250] and _mib(job, schema) == spaces[250]
+    heavy = counted(plan(job, known).method("promo").resolved, known, "cold.1")
+    assert heavy({"prompt.network": "personal"}) > heavy({"prompt.network": "shared", "prompt.fusion_width": 256})
+
+
+def test_check_tells_steps_and_sizes_once_data_are_prepared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = "options = { interactions = { feed = 300, search = 200 }, users = 20, items = 15 }"
+    (tmp_path / "job.toml").write_text(
+        f"name = 'small'\n[data]\nsource = 'synthetic'\n{small}\n[backbone]\nname = 'deepfm'\n[pretrainings.plain]\n"
+        "[methods.single]\nstrategy = 'single'\n[training]\nbatch_size = 10\nepochs = 2\n"
+    )
+    words, out = [str(tmp_path / "job.toml"), "--out", str(tmp_path / "run")], tmp_path / "run"
+
+    def said(*more: str) -> str:
+        assert cli.main(["check", *words, *more]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    before = said()
+    assert f"Steps are told after `raytune-rec prepare JOB --out {out}`." in before and not out.exists()
+    assert "Memory is told for 1,000 users and 1,000 items." in before
+    assert cli.main(["prepare", *words]) == 0, "the remedy"
+    told = said()
+    made = plan(config.read(tmp_path / "job.toml"), Store.open(out / "data").schema)
+    lines = [*steps(made.schema, made.recipes), *steps(made.schema, made.methods)]
+    assert len(lines) == 2 and all(line in told for line in lines) and "Steps are told after" not in told
+    assert "warning: steps on all domains: " in lines[0]
+    assert f"Memory is told for {made.schema.field('user').size - 1} users and " in told
+    assert lines[0] not in said("--set", "training.batch_size=5") and "steps on all" in said("--set", "training.batch_size=5")
+    assert "Steps are told after" in said("--set", "data.split.seed=5"), "other data"
 
 
 def test_a_job_is_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,12 @@ from raytune_rec.data.cold_items import units_of
 from raytune_rec.data.cold_users import folds_of, predicted
 from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.report.words import counted
-from raytune_rec.schema.prepared import DataSchema, Field
+from raytune_rec.schema.prepared import ITEM, USER, DataSchema, Field
 from raytune_rec.schema.work import recipe_of
+from raytune_rec.stages.checks.prepared import prepared
 from raytune_rec.stages.checks.unknown import unknown_components, unknown_groups
 from raytune_rec.stages.export import check_export
+from raytune_rec.stages.steps import steps
 from raytune_rec.task import GROUPS
 from raytune_rec.training.parts import Parts
 from raytune_rec.training.settings import built_alike
@@ -27,19 +28,26 @@ from raytune_rec.tuning.search.early_stopping import ladders
 from raytune_rec.tuning.search.pace import MODELS, Pace
 from raytune_rec.tuning.search.plan import Plan, Planned, plan
 
+ITEMS = 1000
+"""For which memory is told, and as many users, where no data are prepared."""
 
-def told(job: Job) -> Group:
+
+def told(job: Job, run: Path | None = None) -> Group:
     """What a job will do, as tables.
 
-    Data are not read: fields are those that the source declares, and the sizes of vocabularies are not known, so that memory is
-    told for a thousand users and a thousand items.
+    Raw data are not read. Where none are prepared, fields are those that the source declares, memory is told for a thousand users
+    and a thousand items, and numbers of steps are not known.
+
+    Args:
+        run: a run folder; data that are prepared there for this job tell the rest.
 
     Raises:
         UserError: everything that is wrong with the job, at once.
     """
     if not job.methods:
         raise JobError("methods: the job has none, so there is nothing to tune; write one as [methods.<name>] with a strategy.")
-    made = plan(job, declared(job))
+    known = prepared(job, run) if run else None
+    made = plan(job, known or declared(job))
     refused = [*made.refused, *_refusals(made)]
     problems = [problem for error in refused for problem in error.problems]
     problems += unknown_components(job) if problems else [*unknown_components(job), *unknown_groups(made)]
@@ -47,7 +55,9 @@ def told(job: Job) -> Group:
         misfit = any(isinstance(error, AssemblyError) for error in refused)
         further = [f"{OF_HISTORIES[0].upper()}{OF_HISTORIES[1:]}."] if job.data.sequences and misfit else []
         raise UserError(dict.fromkeys([*problems, *further]))
-    return Group(_table(made), _sentence(made), *_hardly_modelled(made))
+    to_prepare = f"`raytune-rec prepare JOB{f' --out {run}' if run else ''}`"
+    trainings = [*steps(known, made.recipes), *steps(known, made.methods)] if known else [f"Steps are told after {to_prepare}."]
+    return Group(_table(made), _sentence(made), *_hardly_modelled(made), *trainings)
 
 
 def _refusals(made: Plan) -> Iterator[UserError]:
@@ -69,8 +79,8 @@ def declared(job: Job) -> DataSchema:
     source = component("data.sources", data.source, folders)(options_of("data.sources", data.source, data.options, folders))
     domains = source.domains() or ("domain",)
     fields = [
-        Field("user", "categorical", "user", 1001),
-        Field("item", "categorical", "item", 1001),
+        Field("user", "categorical", "user", ITEMS + 1),
+        Field("item", "categorical", "item", ITEMS + 1),
         Field("domain", "categorical", "domain", len(domains) + 1),
     ]
     for f in source.fields():
@@ -112,11 +122,11 @@ def _table(made: Plan) -> Table:
     for column in table.columns:
         column.overflow = "fold"  # a name is never cut
     for planned in made.planned.values():
-        table.add_row(*_line(planned))
+        table.add_row(*_line(planned, _own(made.schema)))
     return table
 
 
-def _line(planned: Planned) -> tuple[str, ...]:
+def _line(planned: Planned, own: int) -> tuple[str, ...]:
     method, space = planned.method, planned.space
     trials, modelled, width = _budget(planned)
     units = "all domains" if method.kind == "pretraining" else f"each of {len(planned.units)}"
@@ -129,7 +139,7 @@ def _line(planned: Planned) -> tuple[str, ...]:
         f"{trials} on {units}",
         str(modelled) if space.dimensions and trials else "-",
         str(width or 1),
-        f"{_mib(planned.parts):.1f}",
+        f"{_mib(planned.parts, 0 if method.kind == 'pretraining' else own):.1f}",
     )
 
 
@@ -207,11 +217,17 @@ def _check_start(made: Plan, planned: Planned) -> None:
         )
 
 
-def _mib(parts: Parts) -> float:
-    """Parameters, gradients, two moments and the best epoch of what a lane trains."""
+def _own(schema: DataSchema) -> int:
+    """Most items that are a unit's own; of data that are not read, a group's share of them."""
+    groups = [unit for unit in schema.groups if unit.kind == "items"]
+    return max((len(unit.members) or -(-ITEMS // len(groups)) for unit in groups), default=0)
+
+
+def _mib(parts: Parts, own: int) -> float:
+    """Parameters, gradients, two moments and the best epoch of what a lane trains, on a unit with so many items of its own."""
     trained = parts.trained_groups
     declared = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
-    return 5 * 4 * sum(math.prod(p.shape) for p in declared if p.group in trained) / 2**20
+    return 5 * 4 * sum(p.size(own) for p in declared if p.group in trained) / 2**20
 
 
 _SMALL = " Groups with fewer than {:,} validation rows (tune.least_valid) are not searched: they take what wins on the largest."
@@ -222,6 +238,7 @@ def _sentence(made: Plan) -> str:
     trials = sum(_budget(planned)[0] for planned in made.methods) * len(schema.units)
     whose = GROUPS.get(schema.units[0].kind)
     units = f"{counted(len(schema.units), 'group')} of {whose}" if whose else counted(len(schema.units), "domain")
+    own = f", {_own(schema):,} of them a unit's own" if _own(schema) else ""
     stop = job.tune.stop
     climbs = [rungs for rungs, _ in ladders(stop, job.training.epochs) if rungs]
     stopping = "; ".join(", ".join(map(str, rungs[:6])) + (" ..." if len(rungs) > 6 else "") for rungs in climbs)
@@ -230,7 +247,7 @@ def _sentence(made: Plan) -> str:
         f"then {counted(job.evaluate.replicates, 'replicate')} of each winner; "
         f"{counted(len(job.pretrainings), 'pre-training')} with {counted(job.pretrain.trials or 1, 'recipe')} each, made "
         f"{counted(job.pretrain.replicates, 'time')}. "
-        "Memory is told for 1,000 users and 1,000 items."
+        f"Memory is told for {schema.field(USER).size - 1:,} users and {schema.field(ITEM).size - 1:,} items{own}."
         + (_SMALL.format(job.tune.least_valid) if schema.units[0].kind == "items" else "")
         + (f" Early stopping ({stop.rule}): trials of a round are compared after epochs {stopping}." if climbs else "")
     )

@@ -17,6 +17,7 @@ import torch
 from raytune_rec.data.stored.store import Store
 from raytune_rec.job.tuning import TuneOptions
 from raytune_rec.machine.hardware import MIB, memory_mib
+from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.schema.work import Lane, Pack, Scalar
 from raytune_rec.training.build import assemble, build
 from raytune_rec.training.settings import Resolved
@@ -56,7 +57,7 @@ def measure(
         return Width(most)
     many = LARGE if most == job.tune.pack else min(LARGE, most)
     opened = Store.open(store)
-    options = largest(search.space, _counted(resolved, opened))
+    options = largest(search.space, counted(resolved, opened.schema, search.unit))
 
     def run(lanes: int) -> None:
         rehearsed = tuple(Lane(i, 0, options, search.unit) for i in range(lanes))
@@ -88,6 +89,18 @@ def largest(space: Space, weight: Callable[[Mapping[str, Scalar]], float]) -> di
     return max(islice(_highest(space.dimensions, {}), COMBINATIONS), key=weight)
 
 
+def counted(resolved: Resolved, schema: DataSchema, unit: str) -> Callable[[Mapping[str, Scalar]], float]:
+    """Counts the parameters of a configuration on a unit: of backbone and prompt, in their true shapes."""
+    job, method, own = resolved.job, resolved.method, len(schema.unit(unit).members)
+
+    def weight(options: Mapping[str, Scalar]) -> float:
+        parts = assemble(job, method, [resolved.lay(options)], schema, resolved.start)
+        declared = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
+        return sum(p.size(own) for p in declared)
+
+    return weight
+
+
 def _highest(left: Sequence[Dimension], chosen: dict[str, Scalar]) -> Iterator[dict[str, Scalar]]:
     """Every combination of choices that goes on from what is chosen."""
     if not left:
@@ -100,18 +113,6 @@ def _highest(left: Sequence[Dimension], chosen: dict[str, Scalar]) -> Iterator[d
     bound = d.high if d.kind == "int" else d.low
     for value in d.choices if d.kind == "choice" else (d.cast(bound),):
         yield from _highest(left[1:], {**chosen, d.key: value})
-
-
-def _counted(resolved: Resolved, store: Store) -> Callable[[Mapping[str, Scalar]], float]:
-    """Counts the parameters of a configuration: of backbone and prompt, in their true shapes."""
-    job, method = resolved.job, resolved.method
-
-    def weight(options: Mapping[str, Scalar]) -> float:
-        parts = assemble(job, method, [resolved.lay(options)], store.schema, resolved.start)
-        declared = [*parts.backbone.parameters(), *(p for prompt in parts.prompts[:1] for p in prompt.parameters())]
-        return sum(math.prod(p.shape) for p in declared)
-
-    return weight
 
 
 def _share(tune: TuneOptions) -> float:
