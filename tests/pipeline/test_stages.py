@@ -116,7 +116,10 @@ _LINEAR = {"strategy": "single", "backbone": "linear"}
         ({"methods": {"x": {"strategy": "single", "options": {"training.lr.linaer": 0.1}}}}, "no parameter group 'linaer'"),
         ({"backbone": {"name": "deepfm", "options": {"hidden": [8, 0]}}}, r"hidden\.1: .*greater than or equal to 1"),
         ({"prompts": {"plate": {"domain_prompt": False, "user_prompt": False}}}, "both off"),
-        ({"prompts": {"plat": {"meta_prompts": 3}}}, "prompts: there is no 'plat'; there are feedback_mean, none, plate, ppr, promo"),
+        (
+            {"prompts": {"plat": {"meta_prompts": 3}}},
+            "prompts: there is no 'plat'; there are content, feedback_mean, none, plate, ppr, promo",
+        ),
         ({"backbones": {"bert4rec": {"width": 0}}}, r"backbones\.bert4rec\.width: .*\(given: 0\)"),  # which no row uses
         (
             {"backbone": {"name": "deepfm", "options": {"width": -2}}, "methods": {"x": _LINEAR}},

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 from raytune_rec import config
+from raytune_rec.components import component
 from raytune_rec.job import shipped
+from raytune_rec.schema.contract import Reading, Site
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
+from raytune_rec.training.beside import Beside
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.tuning.search.plan import plan
-from tests.training.conftest import HISTORIES, ITEMS, histories
+from tests.training.conftest import HISTORIES, ITEMS, histories, table, unit_of
 from tests.training.test_contract import model_of, parts
 
 BATCH = next(iter(TableFeed(histories(80, 3), [(1,)], 80, 80).epoch(1)))
@@ -54,3 +60,36 @@ def test_a_prompt_that_has_options_alone_is_searched_although_nothing_trains() -
     job = config.read(shipped.folder("jobs") / "promo_ml100k.toml")
     searched = {each.method.name: each.space.keys() for each in plan(job, HISTORIES).methods}
     assert searched["feedback_mean"] == {"prompt.own", "prompt.users"} and searched["pretrained"] == set()
+
+
+@pytest.mark.parametrize("delta", [False, True])
+def test_a_cold_item_is_mapped_from_its_attributes_and_steps_no_further_than_the_bound(delta: bool) -> None:
+    """Against numpy's least squares, of a backbone with attributes of items."""
+    draw = torch.Generator().manual_seed(2)
+    vectors, features = (torch.randn(1, len(ITEMS), w, generator=draw, dtype=torch.float64) for w in (4, 3))
+    prompt = component("prompts", "content")(
+        component("prompts", "content").Options(delta=delta, known=2),
+        HISTORIES,
+        {"item_vector": Reading(4, "item"), "item_features": Reading(3, "item")},
+        {Site.ITEM: 4},
+    )
+    unit = unit_of("", table(1, 1), table(1, 2)).by_id
+    beside = Beside.of([unit]) if unit else Beside()
+    batch = replace(BATCH, items=beside.items, members=beside.members)
+    options = {
+        name: torch.tensor(v, dtype=torch.float64)
+        for name, v in (("ridge", [0.5, 3.0]), ("content", [1.0, 0.4]), ("bound", [0.2, 9.0]))
+    }
+    steps = torch.randn(2, 4, 4, generator=draw, dtype=torch.float64)
+    readings = {"item_vector": vectors, "item_features": features}
+    written = prompt.write({"delta": steps}, readings, batch, options, Step(False))[Site.ITEM]
+    known = [i for i in range(len(ITEMS)) if ITEMS.count[i] >= 2 and i not in (28, 29, 30)]
+    x, y = np.hstack([features[0].numpy(), np.ones((len(ITEMS), 1))]), vectors[0].numpy()
+    for at, (ridge, share, bound) in enumerate(((0.5, 1.0, 0.2), (3.0, 0.4, 9.0))):
+        stacked = np.vstack([x[known], np.sqrt(ridge) * np.eye(4)])
+        mapped = np.linalg.lstsq(stacked, np.vstack([y[known], np.zeros((4, 4))]), rcond=None)[0]
+        expected = share * x[[28, 29, 30]] @ mapped + (1 - share) * y[[28, 29, 30]]
+        if delta:
+            step, most = steps[at, 1:4].numpy(), bound * np.linalg.norm(y[known], axis=1).mean()
+            expected += step * np.minimum(1, most / np.linalg.norm(step, axis=1, keepdims=True))
+        np.testing.assert_allclose(written[at].numpy(), expected, rtol=1e-9)
