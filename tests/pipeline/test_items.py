@@ -121,14 +121,15 @@ backbone = "popularity"
 [methods.pretrained]
 strategy = "pretrained"
 pretraining = "plain"
-[methods.fans]
+[methods.promo]
 strategy = "prompt"
-prompt = "fans"
+prompt = "promo"
 pretraining = "plain"
+options = {{ "prompt.feedback" = 3, "prompt.width" = 5, "training.lr.prompt" = 0.02 }}
 [evaluate]
 replicates = 1
 bootstrap = 100
-export = "fans"
+export = "promo"
 """
 
 
@@ -149,7 +150,7 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     out, said = tmp_path / "run", list[str]()
     pipeline.run(config.read(tmp_path / "cold.toml"), out, say=lambda line: said.append(str(line)))
     store, results = Store.open(out / "data"), read_json(out / "results.json")
-    assert set(results["methods"]["fans"]["units"]) == {
+    assert set(results["methods"]["promo"]["units"]) == {
         "cold items",
         "warm items",
         "all items",
@@ -169,7 +170,7 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     users, items = np.array(["", *store.vocabulary("user")["raw"].to_pylist()]), store.lookup.catalogue[0]
     backbone = backbone_artifact.of_run(out)["plain"]
     for unit in store.schema.units:
-        winner = read_json(out / "winners" / "fans" / unit.name / "winner.json")
+        winner = read_json(out / "winners" / "promo" / unit.name / "winner.json")
         assert winner["replicates"][0]["best"] >= winner["replicates"][0]["curve"][0]
         served = load_prompts([out / "artifacts" / unit.name], backbone, components=[OWN])
         rows = store.load(unit, "valid").columns
@@ -182,8 +183,12 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
             gains.append(1 / np.log2(2 + better))
         assert np.mean(gains) == pytest.approx(winner["replicates"][0]["best"], abs=1e-5)
     facts, tensors = prompt_artifact.load(out / "artifacts" / "cold.1", None)
+    assert set(tensors["feedback.item"].tolist()) == set(tensors["rows.member"].tolist()) - {0}
+    owned = [name for name, fact in facts.parameters.items() if name != "rows.member" and fact.rows == "member"]
+    assert "prompt.net.1.weight" in owned
     left = {name: tensor for name, tensor in tensors.items() if not name.startswith("feedback.")}
-    about = {name: fact for name, fact in facts.parameters.items() if name in left}
+    left |= {name: tensors[name][:1].clone() for name in ("rows.member", *owned)}
+    about = {name: replace(fact, shape=tuple(left[name].shape)) for name, fact in facts.parameters.items() if name in left}
     prompt_artifact.save(tmp_path / "shop", replace(facts, unit=Unit("shop", domain="shop"), parameters=about), left)
     paths = [out / "artifacts" / "cold.1", tmp_path / "shop", out / "artifacts" / "cold.2"]
     together, rows = load_prompts(paths, backbone, components=[OWN]), {"user": ["n1"] * 30, "history": [["n2", "n3"]] * 30}

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from raytune_rec.schema.contract import Batch, Site
 from raytune_rec.schema.work import Lane, Method, Strategy
+from raytune_rec.scoring.tuned import events, with_events
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Step
+from raytune_rec.training.beside import Beside
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.model import Model
-from tests.training.conftest import unit_of, world_of
+from tests.training.conftest import table, unit_of, world_of
 from tests.training.promo_oracle import Event, Solo, World
 from tests.training.test_contract import model_of, parts
 from tests.training.test_lanes import same
@@ -165,3 +167,22 @@ def test_without_items_of_its_own_a_unit_is_the_backbones() -> None:
     prompt, params, readings, options = tensors(own, [one])
     batch = replace(batch_of(own, [one], rows_of(own, [one])), members=None)
     assert prompt.write(params, readings, batch, options, Step(True)) == {} == losses(own, [one], batch, {})
+
+
+@pytest.mark.parametrize("least", [0, 1, 3, 30])
+def test_an_artifact_keeps_of_who_took_items_what_scores_need(least: int) -> None:
+    """Whoever lends included: with the events of an artifact alone all scores are the same."""
+    made = parts("dssm", "promo", ALIASES["pretrain_prompt"], {"least": least, "popular": 0.5})
+    by_id = unit_of("", table(1, 1), table(1, 2)).by_id
+    assert by_id is not None
+    model = model_of(made)
+    draw = torch.Generator().manual_seed(1)
+    model.trained["prompt.fuse.out"] = torch.randn(model.trained["prompt.fuse.out"].shape, generator=draw)
+    kept = events(by_id, model.lenders())
+    bare = replace(by_id, items=replace(by_id.items, feedback=None))
+    served = replace(model, beside=Beside.of([with_events(bare, kept)]))
+    rows = rows_in("dssm")
+    wanted = model.forward(rows, {}, Step(False))["logit"]
+    assert torch.equal(served.forward(rows, {}, Step(False))["logit"], wanted)
+    own = replace(model, beside=Beside.of([with_events(bare, events(by_id, ()))]))
+    assert torch.equal(own.forward(rows, {}, Step(False))["logit"], wanted) == (not model.lenders()) == (least == 0)
