@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -15,9 +17,7 @@ from torch import Tensor
 
 from raytune_rec import config, pipeline
 from raytune_rec.components import component
-from raytune_rec.data.layout import domain_file
 from raytune_rec.data.stored import items
-from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.schema.contract import Parameter
 from raytune_rec.storage.files import read_json
 from tests.pipeline.here import without_ray
@@ -72,11 +72,11 @@ def alike(plain: Any) -> Any:
     return lambda self: tuple(begun(p) for p in plain(self))
 
 
-def everybody(lookup: Lookup, domain: str) -> tuple[np.ndarray, ...]:
-    """Who took each item, in rows that validate and test too."""
-    rows = pq.read_table(domain_file(lookup.path, domain), partitioning=None)
-    user, item, time = (rows[name].to_numpy().astype(np.int64) for name in ("user", "item", "timestamp"))
-    return user, item, time, np.ones(len(rows), np.float32)
+def everybody(*args: Any, **options: Any) -> pa.Table:
+    """Rows as they are read, those that validate and test among those that train."""
+    table = pq.read_table(*args, **options)
+    place = table.column_names.index("split") if "split" in table.column_names else -1
+    return table if place < 0 else table.set_column(place, "split", pa.array(np.zeros(len(table), np.int8)))
 
 
 def test_a_log_of_pure_chance_is_ranked_by_chance_and_a_leak_would_be_seen(
@@ -95,7 +95,7 @@ def test_a_log_of_pure_chance_is_ranked_by_chance_and_a_leak_would_be_seen(
     areas = {}
     for run in ("held out", "leaking"):
         if run == "leaking":
-            monkeypatch.setattr(items, "_events", everybody)
+            monkeypatch.setattr(items, "pq", SimpleNamespace(read_table=everybody, read_schema=pq.read_schema))
         pipeline.run(config.read(tmp_path / "chance.toml"), tmp_path / run, say=lambda line: None)
         results = read_json(tmp_path / run / "results.json")["methods"]["promo"]["units"]
         areas[run] = results["cold items among cold"]["auc"]["mean"]
