@@ -146,6 +146,17 @@ def test_memory_counts_the_rows_that_a_units_own_items_have() -> None:
     assert heavy({"prompt.network": "personal"}) > heavy({"prompt.network": "shared", "prompt.fusion_width": 256})
 
 
+def test_check_counts_the_trials_of_the_units_that_are_searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    job = config.parse({**_COLD, "tune": {"trials": 8}})
+    assert "32 trials on 4 groups of cold items" in _said(job) and "(tune.least_valid) are not searched" in _said(job)
+    schema = declared(job)
+    rows = {(unit.name, split): 9 if unit.number == 2 else 10**4 for unit in schema.groups for split in ("train", "valid")}
+    monkeypatch.setattr(check, "prepared", lambda job, run: replace(schema, rows=rows))
+    said = "\n".join(_rendered(pipeline.check(job, tmp_path)))
+    assert "24 trials on 4 groups of cold items" in said and "are not searched" not in said
+    assert "not searched, for fewer than" in said and ": cold.2; tuned with what wins on cold." in said
+
+
 def test_check_tells_steps_and_sizes_once_data_are_prepared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = "options = { interactions = { feed = 300, search = 200 }, users = 20, items = 15 }"
     (tmp_path / "job.toml").write_text(

@@ -20,7 +20,7 @@ from raytune_rec.schema.work import recipe_of
 from raytune_rec.stages.checks.prepared import prepared
 from raytune_rec.stages.checks.unknown import unknown_components, unknown_groups
 from raytune_rec.stages.export import check_export
-from raytune_rec.stages.steps import steps
+from raytune_rec.stages.steps import not_searched, steps
 from raytune_rec.task import GROUPS
 from raytune_rec.training.parts import Parts
 from raytune_rec.training.settings import built_alike
@@ -56,7 +56,9 @@ def told(job: Job, run: Path | None = None) -> Group:
         further = [f"{OF_HISTORIES[0].upper()}{OF_HISTORIES[1:]}."] if job.data.sequences and misfit else []
         raise UserError(dict.fromkeys([*problems, *further]))
     to_prepare = f"`raytune-rec prepare JOB{f' --out {run}' if run else ''}`"
-    trainings = [*steps(known, made.recipes), *steps(known, made.methods)] if known else [f"Steps are told after {to_prepare}."]
+    trainings = [f"Steps are told after {to_prepare}."]
+    if known:
+        trainings = [*steps(known, made.recipes), *steps(known, made.methods), *not_searched(known, job.tune.least_valid)]
     return Group(_table(made), _sentence(made), *_hardly_modelled(made), *trainings)
 
 
@@ -235,7 +237,7 @@ _SMALL = " Groups with fewer than {:,} validation rows (tune.least_valid) are no
 
 def _sentence(made: Plan) -> str:
     job, schema = made.job, made.schema
-    trials = sum(_budget(planned)[0] for planned in made.methods) * len(schema.units)
+    trials = sum(_budget(planned)[0] * len(planned.units) for planned in made.methods)
     whose = GROUPS.get(schema.units[0].kind)
     units = f"{counted(len(schema.units), 'group')} of {whose}" if whose else counted(len(schema.units), "domain")
     own = f", {_own(schema):,} of them a unit's own" if _own(schema) else ""
@@ -248,6 +250,6 @@ def _sentence(made: Plan) -> str:
         f"{counted(len(job.pretrainings), 'pre-training')} with {counted(job.pretrain.trials or 1, 'recipe')} each, made "
         f"{counted(job.pretrain.replicates, 'time')}. "
         f"Memory is told for {schema.field(USER).size - 1:,} users and {schema.field(ITEM).size - 1:,} items{own}."
-        + (_SMALL.format(job.tune.least_valid) if schema.units[0].kind == "items" else "")
+        + (_SMALL.format(job.tune.least_valid) if schema.units[0].kind == "items" and not schema.rows else "")
         + (f" Early stopping ({stop.rule}): trials of a round are compared after epochs {stopping}." if climbs else "")
     )
