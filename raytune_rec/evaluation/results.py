@@ -3,6 +3,7 @@
     format        3
     kind          "rows": test rows with a label each; "lists": candidate lists with one positive each; "classes": users with a
                   class each
+    pools         what a unit of the table pools, where these are no folds
     protocol      as given (split, metric, cohort, candidates; of lists also full), and confidence, bootstrap, seed, ties,
                   interval, rows {unit: n}
     provenance    as given: versions, fingerprints, seeds, command

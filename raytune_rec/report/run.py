@@ -100,7 +100,14 @@ class Run:
 
     @property
     def unit_word(self) -> str:
+        if self.pools == "group":
+            return "table"
         return "domain" if self.averaged or not (self.lists or self.classes) else "task"
+
+    @property
+    def pools(self) -> str:
+        """What a unit of the table pools, in a word."""
+        return str(self.results.get("pools", "fold"))
 
     @property
     def folds(self) -> Mapping[str, Sequence[str]]:

@@ -80,9 +80,9 @@ def tied(results: Mapping[str, Any], unit: str, before: str = "") -> str:
 
 def pooled(run: Run, before: str = "", after: str = "") -> str:
     """Which units pool several searches; empty where none does."""
-    said = [f"{unit} pools {len(folds)} folds" for unit, folds in run.folds.items()]
+    said = [f"{unit} pools {len(folds)} {run.pools}s" for unit, folds in run.folds.items()]
     if set(run.folds) == set(run.units) and len(counts := {len(folds) for folds in run.folds.values()}) == 1:
-        said = [f"Each {run.unit_word} pools {counts.pop()} folds"]
+        said = [f"Each {run.unit_word} pools {counts.pop()} {run.pools}s"]
     return f"{before}{listed(said)}{after}" if said else ""
 
 

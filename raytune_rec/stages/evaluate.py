@@ -71,6 +71,8 @@ def run(context: Context) -> dict[str, Any]:
         mean=not context.store.schema.groups,
         tables={name: list(units) for name, units in tests.items()},
     )
+    if any(unit.kind == "items" for unit in context.store.schema.groups):
+        results["pools"] = "group"
     if failed := recorded(context.folder):
         results["missing"] = [asdict(f) for f in failed]
     domains = read_json(context.store_path / "summary.json")["domains"]

@@ -189,7 +189,7 @@ def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, nam
     methods = [r for r in run.methods if any(t.method == r and name in t.options for t in trials)]
     caption = (
         "Each dot is a trial, the line joins medians of neighbouring trials, the ring is the winner. "
-        f"Option {name}.{_folds(run, 'ring', ', and its values are shifted so that all folds have one median')}"
+        f"Option {name}.{_folds(run, 'ring', f', and its values are shifted so that all {run.pools}s have one median')}"
     )
     return PanelGroup(caption, panels, _key(colour, methods), name)
 
@@ -241,7 +241,7 @@ def named(run: Run, method: str, trial: Trial) -> str:
 
 def _folds(run: Run, what: str, further: str = "") -> str:
     """How pooled units show in a chart."""
-    return f" {words.pooled(run)}: a method has one {what} for each fold{further}." if run.folds else ""
+    return f" {words.pooled(run)}: a method has one {what} for each {run.pools}{further}." if run.folds else ""
 
 
 def _shifts(trials: Sequence[Trial]) -> dict[str, float]:
