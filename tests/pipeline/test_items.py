@@ -164,7 +164,7 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     # neither has the 200 validation rows of a group that is searched: the largest is, and lends its winner
     lender, taker = sorted((u.name for u in store.schema.units), key=lambda name: -store.schema.rows[name, "valid"])
     assert {trial["unit"] for trial in read_json(out / "trials.json")} == {lender}
-    lent, own = (read_json(out / "winners" / "fans" / name / "winner.json") for name in (lender, taker))
+    lent, own = (read_json(out / "winners" / "promo" / name / "winner.json") for name in (lender, taker))
     assert own["options"] == lent["options"] and own["trials"] == 0 < lent["trials"]
     assert own["value"] == pytest.approx(np.mean([r["best"] for r in own["replicates"]])) and own["value"] != lent["value"]
     assert any(f"not searched, for fewer than 200 validation rows (tune.least_valid): {taker};" in line for line in said)
