@@ -18,6 +18,7 @@ import typer
 
 from raytune_rec import __version__, config
 from raytune_rec.errors import JobError, RunFailed, UserError, out_of_memory, told
+from raytune_rec.heartbeat import SECONDS, Heartbeat
 from raytune_rec.job import shipped
 from raytune_rec.machine.signals import ends_on_sigterm
 from raytune_rec.storage.files import STORAGE
@@ -122,8 +123,9 @@ def vectors(
         raise UserError(f"--out {out}: vectors are written as Parquet; give a name that ends in .parquet.")
     from raytune_rec.scoring.vectors import write_vectors
 
-    count, width = write_vectors(run, out, pretraining)
-    typer.echo(f"{out}: {count:,} users, vectors of {width} numbers")
+    with Heartbeat(typer.echo, 0 if sys.stdout.isatty() else SECONDS) as heartbeat:
+        heartbeat.begin("vectors")
+        write_vectors(run, out, pretraining, heartbeat.say, heartbeat.at)
 
 
 @app.command()

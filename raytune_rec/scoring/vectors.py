@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -32,25 +33,32 @@ _FROM = b"backbone"
 """In the file: which backbone the vectors are of. No other file has it."""
 
 
-def write_vectors(run: Path, out: Path, pretraining: str = "") -> tuple[int, int]:
+Say = Callable[[str], None]
+
+
+def _silent(line: str) -> None:
+    """Says nothing."""
+
+
+def write_vectors(run: Path, out: Path, pretraining: str = "", say: Say = _silent, at: Say = _silent) -> None:
     """Write the user vectors of a run as Parquet: `user`, the raw id, and `vector`, list<float32>.
 
     Args:
         run: folder of a run whose pre-training is done.
         out: the file, replaced at once.
         pretraining: the pre-training; empty: the only one.
-
-    Returns:
-        (N, D).
+        say: shows a line: what is read, and what was written.
+        at: told what is being done.
 
     Raises:
         ArtifactError: the run has no such pre-training, or its backbone knows no users.
     """
     _check_out(Path(out))
     STORAGE.sweep(Path(out))
-    table = user_vectors(Path(run), pretraining)
+    table = user_vectors(Path(run), pretraining, say, at)
     STORAGE.put(Path(out), partial(pq.write_table, table, compression="zstd"))
-    return len(table), len(table["vector"][0])
+    numbers = len(table["vector"][0])
+    say(f"{Path(out).absolute()}: {len(table):,} rows written, a user and a vector of {numbers:,} numbers each")
 
 
 def _check_out(out: Path) -> None:
@@ -65,7 +73,7 @@ def _check_out(out: Path) -> None:
         )
 
 
-def user_vectors(run: Path, pretraining: str = "") -> pa.Table:
+def user_vectors(run: Path, pretraining: str = "", say: Say = _silent, at: Say = _silent) -> pa.Table:
     """The representation of every user who is no cold one after all items that the data know of him, the last L of them read.
 
     Items of validation and test are among them: the vectors are for other data, never for what is measured on these. A user of
@@ -79,7 +87,8 @@ def user_vectors(run: Path, pretraining: str = "") -> pa.Table:
     model, user = _model(run, folder, store), columns[USER]
     profile = {name: values[user] for name, values in store.lookup.users.items()}
     columns = {**profile, **columns, USER: store.lookup.known(USER, user)}
-    vectors = _represented(model, columns, str(folder))
+    say(f"backbone {folder.name} of {run}: reading {len(user):,} histories")
+    vectors = _represented(model, columns, str(folder), at)
     owners, place, counts = np.unique(user, return_inverse=True, return_counts=True)
     means = np.zeros((len(owners), vectors.shape[1]))
     np.add.at(means, place, vectors)
@@ -119,7 +128,7 @@ def _model(run: Path, folder: Path, store: Store) -> Model:
 
 
 @torch.no_grad()
-def _represented(model: Model, columns: dict[str, np.ndarray], where: str) -> np.ndarray:
+def _represented(model: Model, columns: dict[str, np.ndarray], where: str, at: Say) -> np.ndarray:
     """(N, D)."""
     count = len(columns[USER])
     # one candidate, the padding: otherwise every item would be scored
@@ -127,6 +136,7 @@ def _represented(model: Model, columns: dict[str, np.ndarray], where: str) -> np
     rows, label = device_table(table, "cpu")
     passes = []
     for index in torch.arange(count).split(_USERS):
+        at(f"{int(index[0]):,} of {count:,} histories read")
         batch = take(rows, label, index.unsqueeze(0))
         outputs = model.forward(batch, model.encode(batch), Step(False, last=True))
         if "user" not in outputs:

@@ -20,6 +20,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, JobError
 from raytune_rec.schema.prepared import ALL_DOMAINS
 from raytune_rec.schema.work import Lane, Pack
+from raytune_rec.scoring import vectors
 from raytune_rec.scoring.vectors import user_vectors
 from raytune_rec.storage.files import read_json
 from raytune_rec.tensors import Step, generator, table
@@ -85,6 +86,19 @@ def right(folder: Path, left: Path) -> tuple[Job, Path]:
     prompts = {"ppr": {"tokens": 2, "hidden_width": 4, "profile_width": 4}}
     own = job(folder, "Right", COLD, True, pretrainings=taken(left, new_ids=True), methods=rows, prompts=prompts)
     return own, pretrained(own, folder / "right")
+
+
+def test_vectors_say_what_they_read_how_far_they_are_and_what_they_wrote(
+    left: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, said, at = tmp_path / "users.parquet", list[str](), list[str]()
+    assert cli.main(["vectors", str(left), "--out", str(out)]) == 0
+    reading, wrote = capsys.readouterr().out.splitlines()
+    assert reading == f"backbone {paths(left)['own'].name} of {left}: reading 60 histories"
+    assert wrote == f"{out}: 60 rows written, a user and a vector of 8 numbers each" and pq.read_table(out).num_rows == 60
+    monkeypatch.setattr(vectors, "_USERS", 40)
+    vectors.write_vectors(left, out, "", said.append, at.append)
+    assert said == [reading, wrote] and at == ["0 of 60 histories read", "40 of 60 histories read"]
 
 
 def test_a_vector_is_what_the_backbone_makes_of_all_that_a_user_took(left: Path, right: tuple[Job, Path]) -> None:
