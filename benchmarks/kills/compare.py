@@ -35,7 +35,7 @@ def differences(undisturbed: Path, run: Path) -> list[str]:
 def leftovers(undisturbed: Path, run: Path) -> list[str]:
     """Files that an undisturbed run does not leave, and that no reader looks at: told, not judged.
 
-    A kill in the middle of a write leaves its temporary file.
+    A kill in the middle of a write leaves its temporary file; the next command removes it.
     """
     of = [{str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()} for root in (undisturbed, run)]
     extra = (name for name in of[1] - of[0] if not name.startswith((*_OWN, "journal/0", "checkpoints/")))
