@@ -56,7 +56,8 @@ class Promo:
     No leak: a training row's own user is never in the feedback that tells its item, and where there are clocks neither is
     who came at the row's time or later. What validates and tests is later than all feedback that an item has of its own.
 
-    Differs from the paper: staying counts in means over all users and items. Feedback is chosen among the `recent` latest
+    Differs from the paper: users are read as the backbone makes them (`user_vector`), not by their embeddings alone; items of
+    other groups count as warm in Eq. 11. Staying counts in means over all events. Feedback is chosen among the `recent` latest
     events of an item. Both losses take means over pairs, and the mean of the networks' outputs is fused; `printed` sums over
     pairs and fuses the mean of what the networks read: then Eq. 9 vanishes from the first step, and the networks learn nothing.
     Every layer has the activation, not the last one alone. The fusion's last layer starts at zero and is added to what the
