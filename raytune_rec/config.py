@@ -38,8 +38,8 @@ OF_HISTORIES = (
     "histories (data.sequences) need, in the whole job: a training.metric of lists, such as 'ndcg@10'; in backbone, methods and "
     "pre-trainings a backbone that reads them (sasrec, bert4rec, dssm, popularity), with options of its own; an objective that "
     "it is trained on (softmax, the default there, or sampled_softmax; of bert4rec masked_item); no prompt but ppr or, for "
-    "cold items on dssm, promo, feedback_mean or content; and the search spaces sequence and, with the prompt, its own (of ppr: ppr "
-    "and profile), instead of those of other components"
+    "cold items on dssm, promo, feedback_mean or content; and the search spaces sequence and, with the prompt, its own (ppr and "
+    "profile), instead of those of other components"
 )
 """What a job of interactions has to change in all its parts to become one of histories."""
 
