@@ -101,6 +101,12 @@ class Events(NamedTuple):
     real: Tensor
 
 
+def clocks(feedback: Feedback) -> bool:
+    """Whether the data have times: an item's events are in time order, so that the last of each tells."""
+    start, time = torch.as_tensor(feedback.start), torch.as_tensor(feedback.time)
+    return bool(lookup(time, (start[:, 1:] - 1).clamp(min=0)).any())
+
+
 def latest(feedback: Feedback, ids: Tensor, most: int) -> Events:
     """The latest events of some items, the last one first.
 

@@ -73,7 +73,9 @@ class HeldOut:
         of_cold, warm = rows[cold[rows]], rows[~cold[rows]]
         if split == "valid":
             warm = warm[: len(of_cold)]
-        return self.table.take(pa.array(np.concatenate({COLD: [of_cold], WARM: [warm], "": [of_cold, warm]}[part])))
+        kinds = {COLD: of_cold, WARM: warm}
+        chosen = [kinds[part]] if part else list(kinds.values())
+        return self.table.take(pa.array(np.concatenate(chosen)))
 
     def warm(self, known: int) -> np.ndarray:
         """(V,) bool: which items are warm; known: V."""

@@ -6,7 +6,7 @@ Shapes: U: 1 or T lanes, B rows, I own items, N items or rows, K users of an ite
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from raytune_rec import components
-from raytune_rec.axes import Events, latest, member_rows
+from raytune_rec.axes import Events, clocks, latest, member_rows
 from raytune_rec.components import numeric, padded, structural
 from raytune_rec.prompts.base import Rerun
 from raytune_rec.schema.contract import MEMBER, Batch, Parameter, Reading, Site
@@ -99,10 +99,10 @@ class Promo:
 
     def parameters(self) -> tuple[Parameter, ...]:
         o = self.options
-        own, rows = ((1,), MEMBER) if o.network == "personal" else ((), None)
+        each, rows, start = ((1,), MEMBER, _behind(xavier)) if o.network == "personal" else ((), None, xavier)
         layers = list(enumerate(pairwise([self.read, *[o.width] * o.layers]))) if o.network != "none" else []
-        networks = [Parameter(f"net.{n}.weight", (*own, *shape), "prompt", _each(xavier, own), rows) for n, shape in layers]
-        networks += [Parameter(f"net.{n}.bias", (*own, shape[1]), "prompt", zeros, rows) for n, shape in layers]
+        networks = [Parameter(f"net.{n}.weight", (*each, *shape), "prompt", start, rows) for n, shape in layers]
+        networks += [Parameter(f"net.{n}.bias", (*each, shape[1]), "prompt", zeros, rows) for n, shape in layers]
         if o.network == "personal":
             networks.append(Parameter("own", (1, o.width), "prompt", normal(0.1), MEMBER))
         return (
@@ -124,23 +124,15 @@ class Promo:
         if batch.members is None:
             return {}
         ids = batch.members.ids
-        written = {Site.ITEM: self._items(params, readings, batch, ids, self._told(readings, batch, options, ids))[0]}
+        written = {Site.ITEM: self._items(params, readings, batch, ids, self._told(readings, batch, options, ids))}
         if step.training:
-            written[Site.TARGET] = self._rows(params, readings, batch, options)[0]
+            about = _target(batch)
+            told = self._told(readings, batch, options, about, batch.columns[USER])
+            written[Site.TARGET] = self._items(params, readings, batch, about, told)
         return written
 
-    def _rows(
-        self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, _Told]:
-        """The items that the rows are about, each told without its row: vectors, what the networks made, what they read."""
-        ids = _target(batch)
-        told = self._told(readings, batch, options, ids, batch.columns[USER])
-        return *self._items(params, readings, batch, ids, told), told
-
-    def _items(
-        self, params: Params, readings: Mapping[str, Tensor], batch: Batch, ids: Tensor, told: _Told
-    ) -> tuple[Tensor, Tensor]:
-        """(U, N, D), and what the networks made (U, N, K, W). An item that is none of the unit's own stays as it is."""
+    def _items(self, params: Params, readings: Mapping[str, Tensor], batch: Batch, ids: Tensor, told: _Told) -> Tensor:
+        """(U, N, D). An item that is none of the unit's own stays as it is."""
         assert batch.members is not None
         base = readings["item_vector"]
         place = member_rows(batch.members.ids, base.shape[1], ids)  # (U, N)
@@ -152,7 +144,7 @@ class Promo:
             parts["own"] = lookup(params["own"], place)
         hidden = sum(linear(part, params[f"fuse.{name}"]) for name, part in parts.items()) + params["fuse.bias"].unsqueeze(1)
         added = linear(torch.relu(hidden), params["fuse.out"])
-        return parts["item"] + added * (place > 0).unsqueeze(-1), made
+        return parts["item"] + added * (place > 0).unsqueeze(-1)
 
     def _networks(self, params: Params, place: Tensor, vectors: Tensor) -> Tensor:
         """(U, N, K, W): what the networks make of what they read (Eq. 7); itself where there are none.
@@ -198,17 +190,17 @@ class Promo:
         feedback, recent = batch.members.feedback, self.options.recent
         own = latest(feedback, ids, recent)
         users, times, real, worth = own.users, own.times, own.real, _worth(own, options)
-        clocks = bool((feedback.time != 0).any())
+        timed = clocks(feedback)
         until = torch.where(real.any(2), times.amax(2) + 1, _NEVER).unsqueeze(-1)  # what is asked of it is later than what it has
         if user is not None:
             mine = real & (users == user.unsqueeze(-1))
             until = torch.where(mine, times, _NEVER).amin(2, keepdim=True)
             until = torch.where(mine.any(2, keepdim=True), until, -_NEVER)  # older than all of these
-            real = real & ~mine & _before(times, until, clocks)
+            real = real & ~mine & _before(times, until, timed)
         few = (real.sum(2) < self.options.least).unsqueeze(-1)
         if few.any():
             lent = latest(feedback, _similar(readings["item_vector"], batch, ids, self.options.popular), recent)
-            there = lent.real & _before(lent.times, until, clocks) & (True if user is None else lent.users != user.unsqueeze(-1))
+            there = lent.real & _before(lent.times, until, timed) & (True if user is None else lent.users != user.unsqueeze(-1))
             users, real = torch.where(few, lent.users, users), torch.where(few, there, real)
             worth = torch.where(few, _worth(lent, options), worth)
         order = worth.masked_fill(~real, -torch.inf).argsort(dim=2, descending=True, stable=True)
@@ -242,13 +234,14 @@ class Promo:
         """(U, B): Eq. 8 and 9, of the items that the rows are about."""
         assert step.noise is not None and batch.members is not None and batch.members.feedback is not None
         ids = _target(batch)
-        _, made, told = self._rows(params, readings, batch, options)
+        told = self._told(readings, batch, options, ids, batch.columns[USER])
+        place = member_rows(batch.members.ids, readings["item_vector"].shape[1], ids)
+        made = self._networks(params, place, told.vectors)
         drawn = step.noise.uniform("promo.others", told.vectors.shape[2])
         others = 1 + (drawn.double() * (self.users - 1)).long()  # (U, B, K)
         took = latest(batch.members.feedback, ids, self.options.recent)
         known = (others.unsqueeze(-1) == took.users.unsqueeze(2)) & took.real.unsqueeze(2)
         new = ~known.any(-1) & _first(others.shape[2], options)
-        place = member_rows(batch.members.ids, readings["item_vector"].shape[1], ids)
         theirs = self._networks(params, place, lookup(readings["user_vector"], others))
         distance = (made.unsqueeze(3) - theirs.unsqueeze(2)).abs().sum(-1)  # (U, B, K, K)
         pairs = told.real.unsqueeze(3) & new.unsqueeze(2)
@@ -301,9 +294,9 @@ def _first(most: int, options: Mapping[str, Tensor]) -> Tensor:
     return torch.arange(most, device=options["feedback"].device) < lane(options["feedback"], 3)
 
 
-def _before(times: Tensor, until: Tensor, clocks: bool) -> Tensor:
-    """Which times are before another; without clocks all of them are."""
-    return times < until if clocks else torch.ones_like(times, dtype=torch.bool)
+def _before(times: Tensor, until: Tensor, timed: bool) -> Tensor:
+    """Which times are before another; where the data have none all of them are."""
+    return times < until if timed else torch.ones_like(times, dtype=torch.bool)
 
 
 def _similar(vectors: Tensor, batch: Batch, ids: Tensor, share: float) -> Tensor:
@@ -326,10 +319,8 @@ def _similar(vectors: Tensor, batch: Batch, ids: Tensor, share: float) -> Tensor
     return torch.take_along_dim(popular.expand(len(nearest), -1), nearest, dim=1)
 
 
-def _each(init: Callable[[tuple[int, ...], Generator], Tensor], own: tuple[int, ...]) -> Init:
+def _behind(init: Init) -> Init:
     """Start values of many matrices behind one another, each drawn as one alone."""
-    if not own:
-        return init
 
     def drawn(shape: tuple[int, ...], generator: Generator) -> Tensor:
         return torch.stack([init(shape[1:], generator) for _ in range(shape[0])])

@@ -78,6 +78,13 @@ def tied(results: Mapping[str, Any], unit: str, before: str = "") -> str:
     return f"{before}{listed(methods)} {what} the same {place(unit)} (no history, and nothing else known): chance."
 
 
+def candidates(results: Mapping[str, Any]) -> str:
+    """What the positives of all units are ranked among."""
+    protocol, start = results["protocol"], "candidates of "
+    others = (f"; of {name.removeprefix(start)}: {among}" for name, among in protocol.items() if name.startswith(start))
+    return f"candidates: {protocol['candidates']}{''.join(others)}"
+
+
 def pooled(run: Run, before: str = "", after: str = "") -> str:
     """Which units pool several searches; empty where none does."""
     said = [f"{unit} pools {len(folds)} {run.pools}s" for unit, folds in run.folds.items()]

@@ -106,10 +106,11 @@ class DataSchema:
         """Each unit -> the unit whose search it takes: its own, unless it is a group of items with fewer validation rows than
         `least`, which takes that of its domain's largest group.
         """
-        rows = {unit: self.rows.get((unit.name, "valid"), least) for unit in self.units}
-        largest = {unit.domain: unit.name for unit in sorted(self.units, key=lambda unit: rows[unit])}
-        small = [unit for unit in self.units if unit.kind == "items" and rows[unit] < least]
-        return {unit.name: largest[unit.domain] if unit in small else unit.name for unit in self.units}
+        groups = {unit.name: unit for unit in self.groups if unit.kind == "items"}
+        rows = {name: self.rows.get((name, "valid"), least) for name in groups}
+        largest = {groups[name].domain: name for name in sorted(groups, key=rows.__getitem__)}
+        small = {name for name, unit in groups.items() if rows[name] < least}
+        return {unit.name: largest[unit.domain] if unit.name in small else unit.name for unit in self.units}
 
     def unit(self, name: str) -> Unit:
         """The unit of this name: one of `units`, a domain, or all of them.

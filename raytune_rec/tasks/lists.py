@@ -80,15 +80,16 @@ class Lists:
     def reached(
         self, measures: Mapping[str, Any], parts: Mapping[str, ListOutcomes], place: int, protocol: Mapping[str, str]
     ) -> dict[str, Any]:
-        """Means over the unit's own lists. A unit with two parts, users with and without items, has the metrics of both:
-        `few.auc`, `zero.auc`. What they were ranked among stands beside them.
+        """Means over the unit's own lists. A unit with several parts, such as users with and without items, has the metrics of
+        each: `few.auc`, `zero.auc`. What they were ranked among stands beside them.
         """
         means = {
             (f"{part}." if part else "") + metric: float(v[place].mean())
             for part, lists in parts.items()
             for metric, v in measure_lists.values(lists).items()
         }
-        told = "; full: ".join(protocol[name] for name in ("candidates", "full") if name in protocol)
+        ranked = {"full": protocol.get("full"), **{part: protocol.get(f"candidates of {part}") for part in parts}}
+        told = "; ".join([protocol["candidates"], *(f"{name}: {among}" for name, among in ranked.items() if among)])
         return {**means, "protocol": told} if means else {}
 
     def masks(self, store: Store, unit: str, table: Table) -> dict[str, np.ndarray]:
@@ -102,19 +103,19 @@ class Lists:
         every = f"all items of the training split{whose}{without}"
         how = f"drawn uniformly (seed {data.split.seed}), the same for every method"
         drawn = f"{sequences.negatives} items{whose} that the user never took, {how}"
-        cold, rows, own = data.split, "all rows", dict[str, str]()
+        cold, rows, among = data.split, "all rows", dict[str, str]()
         if cold.kind == "cold_items":
             rows = (
                 f"cold items: {cold.cold_kept} rows of each train, the later half of the next {cold.cold_held} tests; "
                 "warm items: the last row of each user"
             )
-            own = {f"candidates of {name}": f"all {kind}{without}" for name, kind in AMONG.items()}
+            among = {f"candidates of {name}": f"all {kind}{without}" for name, kind in AMONG.items()}
         cohort = sequences.cold_users if sequences.tasks else rows
         if sequences.repeats == "leave_out":
             cohort += ", but none that repeats an item of its history"
         if not sequences.negatives:
-            return {"candidates": every, "ranking": "full", **own, "cohort": cohort}
-        return {"candidates": drawn, **({"full": every} if sequences.full else {}), **own, "cohort": cohort}
+            return {"candidates": every, "ranking": "full", **among, "cohort": cohort}
+        return {"candidates": drawn, **({"full": every} if sequences.full else {}), **among, "cohort": cohort}
 
     def refusal(self, asked: Asked, unit: str, columns: Collection[str]) -> str:
         if asked == "predict":

@@ -159,7 +159,12 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
         "warm items among warm",
     }
     assert [unit.name for unit in store.schema.units] == ["cold.1", "cold.2"]
+    exported = prompt_artifact.read(out / "artifacts" / "cold.1").test
+    assert exported is not None
+    ranked = "all cold items, without those that the user had taken before"
+    assert "cold items among cold.auc" in exported and f"; cold items among cold: {ranked};" in str(exported["protocol"])
     page = re.sub(r"<(pre|style|script).*?</\1>", "", (out / "report" / "index.html").read_text(), flags=re.DOTALL)
+    assert f"; of cold items among cold: {ranked}; of warm items among warm: " in page
     assert "Each table pools 2 groups" in page and not re.search(r"\bfolds?\b", page)
     # neither has the 200 validation rows of a group that is searched: the largest is, and lends its winner
     lender, taker = sorted((u.name for u in store.schema.units), key=lambda name: -store.schema.rows[name, "valid"])

@@ -60,6 +60,9 @@ def test_a_prompt_that_has_options_alone_is_searched_although_nothing_trains() -
     job = config.read(shipped.folder("jobs") / "promo_ml100k.toml")
     searched = {each.method.name: each.space.keys() for each in plan(job, HISTORIES).methods}
     assert searched["feedback_mean"] == {"prompt.own", "prompt.users"} and searched["pretrained"] == set()
+    wider = job.methods["feedback_mean"].model_copy(update={"space": ["sequence", "feedback_mean"]})
+    again = plan(job.model_copy(update={"methods": {"feedback_mean": wider}}), HISTORIES).method("feedback_mean")
+    assert again.space.keys() == searched["feedback_mean"], "a rate or a dropout would change nothing"
 
 
 @pytest.mark.parametrize("delta", [False, True])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from raytune_rec.axes import domain_linear, domain_moments, item_rows, latest
+from raytune_rec.axes import clocks, domain_linear, domain_moments, item_rows, latest
 from raytune_rec.components import component
 from raytune_rec.schema.contract import Batch, Entities, Site
 from raytune_rec.schema.prepared import Feedback, Table, UnitData
@@ -147,6 +147,14 @@ def test_the_latest_fans_of_an_item() -> None:
     assert users.tolist() == [[[5, 0], [9, 8], [0, 0]]] and real.sum(2).tolist() == [[1, 2, 0]]
     assert times.tolist() == [[[9, 0], [3, 2], [0, 0]]] and values.tolist() == [[[4, 0], [3, 0], [0, 0]]]
     assert stays.tolist() == [[[2, 0], [0, 1.5], [0, 0]]]
+
+
+def test_data_have_clocks_where_any_time_is_told() -> None:
+    def feedback(times: list[int]) -> Feedback:
+        return Feedback(*(torch.tensor([column]) for column in ([0, 0, 2, 2, 3], [1, 2, 3], times, [1.0] * 3, [0.0] * 3)))
+
+    assert not clocks(feedback([0, 0, 0]))
+    assert clocks(feedback([0, 7, 0])) and clocks(feedback([0, 0, 5])), "the first second of 1970 is a time like others"
 
 
 def test_padding_is_never_an_item_of_a_unit() -> None:

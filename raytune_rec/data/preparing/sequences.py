@@ -107,10 +107,15 @@ def write_sequences(
     pq.write_table(table, folder / EVENTS, compression="zstd")
     out = HeldOut(table, schema.domains, options.repeats == "count")
     told = {domain: {**counts_of, "repeats": out.repeats(domain)} for domain, counts_of in told.items()}
+    return _with_groups(schema, out, groups), told
+
+
+def _with_groups(schema: DataSchema, out: HeldOut, groups: tuple[Unit, ...]) -> DataSchema:
+    """The schema with groups of cold items as units, and with the rows that are held out counted."""
     of_domains = [(Unit(domain, domain=domain), split) for domain in schema.domains for split in SPLITS[1:]]
     counted = [*of_domains, *((unit, split) for unit in groups for split in SPLITS)]
-    rows_of = {(unit.name, split): len(out.of(unit, split)) for unit, split in counted}
-    return replace(schema, rows={**schema.rows, **rows_of}, groups=groups), told
+    rows = {(unit.name, split): len(out.of(unit, split)) for unit, split in counted}
+    return replace(schema, rows={**schema.rows, **rows}, groups=groups)
 
 
 def _users(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, listed: np.ndarray) -> pa.Table:

@@ -75,8 +75,8 @@ class Histories:
     def columns(self, unit: Unit, split: Split) -> Columns:
         """Columns of a unit's rows: `user` (rows of the table of users), `domain`, `history`, and `target` or `candidates`; where
         all items are ranked `positive` (N,) and `seen` (N, S), what is not ranked beside it, in place of `candidates`: what the
-        user had taken before (and whatever he took in other domains that share their items, and of cold items), nothing where
-        repeats count.
+        user had taken before (and whatever he took in other domains that share their items, and all that is held out), nothing
+        where repeats count.
         """
         if self._held and (split != "train" or unit.kind == "items"):
             return self._held_out(self._held, unit, split)

@@ -16,7 +16,7 @@ from raytune_rec.evaluation.measures.measure_lists import FULL
 from raytune_rec.report import missing
 from raytune_rec.report.run import lead, title
 from raytune_rec.report.tables import predictions, rankings
-from raytune_rec.report.words import averaged, count, fixed, not_compared, percent, tied, under, untested
+from raytune_rec.report.words import averaged, candidates, count, fixed, not_compared, percent, tied, under, untested
 
 
 def console(results: Mapping[str, Any]) -> Group:
@@ -122,6 +122,6 @@ def _cell(method: Mapping[str, Any], unit: str, best: bool, metric: str) -> Text
 def _caption(results: Mapping[str, Any]) -> str:
     p = results["protocol"]
     half = f"± half of the {p['confidence'] * 100:g} % interval, by user"
-    said = [f"split {p['split']}, {p['cohort']}, candidates: {p['candidates']}; {half}", under(results)]
+    said = [f"split {p['split']}, {p['cohort']}, {candidates(results)}; {half}", under(results)]
     said += [averaged(results, lead(results)), untested(results), not_compared(results)]
     return ". ".join(s.rstrip(".") for s in said if s)

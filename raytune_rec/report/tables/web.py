@@ -59,7 +59,7 @@ def main(run: Run, colour: Mapping[str, str]) -> WebTable:
     caption = (
         f"Test {title(run.lead)}{over} replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a "
         "column is bold. "
-        f"Split: {protocol['split']}; cohort: {protocol['cohort']}; candidates: {protocol['candidates']}."
+        f"Split: {protocol['split']}; cohort: {protocol['cohort']}; {words.candidates(run.results)}."
         f"{words.pooled(run, ' ', '.')} {words.spread(run.results)}{words.averaged(run.results, run.lead, ' ')}"
         f"{words.untested(run.results, ' ')} Intervals of levels hold the chance of the test users, whom all methods "
         "share; methods are judged by their paired differences below. "

@@ -208,6 +208,8 @@ def _space(resolved: Resolved, parts: Parts, groups: frozenset[str], spaces: Ite
     if not method.strategy.train and not says_all:
         return Space()
     space = compose(list(spaces), job)
+    if says_all and not method.strategy.train:  # of what does not train nothing else shows
+        space = replace(space, dimensions=tuple(d for d in space.dimensions if d.key.startswith("prompt.")))
     searched = space.keys()
     if as_pretrained := {f"prompt.{n}": v for n, v in learned(job, method, resolved.start).items() if f"prompt.{n}" in searched}:
         space = replace(space, first=(_as_pretrained(space, as_pretrained), *space.first))
