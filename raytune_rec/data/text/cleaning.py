@@ -1,6 +1,6 @@
 """Values of product pages -> plain text. What a page leaves in a cell besides its text is dropped, never read as text.
 
-A value is what a JSON line or a Python literal holds: text, a number, a list of these, a list of lists, or a list printed as text.
+A value is what a JSON line or a Python literal holds: text, a number, a list of these or of lists, or a list printed as text.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A history as text, and samples of it with masked items (UPSR, sections 3.3.2 and 3.4).
 
-    Given the following purchase history of user: <item 1>, ..., <item n>, <extra_id_0>, predict masked item purchased by the user?
+    Given the following purchase history of user: <item 1>, <item 2>, <extra_id_0>, predict masked item purchased by the user?
 
 Shapes: N users, L places of a history with the item that follows it.
 """
