@@ -37,7 +37,7 @@ _LAYERS: tuple[tuple[str, ...], ...] = (
 )
 # Likewise the rooms of a part, or of a room; "" stands for the files beside them.
 _ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "data": (("",), ("files", "text"), ("sources",), ("preparing", "stored")),
+    "data": (("",), ("files",), ("text",), ("sources",), ("preparing", "stored")),
     "data/preparing": (("disk",), ("coding",), ("",)),
     "evaluation": (("metrics", "uncertainty"), ("measures",), ("",)),
     "stages": (("",), ("checks",)),

@@ -5,13 +5,13 @@ A value is what a JSON line or a Python literal holds: text, a number, a list of
 
 from __future__ import annotations
 
-import ast
 import html
 import re
 import unicodedata
-import warnings
 from collections.abc import Iterator
 from typing import Any
+
+from raytune_rec.data.files.objects import literal
 
 _HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 """Comments, programs and styles, with what stands in them; one that is not closed goes to the end."""
@@ -76,12 +76,8 @@ def _read(value: Any) -> Any:
     """A list that is printed as text, as a list; everything else as it is."""
     if not (isinstance(value, str) and value.lstrip().startswith("[") and value.rstrip().endswith("]")):
         return value
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an escape that Python does not know is no fault of the reader
-            return ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return value
+    read = literal(value)
+    return value if read is None else read
 
 
 def _visible(text: str) -> Iterator[str]:
