@@ -66,9 +66,11 @@ class RawBlock:
         file: whose rows they are.
         lines: (N,) int64, the line of each row in its file, from 1 (for Parquet: the row's number).
         rejects: lines that could not be read as a row.
+        emptied: cells of rows that are read as empty, for they cannot be what their column says.
     """
 
     table: pa.Table
     file: str
     lines: np.ndarray
     rejects: tuple[Reject, ...] = ()
+    emptied: tuple[Reject, ...] = ()

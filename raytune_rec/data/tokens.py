@@ -39,6 +39,11 @@ class Tokenizer(Protocol):
         """(N, L) int64: the first L tokens of each text, 0 behind them."""
 
 
+def words_of(text: str) -> list[str]:
+    """Lowercased runs of letters and digits, in their order."""
+    return _WORD.findall(text.lower())
+
+
 class Words:
     """Lowercased runs of letters and digits.
 
@@ -55,11 +60,11 @@ class Words:
     @classmethod
     def of(cls, texts: Iterable[str]) -> Words:
         """The words of some texts, by falling count and then by name."""
-        counts = Counter(word for text in texts for word in _WORD.findall(text.lower()))
+        counts = Counter(word for text in texts for word in words_of(text))
         return cls(sorted(counts, key=lambda word: (-counts[word], word)))
 
     def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
-        return _padded([[self._tokens.get(w, 1) for w in _WORD.findall(text.lower())] for text in texts], length)
+        return _padded([[self._tokens.get(w, 1) for w in words_of(text)] for text in texts], length)
 
 
 class _OfFile:

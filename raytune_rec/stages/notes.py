@@ -55,6 +55,12 @@ def _features(summary: Mapping[str, Any]) -> Iterator[str]:
                 yield f"rows of {name} that come after another of the same: {repeated:,}; the first one counts"
         if differing := counts["other_values"]:
             yield f"{name} whose later rows have other values than the first, which counts: {differing:,}"
+        if empty := counts["empty"]:
+            lacking = ", ".join(f"{feature} {count:,}" for feature, count in empty.items())
+            yield f"of {counts['all']:,} {name} some lack a feature, which then tells nothing of them: {lacking}"
+        for reason, cells in counts.get("emptied", {}).items():
+            where = f"the first in {cells['file']}, line {cells['line']}: {cells['value'][:60]!r}"
+            yield f"cells of {name} that are read as empty, since {reason}: {cells['count']:,} ({where})"
 
 
 def _tied(domains: _Domains) -> Iterator[str]:

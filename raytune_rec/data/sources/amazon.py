@@ -4,6 +4,9 @@ File `<path>/<domain>/user_sequence.txt.gz`, or `.txt`: a line for each user, `r
 no ratings and no clock times: every item of a line is a click, and its position counts from 0. A reviewer is the same user in
 all domains; an item belongs to its domain.
 
+With `metadata`, items have features: the file of a domain as Amazon publishes it (`meta_Beauty.json.gz`), of 2014 or of 2018. Of
+titles, which are kept as text, the most frequent words are a feature besides.
+
 With `vectors`, a Parquet file of `user` and `vector` (a list of numbers) such as `raytune-rec vectors` writes, users have the
 attribute `vector`: what another domain knows of them. With `overlap`, only the users in that file are read.
 """
@@ -23,6 +26,7 @@ from raytune_rec.data.cells import encoded, id_text
 from raytune_rec.data.files.delimited import Format, shown
 from raytune_rec.data.files.problems import each_file
 from raytune_rec.data.files.reading import read_file, read_lines
+from raytune_rec.data.sources._products import FEATURES, Feature, fields_of, read_products
 from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
 from raytune_rec.errors import DataError
 from raytune_rec.names import with_home
@@ -44,11 +48,26 @@ class Amazon:
         domains: tuple[str, ...] = Field(min_length=1, description="names of these folders, in the order of the domains' ids")
         vectors: str = Field("", description="Parquet file of user and vector, the users' attribute; empty: they have none")
         overlap: bool = Field(False, description="read the users of the file of vectors alone")
+        metadata: dict[str, str] = Field({}, description="domain -> file of its items' metadata, JSON lines or Python literals")
+        features: tuple[Feature, ...] = Field(
+            FEATURES, min_length=1, description="what is read of metadata; title is text, words are those of the title"
+        )
+        words: int = Field(2000, ge=1, le=10**6, description="words of titles that are kept, those that most titles have")
 
         @model_validator(mode="after")
         def _overlap_with_something(self) -> Amazon.Options:
             if self.overlap and not self.vectors:
                 raise ValueError("overlap reads the users of the file of vectors alone, and there is none; name it as `vectors`")
+            return self
+
+        @model_validator(mode="after")
+        def _metadata_of_domains(self) -> Amazon.Options:
+            if unknown := [name for name in self.metadata if name not in self.domains]:
+                raise ValueError(
+                    f"metadata of {', '.join(unknown)}: none of domains ({', '.join(self.domains)}); name it there too"
+                )
+            if len(set(self.features)) < len(self.features):
+                raise ValueError(f"features: each once (given: {', '.join(self.features)})")
             return self
 
         @field_validator("domains")
@@ -66,9 +85,12 @@ class Amazon:
         self._domains = options.domains
         self._vectors = with_home(options.vectors) if options.vectors else None
         self._overlap = options.overlap
+        self._metadata = {domain: with_home(options.metadata[domain]) for domain in options.domains if domain in options.metadata}
+        self._features, self._words = options.features, options.words
 
     def fields(self) -> tuple[SourceField, ...]:
-        return (SourceField("vector", "vector", "user"),) if self._vectors else ()
+        of_users = (SourceField("vector", "vector", "user"),) if self._vectors else ()
+        return (*of_users, *(fields_of(self._features) if self._metadata else ()))
 
     def domains(self) -> tuple[str, ...]:
         return self._domains
@@ -85,14 +107,20 @@ class Amazon:
         return read_file(self._vectors, _COLUMNS, Format()) if self._vectors else iter(())
 
     def items(self) -> Iterator[RawBlock]:
-        return iter(())
+        of_each = self._metadata.items()
+        return each_file((path, read_products(path, domain, self._features, self._words)) for domain, path in of_each)
 
     def fingerprint_inputs(self) -> Mapping[str, Any]:
-        inputs = {"source": "amazon", "domains": list(self._domains), "files": digest_files(self._files())}
-        return inputs | ({"vectors": digest_files([self._vectors]), "overlap": self._overlap} if self._vectors else {})
+        inputs: dict[str, Any] = {"source": "amazon", "domains": list(self._domains), "files": digest_files(self._files())}
+        inputs |= {"vectors": digest_files([self._vectors]), "overlap": self._overlap} if self._vectors else {}
+        if self._metadata:
+            digests = digest_files(list(self._metadata.values()))
+            told = {"of": list(self._metadata), "features": list(self._features), "words": self._words}
+            inputs |= {"metadata": told | {"files": digests}}
+        return inputs
 
     def _files(self) -> list[Path]:
-        """One for each domain. Raises DataError that names all that are missing."""
+        """Of sequences, one for each domain. Raises DataError that names all files that are missing."""
         files, problems = [], []
         for domain in self._domains:
             folder = self._folder / domain
@@ -102,6 +130,9 @@ class Amazon:
                 problems.append(f"{folder}: there is no {' or '.join(_NAMES)}; mend data.options.path or data.options.domains.")
         if self._vectors and not self._vectors.exists():
             problems.append(f"{self._vectors}: no such file; write it with `raytune-rec vectors`, or mend data.options.vectors.")
+        for domain, path in self._metadata.items():
+            if not path.exists():
+                problems.append(f"{path}: no such file; mend data.options.metadata.{domain}, or leave it out.")
         if problems:
             raise DataError(problems)
         return files

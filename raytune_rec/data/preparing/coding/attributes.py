@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from raytune_rec.data.blocks import RawBlock
+from raytune_rec.data.blocks import Fault, RawBlock
 from raytune_rec.data.files.problems import FileProblems
 from raytune_rec.data.layout import item_keys
 from raytune_rec.data.preparing.coding.features import FeatureTable
@@ -33,6 +33,7 @@ class Attributes:
         self.fields = [f for f in source.fields() if f.role == role]
         self._files: dict[str, None] = {}
         self._examples: list[str] = []
+        self._emptied: dict[str, Fault] = {}
 
     def read(self, table: FeatureTable | None = None) -> list[str]:
         """Judges all rows, and fills them into a table.
@@ -50,6 +51,8 @@ class Attributes:
         for block, checked in self._checked(keys, table, wrong):
             self._files[block.file] = None
             self._rejects.add(checked.rejects, checked.faults)
+            for cell in block.emptied:
+                self._emptied.setdefault(cell.reason, Fault(0, cell)).count += 1
             read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
             key = self._key(checked)
             if table is not None:
@@ -62,11 +65,21 @@ class Attributes:
 
     def counts(self, table: FeatureTable) -> dict[str, Any]:
         """For summary.json: the files, if they are not those of the interactions; of how many users or items a row is known;
-        how many rows came after the first of theirs, and how many of them had other values there.
+        how many rows came after the first of theirs, and how many of them had other values there; how many lack a feature, and
+        which cells were read as empty.
         """
         files = [Path(file).name for file in self._files if file not in self._log]
         counts = {"with_row": table.known, "all": table.rows, "repeated_rows": table.repeated, "other_values": table.differing}
-        return {"files": files, **counts}
+        emptied = {
+            reason: {
+                "count": fault.count,
+                "file": Path(fault.first.file).name,
+                "line": fault.first.line,
+                "value": fault.first.value,
+            }
+            for reason, fault in self._emptied.items()
+        }
+        return {"files": files, **counts, "empty": table.empty, **({"emptied": emptied} if emptied else {})}
 
     def _checked(
         self, keys: Sequence[str], table: FeatureTable | None, wrong: FileProblems

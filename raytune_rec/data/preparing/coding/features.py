@@ -52,6 +52,19 @@ class Column:
             self._lists.append((rows, lengths, codes))
             self._sums[rows] = _sums(lengths, codes)
 
+    def empty(self) -> np.ndarray:
+        """(rows,) bool: nothing is known of the row."""
+        if self.field.kind == "multi":
+            empty = np.ones(len(self._sums), bool)
+            for rows, lengths, _ in self._lists:
+                empty[rows[lengths > 0]] = False
+            return empty
+        if self.field.kind == "vector":
+            return np.isnan(self._values).all(1)
+        if self.field.kind == "text":
+            return np.array([not text.strip() for text in self._values.tolist()], bool)
+        return np.isnan(self._values) if self.field.kind == "numerical" else self._values < 0
+
     def differs(self, rows: np.ndarray, take: np.ndarray, block: Checked) -> np.ndarray:
         """(n,) bool: the block's rows `take` have other values than those put at the table's rows `rows`."""
         name, stored = self.field.name, self._values[rows]
@@ -161,6 +174,12 @@ class FeatureTable:
     def differing(self) -> int:
         """Those whose later rows have other values than the first."""
         return int(self._differing.sum())
+
+    @property
+    def empty(self) -> dict[str, int]:
+        """Feature -> those of whom it is not known, whether they have a row or not; features that all have are left out."""
+        counts = {column.field.name: int(column.empty()[1:].sum()) for column in self.columns}
+        return {name: count for name, count in counts.items() if count}
 
     def names(self, count: int) -> list[str]:
         return self._order.raws[:count]

@@ -1,0 +1,134 @@
+"""Products as Amazon's metadata tell them: a line for each, in JSON (2018; Ni et al., EMNLP 2019) or as a Python literal (2014;
+McAuley et al., SIGIR 2015), with the keys asin, title, brand, price, and categories (2014) or category (2018).
+
+A cell that cannot be what its key says is read as empty, and said: page markup in place of a title, a price that is no number.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+
+from raytune_rec.data.blocks import RawBlock, Reject, SourceField
+from raytune_rec.data.cells import LARGEST, id_text
+from raytune_rec.data.files.delimited import shown
+from raytune_rec.data.files.reading import read_lines
+from raytune_rec.data.formats import PARSERS
+from raytune_rec.data.sources.base import constant
+from raytune_rec.data.tokens import words_of
+
+Feature = Literal["brand", "categories", "price", "title", "words"]
+FEATURES: tuple[Feature, ...] = get_args(Feature)
+LONGEST = 2000
+"""Letters of a text; what is longer is no title, brand or category, but a page."""
+_KINDS = {"brand": "categorical", "categories": "multi", "price": "numerical", "title": "text", "words": "multi"}
+_TYPES = {"multi": pa.list_(pa.string()), "numerical": pa.float64()}
+
+
+def fields_of(features: Iterable[Feature]) -> tuple[SourceField, ...]:
+    """`words` are those of the title."""
+    return tuple(SourceField(name, _KINDS[name], "item") for name in features)  # type: ignore[arg-type]
+
+
+def read_products(path: Path, domain: str, features: Sequence[Feature], most: int) -> Iterator[RawBlock]:
+    """Blocks of `domain`, `item` and the features.
+
+    Args:
+        most: words that are kept, those that most titles of the file have; of equal ones the first by name.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    frequent = _frequent(path, most) if "words" in features else frozenset()
+    for texts, rejects in read_lines(path):
+        lines = _Lines(str(path), features, frequent)
+        read = [(number, row) for number, text in texts if (row := lines.row(number, text)) is not None]
+        columns = {f: pa.array([row[f] for _, row in read], _TYPES.get(_KINDS[f], pa.string())) for f in features}
+        keys = {"domain": constant(domain, len(read)), "item": pa.array([row["item"] for _, row in read], pa.string())}
+        numbers = np.array([number for number, _ in read], np.int64)
+        emptied = tuple(lines.emptied.values())
+        yield RawBlock(pa.table({**keys, **columns}), str(path), numbers, (*rejects, *lines.rejects), emptied)
+
+
+class _Lines:
+    """Reads the lines of one block, and keeps what of them cannot be read: `emptied` by line and column."""
+
+    def __init__(self, file: str, features: Sequence[Feature], frequent: frozenset[str]) -> None:
+        self._file, self._features, self._frequent = file, features, frequent
+        self.rejects: list[Reject] = []
+        self.emptied: dict[tuple[int, str], Reject] = {}
+
+    def row(self, number: int, text: str) -> dict[str, Any] | None:
+        product = _object(text)
+        if product is None:
+            self.rejects.append(Reject(self._file, number, shown(text), "neither a JSON object nor a Python dictionary"))
+            return None
+        asin = product.get("asin")
+        item = id_text(asin) if isinstance(asin, str | int) else None
+        return {"item": item, **{feature: self._cell(feature, number, product) for feature in self._features}}
+
+    def _cell(self, feature: Feature, number: int, product: Mapping[str, Any]) -> Any:
+        if feature == "price":
+            return self._number(number, product.get("price"))
+        if feature == "categories":
+            paths = product.get("categories", product.get("category"))
+            names = [name for path in _listed(paths) for name in _listed(path)]
+            return [self._text("categories", number, name) for name in names]
+        key = "title" if feature == "words" else feature
+        text = self._text(key, number, product.get(key))
+        return [word for word in words_of(text or "") if word in self._frequent] if feature == "words" else text
+
+    def _text(self, name: str, number: int, value: Any) -> str | None:
+        if value is None or (isinstance(value, str) and len(value) <= LONGEST):
+            return value and value.encode("utf-8", "replace").decode()  # Arrow holds no lone surrogate
+        self._empty(name, number, value, f"is longer than {LONGEST:,} letters" if isinstance(value, str) else "is no text")
+        return None
+
+    def _number(self, number: int, value: Any) -> float | None:
+        if value is None or value == "":
+            return None
+        read = PARSERS["decimal_point"](str(value)) if isinstance(value, str | int | float) else None
+        if read is None or abs(read) > LARGEST:
+            self._empty("price", number, value, "is no number")
+            return None
+        return read
+
+    def _empty(self, name: str, number: int, value: Any, why: str) -> None:
+        self.emptied[number, name] = Reject(self._file, number, shown(value), f"{name} {why}", name)
+
+
+def _frequent(path: Path, most: int) -> frozenset[str]:
+    """The words that most titles of a file have."""
+    counts: Counter[str] = Counter()
+    for texts, _ in read_lines(path):
+        for _, text in texts:
+            title = (_object(text) or {}).get("title")
+            if isinstance(title, str) and len(title) <= LONGEST:
+                counts.update(set(words_of(title)))
+    return frozenset(sorted(counts, key=lambda word: (-counts[word], word))[:most])
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """A line's product, if it is one."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an escape that Python does not know is no fault of the reader
+                value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
