@@ -18,6 +18,7 @@ from raytune_rec.errors import DataError, JobError
 from raytune_rec.job.data import DataOptions
 from raytune_rec.stages import notes
 
+LONG = "x" * 2001
 SAID = 'Rose soap, for "him" \\d'
 OLD = [  # 2014: Python literals, paths of categories
     """{'asin': 'B1', 'title': 'Rose soap, for "him" \\d', 'price': 4.5, 'brand': "Dove's",""" +
@@ -81,8 +82,8 @@ def test_what_metadata_lack_is_counted_and_told(opened, make) -> None:
     """Of six products in the log one has no line, one blanks, one a page in place of its title and a price of words."""
     lines = [
         *OLD,
-        json.dumps({"asin": "B3", "title": "x" * 2001, "brand": ["Dove"], "price": "$5 - $10", "category": ["Soap", "y" * 9999]}),
-        json.dumps({"asin": "B4", "title": "  ", "brand": " ", "category": "Beauty", "price": 3}),
+        json.dumps({"asin": "B3", "title": LONG, "brand": "<b></b>", "price": "call us", "category": ["Soap", LONG]}),
+        json.dumps({"asin": "B4", "title": "  ", "brand": " ", "category": "Beauty", "price": "$3 - $9"}),
         '{"asin": "B5", "title": "Bar \\ud800", "brand": "Dove"}',
         "not a product", "[1, 2]", '{"title": "whose?"}', "{'asin': f(1)}",
     ]  # fmt: skip
@@ -94,7 +95,7 @@ def test_what_metadata_lack_is_counted_and_told(opened, make) -> None:
     assert (found["with_row"], found["all"]) == (5, 6)
     assert found["empty"] == {"brand": 4, "categories": 3, "price": 4, "title": 3, "words": 3}
     assert {reason: told["count"] for reason, told in found["emptied"].items()} == {
-        "title is longer than 2,000 letters": 1, "brand is no text": 1, "price is no number": 1,
+        "title is longer than 2,000 letters": 1, "brand holds a page and no text": 1, "price is none in dollars": 1,
         "categories is longer than 2,000 letters": 1,
     }  # fmt: skip
     told = notes.notes(summary, DataOptions(source="amazon", options=options, **data))
@@ -104,13 +105,13 @@ def test_what_metadata_lack_is_counted_and_told(opened, make) -> None:
         in told
     )
     assert (
-        "cells of items that are read as empty, since price is no number: 1 (the first in meta.json.gz, line 3: '$5 - $10')"
+        "cells of items that are read as empty, since price is none in dollars: 1 (the first in meta.json.gz, line 3: 'call us')"
         in told
     )
     reasons = pq.read_table(store.path / "rejected.parquet")["reason"].to_pylist()
     assert sorted(reasons) == ["item is empty", *["neither a JSON object nor a Python dictionary"] * 3]
     kept = dict(zip(*(pq.read_table(store.path / "items.parquet")[name].to_pylist() for name in ("raw", "title")), strict=True))
-    assert kept["Beauty/B5"] == "Bar ?" and kept["Beauty/B3"] == ""
+    assert kept["Beauty/B5"] == "Bar" and kept["Beauty/B3"] == ""
 
 
 def test_a_file_of_metadata_is_named_for_a_domain_that_is_read(opened, tmp_path: Path) -> None:

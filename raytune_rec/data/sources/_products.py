@@ -1,14 +1,11 @@
 """Products as Amazon's metadata tell them: a line for each, in JSON (2018; Ni et al., EMNLP 2019) or as a Python literal (2014;
 McAuley et al., SIGIR 2015), with the keys asin, title, brand, price, and categories (2014) or category (2018).
 
-A cell that cannot be what its key says is read as empty, and said: page markup in place of a title, a price that is no number.
+A cell that cannot be what its key says is read as empty, and said: page markup in place of a title, a price in no dollars.
 """
 
 from __future__ import annotations
 
-import ast
-import json
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,25 +14,32 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pyarrow as pa
 
-from raytune_rec.data.blocks import RawBlock, Reject, SourceField
-from raytune_rec.data.cells import LARGEST, id_text
+from raytune_rec.data.blocks import RawBlock, Reject, SourceField, SourceKind
+from raytune_rec.data.cells import id_text
 from raytune_rec.data.files.delimited import shown
+from raytune_rec.data.files.objects import NO_OBJECT, object_of
 from raytune_rec.data.files.reading import read_lines
-from raytune_rec.data.formats import PARSERS
 from raytune_rec.data.sources.base import constant
+from raytune_rec.data.text.cleaning import listed, plain, price
 from raytune_rec.data.tokens import words_of
 
 Feature = Literal["brand", "categories", "price", "title", "words"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 LONGEST = 2000
 """Letters of a text; what is longer is no title, brand or category, but a page."""
-_KINDS = {"brand": "categorical", "categories": "multi", "price": "numerical", "title": "text", "words": "multi"}
+_KINDS: Mapping[str, SourceKind] = {
+    "brand": "categorical",
+    "categories": "multi",
+    "price": "numerical",
+    "title": "text",
+    "words": "multi",
+}
 _TYPES = {"multi": pa.list_(pa.string()), "numerical": pa.float64()}
 
 
 def fields_of(features: Iterable[Feature]) -> tuple[SourceField, ...]:
     """`words` are those of the title."""
-    return tuple(SourceField(name, _KINDS[name], "item") for name in features)  # type: ignore[arg-type]
+    return tuple(SourceField(name, _KINDS[name], "item") for name in features)
 
 
 def read_products(path: Path, domain: str, features: Sequence[Feature], most: int) -> Iterator[RawBlock]:
@@ -51,11 +55,16 @@ def read_products(path: Path, domain: str, features: Sequence[Feature], most: in
     for texts, rejects in read_lines(path):
         lines = _Lines(str(path), features, frequent)
         read = [(number, row) for number, text in texts if (row := lines.row(number, text)) is not None]
-        columns = {f: pa.array([row[f] for _, row in read], _TYPES.get(_KINDS[f], pa.string())) for f in features}
-        keys = {"domain": constant(domain, len(read)), "item": pa.array([row["item"] for _, row in read], pa.string())}
+        columns: dict[str, pa.Array] = {
+            f: pa.array([row[f] for _, row in read], _TYPES.get(_KINDS[f], pa.string())) for f in features
+        }
+        keys: dict[str, pa.Array] = {
+            "domain": constant(domain, len(read)),
+            "item": pa.array([row["item"] for _, row in read], pa.string()),
+        }
         numbers = np.array([number for number, _ in read], np.int64)
         emptied = tuple(lines.emptied.values())
-        yield RawBlock(pa.table({**keys, **columns}), str(path), numbers, (*rejects, *lines.rejects), emptied)
+        yield RawBlock(pa.table(keys | columns), str(path), numbers, (*rejects, *lines.rejects), emptied)
 
 
 class _Lines:
@@ -67,9 +76,9 @@ class _Lines:
         self.emptied: dict[tuple[int, str], Reject] = {}
 
     def row(self, number: int, text: str) -> dict[str, Any] | None:
-        product = _object(text)
+        product = object_of(text)
         if product is None:
-            self.rejects.append(Reject(self._file, number, shown(text), "neither a JSON object nor a Python dictionary"))
+            self.rejects.append(Reject(self._file, number, shown(text), NO_OBJECT))
             return None
         asin = product.get("asin")
         item = id_text(asin) if isinstance(asin, str | int) else None
@@ -77,32 +86,33 @@ class _Lines:
 
     def _cell(self, feature: Feature, number: int, product: Mapping[str, Any]) -> Any:
         if feature == "price":
-            return self._number(number, product.get("price"))
+            return self._price(number, product.get("price"))
         if feature == "categories":
             paths = product.get("categories", product.get("category"))
-            names = [name for path in _listed(paths) for name in _listed(path)]
-            return [self._text("categories", number, name) for name in names]
+            return [self._text("categories", number, name) for name in listed(paths)]
         key = "title" if feature == "words" else feature
         text = self._text(key, number, product.get(key))
         return [word for word in words_of(text or "") if word in self._frequent] if feature == "words" else text
 
     def _text(self, name: str, number: int, value: Any) -> str | None:
-        if value is None or (isinstance(value, str) and len(value) <= LONGEST):
-            return value and value.encode("utf-8", "replace").decode()  # Arrow holds no lone surrogate
-        self._empty(name, number, value, f"is longer than {LONGEST:,} letters" if isinstance(value, str) else "is no text")
-        return None
-
-    def _number(self, number: int, value: Any) -> float | None:
-        if value is None or value == "":
+        text = plain(value)
+        if not text or len(text) > LONGEST:
+            self._tell(name, number, value, f"is longer than {LONGEST:,} letters" if text else "holds a page and no text")
             return None
-        read = PARSERS["decimal_point"](str(value)) if isinstance(value, str | int | float) else None
-        if read is None or abs(read) > LARGEST:
-            self._empty("price", number, value, "is no number")
-            return None
-        return read
+        return text
 
-    def _empty(self, name: str, number: int, value: Any, why: str) -> None:
-        self.emptied[number, name] = Reject(self._file, number, shown(value), f"{name} {why}", name)
+    def _price(self, number: int, value: Any) -> float | None:
+        """In dollars; of a range its lower end."""
+        text = price(value)
+        if not text:
+            self._tell("price", number, value, "is none in dollars")
+            return None
+        return float(text.split(" - ")[0].removeprefix("$"))
+
+    def _tell(self, name: str, number: int, value: Any, why: str) -> None:
+        """Of what is there; blanks are told with what is missing."""
+        if value and str(value).strip():
+            self.emptied[number, name] = Reject(self._file, number, shown(value), f"{name} {why}", name)
 
 
 def _frequent(path: Path, most: int) -> frozenset[str]:
@@ -110,25 +120,6 @@ def _frequent(path: Path, most: int) -> frozenset[str]:
     counts: Counter[str] = Counter()
     for texts, _ in read_lines(path):
         for _, text in texts:
-            title = (_object(text) or {}).get("title")
-            if isinstance(title, str) and len(title) <= LONGEST:
-                counts.update(set(words_of(title)))
+            title = plain((object_of(text) or {}).get("title"))
+            counts.update(set(words_of(title)) if len(title) <= LONGEST else ())
     return frozenset(sorted(counts, key=lambda word: (-counts[word], word))[:most])
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """A line's product, if it is one."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # an escape that Python does not know is no fault of the reader
-                value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            return None
-    return value if isinstance(value, dict) else None
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
