@@ -5,28 +5,30 @@ Shapes: U: 1 or T lanes, B rows, L places, V ids, D width.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from raytune_rec.errors import AssemblyError
-from raytune_rec.schema.contract import Batch, Parameter
+from raytune_rec.schema.contract import Parameter
 from raytune_rec.schema.prepared import DataSchema, Field
 from raytune_rec.tensors import Params, lookup, normal, table, zeros
 
 Treatment = Literal["none", "field", "discretize"]
+Columns = Mapping[str, Tensor]
 
 
-def standard(field: Field, batch: Batch) -> Tensor:
+def standard(field: Field, columns: Columns) -> Tensor:
     """(U, B) standardised numbers; a missing one is the mean, 0."""
-    x = batch.columns[field.name]
+    x = columns[field.name]
     return torch.nan_to_num((x - field.mean) / (field.std or 1.0))
 
 
-def bucket(field: Field, batch: Batch) -> Tensor:
+def bucket(field: Field, columns: Columns) -> Tensor:
     """(U, B) bucket ids 1..size-1; a missing number is in bucket 0."""
-    x = batch.columns[field.name].contiguous()
+    x = columns[field.name].contiguous()
     edges = torch.tensor(field.edges, dtype=x.dtype, device=x.device)
     return torch.where(torch.isnan(x), 0, torch.bucketize(x, edges, right=True) + 1)
 
@@ -36,6 +38,13 @@ def pooled(rows: Tensor, ids: Tensor) -> Tensor:
     real = (ids != 0).to(rows.dtype)
     weight = real / real.sum(-1, keepdim=True).clamp(min=1)
     return (rows * weight.view(*weight.shape, *[1] * (rows.dim() - 3))).sum(2)
+
+
+def side_by_side(vectors: Iterable[Tensor]) -> Tensor:
+    """(U, B, W) of vectors (U, B, D), of which some may be the same for all lanes."""
+    held = list(vectors)
+    lanes = max(map(len, held))
+    return torch.cat([v.expand(lanes, -1, -1) for v in held], dim=-1)
 
 
 class FieldLayer:
@@ -60,11 +69,6 @@ class FieldLayer:
         self.numbers = [f for f in schema.fields if f.kind == "numerical" and treatment != "discretize"]
         self.embedded = [f for f in schema.fields if f in self.tables or treatment == "field"]
 
-    @property
-    def raw(self) -> int:
-        """How many numbers go to the deep part as they are."""
-        return len(self.numbers) if self.treatment == "none" else 0
-
     def parameters(self) -> tuple[Parameter, ...]:
         """Embedding tables (V, D), and one vector (D,) for each number under `field`."""
         tables = [
@@ -84,32 +88,53 @@ class FieldLayer:
         numbers = [Parameter(f"linear.{f.name}", (1,), "linear", zeros) for f in self.numbers]
         return (*tables, *numbers, Parameter("linear.bias", (1,), "linear", zeros))
 
-    def vector(self, params: Params, field: Field, batch: Batch) -> Tensor:
-        """(U, B, D): the embedding of one field."""
+    def vector(self, params: Params, field: Field, columns: Columns) -> Tensor:
+        """(U, B, D): the embedding of one field, or (U, B, 1)."""
+        if field not in self.embedded:
+            return standard(field, columns).unsqueeze(-1)
         if field in self.numbers:
-            return standard(field, batch).unsqueeze(-1) * params[f"embedding.{field.name}"].unsqueeze(1)
-        ids = self._ids(field, batch)
+            return standard(field, columns).unsqueeze(-1) * params[f"embedding.{field.name}"].unsqueeze(1)
+        ids = self._ids(field, columns)
         rows = lookup(params[f"embedding.{field.name}"], ids)
         return pooled(rows, ids) if field.kind == "multi" else rows
 
-    def numbers_as_they_are(self, batch: Batch) -> list[Tensor]:
-        """The (U, B, 1) standardised numbers under `none`."""
-        return [standard(f, batch).unsqueeze(-1) for f in self.numbers] if self.raw else []
+    @property
+    def own(self) -> list[Field]:
+        """The fields side by side, as the deep part takes them: those that are embedded, then the numbers that go as they are."""
+        return [*self.embedded, *(self.numbers if self.treatment == "none" else [])]
 
-    def linear(self, params: Params, batch: Batch) -> Tensor:
+    @property
+    def wide(self) -> int:
+        """Their width together."""
+        return sum(map(self.size, self.own))
+
+    def size(self, field: Field) -> int:
+        """Width of one of them."""
+        return self.width if field in self.embedded else 1
+
+    def vectors(self, params: Params, columns: Columns, fields: Collection[Field] | None = None) -> dict[str, Tensor]:
+        """Name -> (U, B, D), or (U, B, 1) of a number that goes as it is: all fields, or some.
+
+        Args:
+            columns: name -> (U, B), (U, B, L): of rows, or of all items or users.
+        """
+        chosen = self.own if fields is None else [f for f in self.own if f in fields]
+        return {f.name: self.vector(params, f, columns) for f in chosen}
+
+    def linear(self, params: Params, columns: Columns) -> Tensor:
         """(U, B): the first-order part."""
         total: Tensor = params["linear.bias"]
         for f in self.tables:
-            ids = self._ids(f, batch)
+            ids = self._ids(f, columns)
             rows = lookup(params[f"linear.{f.name}"], ids)
             total = total + (pooled(rows, ids) if f.kind == "multi" else rows)
         for f in self.numbers:
-            total = total + standard(f, batch) * params[f"linear.{f.name}"]
+            total = total + standard(f, columns) * params[f"linear.{f.name}"]
         return total
 
     @staticmethod
-    def _ids(field: Field, batch: Batch) -> Tensor:
-        return bucket(field, batch) if field.kind == "numerical" else batch.columns[field.name]
+    def _ids(field: Field, columns: Columns) -> Tensor:
+        return bucket(field, columns) if field.kind == "numerical" else columns[field.name]
 
 
 def _vocabulary(field: Field) -> str | None:

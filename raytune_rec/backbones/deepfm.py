@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from raytune_rec import components
 from raytune_rec.backbones._deep import Deep
-from raytune_rec.backbones._fields import FieldLayer, Treatment
+from raytune_rec.backbones._fields import FieldLayer, Treatment, side_by_side
 from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.components import numeric, structural
 from raytune_rec.schema.contract import Batch, Parameter, Reading, Site, SiteShape
@@ -47,8 +46,7 @@ class DeepFM(Backbone):
         self.options = options
         self.layer = FieldLayer(schema, options.width, options.numbers, options.embedding_std)
         self.prompts = sites[Site.FIELDS].count if Site.FIELDS in sites else 0
-        wide = len(self.layer.embedded) * options.width + self.layer.raw
-        self.deep = Deep(wide, self.prompts * options.width, options.hidden, options.batch_norm)
+        self.deep = Deep(self.layer.wide, self.prompts * options.width, options.hidden, options.batch_norm)
         self.profile = [f for f in schema.with_role("user") if f in self.layer.embedded]
 
     @classmethod
@@ -70,15 +68,14 @@ class DeepFM(Backbone):
 
     def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
         """`sum` (U, B, D) and `square` (U, B) of the FM, `first` (U, B, H) of the deep part, `user_features` (U, B, Fu*D)."""
-        vectors = {f.name: self.layer.vector(params, f, batch) for f in self.layer.embedded}
-        flat = torch.cat([*vectors.values(), *self.layer.numbers_as_they_are(batch)], dim=-1)
-        total, square = moments(list(vectors.values()))
+        vectors = self.layer.vectors(params, batch.columns)
+        total, square = moments([vectors[f.name] for f in self.layer.embedded])
         profile = [vectors[f.name] for f in self.profile]
         return {
             "sum": total,
             "square": square,
-            "first": self.deep.first(params, flat),
-            "user_features": torch.cat(profile, dim=-1),
+            "first": self.deep.first(params, side_by_side(vectors.values())),
+            "user_features": side_by_side(profile),
         }
 
     def forward(
@@ -98,4 +95,4 @@ class DeepFM(Backbone):
         pairs = (total.square().sum(-1) - square) / 2
         hidden = self.deep(params, encoded["first"], None if prompt is None else prompt.flatten(2), options, batch, step)
         deep = linear(hidden, params["output.weight"], params["output.bias"]).squeeze(-1)
-        return {"logit": self.layer.linear(params, batch) + pairs + deep}
+        return {"logit": self.layer.linear(params, batch.columns) + pairs + deep}

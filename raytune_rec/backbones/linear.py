@@ -44,4 +44,4 @@ class Linear(Backbone):
         options: Mapping[str, Tensor],
         step: Step,
     ) -> Outputs:
-        return {"logit": self.layer.linear(params, batch)}
+        return {"logit": self.layer.linear(params, batch.columns)}

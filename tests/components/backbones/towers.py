@@ -48,7 +48,7 @@ class Towers(Backbone):
         return (*shared, Parameter("tower.mean", (m, h), "tower", zeros), Parameter("tower.var", (m, h), "tower", ones))
 
     def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
-        return {"fields": torch.cat([self.layer.vector(params, f, batch) for f in self.layer.embedded], dim=-1)}
+        return {"fields": torch.cat([self.layer.vector(params, f, batch.columns) for f in self.layer.embedded], dim=-1)}
 
     def forward(
         self,
