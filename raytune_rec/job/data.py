@@ -141,7 +141,19 @@ class TextOptions(Section):
         description="words: lowercased words, those of the training split have tokens of their own; else the path of a "
         "tokenizer.json of Hugging Face (needs the package tokenizers)",
     )
-    length: int = Field(64, ge=1, le=100_000, description="L, most tokens of a text that are kept")
+    length: int = Field(64, ge=1, le=100_000, description="L, most tokens of a text that are kept (UPSR: 40 of an item)")
+    items: dict[str, list[str]] = Field(
+        {},
+        description="name of a text -> the text columns of items that it is made of, in their order, all but title with their "
+        "names (UPSR: category, title to pre-train; brand, price, description besides to tune); empty: each column alone",
+    )
+
+    @model_validator(mode="after")
+    def _each_attribute_once(self) -> TextOptions:
+        for name, attributes in self.items.items():
+            if not attributes or len(set(attributes)) < len(attributes):
+                raise ValueError(f"items.{name}: text columns, each once (given: {', '.join(attributes) or 'none'})")
+        return self
 
 
 class DataOptions(Section):

@@ -21,7 +21,7 @@ def notes(summary: Mapping[str, Any], data: DataOptions) -> list[str]:
     """
     domains: _Domains = summary["domains"]
     count = data.sequences is not None and data.sequences.repeats == "count"
-    order = [*_read(summary), *_features(summary), *_tied(domains), *_later(len(domains), data.split)]
+    order = [*_read(summary), *_features(summary), *_texts(summary, data), *_tied(domains), *_later(len(domains), data.split)]
     return [
         *order,
         *_repeats(domains, count),
@@ -61,6 +61,26 @@ def _features(summary: Mapping[str, Any]) -> Iterator[str]:
         for reason, cells in counts.get("emptied", {}).items():
             where = f"the first in {cells['file']}, line {cells['line']}: {cells['value'][:60]!r}"
             yield f"cells of {name} that are read as empty, since {reason}: {cells['count']:,} ({where})"
+
+
+def _texts(summary: Mapping[str, Any], data: DataOptions) -> Iterator[str]:
+    """On who has no text, who cannot be told by it, and what of it is not read."""
+    for name, counts in summary.get("texts", {}).items():
+        who, all_ = counts["of"] + "s", counts["all"]
+        if counts["empty"]:
+            yield f"text {name}: {counts['empty']:,} of {all_:,} {who} have none; a model of texts alone knows nothing of them"
+        if counts["different"] == 1 < counts["alike"]:
+            yield f"text {name}: all {who} that have one have the same ({counts['example']!r}); it tells none of them apart"
+        elif counts["alike"]:
+            yield (
+                f"text {name}: {counts['alike']:,} of {all_:,} {who} have one that another of their domain has too, such as "
+                f"{counts['example']!r}; a model of texts alone cannot tell them apart"
+            )
+        if counts["longer"] and data.text:
+            yield (
+                f"text {name}: {counts['longer']:,} of {all_:,} are longer than {data.text.length} tokens, the rest of which is "
+                "not read (data.text.length)"
+            )
 
 
 def _tied(domains: _Domains) -> Iterator[str]:

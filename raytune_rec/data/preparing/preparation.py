@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from raytune_rec.data.blocks import ROW_COLUMNS, SourceField
 from raytune_rec.data.layout import domain_file
-from raytune_rec.data.preparing.coding.texts import write_texts
+from raytune_rec.data.preparing.coding.texts import texts_of, write_texts
 from raytune_rec.data.preparing.disk.spill import Spill
 from raytune_rec.data.preparing.disk.tables import Rejects
 from raytune_rec.data.preparing.order import ties
@@ -70,6 +70,8 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
         del chosen["sequences"]["predict"]
     inputs: dict[str, Any] = {"options": chosen, "source": dict(source.fingerprint_inputs())}
     if options.text is not None:
+        if not options.text.items:
+            del chosen["text"]["items"]
         inputs["tokenizer"] = hashlib.sha256(file_of(options.text.tokenizer)).hexdigest()
     plain: dict[str, Any] = json.loads(json.dumps(inputs, default=str))
     return plain
@@ -102,10 +104,12 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
         tell: told what the preparation is at, in words, again and again.
 
     Raises:
-        DataError: a file or column is missing, or too many rows cannot be used.
+        DataError: a file or column is missing, or too many rows cannot be used; or no text is what `data.text` asks for.
         ArtifactError: `out` holds something else.
     """
     _check_fields(source.fields(), options.sequences is not None)
+    if options.text is not None:
+        texts_of(source.fields(), options.text)
     inputs = stage_inputs(options, source)
     stage = Stage(out, STAGE, inputs, FORMAT)
     if _is_done(stage):
@@ -128,7 +132,7 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
             if why := untested(summary["domains"][name], schema.rows[name, "test"], schema.task.histories):
                 summary["domains"][name]["untested"] = why
         if options.text is not None:
-            texts, tokenizer = write_texts(out, source.fields(), options.text)
+            texts, tokenizer, summary["texts"] = write_texts(out, source.fields(), options.text, source.shared_items)
             schema = replace(schema, texts=texts, tokenizer=tokenizer)
         if check is not None:
             check(summary, schema)

@@ -13,6 +13,7 @@ from raytune_rec.components import component, options_of
 from raytune_rec.config import OF_HISTORIES, Job
 from raytune_rec.data.cold_items import units_of
 from raytune_rec.data.cold_users import folds_of, predicted
+from raytune_rec.data.preparing.coding.texts import texts_of
 from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.report.words import counted
 from raytune_rec.schema.prepared import ITEM, USER, DataSchema, Field
@@ -99,8 +100,9 @@ def declared(job: Job) -> DataSchema:
                     edges=edges if f.kind == "numerical" else (),
                 )
             )
-    length = data.text.length if data.text else 0
-    texts = tuple(Field(f.name, "text", f.role, 1002, length) for f in source.fields() if f.kind == "text" and length)
+    options = data.text
+    named = texts_of(source.fields(), options) if options else ()
+    texts = tuple(Field(text.name, "text", text.role, 1002, options.length) for text in named if options)
     predicted(fields, data.task.attribute)
     groups = folds_of(data.sequences) if data.sequences else ()
     if data.split.kind == "cold_items" and data.sequences:
