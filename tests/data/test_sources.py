@@ -58,6 +58,12 @@ def source(request: pytest.FixtureRequest, write, tmp_path: Path) -> tuple[str, 
             text = "\n".join(rows) + "\n"
             (tmp_path / "amazon" / name / "user_sequence.txt.gz").write_bytes(gzip.compress(text.encode()))
         return "amazon", {"path": str(tmp_path / "amazon"), "domains": ["Beauty", "Toys"]}
+    if request.param == "amazon_text":
+        rows = [{"reviewerID": f"A{u}", "asin": f"B{(u + i) % 12}", "overall": 4, "unixReviewTime": 99 * u + i}
+                for u in range(20) for i in range(8)]  # fmt: skip
+        log = write("reviews.jsonl", [json.dumps(row) for row in rows])
+        items = write("meta.jsonl", [json.dumps({"asin": f"B{i}", "title": f"Pen {i}"}) for i in range(12)])
+        return "amazon_text", {"domains": {"pens": {"log": log, "items": items}, "ink": {"log": log, "items": items}}}
     raise AssertionError(f"say here how a tiny {request.param} is made")
 
 

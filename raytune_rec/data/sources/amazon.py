@@ -13,21 +13,20 @@ attribute `vector`: what another domain knows of them. With `overlap`, only the 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
 from raytune_rec import components
-from raytune_rec.data.cells import encoded, id_text
-from raytune_rec.data.files.delimited import Format, shown
+from raytune_rec.data.cells import encoded
+from raytune_rec.data.files.delimited import Format
 from raytune_rec.data.files.problems import each_file
 from raytune_rec.data.files.reading import read_file, read_lines
+from raytune_rec.data.sources._logs import sequence_block
 from raytune_rec.data.sources._products import FEATURES, Feature, fields_of, read_products
-from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
+from raytune_rec.data.sources.base import RawBlock, SourceField, digest_files
 from raytune_rec.errors import DataError
 from raytune_rec.names import with_home
 
@@ -100,7 +99,7 @@ class Amazon:
         only = {name for block in self.users() for name in encoded(block.table["user"]).to_pylist()} if self._overlap else None
         of_each = zip(self._domains, files, strict=True)
         return each_file(
-            (path, (_block(*lines, str(path), domain, only) for lines in read_lines(path))) for domain, path in of_each
+            (path, (sequence_block(*lines, str(path), domain, only) for lines in read_lines(path))) for domain, path in of_each
         )
 
     def users(self) -> Iterator[RawBlock]:
@@ -136,37 +135,3 @@ class Amazon:
         if problems:
             raise DataError(problems)
         return files
-
-
-def _block(
-    texts: Sequence[tuple[int, str]], rejects: Sequence[Reject], file: str, domain: str, only: Container[str] | None
-) -> RawBlock:
-    """The interactions of lines, (number, text) of each; those of other users than `only` are passed over."""
-    users: list[str] = []
-    items: list[str] = []
-    numbers: list[int] = []
-    lengths: list[int] = []
-    refused = list(rejects)
-    for number, text in texts:
-        user, *sequence = text.split() or [""]
-        if sequence and only is not None and id_text(user) not in only:
-            continue
-        if sequence:
-            users.append(user)
-            items += sequence
-            numbers.append(number)
-            lengths.append(len(sequence))
-        else:
-            refused.append(Reject(file, number, shown(user), "a line has a reviewer and one item or more"))
-    times = np.array(lengths, np.int64)
-    starts = np.repeat(np.cumsum(times) - times, times)
-    table = pa.table(
-        {
-            "domain": constant(domain, len(items)),
-            "user": pa.array(users, pa.string()).take(pa.array(np.repeat(np.arange(len(users)), times))),
-            "item": pa.array(items, pa.string()),
-            "label": np.ones(len(items)),
-            "position": np.arange(len(items)) - starts,
-        }
-    )
-    return RawBlock(table, file, np.repeat(np.array(numbers, np.int64), times), tuple(refused))
