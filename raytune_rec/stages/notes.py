@@ -21,13 +21,22 @@ def notes(summary: Mapping[str, Any], data: DataOptions) -> list[str]:
     """
     domains: _Domains = summary["domains"]
     count = data.sequences is not None and data.sequences.repeats == "count"
-    order = [*_read(summary), *_features(summary), *_texts(summary, data), *_tied(domains), *_later(len(domains), data.split)]
+    of_text = _texts(summary, data)
+    order = [
+        *_read(summary),
+        *_features(summary),
+        *of_text,
+        *_tied(domains),
+        *_backwards(domains),
+        *_later(len(domains), data.split),
+    ]
     return [
         *order,
         *_repeats(domains, count),
         *_not_taken(summary),
         *_left_out(domains),
         *_after_tests(domains),
+        *_cold_items(domains),
         *_untested(summary),
     ]
 
@@ -44,6 +53,10 @@ def _read(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name} that differ from another {how} are kept apart: {alike['count']:,} ({shown})"
     if count := summary["interactions"]["duplicates"]:
         yield f"rows that repeat a domain, user and item of another row: {count:,}"
+    for name, count in summary["interactions"].get("without_value", {}).items():
+        rows = summary["interactions"]["read"] - summary["interactions"]["rejected"]
+        none = "; nothing is told by it: map another column, or leave it out" if count == rows else ""
+        yield f"rows without a number in {name}: {count:,} of {rows:,}; they count as 0 there{none}"
 
 
 def _features(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -58,6 +71,8 @@ def _features(summary: Mapping[str, Any]) -> Iterator[str]:
         if empty := counts["empty"]:
             lacking = ", ".join(f"{feature} {count:,}" for feature, count in empty.items())
             yield f"of {counts['all']:,} {name} some lack a feature, which then tells nothing of them: {lacking}"
+        for feature, (many, kept) in counts["cut"].items():
+            yield f"{name} that have more values of {feature} than are kept: {many:,}; their first {kept} count"
         for reason, cells in counts.get("emptied", {}).items():
             where = f"the first in {cells['file']}, line {cells['line']}: {cells['value'][:60]!r}"
             yield f"cells of {name} that are read as empty, since {reason}: {cells['count']:,} ({where})"
@@ -95,6 +110,15 @@ def _tied(domains: _Domains) -> Iterator[str]:
         f"equal times: {percent(tied['rows'] / every)} of the rows share their time with another row of their user ({shares}); "
         "which of them comes first is drawn by a hash of seed, user and item"
     )
+
+
+def _backwards(domains: _Domains) -> Iterator[str]:
+    """On rows whose position and timestamp say the opposite of each other."""
+    if (back := _total(domains, "backwards")).get("rows"):
+        yield (
+            f"clocks that run backwards: {back['rows']:,} rows of {back['users']:,} users have a later position and an earlier "
+            "timestamp than the row before; the timestamp decides (leave it out where the position is right)"
+        )
 
 
 def _later(domains: int, split: SplitOptions) -> Iterator[str]:
@@ -148,6 +172,20 @@ def _after_tests(domains: _Domains) -> Iterator[str]:
     for name, domain in domains.items():
         if count := domain.get("left_out_of_cold_items", 0):
             yield f"{name}: rows of cold items behind those that test (data.split.cold_held), used nowhere: {count:,}"
+
+
+def _cold_items(domains: _Domains) -> Iterator[str]:
+    """On cold items of which little is known."""
+    for name, domain in domains.items():
+        told = domain.get("cold_items")
+        if told and (lacking := told["lacking"]):
+            counts = ", ".join(f"{feature} {count:,}" for feature, count in lacking.items())
+            yield f"{name}: of {told['items']:,} cold items some lack a feature; their others and users tell them: {counts}"
+        if told and (one := told["of_one_user"]):
+            yield (
+                f"{name}: of {told['items']:,} cold items {one:,} have one user alone in training, whose own rows tell nothing "
+                "of them: there a prompt borrows users of a similar popular item, or leaves the item as the backbone makes it"
+            )
 
 
 def _untested(summary: Mapping[str, Any]) -> Iterator[str]:

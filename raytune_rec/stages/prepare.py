@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from raytune_rec.schema.prepared import SPLITS, DataSchema
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.notes import notes
 from raytune_rec.storage.files import read_json
-from raytune_rec.task import GROUPS
+from raytune_rec.task import GROUPS, Unit
 from raytune_rec.tasks.kinds import kind_of
 
 FORMAT = preparation.FORMAT
@@ -89,15 +89,22 @@ def check_groups(schema: DataSchema) -> None:
         DataError: every unit that lacks rows.
     """
     needed = zip(SPLITS, ("train", "validate", "test"), strict=True)
-    lacking = [(unit, word) for split, word in needed for unit in schema.groups if not schema.rows[unit.name, split]]
-    if lacking:
-        problems = [f"unit {unit.name!r}: no row of {GROUPS[unit.kind]} to {word} with." for unit, word in lacking]
+    lacking = {word: [unit for unit in schema.groups if not schema.rows[unit.name, split]] for split, word in needed}
+    if any(lacking.values()):
+        problems = [_without(units, len(schema.groups), word) for word, units in lacking.items() if units]
         remedies = {
             "fold": "Make more users cold (data.split), raise data.sequences.valid, or lower data.sequences.folds.",
             "items": "Make more items cold (data.split), raise data.split.cold_held, or lower data.sequences.item_groups.",
         }
-        remedy = " ".join(remedies[kind] for kind in dict.fromkeys(unit.kind for unit, _ in lacking))
+        kinds = dict.fromkeys(unit.kind for units in lacking.values() for unit in units)
+        remedy = " ".join(remedies[kind] for kind in kinds)
         raise DataError([*problems, remedy])
+
+
+def _without(units: Sequence[Unit], of: int, word: str) -> str:
+    """units: those without rows. of: how many there are."""
+    more = f" The same holds for {len(units) - 1:,} more of {of:,}, up to {units[-1].name}." if len(units) > 1 else ""
+    return f"unit {units[0].name!r}: no row of {GROUPS[units[0].kind]} to {word} with.{more}"
 
 
 _NEEDED = (("train", "train"), ("valid", "validate"))

@@ -164,7 +164,7 @@ def test_repeated_rows_and_other_values_are_counted(make, write) -> None:
     store = make("tabular", {**options, "users": {"files": write("users.csv", lines)}})
     summary = json.loads((store.path / "summary.json").read_text())
     counts = {"files": ["users.csv"], "with_row": 7, "all": 9, "repeated_rows": 6, "other_values": 4}
-    counts |= {"empty": dict.fromkeys(("age", "town", "tags", "text"), 2)}
+    counts |= {"empty": dict.fromkeys(("age", "town", "tags", "text"), 2), "cut": {}}
     assert summary["features"]["users"] == counts
     told = notes(summary)
     assert "rows of users that come after another of the same: 6; the first one counts" in told

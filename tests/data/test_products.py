@@ -40,7 +40,7 @@ BOTH = [
 def opened(tmp_path: Path):
     """opened(lines of metadata, options) -> the source, on ten users of three products each."""
     (tmp_path / "Beauty").mkdir()
-    sequences = [f"u{n} B{1 + n % 3} B{1 + (n + 1) % 3} B{1 + (n + 2) % 3} B{4 + n % 3}" for n in range(10)]
+    sequences = [f"u{n} B{4 + n % 4} B{1 + n % 3} B{1 + (n + 1) % 3} B{1 + (n + 2) % 3}" for n in range(10)]
     (tmp_path / "Beauty" / "user_sequence.txt").write_text("\n".join(sequences) + "\n")
 
     def made(lines: list[str], **options: Any) -> tuple[Amazon, dict[str, Any]]:
@@ -79,11 +79,12 @@ def test_the_words_that_most_titles_have_are_kept(opened) -> None:
 
 
 def test_what_metadata_lack_is_counted_and_told(opened, make) -> None:
-    """Of six products in the log one has no line, one blanks, one a page in place of its title and a price of words."""
+    """Of seven products in the log one has no line, one blanks, one many words, one a page as its title and no price."""
     lines = [
         *OLD,
         json.dumps({"asin": "B3", "title": LONG, "brand": "<b></b>", "price": "call us", "category": ["Soap", LONG]}),
         json.dumps({"asin": "B4", "title": "  ", "brand": " ", "category": "Beauty", "price": "$3 - $9"}),
+        json.dumps({"asin": "B6", "title": " ".join(map(str, range(17))), "brand": "Dove", "category": "Gifts", "price": 2}),
         '{"asin": "B5", "title": "Bar \\ud800", "brand": "Dove"}',
         "not a product", "[1, 2]", '{"title": "whose?"}', "{'asin': f(1)}",
     ]  # fmt: skip
@@ -92,22 +93,24 @@ def test_what_metadata_lack_is_counted_and_told(opened, make) -> None:
     store = make("amazon", options, **data)
     summary = json.loads((store.path / "summary.json").read_text())
     found = summary["features"]["items"]
-    assert (found["with_row"], found["all"]) == (5, 6)
+    assert (found["with_row"], found["all"]) == (6, 7)
+    assert found["cut"] == {"words": [1, 16]}
     assert found["empty"] == {"brand": 4, "categories": 3, "price": 4, "title": 3, "words": 3}
     assert {reason: told["count"] for reason, told in found["emptied"].items()} == {
         "title is longer than 2,000 letters": 1, "brand holds a page and no text": 1, "price is none in dollars": 1,
         "categories is longer than 2,000 letters": 1,
     }  # fmt: skip
     told = notes.notes(summary, DataOptions(source="amazon", options=options, **data))
-    assert "5 of 6 items have a row in meta.json.gz" in told
+    assert "6 of 7 items have a row in meta.json.gz" in told
     assert (
-        "of 6 items some lack a feature, which then tells nothing of them: brand 4, categories 3, price 4, title 3, words 3"
+        "of 7 items some lack a feature, which then tells nothing of them: brand 4, categories 3, price 4, title 3, words 3"
         in told
     )
     assert (
         "cells of items that are read as empty, since price is none in dollars: 1 (the first in meta.json.gz, line 3: 'call us')"
         in told
     )
+    assert "items that have more values of words than are kept: 1; their first 16 count" in told
     reasons = pq.read_table(store.path / "rejected.parquet")["reason"].to_pylist()
     assert sorted(reasons) == ["item is empty", *["neither a JSON object nor a Python dictionary"] * 3]
     kept = dict(zip(*(pq.read_table(store.path / "items.parquet")[name].to_pylist() for name in ("raw", "title")), strict=True))
@@ -151,7 +154,7 @@ def test_real_titles_brands_and_categories_of_beauty(real_data: Path, tmp_path: 
         "domains": ("Beauty",),
         "metadata": {"Beauty": str(tmp_path / "meta.json.gz")},
     }
-    source = Amazon(Amazon.Options(**options))
+    source = Amazon(Amazon.Options(**options, features=("brand", "title")))
     rows = cells(source)
     assert len({row["item"] for row in rows}) == 12_101
     assert sum(row["brand"] is None for row in rows) == 2_098 and sum(row["title"] is None for row in rows) == 7

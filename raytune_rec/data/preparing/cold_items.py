@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raytune_rec.data.cold_items import units_of
@@ -17,6 +19,7 @@ from raytune_rec.data.preparing.order import clock_of, in_time, times_of
 from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID, may_be_cold
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import SequenceOptions, SplitOptions
+from raytune_rec.schema.prepared import ITEM, Field
 from raytune_rec.task import Unit
 
 
@@ -98,6 +101,30 @@ def joined(parts: Sequence[pa.Table], taken: Sequence[np.ndarray]) -> pa.Table:
     several = np.isin(table["user"].to_numpy().astype(np.int64) << 32 | table["item"].to_numpy(), pair[times > 1])
     fresh = pa.array(table["fresh"].to_numpy() & ~several)
     return table.set_column(table.schema.get_field_index("fresh"), "fresh", fresh)
+
+
+def told_of(held: pa.Table, items: pa.Table, fields: Sequence[Field]) -> dict[str, Any]:
+    """What people are told of a domain's cold items: how many they are, how many lack a feature, how many have one user alone in
+    training, whose rows then tell nothing of them.
+
+    Args:
+        held: from `held_out`. items: the table of all items. fields: of the schema.
+    """
+    item, user = (held[name].to_numpy() for name in ("item", "user"))
+    of_cold = held["cold"].to_numpy()
+    members = np.unique(item[of_cold])
+    trained = of_cold & (held["split"].to_numpy() == TRAIN)
+    takers = np.unique(np.stack([item[trained], user[trained]]), axis=1)[0]
+    lacking = {f.name: int(_missing(items[f.name].take(members), f).sum()) for f in fields if f.role == "item" and f.name != ITEM}
+    one = int((np.bincount(np.searchsorted(members, takers), minlength=len(members)) == 1).sum())
+    return {"items": len(members), "lacking": {name: n for name, n in lacking.items() if n}, "of_one_user": one}
+
+
+def _missing(values: pa.ChunkedArray, field: Field) -> np.ndarray:
+    """(N,) bool."""
+    if field.kind == "multi":
+        return pc.list_value_length(values).to_numpy() == 0
+    return np.isnan(values.to_numpy()) if field.kind == "numerical" else values.to_numpy() == 0
 
 
 def grouped(

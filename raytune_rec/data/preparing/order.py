@@ -40,6 +40,19 @@ def in_time(key: np.ndarray, times: Sequence[np.ndarray], hashes: np.ndarray) ->
     return np.lexsort((scramble(hashes ^ _TIES), *reversed(times), key))
 
 
+def backwards(rows: pa.Table) -> dict[str, int]:
+    """Of how many stored rows of a domain, and of how many users, the position is later and the timestamp earlier than that of
+    the user's row before; none where the source has not both.
+    """
+    if not set(_TIMES) <= set(rows.column_names):
+        return {"rows": 0, "users": 0}
+    user, position, time = (rows[name].to_numpy() for name in ("user", "position", "timestamp"))
+    order = np.lexsort((time, position, user))
+    user, time = user[order], time[order]
+    back = (user[1:] == user[:-1]) & (time[1:] < time[:-1])
+    return {"rows": int(back.sum()), "users": len(np.unique(user[1:][back]))}
+
+
 def ties(rows: pa.Table) -> dict[str, int]:
     """How many stored rows of a domain share their time with another row of their user, so that their order was drawn.
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.data.blocks import RawBlock, SourceField
+from raytune_rec.data.blocks import SCORE, RawBlock, SourceField
 from raytune_rec.data.files.problems import FileProblems
 from raytune_rec.data.hashing import row_hash
 from raytune_rec.data.instants import Instants
@@ -122,6 +122,8 @@ class Preparation:
             self._rejects.add(checked.rejects, checked.faults)
             self._log.add(block.file)
             read, refused = read + len(block.table) + len(block.rejects), refused + len(checked.rejects)
+            of_worth = {name: n for name, n in checked.blank.items() if name in ("rating", "stay") or name.startswith(SCORE)}
+            self._summary.without_value.update(of_worth)
             self._tell(f"{read:,} rows read")
             columns = ("label", *(c for c in _TYPES if c in checked.numbers))
             if splits is None:
@@ -238,15 +240,15 @@ class Preparation:
         problems = [problem for a, table in zip(self._attributes, tables, strict=True) for problem in a.read(table)]
         if problems:
             raise DataError(problems)
-        named = list(zip(("users", "items"), self._attributes, tables, strict=True))
-        self._summary.features = {name: a.counts(table) for name, a, table in named if a.fields}
         fields: list[Field] = []
         orders: dict[str, Order] = {}
-        for name, _, table in named:
+        for name, a, table in zip(("users", "items"), self._attributes, tables, strict=True):
             written, made, vocabulary = table.finish(self._options.buckets)
             pq.write_table(written, self._out / f"{name}.parquet", compression="zstd")
             fields += made
             orders |= vocabulary
+            if a.fields:
+                self._summary.features[name] = a.counts(table)
         return fields, orders
 
     # third pass

@@ -19,7 +19,7 @@ from raytune_rec.data.layout import domain_file
 from raytune_rec.data.preparing.coding.texts import texts_of, write_texts
 from raytune_rec.data.preparing.disk.spill import Spill
 from raytune_rec.data.preparing.disk.tables import Rejects
-from raytune_rec.data.preparing.order import ties
+from raytune_rec.data.preparing.order import backwards, ties
 from raytune_rec.data.preparing.passes import Preparation, Tell
 from raytune_rec.data.preparing.sequences import write_sequences
 from raytune_rec.data.preparing.summary import untested
@@ -121,7 +121,8 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
         schema = replace(schema, trained=trained(inputs))
         if options.split.kind in ("leave_one_out", "cold_users", "cold_items"):
             for name in schema.domains:
-                summary["domains"][name]["tied"] = ties(pq.read_table(domain_file(out, name), partitioning=None))
+                rows = pq.read_table(domain_file(out, name), partitioning=None)
+                summary["domains"][name] |= {"tied": ties(rows), "backwards": backwards(rows)}
         if options.sequences is not None:
             tell("writing histories")
             schema, told = write_sequences(out, schema, options, source.shared_items)

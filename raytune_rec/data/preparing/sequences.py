@@ -23,7 +23,7 @@ from raytune_rec.data.cold_items import EVENTS, HeldOut
 from raytune_rec.data.cold_users import cuts, first_of, folds_of, members, predicted, spans, unseen_classes
 from raytune_rec.data.hashing import row_hash, share, text_hash, user_hash
 from raytune_rec.data.layout import FOLDER, USERS, domain_file
-from raytune_rec.data.preparing.cold_items import cold_of, grouped, held_out, joined, pairs
+from raytune_rec.data.preparing.cold_items import cold_of, grouped, held_out, joined, pairs, told_of
 from raytune_rec.data.preparing.disk.tables import RowGroupWriter
 from raytune_rec.data.preparing.order import in_time, times_of
 from raytune_rec.data.preparing.splits import TRAIN, VALID
@@ -74,6 +74,7 @@ def write_sequences(
             held.append(held_out(rows, place, known, hashes, cold_items, data.split.cold_held))
             taken += [pairs(rows)] if shared_items else []
             told[domain]["left_out_of_cold_items"] = int((held[-1]["split"].to_numpy() < 0).sum())
+            told[domain]["cold_items"] = told_of(held[-1], pq.read_table(store / "items.parquet"), schema.fields)
         listed = (rows["split"].to_numpy() == TRAIN) | (not of_items)
         parts.append(_users(rows, place, known, hashes, listed))
     users = pa.concat_tables(parts)

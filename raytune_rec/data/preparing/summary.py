@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ class Summary:
     def __init__(self) -> None:
         self.read = self.refused = self.duplicates = 0
         self.not_taken: int | None = None  # rows of label 0 that histories leave out
+        self.without_value: Counter[str] = Counter()  # column that says what a row is worth -> its empty cells
         self.time_unit = ""  # of plain numbers
         self.features: dict[str, dict[str, Any]] = {}  # of users and items: how many have a row, and what of it is told
         self.alike: dict[str, dict[str, Any]] = {}  # users and items: how many look like another, and an example
@@ -57,8 +59,11 @@ class Summary:
         """
         kept = sum(int(c[:, 0].sum()) for c in self._rows.values())
         counts = {"read": self.read, "rejected": self.refused, "kept": kept, "duplicates": self.duplicates}
+        if self.not_taken is not None:
+            counts["not_taken"] = self.not_taken
+        without = {name: count for name, count in self.without_value.items() if count}
         return {
-            "interactions": counts if self.not_taken is None else {**counts, "not_taken": self.not_taken},
+            "interactions": {**counts, **({"without_value": without} if without else {})},
             "rejected_by_reason": dict(reasons),
             "vocabulary": dict(vocabulary),
             **({"time_unit": self.time_unit} if self.time_unit else {}),

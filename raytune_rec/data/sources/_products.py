@@ -27,6 +27,8 @@ Feature = Literal["brand", "categories", "price", "title", "words"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 LONGEST = 2000
 """Letters of a text; what is longer is no title, brand or category, but a page."""
+_WORDS = 16
+"""Words of a title that are a feature of it: one title in twenty has more, up to a whole description."""
 _KINDS: Mapping[str, SourceKind] = {
     "brand": "categorical",
     "categories": "multi",
@@ -38,8 +40,8 @@ _TYPES = {"multi": pa.list_(pa.string()), "numerical": pa.float64()}
 
 
 def fields_of(features: Iterable[Feature]) -> tuple[SourceField, ...]:
-    """`words` are those of the title."""
-    return tuple(SourceField(name, _KINDS[name], "item") for name in features)
+    """`words` are the first of the title."""
+    return tuple(SourceField(name, _KINDS[name], "item", _WORDS if name == "words" else 0) for name in features)
 
 
 def read_products(path: Path, domain: str, features: Sequence[Feature], most: int) -> Iterator[RawBlock]:

@@ -49,7 +49,9 @@ class Amazon:
         overlap: bool = Field(False, description="read the users of the file of vectors alone")
         metadata: dict[str, str] = Field({}, description="domain -> file of its items' metadata, JSON lines or Python literals")
         features: tuple[Feature, ...] = Field(
-            FEATURES, min_length=1, description="what is read of metadata; title is text, words are those of the title"
+            FEATURES,
+            min_length=1,
+            description="what is read of metadata; title is text, words are the first 16 of it that are known",
         )
         words: int = Field(2000, ge=1, le=10**6, description="words of titles that are kept, those that most titles have")
 

@@ -64,9 +64,9 @@ class Attributes:
         return problems or ([] if table is None else self._uncovered(table))
 
     def counts(self, table: FeatureTable) -> dict[str, Any]:
-        """For summary.json: the files, if they are not those of the interactions; of how many users or items a row is known;
-        how many rows came after the first of theirs, and how many of them had other values there; how many lack a feature, and
-        which cells were read as empty.
+        """For summary.json, of a table that is finished: the files, if they are not those of the interactions; of how many users
+        or items a row is known; how many rows came after the first of theirs, and how many of them had other values there; how
+        many lack a feature or have more values of it than are kept, and which cells were read as empty.
         """
         files = [Path(file).name for file in self._files if file not in self._log]
         counts = {"with_row": table.known, "all": table.rows, "repeated_rows": table.repeated, "other_values": table.differing}
@@ -79,7 +79,7 @@ class Attributes:
             }
             for reason, fault in self._emptied.items()
         }
-        return {"files": files, **counts, "empty": table.empty, **({"emptied": emptied} if emptied else {})}
+        return {"files": files, **counts, "empty": table.empty, "cut": table.cut, **({"emptied": emptied} if emptied else {})}
 
     def _checked(
         self, keys: Sequence[str], table: FeatureTable | None, wrong: FileProblems

@@ -23,10 +23,14 @@ _CONSTANT = 1e-6
 
 
 class Column:
-    """One feature of the rows of a table of users or items."""
+    """One feature of the rows of a table of users or items.
+
+    Attributes:
+        cut: rows whose multi-valued cell has more known values than are kept; told by `finish`.
+    """
 
     def __init__(self, field: SourceField, rows: int) -> None:
-        self.field = field
+        self.field, self.cut = field, 0
         self._codes = Codes()
         self._values: np.ndarray = {
             "numerical": lambda: np.full(rows, np.nan, np.float32),
@@ -101,7 +105,10 @@ class Column:
             return pa.array(order.ids(self._values)), Field(self.field.name, "categorical", role, order.size), order
         rows, lengths, codes = self._joined_lists(len(weights))
         order = self._order(np.bincount(codes, np.repeat(weights[rows], lengths), minlength=len(self._codes)))
-        column, longest = id_lists(order.ids(codes), lengths, self.field.length)
+        ids, owner = order.ids(codes), np.repeat(np.arange(len(lengths)), lengths)
+        column, longest = id_lists(ids, lengths, self.field.length)
+        if self.field.length:
+            self.cut = int((np.bincount(owner[ids > 0], minlength=len(lengths)) > self.field.length).sum())
         return column, Field(self.field.name, "multi", role, order.size, longest), order
 
     def _put_vectors(self, rows: np.ndarray, vectors: np.ndarray) -> None:
@@ -180,6 +187,11 @@ class FeatureTable:
         """Feature -> those of whom it is not known, whether they have a row or not; features that all have are left out."""
         counts = {column.field.name: int(column.empty()[1:].sum()) for column in self.columns}
         return {name: count for name, count in counts.items() if count}
+
+    @property
+    def cut(self) -> dict[str, list[int]]:
+        """Feature -> how many have more values than are kept, and how many are; features that are nowhere cut are left out."""
+        return {column.field.name: [column.cut, column.field.length] for column in self.columns if column.cut}
 
     def names(self, count: int) -> list[str]:
         return self._order.raws[:count]

@@ -35,6 +35,7 @@ class Checked:
         lists: column -> list<string> array.
         rejects: the other rows, in the order of their lines.
         faults: (column, rule) -> the rows that break it, whatever else they break.
+        blank: column of numbers -> its empty cells.
     """
 
     text: dict[str, pa.DictionaryArray]
@@ -42,6 +43,7 @@ class Checked:
     lists: dict[str, pa.ListArray]
     rejects: tuple[Reject, ...]
     faults: dict[tuple[str, str], Fault]
+    blank: dict[str, int]
 
     def kept(self, good: np.ndarray) -> Checked:
         """The rows that an (N,) mask names."""
@@ -55,6 +57,7 @@ class Checked:
             {k: v.filter(mask) for k, v in self.lists.items()},
             self.rejects,
             self.faults,
+            self.blank,
         )
 
 
@@ -73,6 +76,7 @@ class _Verdict:
         for r in block.rejects:
             self.faults[r.column, r.reason].count += 1
         self._hit: dict[str, np.ndarray] = {}
+        self._blank: dict[str, np.ndarray] = {}
         self._problems: list[str] = []
 
     def refuse(self, wrong: np.ndarray, column: str, reason: str) -> None:
@@ -103,6 +107,7 @@ class _Verdict:
     def number(self, name: str) -> np.ndarray:
         """(N,) float64; NaN only where the cell is empty, everything else that is no number of a float32's range is refused."""
         values, empty = self._read(name, lambda c: numbers(c, self._formats.get(name, "")), lambda n: (np.zeros(len(n)), n > 0))
+        self._blank[name] = empty
         self._finite(~empty & np.isnan(values), np.abs(values) > LARGEST, name)
         return values
 
@@ -159,7 +164,8 @@ class _Verdict:
         if self._problems:
             raise DataError(self._problems)
         rejects = tuple(sorted(self.rejects, key=lambda r: r.line))
-        return Checked(text, numbers, lists, rejects, self.faults).kept(self.good)
+        blank = {name: int((empty & self.good).sum()) for name, empty in self._blank.items()}
+        return Checked(text, numbers, lists, rejects, self.faults, blank).kept(self.good)
 
     def _finite(self, wrong: np.ndarray, large: np.ndarray, name: str) -> None:
         self.refuse(wrong, name, f"{name} is not a finite number")
