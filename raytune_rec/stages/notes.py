@@ -21,11 +21,10 @@ def notes(summary: Mapping[str, Any], data: DataOptions) -> list[str]:
     """
     domains: _Domains = summary["domains"]
     count = data.sequences is not None and data.sequences.repeats == "count"
-    of_text = _texts(summary, data)
     order = [
         *_read(summary),
         *_features(summary),
-        *of_text,
+        *_texts(summary, data),
         *_tied(domains),
         *_backwards(domains),
         *_later(len(domains), data.split),
