@@ -111,6 +111,9 @@ def test_what_metadata_lack_is_counted_and_told(opened, make) -> None:
         in told
     )
     assert "items that have more values of words than are kept: 1; their first 16 count" in told
+    known = store.items(("brand", "categories", "price", "words")).columns
+    bar = store.vocabulary("item")["raw"].to_pylist().index("Beauty/B6") + 1
+    assert known["price"][bar] == 2 and known["brand"][bar] > 0 and (known["words"][bar] > 0).sum() == 16
     reasons = pq.read_table(store.path / "rejected.parquet")["reason"].to_pylist()
     assert sorted(reasons) == ["item is empty", *["neither a JSON object nor a Python dictionary"] * 3]
     kept = dict(zip(*(pq.read_table(store.path / "items.parquet")[name].to_pylist() for name in ("raw", "title")), strict=True))
