@@ -25,7 +25,8 @@ from raytune_rec.training.settings import settings
 from raytune_rec.training.stack import stack
 from tests.training.conftest import AS_HISTORIES, HISTORIES, histories, job, unit_of
 
-SEQUENCES = [n for n in names("backbones") if "lists" in component("backbones", n).tasks and n != "popularity"]
+UNTRAINED = ("popularity", "tfidf")
+SEQUENCES = [n for n in names("backbones") if "lists" in component("backbones", n).tasks and n not in UNTRAINED]
 PREFIXED = [
     n for n in SEQUENCES if Site.PREFIX in component("backbones", n).takes(component("backbones", n).Options(), HISTORIES)
 ]
