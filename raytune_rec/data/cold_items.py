@@ -29,6 +29,8 @@ COLD, WARM = "cold items", "warm items"
 """The parts of a unit's rows, and the tables of the results: what all units reach together on each kind of rows."""
 ALL = "all items"
 """The table of both."""
+JOINED = {ALL: (COLD, WARM)}
+"""Tables whose rows are those of others, one after the other."""
 AMONG = {"cold items among cold": COLD, "warm items among warm": WARM}
 """Tables, and parts of a unit's rows, that rank items of one kind alone, all of them."""
 

@@ -41,6 +41,13 @@ def of_unit(f: MethodFacts, unit: str, folds: Sequence[str] | None, m: Measured,
     return entry | {"numbers": m.replicates.numbers, "pretrainings": m.replicates.pretrainings}
 
 
+def of_cohort(m: Measured, confidence: float) -> dict[str, Any]:
+    """The metrics of a cohort; those with an interval without their replicates."""
+    drawn = {name: with_interval(name, None, m.estimate(name), confidence) for name in m.draws}
+    short = {name: {end: entry[end] for end in ("mean", "low", "high")} for name, entry in drawn.items()}
+    return {name: value(values) for name, values in m.values.items() if name not in drawn} | short
+
+
 def of_mean(
     parts: Mapping[str, Measured],
     valid: Sequence[float | None],

@@ -37,8 +37,9 @@ where a unit is missing. A value that is not defined is null. A unit that pools 
 options, valid}} in place of `trial` and `options`, and `valid` is their mean.
 
 Of lists, MEASURES hold `auc` (mean AUC of a list), `hit@k` (k = 1, 5, 10, 20, 50), `ndcg@k` (k = 5, 10, 20, 50) and `mrr`, and
-the same after `full.` where all items were ranked too; `cohorts` {name: {n, auc, hit@10, ndcg@10}}. `auc`, `hit@10` and `ndcg@10`
-have intervals.
+the same after `full.` where all items were ranked too; `cohorts` {name: {n, users, auc, hit@10, ndcg@10: {mean, low, high}}}.
+`auc`, `hit@10` and `ndcg@10` have intervals. Of cold items, cohorts are those of lists by how often their positive was taken in
+training, `units` hold `score_edges`, and MEASURES `scores` {above, and of each kind of `measures.spread` {mean, shares: [...]}}.
 
 Of classes, MEASURES hold `accuracy` and the macro means `precision`, `recall` and `f1`, and of two classes the last three of the
 rarer one after `rare.`; all have intervals.
@@ -113,8 +114,14 @@ def summarise(
     units = tested.units
     if MEAN in units:
         raise UserError(f"units: {MEAN!r} stands for the mean over units, so no unit can have this name; rename the domain.")
-    users = Users({unit: tested.groups[unit] for unit in units})
-    measured = measure({unit: tested.meter(unit, users) for unit in units}, users, bootstrap, [seed])
+    masks = {u: {name: (f"{u}\n{name}", mask) for name, mask in (cohorts or {}).get(u, {}).items()} for u in units}
+    parts = {key: (unit, mask) for unit, of_unit in masks.items() for key, mask in of_unit.values()}
+    of_parts = {key: np.asarray(tested.groups[unit])[mask] for key, (unit, mask) in parts.items()}
+    users = Users({**{unit: tested.groups[unit] for unit in units}, **of_parts})
+    meters = {unit: tested.meter(unit, users) for unit in units}
+    meters |= {key: tested.cohort(unit, mask, users.places[key], users.size) for key, (unit, mask) in parts.items()}
+    of_cohorts = measure(meters, users, bootstrap, [seed])
+    measured = {unit: of_cohorts.pop(unit) for unit in units}
     averaged = _averaged(measured) if mean else {}
     methods = {}
     for f in facts:
@@ -122,11 +129,15 @@ def summarise(
         under = {"pretrainings": _pretrainings(measured, f.method)}
         methods[f.method] = {**_facts(f, f.method in compare, f.method in baselines), **under, "units": by_unit}
         if mean and by_unit and len(by_unit) == len(units):
-            parts, valid = {u: m[f.method] for u, m in measured.items()}, [m["valid"] for m in by_unit.values()]
-            methods[f.method][MEAN] = entries.of_mean(parts, valid, averaged, users, confidence)
-        for unit, masks in (cohorts or {}).items():
-            if unit in by_unit:
-                by_unit[unit]["cohorts"] = {n: _cohort(tested, f.method, unit, m) for n, m in masks.items()}
+            each, valid = {u: m[f.method] for u, m in measured.items()}, [m["valid"] for m in by_unit.values()]
+            methods[f.method][MEAN] = entries.of_mean(each, valid, averaged, users, confidence)
+        for unit, entry in by_unit.items():
+            entry.update(tested.beside(f.method, unit))
+            if masks[unit]:
+                entry["cohorts"] = {
+                    name: tested.size(unit, mask) | entries.of_cohort(of_cohorts[key][f.method], confidence)
+                    for name, (key, mask) in masks[unit].items()
+                }
     sizes = {u: tested.facts(u)["n"] for u in units}
     compared, missing = comparisons(Compared(measured, sizes, users, tested.compared, averaged), compare, baselines, confidence)
     partly = {metric: counted for metric, counted in averaged.items() if len(counted) < len(units)}
@@ -201,10 +212,6 @@ def _facts(f: MethodFacts, claims: bool, baseline: bool) -> dict[str, Any]:
         "tuned_share": f.tuned_parameters / f.backbone_parameters if f.backbone_parameters else None,
         "seconds": f.seconds,
     }
-
-
-def _cohort(tested: Tested, method: str, unit: str, mask: NDArray[np.bool_]) -> dict[str, Any]:
-    return {**tested.size(unit, mask), **{name: entries.value(v) for name, v in tested.cohort(method, unit, mask).items()}}
 
 
 def _winners(methods: Mapping[str, Any], units: Sequence[str], metric: str, lead: str) -> dict[str, dict[str, str | None]]:

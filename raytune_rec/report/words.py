@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from raytune_rec.data.cold_items import AMONG, JOINED
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.report.run import Run, metric_of, title
 
 Outcome = Literal["ahead", "leaning", "open", "trailing", "behind"]
 NONE = "\N{EN DASH}"
+_NAMED = 3
+"""Most methods that a headline names of those that came out alike."""
 
 
 def fixed(value: float | None) -> str:
@@ -209,7 +212,7 @@ def _untested(run: Run) -> str:
 
 def _headline(run: Run, leads: Mapping[str, str], comparisons: Sequence[Mapping[str, Any]]) -> str:
     said, confidence = [], run.results["protocol"]["confidence"]
-    shown = [u for u in leads if u != MEAN] or list(leads)
+    shown = [u for u in leads if u not in (MEAN, *JOINED, *AMONG)] or list(leads)
     for lead in dict.fromkeys(leads[u] for u in shown):
         groups: dict[str, list[str]] = {}
         for unit in [u for u in shown if leads[u] == lead]:
@@ -232,8 +235,13 @@ def _standing(run: Run, comparisons: Sequence[Mapping[str, Any]]) -> str:
     parts = [f"better than {len(ahead)} of {len(outcomes)} baselines"] if ahead else []
     if undecided:
         all_of_them = len(undecided) == len(outcomes) > 2
-        parts.append(f"not clearly different from {'any baseline' if all_of_them else listed(undecided, 'or')}")
-    return listed(parts + ([f"worse than {listed(behind)}"] if behind else []))
+        parts.append(f"not clearly different from {'any baseline' if all_of_them else _some(undecided, len(outcomes), 'or')}")
+    return listed(parts + ([f"worse than {_some(behind, len(outcomes))}"] if behind else []))
+
+
+def _some(names: Sequence[str], of: int, last: str = "and") -> str:
+    """Their names, or how many there are."""
+    return listed(names, last) if len(names) <= _NAMED else f"{len(names)} of {of} baselines"
 
 
 def _against_strongest(run: Run, comparisons: Sequence[Mapping[str, Any]], unit: str) -> str:

@@ -155,6 +155,7 @@ class Table:
         item_domains: (V,) the domain of each item, where rows rank all items and domains have items of their own: a row ranks
             those of its `domain`. None: all of them.
         owner: (N,) int64 of rows to test, which tells users apart whom the vocabulary does not know. No model reads it.
+        cold: (V,) bool of rows to test that are all of cold items: which items are. No model reads it.
         task: what the rows are.
     """
 
@@ -162,6 +163,7 @@ class Table:
     label: np.ndarray
     item_domains: np.ndarray | None = None
     owner: np.ndarray | None = None
+    cold: np.ndarray | None = None
     task: Task = LABELLED
 
     def __len__(self) -> int:

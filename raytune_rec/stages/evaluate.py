@@ -66,7 +66,7 @@ def run(context: Context) -> dict[str, Any]:
         job.evaluate.confidence,
         job.evaluate.bootstrap,
         job.seed,
-        {name: masks for name, units in tests.items() for u, t in units.items() if (masks := kind.masks(context.store, u, t))},
+        {name: kind.masks(context.store, name, units) for name, units in tests.items()},
         _provenance(context),
         mean=not context.store.schema.groups,
         tables={name: list(units) for name, units in tests.items()},

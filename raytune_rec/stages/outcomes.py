@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
+from raytune_rec.data.cold_items import JOINED
 from raytune_rec.evaluation.measures.inputs import Replicates
 from raytune_rec.schema.prepared import Table
 from raytune_rec.schema.work import numbered
@@ -27,15 +28,23 @@ Outcomes = Mapping[str, Mapping[str, Any]]
 
 
 def outcomes(context: Context, kind: TaskKind[Any], method: str, tests: Tests) -> Outcomes:
-    """What the winners of a method reach on the units on which it has some."""
+    """What the winners of a method reach on the units on which it has some. No row is scored for two tables."""
     sequences = context.job.data.sequences
     full = sequences is not None and sequences.full
     reached: dict[str, dict[str, Any]] = {}
     for name, units in tests.items():
         for unit, table in units.items():
-            if winner(context, method, unit):
+            if not winner(context, method, unit):
+                continue
+            trained = stands(context, method, unit)
+            if name in JOINED:
+                of_unit = [reached[part][unit] for part in JOINED[name] if unit in reached.get(part, {})]
+                every = list(range(len(trained.numbers)))
+                made = kind.pooled(method, unit, [(part, every) for part in of_unit], trained)
+            else:
                 each = [kind.test(Scorer(m).passes, table, full) for m in _models(context, method, unit)]
-                reached.setdefault(name, {})[unit] = kind.outcome(method, unit, each, table, stands(context, method, unit))
+                made = kind.outcome(method, unit, each, table, trained)
+            reached.setdefault(name, {})[unit] = made
     return reached
 
 

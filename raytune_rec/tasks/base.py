@@ -88,8 +88,12 @@ class TaskKind(Protocol[O]):
             protocol: of this job.
         """
 
-    def masks(self, store: Store, unit: str, table: Table) -> dict[str, np.ndarray]:
-        """Name of a cohort of test rows -> (N,) bool; empty where there are none."""
+    def masks(self, store: Store, name: str, units: Mapping[str, Table]) -> dict[str, np.ndarray]:
+        """Name of a cohort of the test rows of a table -> (N,) bool; empty where there are none.
+
+        Args:
+            name: of the table. units: unit -> its rows, which stand one after the other.
+        """
 
     def protocol(self, data: DataOptions, store: Store) -> dict[str, str]:
         """What a test row is compared with, in words."""

@@ -68,7 +68,7 @@ class Classes:
     ) -> dict[str, Any]:
         return {name: float(v[place]) for users in parts.values() for name, v in measure_classes.values(users).items()}
 
-    def masks(self, store: Store, unit: str, table: Table) -> dict[str, np.ndarray]:
+    def masks(self, store: Store, name: str, units: Mapping[str, Table]) -> dict[str, np.ndarray]:
         return {}
 
     def protocol(self, data: DataOptions, store: Store) -> dict[str, str]:

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raytune_rec.data.cold_items import AMONG
+from raytune_rec.data.cold_items import AMONG, COLD, WARM
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
-from raytune_rec.evaluation.measures import measure_lists
+from raytune_rec.evaluation.measures import measure_lists, spread
+from raytune_rec.evaluation.measures.cohorts import taken
 from raytune_rec.evaluation.measures.inputs import ListOutcomes, Outcome, Replicates
 from raytune_rec.evaluation.measures.tested import Groups, ListsTested
 from raytune_rec.evaluation.metrics.candidate_lists import mean_of, outcome, positive_first
@@ -22,8 +23,9 @@ from raytune_rec.schema.prepared import CANDIDATES, DOMAIN, ITEM, POSITIVE, SEEN
 from raytune_rec.task import Task, UnitKind
 from raytune_rec.tasks.base import PASS, Asked, Passes
 
-Places = tuple[Outcome, Outcome | None]
-"""Where the positives stand among the candidates, and among all items where that is asked too."""
+Reached = tuple[Outcome, Outcome | None, spread.Spread | None]
+"""Where the positives stand among the candidates, and among all items where that is asked too; how the scores lie where rows tell
+cold items from warm ones."""
 
 
 class Lists:
@@ -45,34 +47,34 @@ class Lists:
         self, logit: Tensor, columns: Mapping[str, Tensor], rows: Tensor, item_domains: Tensor | None
     ) -> tuple[Tensor, ...]:
         """`better`, `ties` and `size` of each list."""
-        if POSITIVE in columns:  # all items are ranked
-            positive, seen, domain = (columns[name][rows] for name in (POSITIVE, SEEN, DOMAIN))
-            logit = positive_first(logit, positive, seen, domain, item_domains)
-        return outcome(logit)
+        return outcome(_listed(logit, columns, rows, item_domains))
 
     def value(self, metric: str, kept: tuple[Tensor, ...], label: Tensor) -> Tensor:
         return mean_of(metric, *kept)
 
-    def test(self, passes: Passes, table: Table, full: bool) -> Places:
+    def test(self, passes: Passes, table: Table, full: bool) -> Reached:
         """With one replicate. Without candidates the ranking of all items is the only one."""
         whole = {n: c for n, c in table.columns.items() if n != CANDIDATES}
-        if CANDIDATES not in table.columns:
-            return self._places(passes, table), None
-        sampled = {n: c for n, c in table.columns.items() if n not in (POSITIVE, SEEN)}
-        of_all = self._places(passes, replace(table, columns=whole)) if full else None
-        return self._places(passes, replace(table, columns=sampled)), of_all
+        sampled, of_all = table, None
+        if CANDIDATES in table.columns:
+            sampled = replace(table, columns={n: c for n, c in table.columns.items() if n not in (POSITIVE, SEEN)})
+            of_all = self._places(passes, replace(table, columns=whole, cold=None))[0] if full else None
+        places, lie = self._places(passes, sampled)
+        return places, of_all, lie
 
-    def outcome(self, method: str, unit: str, reached: Sequence[Places], table: Table, trained: Replicates) -> ListOutcomes:
-        full = [of_all for _, of_all in reached if of_all is not None]
-        sampled = joined([of_candidates for of_candidates, _ in reached], axis=0)
-        return ListOutcomes(method, unit, sampled, joined(full, axis=0) if full else None, trained)
+    def outcome(self, method: str, unit: str, reached: Sequence[Reached], table: Table, trained: Replicates) -> ListOutcomes:
+        full = [of_all for _, of_all, _ in reached if of_all is not None]
+        sampled = joined([of_candidates for of_candidates, _, _ in reached], axis=0)
+        lie = spread.together([lie for _, _, lie in reached], axis=0)
+        return ListOutcomes(method, unit, sampled, joined(full, axis=0) if full else None, trained, lie)
 
     def pooled(
         self, method: str, name: str, parts: Sequence[tuple[ListOutcomes, list[int]]], trained: Replicates
     ) -> ListOutcomes:
         full = [_chosen(o.full, places) for o, places in parts if o.full is not None]
         sampled = joined([_chosen(o.sampled, places) for o, places in parts], axis=1)
-        return ListOutcomes(method, name, sampled, joined(full, axis=1) if full else None, trained)
+        lie = spread.together([o.spread and o.spread.of(places) for o, places in parts], axis=1)
+        return ListOutcomes(method, name, sampled, joined(full, axis=1) if full else None, trained, lie)
 
     def tested(self, outcomes: Sequence[ListOutcomes], tables: Mapping[str, Mapping[str, Table]], groups: Groups) -> ListsTested:
         return ListsTested(outcomes, groups)
@@ -92,8 +94,12 @@ class Lists:
         told = "; ".join([protocol["candidates"], *(f"{name}: {among}" for name, among in ranked.items() if among)])
         return {**means, "protocol": told} if means else {}
 
-    def masks(self, store: Store, unit: str, table: Table) -> dict[str, np.ndarray]:
-        return {}
+    def masks(self, store: Store, name: str, units: Mapping[str, Table]) -> dict[str, np.ndarray]:
+        """Of cold and of warm items, by how often a row's item was taken in training."""
+        if name not in (COLD, WARM):
+            return {}
+        positive = np.concatenate([table.columns[POSITIVE] for table in units.values()])
+        return taken(store.items().count[positive])
 
     def protocol(self, data: DataOptions, store: Store) -> dict[str, str]:
         sequences = data.sequences
@@ -131,12 +137,34 @@ class Lists:
         """-inf for an item that training did not know: it cannot be ranked."""
         return np.where(columns[CANDIDATES] > 0, logits.reshape(-1, 1), -np.inf)[:, 0]
 
-    def _places(self, passes: Passes, table: Table) -> Outcome:
+    def _places(self, passes: Passes, table: Table) -> tuple[Outcome, spread.Spread | None]:
         columns = {n: torch.as_tensor(table.columns[n]) for n in (POSITIVE, SEEN, DOMAIN) if n in table.columns}
         domains = None if table.item_domains is None else torch.as_tensor(table.item_domains)
-        parts = [self.reduce(logits.unsqueeze(0), columns, rows, domains) for rows, logits in passes(table, PASS)]
+        parts, kinds = [], []
+        for rows, logits in passes(table, PASS):
+            listed = _listed(logits.unsqueeze(0), columns, rows, domains)
+            parts.append(outcome(listed))
+            if table.cold is not None:
+                kinds.append(spread.of_kinds(listed[0].numpy(), _items(table, rows.numpy()), table.cold))
         better, ties, size = (torch.cat(each, dim=1).numpy() for each in zip(*parts, strict=True))
-        return Outcome(better, ties, size[0])
+        return Outcome(better, ties, size[0]), spread.spread(kinds) if kinds else None
+
+
+def _listed(logit: Tensor, columns: Mapping[str, Tensor], rows: Tensor, item_domains: Tensor | None) -> Tensor:
+    """(U, n, K) scores of candidates as they are, the positive first; those of all items (U, n, V) as (U, n, V + 1), likewise."""
+    if POSITIVE not in columns:
+        return logit
+    positive, seen, domain = (columns[name][rows] for name in (POSITIVE, SEEN, DOMAIN))
+    return positive_first(logit, positive, seen, domain, item_domains)
+
+
+def _items(table: Table, rows: np.ndarray) -> np.ndarray:
+    """(n, K) ids of what `_listed` tells the scores of."""
+    if POSITIVE not in table.columns:
+        return table.columns[CANDIDATES][rows]
+    assert table.cold is not None
+    every = np.broadcast_to(np.arange(len(table.cold)), (len(rows), len(table.cold)))
+    return np.concatenate([table.columns[POSITIVE][rows, None], every], axis=1)
 
 
 def joined(outcomes: Sequence[Outcome], axis: int) -> Outcome:

@@ -64,10 +64,11 @@ class LabelledRows:
         of_replicates = {name: v["replicates"] for name, v in measures.items() if isinstance(v, dict) and v.get("replicates")}
         return {name: values[place] for name, values in of_replicates.items()}
 
-    def masks(self, store: Store, unit: str, table: Table) -> dict[str, np.ndarray]:
+    def masks(self, store: Store, name: str, units: Mapping[str, Table]) -> dict[str, np.ndarray]:
         """Cold and warm rows, by what the unit's own training split knows of user and item."""
+        ((unit, table),) = units.items()
         train = store.load(unit, "train")
-        users, items = (counts(train.columns[name], store.schema.field(name).size) for name in (USER, ITEM))
+        users, items = (counts(train.columns[field], store.schema.field(field).size) for field in (USER, ITEM))
         return dict(cold_warm(table.columns[USER], table.columns[ITEM], users, items))
 
     def protocol(self, data: DataOptions, store: Store) -> dict[str, str]:

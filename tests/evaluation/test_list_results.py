@@ -192,8 +192,25 @@ def test_cohorts_are_measured_on_their_lists(outcomes: list[ListOutcomes]) -> No
     o = next(o for o in outcomes if (o.method, o.unit) == ("weak", "few"))
     expected = (1 - (o.sampled.better + o.sampled.ties / 2) / 99)[:, :50].mean()
     assert found["short"]["n"] == 50 and found["short"]["auc"]["mean"] == pytest.approx(expected)
-    nothing = {"mean": None, "sd": None, "replicates": [None] * 5}
-    assert found["none"] == {"n": 0, "auc": nothing, "hit@10": nothing, "ndcg@10": nothing}
+    nothing = {"mean": None, "low": None, "high": None}
+    assert found["none"] == {"n": 0, "users": 0, "auc": nothing, "hit@10": nothing, "ndcg@10": nothing}
+
+
+def test_intervals_of_a_cohort_are_those_of_its_lists_alone(outcomes: list[ListOutcomes]) -> None:
+    """Held to a plain bootstrap of the users who have a list there, and the variance of replicates."""
+    mask = (np.arange(600) % 120 < 40) & (np.arange(600) < 480)
+    found = _summarise(outcomes, bootstrap=4000, cohorts={"few": {"mine": mask}}, mean=False)
+    short = found["methods"]["weak"]["units"]["few"]["cohorts"]["mine"]
+    assert (short["n"], short["users"]) == (160, 40)
+    o = next(o for o in outcomes if (o.method, o.unit) == ("weak", "few"))
+    each = (1 - (o.sampled.better + o.sampled.ties / 2) / 99)[:, mask]
+    of_user = {u: each[:, USERS["few"][mask] == u].mean() for u in range(40)}  # four lists each
+    draw = np.random.default_rng(4)
+    means = [np.mean([of_user[u] for u in draw.integers(0, 40, 40)]) for _ in range(4000)]
+    error = np.sqrt(np.var(means, ddof=1) * 40 / 39 + each.mean(1).var(ddof=1) / 5)
+    assert (short["auc"]["high"] - short["auc"]["low"]) / 2 == pytest.approx(2.02 * error, rel=0.06)
+    assert short["auc"]["mean"] == pytest.approx(each.mean())
+    assert found["units"] == _summarise(outcomes, bootstrap=20, mean=False)["units"]
 
 
 def test_rows_tested_on_different_lists_are_refused(outcomes: list[ListOutcomes]) -> None:

@@ -15,6 +15,7 @@ from raytune_rec import config, pipeline
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.data.stored.store import Store
+from raytune_rec.evaluation.measures import cohorts
 from raytune_rec.scoring import load_prompts
 from raytune_rec.storage.files import read_json
 from raytune_rec.task import Unit
@@ -159,6 +160,21 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
         "warm items among warm",
     }
     assert [unit.name for unit in store.schema.units] == ["cold.1", "cold.2"]
+    of_tables = [results["methods"]["promo"]["units"][name] for name in ("cold items", "warm items", "all items")]
+    n = [results["units"][name]["n"] for name in ("cold items", "warm items")]
+    for metric in ("auc", "ndcg@10", "full.hit@10"):  # all rows are those of both kinds, each scored once
+        cold, warm, every = (measures[metric]["mean"] for measures in of_tables)
+        assert every == pytest.approx((n[0] * cold + n[1] * warm) / sum(n))
+    counts = store.items().count
+    for name, measures in zip(("cold items", "warm items"), of_tables, strict=False):
+        tables = store.tests()[name].values()
+        times = counts[np.concatenate([table.columns["positive"] for table in tables])]
+        assert {c: f["n"] for c, f in measures["cohorts"].items()} == {c: int(m.sum()) for c, m in cohorts.taken(times).items()}
+        mean = sum(f["n"] * f["ndcg@10"]["mean"] for f in measures["cohorts"].values()) / len(times)
+        assert mean == pytest.approx(measures["ndcg@10"]["mean"])
+    scores = {method: facts["units"]["cold items"]["scores"] for method, facts in results["methods"].items()}
+    assert set(scores) == {"popularity", "pretrained", "promo"} and all("scores" not in m for m in of_tables[1:])
+    assert all(sum(told["warm negatives"]["shares"]) == pytest.approx(1, abs=1e-3) for told in scores.values())
     exported = prompt_artifact.read(out / "artifacts" / "cold.1").test
     assert exported is not None
     ranked = "all cold items, without those that the user had taken before"

@@ -72,6 +72,19 @@ def test_headline(music: tuple, book: tuple, headline: str) -> None:
     assert words.verdict(_run(_all(music, book))).headline == headline
 
 
+def test_a_headline_of_many_baselines_counts_them_and_speaks_of_cold_and_warm_items_alone() -> None:
+    many = [f"b{i}" for i in range(9)]
+    said = {"cold items": [AHEAD] * 3 + [OPEN] * 4 + [BEHIND] * 2, "warm items": [BEHIND] * 9}
+    said |= {name: [AHEAD] * 9 for name in ("all items", "cold items among cold", "warm items among warm")}
+    listed = [_comparison(b, unit, *v) for unit, values in said.items() for b, v in zip(many, values, strict=True)]
+    methods = {"new": _row(0.8, claims=True), **{b: _row(0.79) for b in many}}
+    run = _run(listed, further={"methods": methods, "method_order": list(methods), "units": {u: {} for u in said}, "winners": {}})
+    assert words.verdict(run).headline == (
+        "new is better than 3 of 9 baselines, not clearly different from 4 of 9 baselines and worse than b7 and b8 in cold items "
+        "but worse than 9 of 9 baselines in warm items."
+    )
+
+
 def test_points_name_the_strongest_baseline_its_interval_and_what_the_prompt_adds_to_the_linear_part() -> None:
     points = dict(words.verdict(_run(_all(LEANING, OPEN))).points)
     assert points["In music"] == (

@@ -60,7 +60,8 @@ class Histories:
         """`part` is `few` or `zero`: those rows of a unit that has both; or, of cold items, a key of `tables`."""
         columns = self.test_columns(unit, AMONG.get(part, part))
         if not self._held or part not in AMONG:
-            return replace(self._with_profile(columns), owner=columns[USER])
+            cold = ~self._held.warm(len(self.lookup.pools)) if self._held and part == COLD else None
+            return replace(self._with_profile(columns), owner=columns[USER], cold=cold)
         columns.pop(CANDIDATES, None)
         whole, place = self._with_profile(columns), self._place(unit)
         own = self.lookup.pools.domains == place if self.lookup.pools.apart else True

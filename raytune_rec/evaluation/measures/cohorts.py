@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,22 @@ def counts(ids: NDArray[np.integer], size: int) -> NDArray[np.int64]:
     count = np.bincount(ids, minlength=size).astype(np.int64)
     count[0] = 0
     return count
+
+
+def taken(counts_of: NDArray[np.integer]) -> dict[str, Mask]:
+    """Masks of test rows by how often their item was taken in training, in classes that begin at 1, 2 and 5 times powers of ten;
+    those alone that hold a row, in order.
+
+    Args:
+        counts_of: (N,) of each row's item.
+    """
+    digits = len(str(int(counts_of.max(initial=0))))
+    starts = [0, *(first * 10**zeros for zeros in range(digits + 1) for first in (1, 2, 5))]
+    masks = {
+        str(least) if end == least + 1 else f"{least} to {end - 1}": (counts_of >= least) & (counts_of < end)
+        for least, end in pairwise(starts)
+    }
+    return {name: mask for name, mask in masks.items() if mask.any()}
 
 
 def cold_warm(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from raytune_rec.evaluation.measures.spread import Spread
 from raytune_rec.schema.work import Scalar
 
 
@@ -104,6 +105,7 @@ class ListOutcomes:
     Args:
         sampled: among the protocol's candidates, which may be all items. full: among all items, where that was measured beside.
         replicates: as of `Predictions`.
+        spread: how the scores lie, of lists of cold items; None where it was not measured.
     """
 
     method: str
@@ -111,6 +113,7 @@ class ListOutcomes:
     sampled: Outcome
     full: Outcome | None = None
     replicates: Replicates | None = None
+    spread: Spread | None = None
 
     @property
     def trained(self) -> Replicates:

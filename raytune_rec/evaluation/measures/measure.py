@@ -62,6 +62,17 @@ class Measured:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Undrawn:
+    """A meter of what gets no interval; arguments as the attributes of `Meter`."""
+
+    values: Mapping[str, Mapping[str, Array]]
+    replicates: Mapping[str, Replicates]
+
+    def drawn(self, times: Array) -> Mapping[str, Mapping[str, Array]]:
+        return {}
+
+
 def weights(replicates: Replicates) -> Array:
     """(R,) what each replicate counts: every training the same, and so every replicate of one."""
     _, place, counts = np.unique(replicates.trainings, return_inverse=True, return_counts=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,11 +27,14 @@ class ListMeter:
     Args:
         outcomes: method -> where its positives stand; R may differ between methods, the lists are the same.
         users: (N,) each list's user. size: U.
+        names: of the metrics; empty: all of them.
     """
 
-    def __init__(self, outcomes: Mapping[str, ListOutcomes], users: NDArray[np.intp], size: int) -> None:
-        each = {method: values(o) for method, o in outcomes.items()}
-        self.values = {method: {name: v.mean(1) for name, v in measures.items()} for method, measures in each.items()}
+    def __init__(
+        self, outcomes: Mapping[str, ListOutcomes], users: NDArray[np.intp], size: int, names: Sequence[str] = ()
+    ) -> None:
+        each = {method: {n: v for n, v in values(o).items() if not names or n in names} for method, o in outcomes.items()}
+        self.values = {method: {name: _mean(v) for name, v in measures.items()} for method, measures in each.items()}
         self.replicates = {method: o.trained for method, o in outcomes.items()}
         self._drawn = [(method, name) for method, measures in each.items() for name in WITH_INTERVAL if name in measures]
         self._means = Means(np.concatenate([each[method][name] for method, name in self._drawn]), users, size)
@@ -53,12 +57,15 @@ def values(outcomes: ListOutcomes) -> dict[str, Array]:
     return metrics
 
 
-def cohort_lists(outcomes: ListOutcomes, mask: NDArray[np.bool_]) -> dict[str, Array]:
-    """Some metrics of the lists in `mask`, metric -> (R,); NaN where there are none."""
-    each = values(outcomes)
-    if not mask.any():
-        return {name: np.full(len(each[name]), np.nan) for name in OF_COHORTS}
-    return {name: each[name][:, mask].mean(1) for name in OF_COHORTS}
+def chosen(outcomes: ListOutcomes, mask: NDArray[np.bool_]) -> ListOutcomes:
+    """The lists in `mask`, with the first of their rankings."""
+    better, ties = (np.atleast_2d(x)[:, mask] for x in (outcomes.sampled.better, outcomes.sampled.ties))
+    return replace(outcomes, sampled=Outcome(better, ties, outcomes.sampled.candidates[mask]), full=None, spread=None)
+
+
+def _mean(each: Array) -> Array:
+    """(R, N) -> (R,); NaN of no lists."""
+    return np.asarray(each.mean(1)) if each.shape[1] else np.full(len(each), np.nan)
 
 
 def _of(outcome: Outcome) -> dict[str, Array]:

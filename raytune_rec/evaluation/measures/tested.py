@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from raytune_rec.errors import UserError
 from raytune_rec.evaluation.measures import measure_classes
+from raytune_rec.evaluation.measures import spread as spreads
 from raytune_rec.evaluation.measures.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions
-from raytune_rec.evaluation.measures.measure import Meter, RowMeter, cohort
-from raytune_rec.evaluation.measures.measure_lists import COMPARED, ListMeter, cohort_lists
+from raytune_rec.evaluation.measures.measure import Meter, RowMeter, Undrawn, cohort
+from raytune_rec.evaluation.measures.measure_lists import COMPARED, OF_COHORTS, ListMeter, chosen
 from raytune_rec.evaluation.metrics.candidate_lists import mean_of
-from raytune_rec.evaluation.uncertainty.intervals import Array
 from raytune_rec.evaluation.uncertainty.users import Users
 
 Groups = Mapping[str, NDArray[np.integer]]
@@ -46,8 +46,11 @@ class Tested(Protocol):
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]: ...
 
-    def cohort(self, method: str, unit: str, mask: Mask) -> dict[str, Array]:
-        """Metric -> (R,) of the rows in `mask`."""
+    def cohort(self, unit: str, mask: Mask, places: NDArray[np.intp], size: int) -> Meter:
+        """Of the rows in `mask`. places: the user of each of these, among `size`."""
+
+    def beside(self, method: str, unit: str) -> dict[str, Any]:
+        """What the measures of a method on a unit hold besides metrics."""
 
 
 class RowsTested:
@@ -79,8 +82,13 @@ class RowsTested:
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
         return {"n": int(mask.sum()), "positives": int((np.asarray(self._labels[unit])[mask] > 0).sum())}
 
-    def cohort(self, method: str, unit: str, mask: Mask) -> dict[str, Array]:
-        return cohort(self._predictions[method, unit].scores, self._labels[unit], mask)
+    def cohort(self, unit: str, mask: Mask, places: NDArray[np.intp], size: int) -> Meter:
+        of_unit = {method: p for (method, u), p in self._predictions.items() if u == unit}
+        values = {method: cohort(p.scores, self._labels[unit], mask) for method, p in of_unit.items()}
+        return Undrawn(values, {method: p.trained for method, p in of_unit.items()})
+
+    def beside(self, method: str, unit: str) -> dict[str, Any]:
+        return {}
 
 
 class ListsTested:
@@ -117,13 +125,19 @@ class ListsTested:
         sizes |= {f"{name}constant": _constant(ranking) for name, ranking in rankings.items()}
         tied = [method for method, o in self._of(unit).items() if _alike(o.sampled)]
         facts = {"n": self._count(unit), "users": len(np.unique(self.groups[unit])), **sizes}
-        return facts | ({"tied": tied} if tied else {})
+        spread = {"score_edges": spreads.EDGES} if any(o.spread is not None for o in outcomes) else {}
+        return facts | ({"tied": tied} if tied else {}) | spread
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
-        return {"n": int(mask.sum())}
+        return {"n": int(mask.sum()), "users": len(np.unique(self.groups[unit][mask]))}
 
-    def cohort(self, method: str, unit: str, mask: Mask) -> dict[str, Array]:
-        return cohort_lists(self._outcomes[method, unit], mask)
+    def cohort(self, unit: str, mask: Mask, places: NDArray[np.intp], size: int) -> Meter:
+        of_lists = {method: chosen(o, mask) for method, o in self._of(unit).items()}
+        return ListMeter(of_lists, places, size, OF_COHORTS)
+
+    def beside(self, method: str, unit: str) -> dict[str, Any]:
+        spread = self._outcomes[method, unit].spread
+        return {} if spread is None else {"scores": spread.facts()}
 
     def _of(self, unit: str) -> dict[str, ListOutcomes]:
         return {method: o for (method, u), o in self._outcomes.items() if u == unit}
@@ -176,8 +190,13 @@ class ClassesTested:
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
         return {"n": int(mask.sum())}
 
-    def cohort(self, method: str, unit: str, mask: Mask) -> dict[str, Array]:
-        return measure_classes.values(self._outcomes[method, unit], mask)
+    def cohort(self, unit: str, mask: Mask, places: NDArray[np.intp], size: int) -> Meter:
+        of_unit = {method: o for (method, u), o in self._outcomes.items() if u == unit}
+        values = {method: measure_classes.values(o, mask) for method, o in of_unit.items()}
+        return Undrawn(values, {method: o.trained for method, o in of_unit.items()})
+
+    def beside(self, method: str, unit: str) -> dict[str, Any]:
+        return {}
 
     def _truth(self, unit: str) -> NDArray[np.integer]:
         return next(o.truth for (_, u), o in self._outcomes.items() if u == unit)
