@@ -183,7 +183,7 @@ def _cold_items(domains: _Domains) -> Iterator[str]:
         if told and (one := told["of_one_user"]):
             yield (
                 f"{name}: of {told['items']:,} cold items {one:,} have one user alone in training, whose own rows tell nothing "
-                "of them: there a prompt borrows users of a similar popular item, or leaves the item as the backbone makes it"
+                "of them: there a prompt borrows users of a similar popular item, or does without any"
             )
 
 

@@ -254,3 +254,16 @@ def test_a_loss_of_no_weight_or_without_feedback_is_none() -> None:
         rows = rows_of(own, [one])
         batch = batch_of(own, [one], rows)
         assert set(losses(own, [one], batch, {"logit": batch.label})) == names
+
+
+def test_an_item_without_users_that_nobody_lends_to_is_told_by_itself_alone() -> None:
+    """All that was taken in training is an item of the unit, by the user of the rows: popular ones have nobody either."""
+    full, one, only = world(), lane(UNITS[1], 1), Event(2, 3, 1.0, 1.0)
+    own = replace(full, events={item: [only] * (item == one.members[0]) for item in full.events})
+    rows = [[(item, only) for item in one.members]]
+    base = np.asarray(full.readings["item_vector"])[list(one.members)]
+    hidden = base @ one.params["fuse.item"] + one.params["own"][1:] @ one.params["fuse.own"] + one.params["fuse.bias"]
+    expected = base + np.maximum(hidden, 0) @ one.params["fuse.out"]
+    sites = written(own, [one], rows)
+    np.testing.assert_allclose(sites[Site.TARGET][0].numpy(), expected, rtol=1e-9)
+    np.testing.assert_allclose(sites[Site.ITEM][0, 1:].numpy(), expected[1:], rtol=1e-9)
