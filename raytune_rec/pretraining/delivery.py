@@ -1,10 +1,10 @@
-"""Ray Data delivers the training rows: the store's row groups, in file order.
+"""The training rows of a worker: the store's row groups, in file order.
 
-Blocks that fit in the memory set for it are delivered once and kept; otherwise one stream serves all epochs. (Ray Data takes
-seconds to begin a stream, and the thread that drives a stream which waits for its reader never sleeps: it took nine tenths of the
-interpreter from a training loop of small steps.) A task reads one row group, so that a block is a block of the store: every
-worker sees the same ones in the same order, as the loop without Ray does, and cuts its share from each batch.
-`ray.data.read_parquet` would make one block of a file, and reads a file that is named twice once.
+Where they fit in the memory set for it, a worker reads them once and keeps them; otherwise one stream of Ray Data serves all
+epochs. (Ray Data starts four processes and takes seconds to begin a stream, and the thread that drives a stream which waits for
+its reader never sleeps: it took nine tenths of the interpreter from a training loop of small steps.) A task reads one row group,
+so that a block is a block of the store: every worker sees the same ones in the same order, as the loop without Ray does, and cuts
+its share from each batch. `ray.data.read_parquet` would make one block of a file, and reads a file that is named twice once.
 """
 
 from __future__ import annotations
@@ -87,27 +87,21 @@ class Blocks:
     """The blocks of an epoch, each time it is iterated.
 
     Args:
-        shard: the stream of `stream`: one epoch if the blocks are kept, else all of them.
         store: whose users and items are joined to the rows.
         groups: row groups of an epoch.
-        keep: keep the blocks of the first epoch for the others.
+        shard: the stream of `stream`, of all epochs; None: the blocks are read once and kept.
     """
 
-    def __init__(self, shard: DataIterator, store: Store, groups: int, keep: bool) -> None:
-        self._shard, self._store, self._groups, self._keep = shard, store, groups, keep
-        self._kept: list[pa.Table] = []
-        self._rows: Iterator[pa.Table] | None = None
+    def __init__(self, store: Store, groups: Sequence[RowGroup], shard: DataIterator | None) -> None:
+        self._store, self._groups = store, groups
+        self._kept = [table for group in groups for table in _read(group)] if shard is None else []
+        batches = shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2) if shard else ()
+        self._delivered: Iterator[pa.Table] = iter(batches)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Table]:
-        if self._keep and not self._kept:
-            self._kept = list(self._stream())
-        if not self._keep and self._rows is None:
-            self._rows = self._stream()
-        for i in range(self._groups):
-            yield self._store.join(_columns(self._kept[i] if self._keep else next(self._rows)))  # type: ignore[arg-type]
-
-    def _stream(self) -> Iterator[pa.Table]:
-        return iter(self._shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))  # type: ignore[arg-type]
+        blocks = iter(self._kept) if self._kept else self._delivered
+        for _ in self._groups:
+            yield self._store.join(_columns(next(blocks)))
 
 
 def _read(group: RowGroup) -> Iterable[pa.Table]:
