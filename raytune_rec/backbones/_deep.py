@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from raytune_rec.schema.contract import Batch, Parameter
+from raytune_rec.schema.contract import Parameter
 from raytune_rec.tensors import Params, Step, dropout, linear, ones, xavier, zeros
 
 _GROUP = "interaction"
@@ -56,12 +56,20 @@ class Deep:
         return linear(fields, params["deep.0.fields"])
 
     def __call__(
-        self, params: Params, first: Tensor, prompts: Tensor | None, options: Mapping[str, Tensor], batch: Batch, step: Step
+        self,
+        params: Params,
+        first: Tensor,
+        prompts: Tensor | None,
+        options: Mapping[str, Tensor],
+        weight: Tensor,
+        step: Step,
+        each: int = 1,
     ) -> Tensor:
         """(U, B, H) after the last layer.
 
         Args:
-            first: of the own fields. prompts: (U, B, prompts) beside them.
+            first: of the own fields. prompts: (U, B, prompts) beside them. weight: (U, B), 0 of what is no row.
+            each: how many stand behind one another for each row of the batch, which has one noise for them together.
         """
         hidden = first
         for i in range(len(self.hidden)):
@@ -73,8 +81,9 @@ class Deep:
                 hidden = hidden + bias.unsqueeze(1)
             if prompts is not None and not i:
                 hidden = hidden + linear(prompts, params["deep.0.prompt"])
-            hidden = torch.relu(self._norm(params, hidden, i, step, batch.weight))
-            hidden = dropout(hidden, options["dropout"], step, f"deep.{i}")
+            hidden = torch.relu(self._norm(params, hidden, i, step, weight))
+            rows = hidden.reshape(len(hidden), -1, each * hidden.shape[2])
+            hidden = dropout(rows, options["dropout"], step, f"deep.{i}").reshape(-1, *hidden.shape[1:])
         return hidden
 
     def _norm(self, params: Params, x: Tensor, i: int, step: Step, weight: Tensor) -> Tensor:

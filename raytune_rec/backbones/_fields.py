@@ -6,6 +6,7 @@ Shapes: U: 1 or T lanes, B rows, L places, V ids, D width.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -51,7 +52,7 @@ class FieldLayer:
     """Embeds every field, and gives the first-order (linear) part.
 
     Args:
-        schema: whose fields are embedded, in order.
+        schema: whose fields are embedded, in order. A user with a history has none of the context of one interaction.
         width: D; 0 for the linear part alone.
         treatment: of numerical fields. `none`: the standardised number goes to the deep part as it is; `field`: it scales one
             vector per field; `discretize`: its quantile bucket is embedded like an id.
@@ -64,10 +65,11 @@ class FieldLayer:
     def __init__(self, schema: DataSchema, width: int, treatment: Treatment, std: float) -> None:
         if named := ", ".join(f.name for f in schema.fields if f.kind == "vector"):
             raise AssemblyError(f"this backbone embeds ids and numbers, and {named} is a vector; leave it out of data.options.")
-        self.schema, self.width, self.treatment, self.std = schema, width, treatment, std
-        self.tables = [f for f in schema.fields if f.kind != "numerical" or treatment == "discretize"]
-        self.numbers = [f for f in schema.fields if f.kind == "numerical" and treatment != "discretize"]
-        self.embedded = [f for f in schema.fields if f in self.tables or treatment == "field"]
+        self.width, self.treatment, self.std = width, treatment, std
+        self.fields = [f for f in schema.fields if f.role != "context" or not schema.task.histories]
+        self.tables = [f for f in self.fields if f.kind != "numerical" or treatment == "discretize"]
+        self.numbers = [f for f in self.fields if f.kind == "numerical" and treatment != "discretize"]
+        self.embedded = [f for f in self.fields if f in self.tables or treatment == "field"]
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Embedding tables (V, D), and one vector (D,) for each number under `field`."""
@@ -121,14 +123,24 @@ class FieldLayer:
         chosen = self.own if fields is None else [f for f in self.own if f in fields]
         return {f.name: self.vector(params, f, columns) for f in chosen}
 
-    def linear(self, params: Params, columns: Columns) -> Tensor:
-        """(U, B): the first-order part."""
-        total: Tensor = params["linear.bias"]
+    def rows(self, weight: Tensor, names: Collection[str]) -> Tensor:
+        """(U, W of some fields, H) of a matrix (U, W, H) that all fields side by side go through."""
+        ends = [*accumulate(map(self.size, self.own))]
+        spans = {f.name: slice(end - self.size(f), end) for f, end in zip(self.own, ends, strict=True)}
+        return torch.cat([weight[:, spans[name]] for name in names], dim=1)
+
+    def linear(self, params: Params, columns: Columns, fields: Collection[Field] | None = None) -> Tensor:
+        """(U, B): the first-order part; of some fields alone without the bias."""
+        total: Tensor = params["linear.bias"] if fields is None else torch.zeros_like(params["linear.bias"])
         for f in self.tables:
+            if fields is not None and f not in fields:
+                continue
             ids = self._ids(f, columns)
             rows = lookup(params[f"linear.{f.name}"], ids)
             total = total + (pooled(rows, ids) if f.kind == "multi" else rows)
         for f in self.numbers:
+            if fields is not None and f not in fields:
+                continue
             total = total + standard(f, columns) * params[f"linear.{f.name}"]
         return total
 

@@ -15,7 +15,7 @@ A backbone derives from `Backbone` and says only where it differs from it: param
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -34,7 +34,23 @@ Outputs = Mapping[str, Tensor]
     target  (U, B, D) what stands for the one item that a row is about, where a prompt writes TARGET
     user    (U, B, D) that after the whole history; `behaviour`: the same without what stands at the site USER
     logit   (U, B, K) of the batch's candidates, or (U, B, V) of all items where it has none; outside training alone
+
+A model that ranks by no inner product gives `Paired`.
 """
+
+
+class Paired(dict[str, Tensor]):
+    """Outputs of a model that scores pairs of a row and an item: a row has no state then.
+
+    Args:
+        score: (U, B, K) ids of items -> (U, B, K) scores. That which a training row is about by TARGET.
+        size: V.
+        outputs: `logit`, outside training.
+    """
+
+    def __init__(self, score: Callable[[Tensor], Tensor], size: int, outputs: Outputs) -> None:
+        super().__init__(outputs)
+        self.score, self.size = score, size
 
 
 class Backbone:
@@ -46,7 +62,8 @@ class Backbone:
         encoded_groups, item_groups, user_groups: the parameter groups that `encode`, `encode_items` and `encode_users` read.
         shaped_by: the sites for which its own parameters make room, so that a pre-trained one serves those it was built for
             alone.
-        returns: what of its outputs an objective can be trained on.
+        rows_by_id: whether it reads items and users by id (`encode_items`, `encode_users`) of labelled rows too, if of any.
+        returns: what of its outputs an objective can be trained on; `pairs` for `Paired`.
         tasks: the tasks that it serves (`task.Task`). One that serves `classes` declares a classifier of the group `output`,
             gives its `items`, and trains on `state` at the place after the history.
         most_lanes: how many lanes can stack (of a language model 1); 0: any number.
@@ -66,6 +83,7 @@ class Backbone:
     item_groups: frozenset[str] = frozenset()
     user_groups: frozenset[str] = frozenset()
     shaped_by: frozenset[Site] = frozenset()
+    rows_by_id = True
     returns: frozenset[str] = frozenset({"logit"})
     tasks: frozenset[str] = frozenset({"rows"})
     most_lanes = 0
@@ -134,6 +152,11 @@ class Backbone:
         raise NotImplementedError
 
 
-def reads_entities(backbone: type[Backbone]) -> bool:
-    """Whether it reads the features of items or users by id."""
-    return backbone.encode_items is not Backbone.encode_items or backbone.encode_users is not Backbone.encode_users
+def reads_entities(backbone: type[Backbone], histories: bool) -> bool:
+    """Whether it reads the features of items or users by id.
+
+    Args:
+        histories: whether rows are users with histories.
+    """
+    encodes = backbone.encode_items is not Backbone.encode_items or backbone.encode_users is not Backbone.encode_users
+    return encodes and (histories or backbone.rows_by_id)

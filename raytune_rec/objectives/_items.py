@@ -7,6 +7,7 @@ every target counts the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -14,12 +15,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
 from raytune_rec import components
-from raytune_rec.backbones.base import Outputs
+from raytune_rec.backbones.base import Outputs, Paired
 from raytune_rec.components import structural
 from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Noise, lookup
 
-Kind = Literal["pairwise", "pointwise", "sampled", "softmax"]
+Drawn = Literal["pairwise", "pointwise"]
+Kind = Literal[Drawn, "sampled", "softmax"]
+Scores = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+"""Of a row's targets, and of other items for each, (U, B, S) ids."""
 
 
 class NextItemOptions(components.Options):
@@ -54,9 +58,30 @@ def item_loss(
     elif kind == "sampled":
         loss = _sampled(states, target, outputs, noise.integers("negatives", negatives, 1, outputs["items"].shape[1]))
     else:
-        loss = _drawn(kind, states, target, outputs, batch, noise, negatives)
+
+        def scores(ids: Sequence[Tensor]) -> Sequence[Tensor]:
+            return [score_of_target(states, ids[0], outputs), *(score(states, other, outputs) for other in ids[1:])]
+
+        loss = _drawn(kind, scores, outputs["items"].shape[1], target, batch, noise, negatives)
     if weight is not None:
         loss = loss * weight[..., : states.shape[2]]
+    return (loss * (target > 0)).sum(-1) / width
+
+
+def drawn_loss(kind: Drawn, outputs: Outputs, batch: Batch, noise: Noise, negatives: int) -> Tensor:
+    """(U, B): `item_loss` of the batch's targets, of a model with states or of one that scores pairs. The latter knows no places,
+    so that the targets of each row are brought together in front.
+    """
+    target = batch.columns["target"]
+    if not isinstance(outputs, Paired):
+        return item_loss(kind, outputs["state"], target, outputs, batch, noise, negatives)
+    width, most = target.shape[-1], max(1, int((target > 0).sum(-1).max()))
+    target = target.sort(dim=-1, descending=True).values[..., :most]
+
+    def scores(ids: Sequence[Tensor]) -> Sequence[Tensor]:
+        return outputs.score(torch.stack([*ids], dim=-1).flatten(2)).unflatten(2, (most, -1)).unbind(-1)
+
+    loss = _drawn(kind, scores, outputs.size, target, batch, noise, negatives)
     return (loss * (target > 0)).sum(-1) / width
 
 
@@ -76,16 +101,15 @@ def _plus_bias(scores: Tensor, ids: Tensor, outputs: Outputs) -> Tensor:
     return scores + lookup(outputs["bias"], ids) if "bias" in outputs else scores
 
 
-def _drawn(kind: Kind, states: Tensor, target: Tensor, outputs: Outputs, batch: Batch, noise: Noise, negatives: int) -> Tensor:
-    items, history = outputs["items"].shape[1], batch.columns["history"]
-    positive = score_of_target(states, target, outputs)
-    total = torch.zeros_like(positive)
+def _drawn(kind: Drawn, scores: Scores, items: int, target: Tensor, batch: Batch, noise: Noise, negatives: int) -> Tensor:
+    history = batch.columns["history"]
     taken = torch.cat([history, target.expand(len(history), -1, -1)], dim=-1).unsqueeze(2)  # (U, B, 1, L + S)
-    for i in range(negatives):
-        drawn = noise.uniform(f"negative.{i}", target.shape[-1]).to(torch.float64)
-        ids = 1 + (drawn * (items - 1)).long()  # (U, B, S)
+    uniform = (noise.uniform(f"negative.{i}", target.shape[-1]).to(torch.float64) for i in range(negatives))
+    drawn = [1 + (u * (items - 1)).long() for u in uniform]  # (U, B, S)
+    positive, *others = scores([target, *drawn])
+    total = torch.zeros_like(positive)
+    for ids, negative in zip(drawn, others, strict=True):
         valid = (ids.unsqueeze(-1) != taken).all(-1)
-        negative = score(states, ids, outputs)
         each = softplus(negative - positive) if kind == "pairwise" else softplus(negative)
         total = total + each * valid / negatives
     return total if kind == "pairwise" else total + softplus(-positive)

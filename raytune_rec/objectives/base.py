@@ -33,6 +33,7 @@ class Objective(Protocol):
         Options: frozen pydantic model; `numeric` options come as (U,) tensors.
         reads: which of a backbone's outputs it trains on.
         classes: whether it trains a classifier as well, whose classes stand where items do. May be left out, which says no.
+        pairs: whether it trains a model that scores pairs (`backbones.base.Paired`) as well. Likewise.
     """
 
     Options: type[components.Options]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from raytune_rec import components
 from raytune_rec.components import structural
-from raytune_rec.objectives._items import item_loss
+from raytune_rec.objectives._items import drawn_loss
 from raytune_rec.objectives.base import RunModel
 from raytune_rec.schema.contract import Batch
 from raytune_rec.tensors import Step
@@ -24,11 +24,11 @@ class NextBce:
         negatives: int = structural(1, "items drawn for each target (the paper: 1)", ge=1, le=10**6)
 
     reads = "state"
+    pairs = True
 
     def __init__(self, options: Options) -> None:
         self.options = options
 
     def __call__(self, run: RunModel, batch: Batch, options: Mapping[str, Tensor], step: Step) -> Tensor:
         assert step.noise is not None
-        outputs, target = run(batch), batch.columns["target"]
-        return item_loss("pointwise", outputs["state"], target, outputs, batch, step.noise, self.options.negatives)
+        return drawn_loss("pointwise", run(batch), batch, step.noise, self.options.negatives)

@@ -17,6 +17,7 @@ from torch.nn.functional import softplus
 
 from raytune_rec import components
 from raytune_rec.axes import Events, clocks, latest, member_rows
+from raytune_rec.backbones.base import Outputs, Paired
 from raytune_rec.components import numeric, padded, structural
 from raytune_rec.prompts.base import Rerun
 from raytune_rec.schema.contract import MEMBER, Batch, Parameter, Reading, Site
@@ -249,30 +250,42 @@ class Promo:
         gap = total if self.options.printed else total / count.clamp(min=1)
         return softplus(-gap) * (count > 0)
 
-    def _of_popularity(self, batch: Batch, step: Step, outputs: Mapping[str, Tensor]) -> Tensor:
+    def _of_popularity(self, batch: Batch, step: Step, outputs: Outputs) -> Tensor:
         """(U, B), the same for all rows of a batch: Eq. 11 and 12. Of rows with histories each draws one warm item."""
         assert batch.members is not None and batch.items is not None
-        cold = member_rows(batch.members.ids, batch.items.ids.shape[1], _target(batch)) > 0
-        if "state" not in outputs:
+        size = batch.items.ids.shape[1]
+        cold = member_rows(batch.members.ids, size, _target(batch)) > 0
+        if "target" not in batch.columns:
             logit, label = outputs["logit"], batch.label
             positive, up, down = logit, label * cold, (1 - label) * ~cold
         else:
             assert step.noise is not None
             target = batch.columns["target"]
-            at = (target > 0).int().argmax(-1, keepdim=True).unsqueeze(-1)
-            state = torch.take_along_dim(outputs["state"], at, dim=2).squeeze(2)
-            positive = (state * outputs["target"]).sum(-1)
-            items = outputs["items"]
-            drawn = 1 + (step.noise.uniform("promo.warm", 1).double() * (items.shape[1] - 1)).long().squeeze(-1)  # (U, B)
+            drawn = 1 + (step.noise.uniform("promo.warm", 1).double() * (size - 1)).long().squeeze(-1)  # (U, B)
             taken = torch.cat([batch.columns["history"], target], dim=-1)
-            warm = (member_rows(batch.members.ids, items.shape[1], drawn) == 0) & (taken != drawn.unsqueeze(-1)).all(-1)
-            logit, up, down = (state * lookup(items, drawn)).sum(-1), cold, warm
+            warm = (member_rows(batch.members.ids, size, drawn) == 0) & (taken != drawn.unsqueeze(-1)).all(-1)
+            positive, logit = _scored(outputs, target, drawn)
+            up, down = cold, warm
         up, down = up * batch.weight, down * batch.weight  # (U, B)
         ups, downs = up.sum(1), down.sum(1)
         above, below = (positive * up).sum(1), (logit * down).sum(1)
         means = above / ups.clamp(min=1) - below / downs.clamp(min=1)
         gap = above * downs - below * ups if self.options.printed else means
         return (softplus(-gap) * ((ups > 0) & (downs > 0))).unsqueeze(1).expand(-1, batch.label.shape[1])
+
+
+def _scored(outputs: Outputs, target: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """(U, B) each: scores of the item that a row is about, and of another one, where the first stands.
+
+    Args:
+        target: (U, B, L + 1). other: (U, B).
+    """
+    if isinstance(outputs, Paired):
+        positive, negative = outputs.score(torch.stack([target.amax(-1), other], dim=-1)).unbind(-1)
+        return positive, negative
+    at = (target > 0).int().argmax(-1, keepdim=True).unsqueeze(-1)
+    state = torch.take_along_dim(outputs["state"], at, dim=2).squeeze(2)
+    return (state * outputs["target"]).sum(-1), (state * lookup(outputs["items"], other)).sum(-1)
 
 
 _NEVER = 2**62

@@ -100,15 +100,23 @@ def assemble(job: Job, method: Method, of_lanes: Sequence[Settings], schema: Dat
     options = {"backbone": [s.backbone for s in of_lanes], "prompt": [s.prompt for s in of_lanes]}
     parts = parts_of(method.backbone, method.prompt, method.strategy, options, schema, start, folders, f"{method.place}: ")
     name = of_lanes[0].training.objective
-    wanted = component("objectives", name, folders).reads
+    wanted = _wanted(name, folders)
     if kind_of(schema.task).trains and parts.backbone.parameters():
         _check_classes(method, parts, name, schema.task.attribute, folders)
-    elif method.strategy.train and parts.backbone.parameters() and wanted not in parts.backbone.returns:
+    elif method.strategy.train and parts.backbone.parameters() and not wanted & parts.backbone.returns:
+        fitting = [n for n in names("objectives", folders) if _wanted(n, folders) & parts.backbone.returns]
         raise AssemblyError(
-            f"{method.place}: objective {name!r} trains on {wanted!r}, and backbone {method.backbone!r} gives "
-            f"{', '.join(sorted(parts.backbone.returns))}; set training.objective for this method."
+            f"{method.place}: objective {name!r} trains on {' or '.join(map(repr, sorted(wanted)))}, and backbone "
+            f"{method.backbone!r} gives {', '.join(sorted(parts.backbone.returns))}; set training.objective for this method to "
+            f"{' or '.join(fitting)}."
         )
     return parts
+
+
+def _wanted(objective: str, folders: Sequence[Path]) -> set[str]:
+    """Of what a backbone may give, what an objective can be trained on."""
+    found = component("objectives", objective, folders)
+    return {found.reads, *(("pairs",) if getattr(found, "pairs", False) else ())}
 
 
 def _check_classes(method: Method, parts: Parts, objective: str, attribute: str, folders: Sequence[Path]) -> None:
@@ -144,7 +152,7 @@ def _opened(store: str) -> Store:
 
 def reads_by_id(job: Job, method: Method) -> bool:
     """Whether a method's backbone reads items or users by id, beside the rows."""
-    return reads_entities(component("backbones", method.backbone, [Path(f) for f in job.components]))
+    return reads_entities(component("backbones", method.backbone, [Path(f) for f in job.components]), job.data.task.histories)
 
 
 @lru_cache(maxsize=4)

@@ -34,6 +34,7 @@ class Parts:
         sites: those for which the backbone makes room.
         trained_groups: parameter groups that learn.
         gives: what may be read from the backbone.
+        reads_by_id: whether the backbone reads items or users by id, beside the rows.
     """
 
     backbone: Backbone
@@ -43,15 +44,11 @@ class Parts:
     options: LaneOptions
     trained_groups: frozenset[str]
     gives: Mapping[str, Reading]
+    reads_by_id: bool
 
     @property
     def lanes(self) -> int:
         return len(self.options["backbone"])
-
-    @property
-    def reads_by_id(self) -> bool:
-        """Whether the backbone reads items or users by id, beside the rows."""
-        return reads_entities(type(self.backbone))
 
     @cached_property
     def of_backbone(self) -> dict[str, Parameter]:
@@ -144,7 +141,8 @@ def meet(
         )
     prompts = [prompt(o, schema, gives, takes) for o in options["prompt"]] if on else []
     made = backbone(of_backbone, schema, room)
-    return Parts(made, prompts, strategy, room, options, _groups(made, prompts, strategy, where), gives)
+    by_id = reads_entities(backbone, schema.task.histories)
+    return Parts(made, prompts, strategy, room, options, _groups(made, prompts, strategy, where), gives, by_id)
 
 
 def _groups(backbone: Backbone, prompts: Sequence[Prompt], strategy: Strategy, where: str) -> frozenset[str]:

@@ -104,8 +104,7 @@ columns = {{ user = "user", item = "item", timestamp = "time" }}
 [data.options.features]
 tags = {{ role = "item", kind = "multi", separator = " " }}
 [backbone]
-name = "dssm"
-options = {{ width = 8, blocks = 1, heads = 1, inner = 8 }}
+{backbone}
 [training]
 objective = "next_bce"
 metric = "ndcg@10"
@@ -135,8 +134,15 @@ export = "promo"
 """
 
 
+BACKBONES = {
+    "dssm": 'name = "dssm"\noptions = { width = 8, blocks = 1, heads = 1, inner = 8 }',
+    "dcn": 'name = "dcn"\noptions = { width = 8, hidden = [8], cross = 2 }',
+}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
 def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The winner's best value of validation is the artifact's own, from raw rows: it knows who took its items."""
     draw = np.random.default_rng(3)
@@ -146,7 +152,7 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     taken["tags"] = [f"t{i % 4} t{i % 7}" for i in taken["item"]]
     taken[["user", "item"]] = "n" + taken[["user", "item"]].astype(str)
     taken.to_csv(tmp_path / "taken.csv", index=False)
-    (tmp_path / "cold.toml").write_text(COLD.format(own=OWN))
+    (tmp_path / "cold.toml").write_text(COLD.format(own=OWN, backbone=backbone))
     monkeypatch.chdir(tmp_path)
     without_ray(monkeypatch)
     out, said = tmp_path / "run", list[str]()
@@ -192,11 +198,11 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     first, second = (rows_of(str(out / "data"), unit.name, True).by_id for unit in store.schema.units)
     assert first and second and first.items is second.items, "lanes of two units encode all items once"
     users, items = np.array(["", *store.vocabulary("user")["raw"].to_pylist()]), store.lookup.catalogue[0]
-    backbone = backbone_artifact.of_run(out)["plain"]
+    pretrained = backbone_artifact.of_run(out)["plain"]
     for unit in store.schema.units:
         winner = read_json(out / "winners" / "promo" / unit.name / "winner.json")
         assert winner["replicates"][0]["best"] >= winner["replicates"][0]["curve"][0]
-        served = load_prompts([out / "artifacts" / unit.name], backbone, components=[OWN])
+        served = load_prompts([out / "artifacts" / unit.name], pretrained, components=[OWN])
         rows = store.load(unit, "valid").columns
         gains = []
         for user, history, candidates in zip(*(rows[name] for name in ("user", "history", "candidates")), strict=True):
@@ -215,10 +221,10 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     about = {name: replace(fact, shape=tuple(left[name].shape)) for name, fact in facts.parameters.items() if name in left}
     prompt_artifact.save(tmp_path / "shop", replace(facts, unit=Unit("shop", domain="shop"), parameters=about), left)
     paths = [out / "artifacts" / "cold.1", tmp_path / "shop", out / "artifacts" / "cold.2"]
-    together, rows = load_prompts(paths, backbone, components=[OWN]), {"user": ["n1"] * 30, "history": [["n2", "n3"]] * 30}
+    together, rows = load_prompts(paths, pretrained, components=[OWN]), {"user": ["n1"] * 30, "history": [["n2", "n3"]] * 30}
     every = {**rows, "item": [f"n{i}" for i in range(30)]}
     for path, unit in zip(paths, ("cold.1", "shop", "cold.2"), strict=True):
-        alone = load_prompts([path], backbone, components=[OWN]).score(every)
+        alone = load_prompts([path], pretrained, components=[OWN]).score(every)
         np.testing.assert_allclose(together.score({**every, "unit": [unit] * 30}), alone, rtol=1e-5)
     units = np.repeat(["cold.1", "shop", "cold.2"], 30).tolist()
     mixed = together.score({**{name: values * 3 for name, values in every.items()}, "unit": units})

@@ -96,11 +96,11 @@ AS_HISTORIES = {"source": "tabular", "split": {"kind": "leave_one_out"}, "sequen
 
 def world_of(backbone: str) -> tuple[DataSchema, Callable[[int, int], Table]]:
     """The data on which a backbone can be tried."""
-    return (HISTORIES, histories) if "lists" in component("backbones", backbone, [OWN]).tasks else (SCHEMA, table)
+    return (SCHEMA, table) if "rows" in component("backbones", backbone, [OWN]).tasks else (HISTORIES, histories)
 
 
 def _items() -> Items:
-    """Tags, and a text of up to five tokens; the last items are cold, and of each of them some users are fans."""
+    """Tags, a text of up to five tokens, and a price; the last items are cold, and of each of them some users are fans."""
     draw = np.random.default_rng(5)
     tags, title = draw.integers(0, 8, (31, 3)), draw.integers(0, 12, (31, 5))
     tags[0] = title[0] = 0
@@ -109,7 +109,8 @@ def _items() -> Items:
     events = int(start[-1])
     one = np.ones(events, np.float32)
     feedback = Feedback(start, draw.integers(1, 41, events), np.arange(events), one, one * np.arange(events) % 3)
-    return Items({"tags": tags, "title": title}, np.array(fans), feedback)
+    price = np.where(np.arange(31) % 9 == 4, np.nan, np.arange(31) / 8).astype(np.float32)
+    return Items({"tags": tags, "title": title, "price": price}, np.array(fans), feedback)
 
 
 ITEMS = _items()

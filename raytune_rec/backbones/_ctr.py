@@ -1,0 +1,232 @@
+"""What CTR models over fields share: options, fields, room for prompt fields, and how they rank items for a user.
+
+Shapes: U: 1 or T lanes, B rows, V ids, I own items, K candidates, D width, n prompt fields, X width of a share.
+
+A user and an item together are a row of fields like any other. Up to its first layer such a model is a sum over fields, so that
+of a pair the share of the user's fields and that of the item's are computed once, for each row and for each item, and added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import pad
+
+from raytune_rec import components
+from raytune_rec.axes import item_rows
+from raytune_rec.backbones._deep import Deep
+from raytune_rec.backbones._fields import FieldLayer, Treatment, side_by_side
+from raytune_rec.backbones.base import Backbone, Outputs, Paired
+from raytune_rec.components import numeric, structural
+from raytune_rec.schema.contract import Batch, Entities, Parameter, Reading, Site, SiteShape
+from raytune_rec.schema.prepared import ITEM, DataSchema
+from raytune_rec.tensors import Params, Step, lookup
+
+
+class CtrOptions(components.Options):
+    """Of a model with a deep part."""
+
+    width: int = structural(16, "D, embedding width (PLATE, Table 5: 16 for Douban)", ge=1, le=16384)
+    hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = structural(
+        (16, 16), "widths of the deep part (PLATE, Table 5)", min_length=1
+    )
+    numbers: Treatment = structural("field", "numerical fields (PLATE, section 2.2.1): none, field or discretize")
+    batch_norm: bool = structural(False, "batch norm before each activation of the deep part")
+    embedding_std: float = structural(0.01, "standard deviation of the embeddings' start values", gt=0, le=100)
+    dropout: float = numeric(0.2, "dropout rate of the deep part (PLATE, Table 5)", ge=0, lt=1)
+
+
+class Ctr(Backbone):
+    """A CTR model. On labelled rows it takes FIELDS; where items are ranked for users with histories also ITEM and TARGET: what
+    stands there is the embedding of an item in its item field. A user is known there by id and attributes, not by the history.
+
+    Of a user may be read the sum of the vectors of his fields, of an item its embedding, and its attributes side by side.
+    """
+
+    groups: frozenset[str] = frozenset({"embedding", "linear", "interaction", "output"})
+    encoded_groups: frozenset[str] = frozenset({"embedding", "interaction"})
+    shaped_by: frozenset[Site] = frozenset({Site.FIELDS})
+    rows_by_id = False
+    tasks = frozenset({"rows", "lists"})
+
+    def __init__(self, options: CtrOptions, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
+        super().__init__(options, schema, sites)
+        self.layer = FieldLayer(schema, options.width, options.numbers, options.embedding_std)
+        self.prompts = sites[Site.FIELDS].count * options.width if Site.FIELDS in sites else 0
+        self.deep = Deep(self.layer.wide, self.prompts, options.hidden, options.batch_norm)
+        self.ranks = schema.task.histories
+        self.of_items = [f for f in self.layer.fields if f.role == "item"]
+        self.of_users = [f for f in self.layer.fields if f.role != "item"]
+        self.profile = [f.name for f in self.layer.embedded if f.role == "user"]
+        if self.ranks:
+            self.returns, self.most_candidates = frozenset({"pairs"}), 128
+            self.encoded_groups = self.item_groups = self.user_groups = self.groups
+
+    @classmethod
+    def takes(cls, options: CtrOptions, schema: DataSchema) -> Mapping[Site, int]:
+        by_id = (Site.ITEM, Site.TARGET) if schema.task.histories else ()
+        return dict.fromkeys((Site.FIELDS, *by_id), options.width)
+
+    @classmethod
+    def gives(cls, options: CtrOptions, schema: DataSchema) -> Mapping[str, Reading]:
+        embedded = [f for f in schema.fields if f.kind != "numerical" or options.numbers != "none"]
+        width = {role: options.width * sum(f.role == role for f in embedded) for role in ("user", "item")}
+        given = {"user_features": Reading(width["user"])}
+        if not schema.task.histories:
+            return given
+        given |= {name: Reading(options.width, "item") for name in ("item_vector", "item_embedding")}
+        given |= {"item_features": Reading(features, "item")} if (features := width["item"] - options.width) else {}
+        return {**given, "user_vector": Reading(options.width, "user")}
+
+    def buffers(self) -> tuple[Parameter, ...]:
+        return self.deep.buffers()
+
+    def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
+        """Beside the readings `item_share` (U, V, X + 1), and `item_rest`, the same without the embedding: the last number of
+        both is the first-order part.
+        """
+        if not self.ranks:
+            return {}
+        columns = {**items.columns, ITEM: items.ids}
+        vectors = self.layer.vectors(params, columns, self.of_items)
+        item, first = vectors[ITEM], self.layer.linear(params, columns, self.of_items)
+        rest = side_by_side([self.share(params, {**vectors, ITEM: torch.zeros_like(item)}), first.unsqueeze(-1)])
+        given = {"item_vector": item, "item_embedding": item, "item_rest": rest}
+        given |= {"item_share": self._in_its_field(params, item, rest)}
+        features = [vectors[f.name] for f in self.of_items if f in self.layer.embedded and f.name != ITEM]
+        return {**given, "item_features": side_by_side(features)} if features else given
+
+    def encode_users(self, params: Params, users: Entities) -> Mapping[str, Tensor]:
+        if not self.ranks:
+            return {}
+        fields = [f for f in self.layer.embedded if f.role == "user"]
+        vectors = self.layer.vectors(params, users.columns, fields)
+        return {"user_vector": torch.stack([*torch.broadcast_tensors(*vectors.values())]).sum(0)}
+
+    def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
+        """`user_features` (U, B, Fu*D), and what `of_rows` reads or, for users with histories, `user_share` (U, B, X + 1)."""
+        vectors = self.layer.vectors(params, batch.columns, self.of_users if self.ranks else None)
+        features = {"user_features": side_by_side(vectors[name] for name in self.profile)}
+        if not self.ranks:
+            return {**self.encode_rows(params, vectors), **features}
+        first = self.layer.linear(params, batch.columns, self.of_users) + params["linear.bias"]
+        return {"user_share": side_by_side([self.share(params, vectors), first.unsqueeze(-1)]), **features}
+
+    def forward(
+        self,
+        params: Params,
+        encoded: Mapping[str, Tensor],
+        batch: Batch,
+        sites: Mapping[Site, Tensor],
+        options: Mapping[str, Tensor],
+        step: Step,
+    ) -> Outputs:
+        prompt = sites[Site.FIELDS] if self.prompts else None  # (U, B, n, D)
+        if not self.ranks:
+            first = self.layer.linear(params, batch.columns)
+            return {"logit": self.of_rows(params, encoded, first, prompt, options, batch.weight, step)}
+        user = encoded["user_share"]
+        if prompt is not None:
+            user = user + pad(self.share_of_prompt(params, prompt), (0, 1))
+        score = partial(self._of_pairs, params, encoded, user, batch, sites, options, step)
+        table = encoded["item_share"]
+        if step.training:
+            return Paired(score, table.shape[1], {})
+        every = torch.arange(table.shape[1], device=table.device).expand(*batch.label.shape, -1)
+        return Paired(score, table.shape[1], {"logit": score(batch.columns.get("candidates", every))})
+
+    def _of_pairs(
+        self,
+        params: Params,
+        encoded: Mapping[str, Tensor],
+        user: Tensor,
+        batch: Batch,
+        sites: Mapping[Site, Tensor],
+        options: Mapping[str, Tensor],
+        step: Step,
+        ids: Tensor,
+    ) -> Tensor:
+        """(U, B, K) of each row and some items (U, B, K).
+
+        Args:
+            user: (U, B, X + 1), the share of each row's user.
+        """
+        written, rest = {}, encoded["item_rest"]
+        if Site.ITEM in sites and batch.members is not None:
+            written[Site.ITEM] = self._in_its_field(params, sites[Site.ITEM], lookup(rest, batch.members.ids))
+        items = item_rows(encoded["item_share"], ids, written, batch)  # (U, B, K, X + 1)
+        if Site.TARGET in sites:
+            about = batch.columns["target"].amax(-1)
+            own = self._in_its_field(params, sites[Site.TARGET], lookup(rest, about))
+            items = torch.where((ids == about.unsqueeze(-1)).unsqueeze(-1), own.unsqueeze(2), items)
+        pairs = (user.unsqueeze(2) + items).flatten(1, 2)
+        weight = (batch.weight.unsqueeze(-1) * (ids > 0)).flatten(1, 2)
+        logit = self.of_share(params, pairs[..., :-1], pairs[..., -1], options, weight, step, ids.shape[2])
+        return logit.unflatten(1, ids.shape[1:])
+
+    def _in_its_field(self, params: Params, vectors: Tensor, rest: Tensor) -> Tensor:
+        """(U, N, X + 1): the share of items whose embedding is another.
+
+        Args:
+            vectors: (U, N, D). rest: (U, N, X + 1) of the same items.
+        """
+        return rest + pad(self.share(params, {ITEM: vectors}), (0, 1))
+
+    def encode_rows(self, params: Params, vectors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What of labelled rows depends on `encoded_groups` alone: name -> (U, B, ...).
+
+        Args:
+            vectors: of all fields, as of `FieldLayer.vectors`.
+        """
+        raise NotImplementedError
+
+    def of_rows(
+        self,
+        params: Params,
+        encoded: Mapping[str, Tensor],
+        first: Tensor,
+        prompt: Tensor | None,
+        options: Mapping[str, Tensor],
+        weight: Tensor,
+        step: Step,
+    ) -> Tensor:
+        """(U, B) logits of labelled rows.
+
+        Args:
+            first: (U, B) the first-order part. prompt: (U, B, n, D). weight: (U, B).
+        """
+        raise NotImplementedError
+
+    def share(self, params: Params, vectors: Mapping[str, Tensor]) -> Tensor:
+        """(U, N, X): what some fields add.
+
+        Args:
+            vectors: as of `FieldLayer.vectors`, one at least.
+        """
+        raise NotImplementedError
+
+    def share_of_prompt(self, params: Params, prompt: Tensor) -> Tensor:
+        """(U, B, X): likewise of prompt fields (U, B, n, D)."""
+        raise NotImplementedError
+
+    def of_share(
+        self,
+        params: Params,
+        share: Tensor,
+        first: Tensor,
+        options: Mapping[str, Tensor],
+        weight: Tensor,
+        step: Step,
+        each: int,
+    ) -> Tensor:
+        """(U, N) logits.
+
+        Args:
+            share: (U, N, X), the sum over all fields. first: (U, N), the first-order part. weight: (U, N). each: as of `Deep`.
+        """
+        raise NotImplementedError
