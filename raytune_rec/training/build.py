@@ -100,15 +100,14 @@ def assemble(job: Job, method: Method, of_lanes: Sequence[Settings], schema: Dat
     options = {"backbone": [s.backbone for s in of_lanes], "prompt": [s.prompt for s in of_lanes]}
     parts = parts_of(method.backbone, method.prompt, method.strategy, options, schema, start, folders, f"{method.place}: ")
     name = of_lanes[0].training.objective
-    wanted = _wanted(name, folders)
     if kind_of(schema.task).trains and parts.backbone.parameters():
         _check_classes(method, parts, name, schema.task.attribute, folders)
-    elif method.strategy.train and parts.backbone.parameters() and not wanted & parts.backbone.returns:
+    elif method.strategy.train and parts.backbone.parameters() and not _wanted(name, folders) & parts.backbone.returns:
+        reads = component("objectives", name, folders).reads
         fitting = [n for n in names("objectives", folders) if _wanted(n, folders) & parts.backbone.returns]
         raise AssemblyError(
-            f"{method.place}: objective {name!r} trains on {' or '.join(map(repr, sorted(wanted)))}, and backbone "
-            f"{method.backbone!r} gives {', '.join(sorted(parts.backbone.returns))}; set training.objective for this method to "
-            f"{' or '.join(fitting)}."
+            f"{method.place}: objective {name!r} trains on {reads!r}, and backbone {method.backbone!r} gives "
+            f"{', '.join(sorted(parts.backbone.returns))}; set training.objective for this method to {' or '.join(fitting)}."
         )
     return parts
 

@@ -26,7 +26,7 @@ from raytune_rec.training.stack import stack
 from tests.training.conftest import AS_HISTORIES, HISTORIES, histories, job, unit_of
 
 UNTRAINED = ("popularity", "tfidf")
-SEQUENCES = [n for n in names("backbones") if "lists" in component("backbones", n).tasks and n not in UNTRAINED]
+SEQUENCES = [n for n in names("backbones") if {"state", "cloze"} & component("backbones", n).returns and n not in UNTRAINED]
 PREFIXED = [
     n for n in SEQUENCES if Site.PREFIX in component("backbones", n).takes(component("backbones", n).Options(), HISTORIES)
 ]
