@@ -61,6 +61,7 @@ class Run:
     Args:
         folder: of the run. job: text of `job.toml`. results: of `results.json`.
         trials: all of the search. pretrain: pretraining -> its facts. backbones: facts of each backbone folder.
+        item_texts: what the preparation measured of them; empty where items have no text.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class Run:
     trials: tuple[Trial, ...] = ()
     pretrain: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     backbones: tuple[Mapping[str, Any], ...] = ()
+    item_texts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
@@ -226,6 +228,7 @@ def read(folder: Path) -> Run:
         trials=read_trials(folder),
         pretrain=_optional(folder / "pretrain.json", {}),
         backbones=tuple(read_json(p) for p in STORAGE.list(folder, "backbones/*/backbone.json")),
+        item_texts=_optional(folder / "data" / "summary.json", {}).get("item_texts", {}),
     )
 
 

@@ -10,6 +10,7 @@ from raytune_rec.data.preparing import preparation
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import SplitOptions
+from raytune_rec.report.tables import item_texts
 from raytune_rec.report.words import counted
 from raytune_rec.schema.prepared import SPLITS, DataSchema
 from raytune_rec.stages.context import Context
@@ -56,6 +57,8 @@ def run(context: Context) -> dict[str, Any]:
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in rejected.items())
         what = "row was" if sum(rejected.values()) == 1 else "rows were"
         context.say(f"{sum(rejected.values()):,} {what} rejected ({reasons}), see {context.store_path / 'rejected.parquet'}")
+    for line in item_texts.lines(summary.get("item_texts", {})):
+        context.say(line)
     return {"fingerprint": schema.fingerprint, "rows": rows, "rejected": rejected}
 
 

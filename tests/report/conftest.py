@@ -111,6 +111,8 @@ def page(content: dict, tmp_path_factory: pytest.TempPathFactory) -> str:
 def _write(content: dict, run: Path) -> Path:
     """JSON keys sorted, as the store writes them."""
     (run / "backbones" / "abc").mkdir(parents=True)
+    (run / "data").mkdir()
+    title = {"covered": 1.0, "perplexity": 12.5, "divergence": None, "entropy": 2.0, "ambiguity": 0.1, "length": 3.0}
     curve = [0.5, 0.68, 0.72, 0.735, 0.741, 0.742]
     variant = {
         "curve": curve, "losses": [0.69, 0.6, 0.55, 0.53, 0.52], "seconds": 41.5, "rows_per_second": 92_000.0,
@@ -121,6 +123,7 @@ def _write(content: dict, run: Path) -> Path:
         "results.json": content["results"],
         "trials.json": content["trials"],
         "pretrain.json": {"prompted": variant, "plain": variant | {"curve": [v - 0.004 for v in curve]}},
+        "data/summary.json": {"item_texts": {"found": {"title": {"music": title}}, "pretrain": ["title"], "tune": ["title"]}},
         "backbones/abc/backbone.json": {"format": 1, "fingerprint": "abc", "name": "deepfm", "parameters": {"secret.tensor": {}}},
     }
     for name, value in files.items():

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from raytune_rec.data.blocks import ROW_COLUMNS, SourceField
 from raytune_rec.data.layout import domain_file
-from raytune_rec.data.preparing.coding.texts import texts_of, write_texts
+from raytune_rec.data.preparing.coding.texts import measured, texts_of, write_texts
 from raytune_rec.data.preparing.disk.spill import Spill
 from raytune_rec.data.preparing.disk.tables import Rejects
 from raytune_rec.data.preparing.order import backwards, ties
@@ -135,6 +135,8 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
         if options.text is not None:
             texts, tokenizer, summary["texts"] = write_texts(out, source.fields(), options.text, source.shared_items)
             schema = replace(schema, texts=texts, tokenizer=tokenizer)
+            tell("measuring what texts are worth")
+            summary["item_texts"] = measured(out, source.fields(), options.text, source.shared_items)
         if check is not None:
             check(summary, schema)
         values = {**schema_values(schema), "shared_items": source.shared_items}

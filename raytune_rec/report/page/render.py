@@ -12,7 +12,7 @@ from raytune_rec.report import missing, words
 from raytune_rec.report.pictures import forest, panels
 from raytune_rec.report.pictures import pareto as front
 from raytune_rec.report.run import read
-from raytune_rec.report.tables import predictions, rankings, web
+from raytune_rec.report.tables import item_texts, predictions, rankings, web
 from raytune_rec.storage.files import write_text
 
 
@@ -59,6 +59,7 @@ def build(run: Path) -> Path:
         effects=of_prompt,
         other_effects=[g for g in effects if g not in of_prompt],
         costs=panels.costs(content, colour),
+        item_texts=item_texts.table(content.item_texts),
         winners=web.winners(content),
         protocol=web.facts(content.results["protocol"]),
         provenance=web.facts({k: v for k, v in content.results.get("provenance", {}).items() if k != "command"}),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from raytune_rec.components import component, options_of
 from raytune_rec.config import OF_HISTORIES, Job
@@ -15,10 +16,11 @@ from raytune_rec.data.cold_items import units_of
 from raytune_rec.data.cold_users import folds_of, predicted
 from raytune_rec.data.preparing.coding.texts import texts_of
 from raytune_rec.errors import AssemblyError, JobError, UserError
+from raytune_rec.report.tables import item_texts
 from raytune_rec.report.words import counted
 from raytune_rec.schema.prepared import ITEM, USER, DataSchema, Field
 from raytune_rec.schema.work import recipe_of
-from raytune_rec.stages.checks.prepared import prepared
+from raytune_rec.stages.checks.prepared import prepared, summary_of
 from raytune_rec.stages.checks.unknown import unknown_components, unknown_groups
 from raytune_rec.stages.export import check_export
 from raytune_rec.stages.steps import not_searched, steps
@@ -57,9 +59,10 @@ def told(job: Job, run: Path | None = None) -> Group:
         further = [f"{OF_HISTORIES[0].upper()}{OF_HISTORIES[1:]}."] if job.data.sequences and misfit else []
         raise UserError(dict.fromkeys([*problems, *further]))
     to_prepare = f"`raytune-rec prepare JOB{f' --out {run}' if run else ''}`"
-    trainings = [f"Steps are told after {to_prepare}."]
+    trainings: list[str | Text] = [f"Steps are told after {to_prepare}."]
     if known:
         trainings = [*steps(known, made.recipes), *steps(known, made.methods), *not_searched(known, job.tune.least_valid)]
+        trainings += map(Text, item_texts.lines(summary_of(run).get("item_texts", {})) if run else [])
     return Group(_table(made), _sentence(made), *_hardly_modelled(made), *trainings)
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from raytune_rec import config
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import UserError
 from raytune_rec.schema.prepared import DataSchema
+from raytune_rec.storage.files import read_json
+
+
+def summary_of(run: Path) -> dict[str, Any]:
+    """What the preparation in a run folder has counted."""
+    counted: dict[str, Any] = read_json(run / "data" / "summary.json")
+    return counted
 
 
 def prepared(job: Job, run: Path) -> DataSchema | None:

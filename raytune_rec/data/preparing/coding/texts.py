@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from raytune_rec.data import tokens
 from raytune_rec.data.blocks import SourceField
 from raytune_rec.data.layout import TEXTS, item_parts, table_file
+from raytune_rec.data.text.indicators import indicators, propose
 from raytune_rec.data.text.items import item_text
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import TextOptions
@@ -127,6 +128,26 @@ def alike(texts: Sequence[str], domains: Sequence[str]) -> dict[str, Any]:
     there, shared = (int(pc.sum(rows["text_count"]).as_py() or 0) for rows in (counts, several))
     told = {"all": len(texts), "empty": len(texts) - there, "different": len(counts), "alike": shared}
     return {**told, **({"example": several["text"][0].as_py()[:_SHOWN]} if len(several) else {})}
+
+
+def measured(store: Path, declared: Sequence[SourceField], options: TextOptions, shared_items: bool) -> dict[str, Any]:
+    """For summary.json: what each text column of items is worth in each domain, and which ones an item text might have.
+
+    Returns:
+        `found`: attribute -> domain -> indicator -> value; `pretrain` and `tune`: attributes in order. Empty where items have no
+        text column.
+    """
+    names = [field.name for field in declared if field.kind == "text" and field.role == "item"]
+    if not names:
+        return {}
+    table = pq.read_table(table_file(store, "item"), columns=["raw", *names]).slice(1)
+    domains = np.array(item_parts(table["raw"].to_pylist(), shared_items)[0], object)
+    columns = {name: np.array(table[name].to_pylist(), object) for name in names}
+    texts = {name: {d: column[domains == d].tolist() for d in sorted({*domains})} for name, column in columns.items()}
+    found = indicators(texts)
+    pretrain, tune = propose(found, options.length)
+    values = {name: {domain: asdict(each) for domain, each in of.items()} for name, of in found.items()}
+    return {"found": values, "pretrain": pretrain, "tune": tune}
 
 
 def _lists(padded: np.ndarray) -> pa.ListArray:
