@@ -235,6 +235,17 @@ def test_the_effect_of_an_option_is_drawn_without_the_level_of_its_fold(run: Run
     assert list(drawn["zero"][0].y) == [t.value for t in run.searched("light", "zero")]
 
 
+def test_the_effect_of_an_option_in_many_units_is_one_panel(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, list] = {}
+    draw = charts.effect
+    monkeypatch.setattr(charts, "effect", lambda *a: drawn.setdefault(a[0], a[1]) and draw(*a))
+    monkeypatch.setattr(panels, "APART", 1)
+    (group, *_) = panels.effects(run, panels.method_colours(run))
+    (light, *_) = drawn["all 2 tasks"]
+    assert len(group.panels) == 1 and len(light.y) == 4 * TRIALS and len(light.marks) == 4
+    assert "one ring for each task, and its values are shifted so that all tasks have one median" in group.caption
+
+
 def test_two_tests_of_the_same_folds_are_one_search(run: Run) -> None:
     rows = {r: {**f, "units": {u: f["units"]["few"] for u in LISTS}} for r, f in run.results["methods"].items()}
     joint = replace(run, results={**run.results, "methods": rows, "tables": dict.fromkeys(LISTS, TABLES["few"])})

@@ -21,6 +21,8 @@ DISTINCT = 8
 """Values of an option below which its effect is not drawn."""
 LARGE = 8
 """Options with the largest importance that a panel shows."""
+APART = 6
+"""Units that have a panel each for the effect of an option; more share one, for a page that is made and read in the same time."""
 
 
 @dataclass(frozen=True)
@@ -168,15 +170,17 @@ def effects(run: Run, colour: Colours) -> list[PanelGroup]:
 
 
 def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, names: set[str], colour: Colours) -> PanelGroup:
-    panels = []
-    for searched, unit in run.searches.items():
-        series, said, shift = [], [], _shifts([t for t in trials if t.unit in run.tuned(unit)])
+    panels, searched = [], _searched_together(run)
+    for title, units in searched.items():
+        series, said = [], []
+        tuned = {u for unit in units for u in run.tuned(unit)}
+        there = [t for t in trials if t.unit in tuned]
+        shift = _shifts(there)
         for method in run.methods:
-            here = [t for t in trials if t.method == method and t.unit in run.tuned(unit)]
-            points = [t for t in here if is_number(t.options.get(name, ""))]
+            points = [t for t in there if t.method == method and is_number(t.options.get(name, ""))]
             if not points:
                 continue
-            winners = {(t.unit, t.number) for t in run.winners(method, unit)}
+            winners = {(t.unit, t.number) for unit in units for t in run.winners(method, unit)}
             marks = [i for i, t in enumerate(points) if (t.unit, t.number) in winners]
             y = [t.value + shift[t.unit] for t in points]
             series.append(Series([float(t.options[name]) for t in points], y, colour[method], marks))
@@ -184,14 +188,24 @@ def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, nam
         if not series:
             continue
         limits = charts.sensible([y for s in series for y in s.y], run.higher)
-        figure = charts.effect(searched, series, short(name, names), f"validation {run.metric_title}", logarithmic, limits)
-        panels.append(svg(figure, f"Effect of {name} in {searched}: {'; '.join(said) or 'no winner'}."))
+        figure = charts.effect(title, series, short(name, names), f"validation {run.metric_title}", logarithmic, limits)
+        panels.append(svg(figure, f"Effect of {name} in {title}: {'; '.join(said) or 'no winner'}."))
     methods = [r for r in run.methods if any(t.method == r and name in t.options for t in trials)]
+    pooled = len(searched) < len(run.searches)
+    levels = ", and its values are shifted so that all {}s have one median"
     caption = (
-        "Each dot is a trial, the line joins medians of neighbouring trials, the ring is the winner. "
-        f"Option {name}.{_folds(run, 'ring', f', and its values are shifted so that all {run.pools}s have one median')}"
+        f"Each dot is a trial, the line joins medians of neighbouring trials, the ring is the winner. Option {name}."
+        f"{f' A method has one ring for each {run.unit_word}{levels.format(run.unit_word)}.' if pooled else ''}"
+        f"{_folds(run, 'ring', levels.format(run.pools))}"
     )
     return PanelGroup(caption, panels, _key(colour, methods), name)
+
+
+def _searched_together(run: Run) -> dict[str, list[str]]:
+    """Title of a panel -> units whose trials it shows: each its own, or all in one where there are many."""
+    if len(run.searches) <= APART:
+        return {title: [unit] for title, unit in run.searches.items()}
+    return {f"all {len(run.searches)} {run.unit_word}s": list(run.searches.values())}
 
 
 def costs(run: Run, colour: Colours) -> PanelGroup | None:
