@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
 from raytune_rec.schema.contract import Batch, Site
-from raytune_rec.schema.prepared import Feedback
+from raytune_rec.schema.prepared import ITEM, Feedback
 from raytune_rec.tensors import linear, lookup
 
 
@@ -89,6 +89,12 @@ def member_rows(members: Tensor, items: int, ids: Tensor) -> Tensor:
     numbers = torch.arange(1, members.shape[1] + 1, device=members.device).expand_as(members)
     none = torch.zeros(len(members), items, dtype=torch.int64, device=members.device)
     return lookup(none.scatter_(1, members, numbers * (members > 0)), ids)
+
+
+def target_of(batch: Batch) -> Tensor:
+    """(U, B): the item that each row is about."""
+    columns = batch.columns
+    return columns["target"].amax(-1) if "target" in columns else columns[ITEM]
 
 
 class Events(NamedTuple):

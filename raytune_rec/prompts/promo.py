@@ -16,12 +16,12 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from raytune_rec import components
-from raytune_rec.axes import Events, clocks, latest, member_rows
+from raytune_rec.axes import Events, clocks, latest, member_rows, target_of
 from raytune_rec.backbones.base import Outputs, Paired
 from raytune_rec.components import numeric, padded, structural
 from raytune_rec.prompts.base import Rerun
 from raytune_rec.schema.contract import MEMBER, Batch, Parameter, Reading, Site
-from raytune_rec.schema.prepared import ITEM, USER, DataSchema
+from raytune_rec.schema.prepared import USER, DataSchema
 from raytune_rec.tensors import Init, Params, Step, lane, linear, lookup, normal, xavier, zeros
 
 Information = Literal["feedback", "id", "features", "both"]
@@ -127,7 +127,7 @@ class Promo:
         ids = batch.members.ids
         written = {Site.ITEM: self._items(params, readings, batch, ids, self._told(readings, batch, options, ids))}
         if step.training:
-            about = _target(batch)
+            about = target_of(batch)
             told = self._told(readings, batch, options, about, batch.columns[USER])
             written[Site.TARGET] = self._items(params, readings, batch, about, told)
         return written
@@ -234,7 +234,7 @@ class Promo:
     ) -> Tensor:
         """(U, B): Eq. 8 and 9, of the items that the rows are about."""
         assert step.noise is not None and batch.members is not None and batch.members.feedback is not None
-        ids = _target(batch)
+        ids = target_of(batch)
         told = self._told(readings, batch, options, ids, batch.columns[USER])
         place = member_rows(batch.members.ids, readings["item_vector"].shape[1], ids)
         made = self._networks(params, place, told.vectors)
@@ -254,7 +254,7 @@ class Promo:
         """(U, B), the same for all rows of a batch: Eq. 11 and 12. Of rows with histories each draws one warm item."""
         assert batch.members is not None and batch.items is not None
         size = batch.items.ids.shape[1]
-        cold = member_rows(batch.members.ids, size, _target(batch)) > 0
+        cold = member_rows(batch.members.ids, size, target_of(batch)) > 0
         if "target" not in batch.columns:
             logit, label = outputs["logit"], batch.label
             positive, up, down = logit, label * cold, (1 - label) * ~cold
@@ -289,12 +289,6 @@ def _scored(outputs: Outputs, target: Tensor, other: Tensor) -> tuple[Tensor, Te
 
 
 _NEVER = 2**62
-
-
-def _target(batch: Batch) -> Tensor:
-    """(U, B): the item that each row is about."""
-    columns = batch.columns
-    return columns["target"].amax(-1) if "target" in columns else columns[ITEM]
 
 
 def _worth(events: Events, options: Mapping[str, Tensor]) -> Tensor:

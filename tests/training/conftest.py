@@ -57,7 +57,7 @@ def table(rows: int, seed: int) -> Table:
 AGE = Field("age", "numerical", "user", 4, mean=3.0, std=1.5, edges=(1.0, 3.0))
 TASTE = Field("taste", "vector", "user", 0, length=3, means=(0.0, 0.0, 2.0), stds=(0.7, 0.7, 0.8))
 TITLE = Field("title", "text", "item", 12, length=5)
-HISTORIES = DataSchema((*FIELDS[:4], AGE, TASTE), ("movies",), "0" * 16, task=Task("lists", 6), texts=(TITLE,))
+HISTORIES = DataSchema((*FIELDS[:5], AGE, TASTE), ("movies",), "0" * 16, task=Task("lists", 6), texts=(TITLE,))
 """Rows that are users with histories."""
 
 

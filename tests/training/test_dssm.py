@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from raytune_rec import config
 from raytune_rec.components import component
+from raytune_rec.errors import AssemblyError
 from raytune_rec.job import shipped
 from raytune_rec.schema.contract import Reading, Site
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.beside import Beside
 from raytune_rec.training.feed import TableFeed
+from raytune_rec.training.parts import meet
 from raytune_rec.tuning.search.plan import plan
 from tests.training.conftest import HISTORIES, ITEMS, histories, table, unit_of
 from tests.training.test_contract import model_of, parts
@@ -27,13 +31,24 @@ def step(key: int) -> Step:
     return Step(True, frozenset(), Noise((key,), BATCH.index))
 
 
+def by_attributes(weights: Mapping[str, Tensor], share: float = 1.0) -> Tensor:
+    """(V, D): what the item tower makes of tags alone."""
+    tags, weight = weights["of.tags"][0], weights["tower.item"][0][16:]
+    made = []
+    for row in ITEMS.columns["tags"].tolist():
+        real = [tags[tag] for tag in row if tag]
+        mean = sum(real) / len(real) if real else torch.zeros(16)
+        made.append(share * mean @ weight + weights["tower.item.bias"][0])
+    return torch.stack(made)
+
+
 def test_some_items_are_known_by_their_attributes_alone_in_a_training_step() -> None:
     model = model_of(parts("dssm", "none", ALIASES["single"]))
     weights = {name.removeprefix("backbone."): tensor.detach() for name, tensor in model.trained.items()}
     whole = model.forward(BATCH, {}, Step(False))["items"][0]
     assert torch.equal(model.forward(BATCH, {}, step(1))["items"][0], whole), "by default none"
     model.options["backbone"]["without_ids"] = torch.tensor([0.4])
-    bare = weights["tower.item.bias"][0] + torch.zeros(len(ITEMS), whole.shape[1])
+    bare = by_attributes(weights)
     shares = []
     for key in range(30):
         items = model.forward(BATCH, {}, step(key))["items"][0]
@@ -96,3 +111,29 @@ def test_a_cold_item_is_mapped_from_its_attributes_and_steps_no_further_than_the
             step, most = steps[at, 1:4].numpy(), bound * np.linalg.norm(y[known], axis=1).mean()
             expected += step * np.minimum(1, most / np.linalg.norm(step, axis=1, keepdims=True))
         np.testing.assert_allclose(written[at].numpy(), expected, rtol=1e-9)
+
+
+def test_a_gate_weighs_embedding_against_attributes_by_how_often_an_item_was_taken() -> None:
+    """CDN: against plain loops, and of each unit's lane its own counts."""
+    made = component("backbones", "dssm")
+    options = {"backbone": [made.Options(gate=True)], "prompt": [component("prompts", "none").Options()]}
+    model = model_of(meet(made, component("prompts", "none"), ALIASES["single"], options, HISTORIES))
+    assert not model.trained["backbone.tower.item.gate"].any(), "both experts weigh a half at the start"
+    model.trained["backbone.tower.item.gate"] = torch.tensor([[0.7, -1.2]])
+    weights = {name.removeprefix("backbone."): tensor.detach() for name, tensor in model.trained.items()}
+    found = model.forward(BATCH, {}, Step(False))["items"][0]
+    for item, times in enumerate(ITEMS.count.tolist()):
+        share = 1 / (1 + np.exp(-(0.7 * np.log(1 + times) - 1.2)))
+        of_id = weights["item"][0, item] @ weights["tower.item"][0][:16]
+        torch.testing.assert_close(found[item], share * of_id + by_attributes(weights, 1 - share)[item])
+    model.options["backbone"]["without_ids"] = torch.tensor([0.9])
+    dropped = model.forward(BATCH, {}, step(1))["items"][0]
+    assert not torch.equal(dropped, found) and torch.equal(dropped[(dropped == found).all(1)], found[(dropped == found).all(1)])
+
+
+def test_a_gate_without_attributes_is_refused_and_leaving_it_out_helps() -> None:
+    made = component("backbones", "dssm")
+    bare = replace(HISTORIES, fields=tuple(f for f in HISTORIES.fields if f.name != "tags"))
+    with pytest.raises(AssemblyError, match=r"backbone.gate = true: .* the items of these data have none; leave it out, or"):
+        made(made.Options(gate=True), bare, {})
+    made(made.Options(), bare, {})
