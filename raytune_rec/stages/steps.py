@@ -19,7 +19,7 @@ def steps(schema: DataSchema, planned: Iterable[Planned]) -> list[str]:
     """
     said: dict[tuple[str, int, int, int], list[str]] = {}
     for each in planned:
-        if each.epochs:
+        if each.epochs and each.parts.trained_groups:
             unit, count = min(((unit, training_rows(schema, unit)) for unit in each.units), key=lambda entry: entry[1])
             said.setdefault((unit, count, each.base.training.batch_size, each.epochs), []).append(each.method.name)
     return [_line(names, *facts) for facts, names in said.items()]

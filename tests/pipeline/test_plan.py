@@ -102,6 +102,11 @@ def test_steps_are_told_of_the_smallest_unit_and_few_are_warned_of() -> None:
     assert _steps(mended, schema) == ["steps on little: 38 an epoch, at most 570 in all (fm, lr)"]
 
 
+def test_what_trains_nothing_makes_no_steps() -> None:
+    job = config.read(shipped.folder("jobs") / "amazon_text.toml")
+    assert _steps(job, DataSchema((), ("beauty",), "", {("beauty", "train"): 100})) == [], "and is not told to train longer"
+
+
 def test_a_pre_training_makes_the_steps_of_all_domains_and_its_own_batches() -> None:
     schema = DataSchema((), ("a", "b"), "", {("a", "train"): 1000, ("b", "train"): 500})
     pretrain = {"training": {"batch_size": 10, "epochs": 1}}
