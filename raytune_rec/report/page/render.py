@@ -9,9 +9,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from raytune_rec.report import missing, words
-from raytune_rec.report.pictures import forest, panels
+from raytune_rec.report.pictures import cold_items, forest, panels
 from raytune_rec.report.pictures import pareto as front
 from raytune_rec.report.run import read
+from raytune_rec.report.tables import cold_items as cold_tables
 from raytune_rec.report.tables import item_texts, predictions, rankings, web
 from raytune_rec.storage.files import write_text
 
@@ -47,6 +48,10 @@ def build(run: Path) -> Path:
         rankings=rankings.tables(content, colour) + predictions.tables(content, colour),
         further=web.further(content, colour),
         cohorts=web.cohorts(content, colour),
+        scores=cold_items.scores(content),
+        score_table=cold_tables.scores(content, colour),
+        by_count=cold_items.by_count(content, colour),
+        count_tables=cold_tables.by_count(content, colour),
         forest=forest.differences(content, colour),
         comparisons=web.comparisons(content, colour),
         learning=panels.learning(content, colour),

@@ -95,7 +95,9 @@ def further(run: Run, colour: Mapping[str, str]) -> WebTable | None:
 
 
 def cohorts(run: Run, colour: Mapping[str, str]) -> WebTable | None:
-    """AUC of each cohort, where the results have any."""
+    """AUC of each cohort, where the results have any; those of lists stand by the items that they tell of."""
+    if run.lists:
+        return None
     pairs = [(u, c) for u in run.units for c in _cohort_names(run, u)]
     if not pairs:
         return None
@@ -104,9 +106,8 @@ def cohorts(run: Run, colour: Mapping[str, str]) -> WebTable | None:
         listed = [run.measures(method, u).get("cohorts", {}).get(c, {}) for u, c in pairs]
         cells = [Cell(words.fixed(f.get("auc", {}).get("mean")), f"n {words.count(f.get('n'))}") for f in listed]
         lines.append(Line(method, colour[method], "", cells))
-    what = "lists" if run.lists else "rows"
     head = ["method", *[f"{u}: {c.replace('_', ' ')}" for u, c in pairs]]
-    return WebTable(f"Test AUC of cohorts of the test {what}.", head, lines)
+    return WebTable("Test AUC of cohorts of the test rows.", head, lines)
 
 
 def comparisons(run: Run, colour: Mapping[str, str]) -> WebTable | None:

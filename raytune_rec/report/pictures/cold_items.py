@@ -1,0 +1,110 @@
+"""Cold items beside warm ones: how their scores lie, and what methods reach by how often an item was taken in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from raytune_rec.evaluation.measures.spread import KINDS
+from raytune_rec.report import words
+from raytune_rec.report.pictures.panels import Colours, PanelGroup
+from raytune_rec.report.pictures.theme import MUTED, PALETTE, panel, svg
+from raytune_rec.report.run import Run, title
+from raytune_rec.report.tables.cold_items import CLASSES, classed, of_scores
+
+_COLOURS = (PALETTE[0], PALETTE[2], PALETTE[1])
+"""Of `KINDS`."""
+
+
+def scores(run: Run) -> PanelGroup | None:
+    """Histograms of what positives and other candidates score, one panel for each method that claims or is compared with."""
+    panels = [
+        _scores(method, of_method, run.results["units"][unit]["score_edges"])
+        for unit, methods in of_scores(run).items()
+        for method, of_method in methods.items()
+        if method in run.claims or run.results["methods"][method]["baseline"]
+    ]
+    if not panels:
+        return None
+    caption = (
+        "Test lists whose positive is cold: what the positives score, and the other candidates, cold and warm. A score is "
+        "told by its distance from the mean of the warm candidates, in their standard deviations, of each replicate by itself; "
+        "shares are means over replicates. Higher scores stand right; the outermost classes are open. Where cold positives and "
+        "warm negatives lie upon each other, warm items hide cold ones. All methods are in the table."
+    )
+    return PanelGroup(caption, panels, list(zip(KINDS, _COLOURS, strict=True)), "Scores of cold and warm items")
+
+
+def _scores(method: str, of_method: Mapping[str, Any], edges: Sequence[float]) -> Markup:
+    width = edges[1] - edges[0]
+    ends = [edges[0] - width, *edges, edges[-1] + width]
+    with panel(method) as (figure, axes):
+        for kind, colour in zip(KINDS, _COLOURS, strict=True):
+            shares = of_method[kind]["shares"]
+            axes.stairs(shares, ends, fill=True, color=colour, alpha=0.18)
+            axes.stairs(shares, ends, color=colour, linewidth=1.2)
+        axes.set_xlim(ends[0], ends[-1])
+        axes.set_xlabel("score, deviations of warm negatives")
+        axes.set_ylabel("share")
+    said = ", ".join(f"{kind} {words.signed(of_method[kind]['mean'])}" for kind in KINDS)
+    above = f"a cold positive scores above a warm negative with chance {words.fixed(of_method['above'])}"
+    return svg(figure, f"Scores under {method}, means in deviations of the warm negatives: {said}; {above}.")
+
+
+def by_count(run: Run, colour: Colours) -> list[PanelGroup]:
+    """What methods reach by how often an item was taken, one group for each metric."""
+    return [group for metric in CLASSES if (group := _by_count(run, colour, metric))]
+
+
+def _by_count(run: Run, colour: Colours, metric: str) -> PanelGroup | None:
+    panels, shown = [], dict[str, None]()
+    for unit, classes in classed(run).items():
+        methods = [m for m in run.charted(unit) if m in run.claims or run.results["methods"][m]["baseline"]]
+        values = {m: found for m in methods if (found := run.measures(m, unit).get("cohorts"))}
+        floor = run.results["units"][unit].get("constant", {}).get(metric)
+        claims = {m: words.listed([f"{words.fixed(of[c][metric]['mean'])} at {c}" for c in classes]) for m, of in values.items()}
+        said = "; ".join(f"{m} {text}" for m, text in claims.items() if m in run.claims) or "; ".join(claims)
+        panels.append(svg(_lines(run, unit, classes, values, metric, colour, floor), f"{title(metric)} in {unit}: {said}."))
+        shown |= dict.fromkeys(values)
+    if not panels:
+        return None
+    caption = (
+        f"Test {title(metric)} by how many training rows the item has, from the number below each class to the next. Lines with "
+        f"{run.results['protocol']['confidence'] * 100:g} % intervals by user are of methods that claim; dotted: what a constant "
+        "score reaches. All methods with their intervals, and how many lists a class has, are in the table."
+    )
+    return PanelGroup(caption, panels, [(m, colour[m]) for m in run.methods if m in shown], title(metric))
+
+
+def _lines(
+    run: Run,
+    unit: str,
+    classes: Sequence[str],
+    values: Mapping[str, Mapping[str, Any]],
+    metric: str,
+    colour: Colours,
+    floor: float | None,
+) -> Figure:
+    at = range(len(classes))
+    with panel(unit, height=2.4) as (figure, axes):
+        for method, of_method in values.items():
+            each = [of_method[c][metric] for c in classes]
+            means = [e["mean"] for e in each]
+            if method in run.claims:
+                axes.plot(at, means, "o-", color=colour[method], markersize=4, linewidth=1.6, zorder=3)
+                for x, e in zip(at, each, strict=True):
+                    if e["low"] is not None:
+                        axes.plot([x, x], [e["low"], e["high"]], color=colour[method], linewidth=1.2, zorder=3)
+            else:
+                axes.plot(at, means, ".-", color=colour[method], linewidth=0.9, markersize=4, alpha=0.8)
+        if floor is not None:
+            axes.axhline(floor, color=MUTED, linewidth=0.9, linestyle=":")
+        axes.set_xticks(at, [c.partition(" ")[0] for c in classes])
+        axes.set_xlim(-0.5, len(classes) - 0.5)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("training rows of the item, from")
+        axes.set_ylabel(f"test {title(metric)}")
+    return figure
