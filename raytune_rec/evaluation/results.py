@@ -27,6 +27,8 @@
     winners       {unit or "mean": {test: method, valid: method}}, test by auc, of classes by accuracy
     missing       [{method, unit, reason, replicates}], absent where nothing is: what could not be trained. `method` may be
                   `pretrain.<name>`, an empty unit stands for all of them; `replicates` are those that a result lacks
+    item_map      {unit, method, replicate, seed, and what `item_map` says}, of the artifact of one unit of cold items; absent
+                  where there is none
     costs         {trials, seconds, methods: {method: {trials, seconds, seconds_per_trial}}}
 
 MEASURES, for a unit, hold `auc` and `logloss` {mean, low, high, sd, replicates: [...]}, `group_auc` and `calibration_error`

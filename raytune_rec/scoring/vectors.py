@@ -1,4 +1,6 @@
-"""What a pre-trained sequence backbone makes of its users: one vector each, for other jobs. Shapes: N users, D width."""
+"""What a pre-trained sequence backbone makes of its users, one vector each, for other jobs; and what stands for items.
+
+Shapes: N users, V items, D width."""
 
 from __future__ import annotations
 
@@ -125,6 +127,19 @@ def _model(run: Path, folder: Path, store: Store) -> Model:
     }
     parts = parts_of(facts.name, prompt, strategy, options, store.schema, facts, folders)
     return scoring_model(parts, [{}], tensors, store.by_id(ALL_DOMAINS) if parts.reads_by_id else None)
+
+
+@torch.no_grad()
+def item_vectors(model: Model, table: Table) -> np.ndarray | None:
+    """(V, D): what stands for each item when a model of one lane scores; None where no vectors do.
+
+    Args:
+        table: rows that the model may score, of which one is.
+    """
+    rows, label = device_table(Table({name: values[:1] for name, values in table.columns.items()}, table.label[:1]), "cpu")
+    batch = take(rows, label, torch.zeros(1, 1, dtype=torch.long))
+    items = model.forward(batch, model.encode(batch), Step(False, last=True)).get("items")
+    return None if items is None or items.dim() != 3 else items[0].numpy()
 
 
 @torch.no_grad()

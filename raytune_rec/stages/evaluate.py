@@ -12,15 +12,18 @@ import numpy as np
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
+from raytune_rec.data.cold_items import COLD
 from raytune_rec.errors import RunFailed
+from raytune_rec.evaluation.item_map import item_map
 from raytune_rec.evaluation.measures.inputs import MethodFacts
-from raytune_rec.evaluation.results import summarise
+from raytune_rec.evaluation.results import plain, summarise
 from raytune_rec.schema.prepared import Table
+from raytune_rec.scoring.vectors import item_vectors
 from raytune_rec.stages import export
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import artifact_folders, winner_settings
 from raytune_rec.stages.failures import recorded, winner
-from raytune_rec.stages.outcomes import outcomes, parts_of_unit, pooled, replicates
+from raytune_rec.stages.outcomes import before_and_after, outcomes, parts_of_unit, pooled, replicates
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256
 from raytune_rec.tasks.kinds import kind_of
@@ -73,6 +76,8 @@ def run(context: Context) -> dict[str, Any]:
     )
     if any(unit.kind == "items" for unit in context.store.schema.groups):
         results["pools"] = "group"
+    if drawn := _item_map(context, tests.get(COLD, {})):
+        results["item_map"] = drawn
     if failed := recorded(context.folder):
         results["missing"] = [asdict(f) for f in failed]
     domains = read_json(context.store_path / "summary.json")["domains"]
@@ -87,6 +92,23 @@ def run(context: Context) -> dict[str, Any]:
         if test := kind.reached(measures, parts_of_unit(context, of_methods[method], unit), place, protocol):
             prompt_artifact.with_test(folder, test)
     return {}
+
+
+def _item_map(context: Context, tests: Mapping[str, Table]) -> dict[str, Any] | None:
+    """Where the items of one unit of cold ones lie before and after the tuning of its artifact; None where there is none."""
+    artifacts = [prompt_artifact.read(folder) for folder in artifact_folders(context.folder)]
+    artifact, seed = next((known for known in artifacts if known.unit.name in tests), None), context.job.seed
+    if artifact is None:
+        return None
+    table, unit = tests[artifact.unit.name], context.store.schema.unit(artifact.unit.name)
+    context.at(f"drawing the items of {unit.name}")
+    models = before_and_after(context, artifact.method, unit.name, artifact.replicate)
+    before, after = (item_vectors(model, table) for model in models)
+    if before is None or after is None or table.cold is None:
+        return None
+    warm = np.flatnonzero(~table.cold)[1:]
+    drawn = item_map(before, after, np.array(unit.members), warm, seed)
+    return plain({"unit": unit.name, "method": artifact.method, "replicate": artifact.replicate, "seed": seed, **drawn})
 
 
 def _users(units: Mapping[str, Table]) -> np.ndarray:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
+from raytune_rec.components import options_of
 from raytune_rec.data.cold_items import JOINED
 from raytune_rec.evaluation.measures.inputs import Replicates
 from raytune_rec.schema.prepared import Table
@@ -18,8 +20,10 @@ from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import tuned, winner_settings
 from raytune_rec.stages.failures import winner
 from raytune_rec.storage.files import read_json
+from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tasks.base import TaskKind
 from raytune_rec.training.model import Model
+from raytune_rec.training.parts import LaneOptions, parts_of
 
 Tests = Mapping[str, Mapping[str, Table]]
 """Name of a table of the results -> unit -> its test rows."""
@@ -97,6 +101,21 @@ def _start(context: Context, method: str, number: int) -> Mapping[str, Tensor]:
     if planned.strategy.start != "backbone":
         return {}
     return backbone_artifact.load(context.backbones[numbered(planned.pretraining, number)], data=False)[1]
+
+
+def before_and_after(context: Context, method: str, unit: str, number: int) -> tuple[Model, Model]:
+    """The backbone of a replicate of a winner as it was pre-trained, and the replicate itself."""
+    place = replicates(context, method, unit).index(number)
+    facts = read_json(context.winner_folder(method, unit) / "winner.json")
+    settings, parts = winner_settings(context, method, facts)
+    nothing: LaneOptions = {"backbone": [settings.backbone], "prompt": [options_of("prompts", "none", {}, context.own)]}
+    resolved = context.started.method(method).resolved
+    plain = parts_of(
+        resolved.method.backbone, "none", ALIASES["pretrained"], nothing, context.store.schema, resolved.start, context.own
+    )
+    start = _start(context, method, facts["replicates"][place]["pretraining"] or 0)
+    by_id = context.store.by_id(unit) if parts.reads_by_id else None
+    return scoring_model(plain, [{}], start, by_id), next(islice(_models(context, method, unit), place, None))
 
 
 def _models(context: Context, method: str, unit: str) -> Iterator[Model]:

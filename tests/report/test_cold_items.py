@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raytune_rec.evaluation.item_map import item_map
 from raytune_rec.evaluation.measures.inputs import ListOutcomes, MethodFacts, Outcome
 from raytune_rec.evaluation.measures.spread import Spread, of_kinds, spread, together
 from raytune_rec.evaluation.measures.tested import ListsTested
-from raytune_rec.evaluation.results import summarise
+from raytune_rec.evaluation.results import plain, summarise
 from raytune_rec.report.page.render import build
 from raytune_rec.report.pictures import cold_items as pictures
 from raytune_rec.report.pictures import panels
@@ -52,6 +53,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = summarise(
         facts, tested, ["promo"], ["pretrained"], {"metric": "ndcg@10"}, bootstrap=100, cohorts=COHORTS, mean=False
     )
+    draw = np.random.default_rng(1)
+    before, cold = draw.normal(size=(400, 4)), np.arange(1, 31)
+    after = before.copy()
+    after[cold] += 9
+    made = item_map(before, after, cold, np.arange(31, 400), 7)
+    results["item_map"] = plain({"unit": "cold.1", "method": "promo", "replicate": 1, "seed": 7, **made})
     run = tmp_path_factory.mktemp("run")
     (run / "results.json").write_text(json.dumps(results, sort_keys=True))
     (run / "job.toml").write_text('name = "cold"\n')
@@ -97,11 +104,22 @@ def test_accuracy_by_how_often_an_item_was_taken_is_a_picture_and_a_table_with_i
     assert f"NDCG@10 in warm items: promo {value:.4f} at 1 and " in warm
 
 
+def test_items_are_drawn_before_and_after_and_it_says_what_is_left_out(run: Run) -> None:
+    group, told = pictures.item_map(run), run.results["item_map"]
+    assert group is not None and len(group.panels) == 2
+    assert "30 of 30 cold items of the unit and 200 of 369 warm ones, a sample by seed 7 if there are more" in group.caption
+    before, after = (f"{100 * told['near'][name]:.3g} %" for name in ("before", "after"))
+    assert f"{before} are cold before and {after} after" in group.caption and after == "100 %"
+    assert f"of the ten nearest items of a cold one {before} are cold" in str(group.panels[0])
+    assert all(str(drawn).count("<use ") > 230 for drawn in group.panels)
+
+
 def test_the_page_has_them_and_a_run_without_them_has_no_such_part(folder: Path, tmp_path: Path) -> None:
     page = build(folder).read_text(encoding="utf-8")
     assert '<h2 id="cold">' in page and "Cohorts of the test" not in page
     assert page.index('id="results"') < page.index('id="cold"') < page.index('id="comparisons"')
     results = json.loads((folder / "results.json").read_text())
+    del results["item_map"]
     for facts in results["methods"].values():
         for measures in facts["units"].values():
             measures.pop("scores", None), measures.pop("cohorts")

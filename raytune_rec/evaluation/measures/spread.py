@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 KINDS = ("cold positives", "cold negatives", "warm negatives")
-EDGES = np.arange(-4, 8.01, 0.25)
+EDGES = np.arange(-4, 6.01, 0.5)
 """(C - 1,) between the classes of a histogram, whose first and last are open."""
 _MOST = 1000
 """Candidates of a list that are kept; of longer ones, every so many."""
@@ -48,7 +48,7 @@ class Spread:
     def facts(self) -> dict[str, Any]:
         """As `results.json` has it."""
         each = zip(KINDS, self.means.mean(0), self.shares.mean(0), strict=True)
-        told = {kind: {"mean": float(mean), "shares": np.round(shares, 5)} for kind, mean, shares in each}
+        told = {kind: {"mean": float(mean), "shares": np.round(shares, 4)} for kind, mean, shares in each}
         return {"above": float(self.above.mean()), **told}
 
 

@@ -50,6 +50,7 @@ def build(run: Path) -> Path:
         cohorts=web.cohorts(content, colour),
         scores=cold_items.scores(content),
         score_table=cold_tables.scores(content, colour),
+        item_map=cold_items.item_map(content),
         by_count=cold_items.by_count(content, colour),
         count_tables=cold_tables.by_count(content, colour),
         forest=forest.differences(content, colour),

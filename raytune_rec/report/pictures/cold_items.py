@@ -17,6 +17,7 @@ from raytune_rec.report.tables.cold_items import CLASSES, classed, of_scores
 
 _COLOURS = (PALETTE[0], PALETTE[2], PALETTE[1])
 """Of `KINDS`."""
+_SHADES = {"warm": MUTED, "cold": PALETTE[1]}
 
 
 def scores(run: Run) -> PanelGroup | None:
@@ -52,6 +53,46 @@ def _scores(method: str, of_method: Mapping[str, Any], edges: Sequence[float]) -
     said = ", ".join(f"{kind} {words.signed(of_method[kind]['mean'])}" for kind in KINDS)
     above = f"a cold positive scores above a warm negative with chance {words.fixed(of_method['above'])}"
     return svg(figure, f"Scores under {method}, means in deviations of the warm negatives: {said}; {above}.")
+
+
+def item_map(run: Run) -> PanelGroup | None:
+    """The items of one unit before and after its tuning, on the same axes."""
+    told = run.results.get("item_map")
+    if not told:
+        return None
+    every = [point for kind in _SHADES for name in ("before", "after") for point in told[kind][name]]
+    limits = [(min(values), max(values)) for values in zip(*every, strict=True)]
+    panels = [
+        svg(
+            _places({kind: told[kind][name] for kind in _SHADES}, f"{name} tuning", limits),
+            f"Items {name} tuning: of the ten nearest items of a cold one {words.percent(told['near'][name])} are cold.",
+        )
+        for name in ("before", "after")
+    ]
+    drawn = {kind: f"{words.count(len(told[kind]['before']))} of {words.count(told[kind]['items'])} {kind}" for kind in _SHADES}
+    shares = words.listed([words.percent(share) for share in told["explained"]])
+    caption = (
+        f"What stands for items under {told['method']} on {told['unit']} (the replicate that is its artifact) and under its "
+        f"pre-trained backbone: {drawn['cold']} items of the unit and {drawn['warm']} ones, a sample by seed {told['seed']} if "
+        f"there are more. Both on the two principal axes of all these vectors together, which hold {shares} of their variance "
+        "(the paper draws t-SNE, each model by itself). Of the ten items nearest to a cold one, in all dimensions, "
+        f"{words.percent(told['near']['before'])} are cold before and {words.percent(told['near']['after'])} after."
+    )
+    key = [("cold items", _SHADES["cold"]), ("warm items", "var(--muted)")]
+    return PanelGroup(caption, panels, key, "Items before and after tuning")
+
+
+def _places(points: Mapping[str, Sequence[Sequence[float]]], name: str, limits: Sequence[tuple[float, float]]) -> Figure:
+    with panel(name, height=2.8) as (figure, axes):
+        for kind, colour in _SHADES.items():
+            x, y = zip(*points[kind], strict=True) if points[kind] else ((), ())
+            axes.plot(x, y, "o", color=colour, markersize=3 if kind == "warm" else 4, alpha=0.55, markeredgewidth=0)
+        margins = [0.05 * (high - low) + 1e-9 for low, high in limits]
+        for frame, (low, high), margin in zip((axes.set_xlim, axes.set_ylim), limits, margins, strict=True):
+            frame(low - margin, high + margin)
+        axes.set_xlabel("first principal axis")
+        axes.set_ylabel("second principal axis")
+    return figure
 
 
 def by_count(run: Run, colour: Colours) -> list[PanelGroup]:
