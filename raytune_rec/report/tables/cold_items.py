@@ -51,7 +51,7 @@ def by_count(run: Run, colour: Mapping[str, str]) -> list[WebTable]:
 
 
 def _by_count(run: Run, colour: Mapping[str, str], pairs: list[tuple[str, str]], metric: str) -> WebTable:
-    lines, sizes = [], {}
+    lines, sizes = list[Line](), dict[tuple[str, str], Mapping[str, Any]]()
     for method in run.methods:
         found = [run.measures(method, unit).get("cohorts", {}).get(name, {}) for unit, name in pairs]
         sizes |= {pair: f for pair, f in zip(pairs, found, strict=True) if f}
