@@ -14,8 +14,9 @@ from raytune_rec.storage.files import read_json
 
 
 def summary_of(run: Path) -> dict[str, Any]:
-    """What the preparation in a run folder has counted."""
-    counted: dict[str, Any] = read_json(run / "data" / "summary.json")
+    """What the preparation in a run folder has counted; empty where there is none."""
+    path = run / "data" / "summary.json"
+    counted: dict[str, Any] = read_json(path) if path.exists() else {}
     return counted
 
 
