@@ -3,12 +3,14 @@
     python -m benchmarks.sweep --data /path/to/douban --out runs/sweep
     python -m benchmarks.sweep --data /path/to/douban --configurations 8 --repeats 1 --tables first      a quick look
     python -m benchmarks.sweep --prompt ppr --data /path/to/movielens-100k --out runs/sweep-ppr
+    python -m benchmarks.sweep --prompt promo --out runs/sweep-promo
 
 First table: one search (Douban music; DeepFM with PLATE's prompt, prompt and linear part tuned beside a frozen backbone; 5 epochs
 each, none stops early) by this product, by plain Ray Tune with a process for each configuration, by Ray Tune with `reuse_actors`,
 by PyTorch loops without Ray, and by the product's packs without Ray. The middle three share a model of their own in plain PyTorch
 (`plain.py`), which is checked against the product. With `--prompt ppr` the same of PPR(light) beside a frozen SASRec, on
-the first items of cold users of MovieLens-100K (`plain_ppr.py`). Further tables, of PLATE alone: seconds and memory of a lane by
+the first items of cold users of MovieLens-100K (`plain_ppr.py`); with `--prompt promo` of PROMO beside a frozen DSSM, on the new
+items of a log that is made up in `--out` (`plain_promo.py`). Further tables, of PLATE alone: seconds and memory of a lane by
 the width of its pack; early stopping against full training; TPE in rounds against random search; what the driver spends on a
 trial.
 
@@ -43,7 +45,7 @@ def main() -> None:
     out, console = options.out.absolute(), Console(width=150, highlight=False)
     scratch = out / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
-    data = str(options.data.expanduser().absolute())
+    data = str(options.data.expanduser().absolute() if options.data else _made_up(options.prompt, out / "log"))
     sizes = options.configurations, options.epochs, options.cores
     case = Case(data, str(out / "run"), str(scratch), *sizes, prompt=options.prompt)
     known = TABLES if case.prompt == "plate" else TABLES[:1]
@@ -89,8 +91,8 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    of = "folder with douban_music, douban_book and douban_movie_part; of ppr, with u.data, u.user, u.item and u.genre"
-    parser.add_argument("--data", type=Path, required=True, help=of)
+    of = "folder with douban_music, douban_book and douban_movie_part; of ppr, u.data, u.user, u.item and u.genre; of promo none"
+    parser.add_argument("--data", type=Path, help=of)
     parser.add_argument("--prompt", choices=PROMPTS, default=PROMPTS[0], help="the tuned prompt; decides backbone and data")
     parser.add_argument("--out", type=Path, default=Path("runs/sweep"))
     parser.add_argument("--tables", nargs="+", choices=TABLES, help="default: all that the prompt has")
@@ -105,7 +107,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--domains", type=int, nargs="+", default=[1, 10, 100], help="of the driver's table")
     parser.add_argument("--window-trials", type=int, default=2000)
     parser.add_argument("--no-check", action="store_true", help="do not compare plain PyTorch with the product")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if (options.data is None) != hasattr(method(options.prompt), "made_up"):
+        parser.error(f"--data: {'leave it out' if options.data else 'name the folder'} of --prompt {options.prompt}: {of}.")
+    return options
+
+
+def _made_up(prompt: str, folder: Path) -> Path:
+    """The folder, with raw files in it."""
+    getattr(method(prompt), "made_up")(folder)  # noqa: B009
+    return folder
 
 
 def _facts(case: Case) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def checked(case: Case) -> dict[str, float]:
     ours, theirs = (measure(name, _in(same, f"check-{name}"))["best"] for name in ("lanes", "loops"))
     lanes = [lane for pack in packs_of(_in(same, "check-plan")) for lane in pack.lanes]
     coldest = method(case.prompt).COLD
-    cold = {str(n) for n, own in configurations_of(same, lanes).items() if own["temperature"] < coldest}
+    cold = {str(n) for n, own in configurations_of(same, lanes).items() if own.get("temperature", coldest) < coldest}
     warm = {trial: value for trial, value in theirs.items() if trial not in cold}
     off = [abs(theirs[trial] - ours[trial]) for trial in cold]
     return _differences(warm, ours) | {"tolerance": TOLERANCE, "cold": len(off), "most_cold": max(off, default=0.0)}

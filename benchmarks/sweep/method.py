@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from raytune_rec.schema.prepared import DataSchema, UnitData
     from raytune_rec.training.loop import Trainer
 
-PROMPTS = ("plate", "ppr")
+PROMPTS = ("plate", "ppr", "promo")
 
 
 class Training(Protocol):
@@ -47,6 +48,7 @@ class Method(Protocol):
         PACK: most lanes of a pack.
         COLD: at a `prompt.temperature` below it rounding decides much, so that the check does not count; 0: none.
         NOISE: what the check holds still. PROTOCOL: the same in full.
+        made_up: writes raw files into a folder, where they are no one's data; may be left out.
     """
 
     UNIT: str
@@ -81,6 +83,16 @@ class Method(Protocol):
 
 def method(prompt: str) -> Method:
     return cast("Method", import_module(f"benchmarks.sweep.{prompt}"))
+
+
+def starts(trainer: Trainer) -> dict[int, dict[str, np.ndarray]]:
+    """Trial -> its start values, in true shapes."""
+    from raytune_rec.tensors import crop
+
+    model, found = trainer.model, {}
+    for place, (record, shapes) in enumerate(zip(trainer.records, model.shapes, strict=True)):
+        found[record.lane.trial] = {n: crop(t[place].detach(), shapes[n]).numpy().copy() for n, t in model.trained.items()}
+    return found
 
 
 def batches(trainer: Trainer, epochs: int) -> Iterator[Sequence[Any]]:

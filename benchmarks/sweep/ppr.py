@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.sweep.method import batches
+from benchmarks.sweep.method import batches, starts
 from benchmarks.sweep.plain_ppr import Given, Rows
 from raytune_rec.objectives.sampled_softmax import SampledSoftmax
 from raytune_rec.schema.prepared import DataSchema, Table, UnitData
-from raytune_rec.tensors import Noise, crop, mix
+from raytune_rec.tensors import Noise, mix
 from raytune_rec.training.loop import Trainer
 
 UNIT, ROW, VARIANT, METRIC = "few.1", "ppr_light", "sasrec", "NDCG@10"
@@ -84,15 +84,7 @@ def given(trainers: Iterator[Trainer], epochs: int) -> Given:
             drawn.append((batch.index[0], *(noise.uniform(f"ppr.{name}", width)[0] for name, width in widths.items())))
         of_epochs.append([torch.cat(parts) for parts in zip(*drawn, strict=True)])
     orders, profile, items = (torch.stack(parts).numpy() for parts in zip(*of_epochs, strict=True))
-    return Given(orders, torch.stack(negatives).numpy(), profile, items, {n: s for own in held for n, s in _starts(own).items()})
-
-
-def _starts(trainer: Trainer) -> dict[int, dict[str, np.ndarray]]:
-    """Trial -> its start values, in true shapes."""
-    model, found = trainer.model, {}
-    for place, (record, shapes) in enumerate(zip(trainer.records, model.shapes, strict=True)):
-        found[record.lane.trial] = {n: crop(t[place].detach(), shapes[n]).numpy().copy() for n, t in model.trained.items()}
-    return found
+    return Given(orders, torch.stack(negatives).numpy(), profile, items, {n: s for own in held for n, s in starts(own).items()})
 
 
 def _profile_width(trainer: Trainer) -> int:

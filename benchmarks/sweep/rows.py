@@ -16,11 +16,15 @@ def rows_of(case: Case) -> Rows:
     """The rows of the unit, with the backbone beside them."""
     from raytune_rec.artifacts import backbone
     from raytune_rec.data.stored.units import unit_data
+    from raytune_rec.training.build import reads_by_id
+    from raytune_rec.training.settings import method_of
 
-    store, own = Store.open(case.store), method(case.prompt)
+    store, own, job = Store.open(case.store), method(case.prompt), job_of(case)
     _, tensors = backbone.load(case.backbones()[own.VARIANT], data=False)
     given = own.given(_trainers(case, store), case.epochs) if case.our_noise else None
-    return own.plain_rows(store.schema, unit_data(store, own.UNIT), tensors, given)
+    return own.plain_rows(
+        store.schema, unit_data(store, own.UNIT, by_id=reads_by_id(job, method_of(job, own.ROW))), tensors, given
+    )
 
 
 def _trainers(case: Case, store: Store) -> Iterator[Trainer]:
