@@ -5,6 +5,7 @@ M  domains; the other shapes as in `schema`. Nothing here copies a weight for ea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -127,3 +128,23 @@ def latest(feedback: Feedback, ids: Tensor, most: int) -> Events:
     place = place.clamp(min=0)
     users, times, values, stays = (lookup(t, place) * real for t in (users, times, values, stays))
     return Events(users, times, values.nan_to_num(), stays.nan_to_num(), real)
+
+
+def similar_popular(vectors: Tensor, batch: Batch, ids: Tensor, share: float) -> Tensor:
+    """(U, N): the popular item most similar to each by Tanimoto's coefficient (PROMO, Eq. 5), none of the unit's own.
+
+    Args:
+        vectors: (U, V, D) of all items. share: of the items that were taken, by how often, that are popular.
+    """
+    assert batch.items is not None and batch.items.count is not None and batch.members is not None
+    own = member_rows(batch.members.ids, vectors.shape[1], batch.items.ids) > 0
+    count = batch.items.count * ~own  # (U, V)
+    most = [max(1, math.ceil(share * taken)) for taken in (count > 0).sum(1).tolist()]  # of each lane
+    popular = count.argsort(dim=1, descending=True, stable=True)[:, : max(most)]
+    ours, theirs = lookup(vectors, ids), lookup(vectors, popular)
+    dot = ours @ theirs.transpose(1, 2)  # (U, N, P)
+    squares = ours.square().sum(-1).unsqueeze(2) + theirs.square().sum(-1).unsqueeze(1)
+    similar = dot / (squares - dot).clamp(min=1e-12)
+    further = torch.arange(max(most), device=ids.device) >= torch.tensor(most, device=ids.device).view(-1, 1, 1)
+    nearest = similar.masked_fill(further, -torch.inf).argmax(-1)
+    return torch.take_along_dim(popular.expand(len(nearest), -1), nearest, dim=1)

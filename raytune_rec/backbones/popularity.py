@@ -27,7 +27,7 @@ class Popularity(Backbone):
     tasks = frozenset({"lists", "classes"})
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
-        self.items = schema.field("item").size
+        self.items, self.known = schema.field("item").size, schema.field("item").known
         self.classes_of = schema.classes
 
     def parameters(self) -> tuple[Parameter, ...]:
@@ -46,4 +46,6 @@ class Popularity(Backbone):
         if candidates is None:
             size = self.classes_of if "class" in batch.columns else self.items
             candidates = torch.arange(size, device=batch.label.device).expand(*batch.label.shape, -1)
+        if "class" not in batch.columns:
+            candidates = candidates.clamp(max=self.known)  # nobody took a new item: these are level, behind all others
         return {"logit": -candidates.to(batch.label.dtype)}

@@ -1,9 +1,11 @@
 """Rows that are held out where items are made cold: which they are, and whose. Shapes: E rows of the table of them.
 
 Of a cold item the first rows train (`data.split.cold_kept`); of those that come next (`cold_held`) the earlier half validates and
-the later half tests. What comes later still stands nowhere: an item that trained on it would not be cold. Of the other items, the
-warm ones, the last row of each user tests, and the one before validates. No row that is held out stands in a history, so that
-nothing trains or is tuned on it by another way.
+the later half tests. With `cold_from` these begin at a place of their own, so that jobs which keep 0, 5 or 20 rows test the same.
+All others stand nowhere: an item that trained on them would not be cold. Each job pre-trains on what it keeps, as the paper does,
+and where that is nothing, the pre-training does not know the item (`schema.prepared.Field.new`). Of the other items, the warm
+ones, the last row of each user tests, and the one before validates. No row that is held out stands in a history, so that nothing
+trains or is tuned on it by another way.
 
 A model that scores all cold items higher ranks each of them above the others: rows of cold items alone would call that good. So a
 unit is validated with as many rows of warm items as it has of cold ones, and tested on both, each told apart. Its warm rows are

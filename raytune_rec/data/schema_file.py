@@ -15,11 +15,12 @@ from raytune_rec.task import Task, Unit
 
 _OF_VECTORS = ("means", "stds")
 _TUPLES = ("edges", *_OF_VECTORS)
+_OF_SOME = (*_OF_VECTORS, "new")
 
 
 def schema_values(schema: DataSchema) -> dict[str, Any]:
     """A schema as JSON values."""
-    fields = [{n: list(v) if n in _TUPLES else v for n, v in vars(f).items() if v or n not in _OF_VECTORS} for f in schema.fields]
+    fields = [{n: list(v) if n in _TUPLES else v for n, v in vars(f).items() if v or n not in _OF_SOME} for f in schema.fields]
     texts = {"texts": [asdict(f) for f in schema.texts], "tokenizer": schema.tokenizer} if schema.texts else {}
     rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *(u.name for u in schema.groups))}
     named = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "trained": schema.trained}
@@ -65,7 +66,7 @@ def _ill_formed(schema: DataSchema) -> str:
         return f"there is no field {min(missing)}"
     if len(fields) < len(schema.fields) + len(schema.texts):
         return "two fields have one name"
-    if wrong := [name for name, f in fields.items() if f.size < f.has_ids or f.length < 0]:
+    if wrong := [name for name, f in fields.items() if f.known < f.has_ids or min(f.length, f.new) < 0]:
         return f"the field {wrong[0][:99]!r} has no size"
     if len(set(schema.domains)) < len(schema.domains) or fields[DOMAIN].size != len(schema.domains) + 1:
         return "the domains are not as many as their field says, or have one name"

@@ -43,7 +43,16 @@ class SplitOptions(Section):
         0, ge=0, le=10**9, description="users with fewer rows than this are the cold ones instead; 0: by share"
     )
     cold_least: int = Field(60, ge=2, le=10**9, description="items with fewer rows than this are never made cold (cold_items)")
-    cold_kept: int = Field(5, ge=1, le=10**6, description="first rows of a cold item, which train (cold_items)")
+    cold_kept: int = Field(
+        5, ge=0, le=10**6, description="first rows of a cold item, which train; 0: no pre-training knows it (cold_items)"
+    )
+    cold_from: int = Field(
+        0,
+        ge=0,
+        le=10**6,
+        description="rows of a cold item in front of those that validate: the first cold_kept train, the others stand "
+        "nowhere, so that jobs of different cold_kept test the same rows; 0: as many as are kept (cold_items)",
+    )
     cold_held: int = Field(
         20, ge=2, le=10**6,
         description="rows of a cold item after these: the earlier half validates, the later tests; later ones are left out",
@@ -54,12 +63,23 @@ class SplitOptions(Section):
     def _something_is_left(self) -> SplitOptions:
         if self.kind in ("hash", "time") and self.valid + self.test >= 1:
             raise ValueError(f"valid {self.valid} and test {self.test} leave nothing to train on; their sum must be below 1")
-        if self.kind == "cold_items" and self.cold_least < (needed := self.cold_kept + 2):
+        if self.kind == "cold_items" and 0 < self.cold_from < self.cold_kept:
             raise ValueError(
-                f"cold_least = {self.cold_least} is too small for cold_kept = {self.cold_kept}: a cold item needs two rows more, "
-                f"to validate and to test with; set cold_least to {needed} or more, or lower cold_kept"
+                f"cold_from = {self.cold_from} is smaller than cold_kept = {self.cold_kept}: rows that train do not validate; "
+                f"set cold_from to {self.cold_kept} or more, or leave it out"
+            )
+        if self.kind == "cold_items" and self.cold_least < (needed := self.cold_first + 2):
+            name = "cold_from" if self.cold_from else "cold_kept"
+            raise ValueError(
+                f"cold_least = {self.cold_least} is too small for {name} = {self.cold_first}: a cold item needs two rows more, "
+                f"to validate and to test with; set cold_least to {needed} or more, or lower {name}"
             )
         return self
+
+    @property
+    def cold_first(self) -> int:
+        """The rank, from 0, of the first row of a cold item that validates."""
+        return self.cold_from or self.cold_kept
 
 
 class SequenceOptions(Section):

@@ -43,7 +43,7 @@ def adopt(job: Job, pretraining: str, store_path: Path, folder: Path, number: in
         facts, tensors = backbone.load(source)
     origin = facts.fingerprint
     if wanted.new_ids:
-        renewed_facts, tensors = renewed(job, pretraining, _where(pretraining, source), facts, tensors, schema)
+        renewed_facts, tensors = renewed(job, pretraining, _where(pretraining, source), facts, tensors, schema.for_pretraining())
         facts = backbone.save(folder, renewed_facts, tensors, store_path)
     elif source.resolve() != folder.resolve():
         marker.copy(source, folder)

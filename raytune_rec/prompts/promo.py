@@ -5,7 +5,6 @@ Shapes: U: 1 or T lanes, B rows, I own items, N items or rows, K users of an ite
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +15,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from raytune_rec import components
-from raytune_rec.axes import Events, clocks, latest, member_rows, target_of
+from raytune_rec.axes import Events, clocks, latest, member_rows, similar_popular, target_of
 from raytune_rec.backbones.base import Outputs, Paired
 from raytune_rec.components import numeric, padded, structural
 from raytune_rec.prompts.base import Rerun
@@ -200,7 +199,7 @@ class Promo:
             real = real & ~mine & _before(times, until, timed)
         few = (real.sum(2) < self.options.least).unsqueeze(-1)
         if few.any():
-            lent = latest(feedback, _similar(readings["item_vector"], batch, ids, self.options.popular), recent)
+            lent = latest(feedback, similar_popular(readings["item_vector"], batch, ids, self.options.popular), recent)
             there = lent.real & _before(lent.times, until, timed) & (True if user is None else lent.users != user.unsqueeze(-1))
             users, real = torch.where(few, lent.users, users), torch.where(few, there, real)
             worth = torch.where(few, _worth(lent, options), worth)
@@ -215,7 +214,7 @@ class Promo:
         if self.options.information != "feedback":
             return torch.zeros_like(ids)
         few = latest(batch.members.feedback, ids, self.options.recent).real.sum(2) < self.options.least
-        return _similar(readings["item_vector"], batch, ids, self.options.popular) * (few & (ids > 0))
+        return similar_popular(readings["item_vector"], batch, ids, self.options.popular) * (few & (ids > 0))
 
     def losses(
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun
@@ -304,26 +303,6 @@ def _first(most: int, options: Mapping[str, Tensor]) -> Tensor:
 def _before(times: Tensor, until: Tensor, timed: bool) -> Tensor:
     """Which times are before another; where the data have none all of them are."""
     return times < until if timed else torch.ones_like(times, dtype=torch.bool)
-
-
-def _similar(vectors: Tensor, batch: Batch, ids: Tensor, share: float) -> Tensor:
-    """(U, N): the popular item most similar to each by Tanimoto's coefficient (Eq. 5), none of the unit's own.
-
-    Args:
-        vectors: (U, V, D) of all items. share: of the items that were taken, by how often, that are popular.
-    """
-    assert batch.items is not None and batch.items.count is not None and batch.members is not None
-    own = member_rows(batch.members.ids, vectors.shape[1], batch.items.ids) > 0
-    count = batch.items.count * ~own  # (U, V)
-    most = [max(1, math.ceil(share * taken)) for taken in (count > 0).sum(1).tolist()]  # of each lane
-    popular = count.argsort(dim=1, descending=True, stable=True)[:, : max(most)]
-    ours, theirs = lookup(vectors, ids), lookup(vectors, popular)
-    dot = ours @ theirs.transpose(1, 2)  # (U, N, P)
-    squares = ours.square().sum(-1).unsqueeze(2) + theirs.square().sum(-1).unsqueeze(1)
-    similar = dot / (squares - dot).clamp(min=1e-12)
-    further = torch.arange(max(most), device=ids.device) >= torch.tensor(most, device=ids.device).view(-1, 1, 1)
-    nearest = similar.masked_fill(further, -torch.inf).argmax(-1)
-    return torch.take_along_dim(popular.expand(len(nearest), -1), nearest, dim=1)
 
 
 def _behind(init: Init) -> Init:

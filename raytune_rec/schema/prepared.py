@@ -47,6 +47,8 @@ class Field:
         mean, std: of a numerical field over the training split, for standardisation.
         edges: inner bucket edges of a numerical field (training quantiles), `size - 2` of them, ascending.
         means, stds: of each number of a vector over the training split, for standardisation.
+        new: of `item`, how many of the ids, the last ones, are cold items without a row in training. No pre-training has them:
+            where one is tuned or ranked, it begins as id 0, with its own features.
     """
 
     name: str
@@ -59,6 +61,12 @@ class Field:
     edges: tuple[float, ...] = ()
     means: tuple[float, ...] = ()
     stds: tuple[float, ...] = ()
+    new: int = 0
+
+    @property
+    def known(self) -> int:
+        """How many of the ids training knows, 0 included: those below."""
+        return self.size - self.new
 
     @property
     def has_ids(self) -> bool:
@@ -124,9 +132,14 @@ class DataSchema:
             raise DataError(f"there is no unit {name!r}; the data have {', '.join(self.unit_names)}.")
         return known[name]
 
+    def are_new(self, unit: Unit) -> bool:
+        """Whether a unit's own items are new (`Field.new`): all are, or none."""
+        return bool(unit.members) and unit.members[0] >= self.field(ITEM).known
+
     def for_pretraining(self) -> DataSchema:
-        """What a pre-training sees."""
-        return replace(self, task=self.task.pretrained)
+        """What a pre-training sees: no new item, and no attribute to tell."""
+        fields = tuple(replace(f, size=f.known, new=0) if f.new else f for f in self.fields)
+        return replace(self, fields=fields, task=self.task.pretrained)
 
     @property
     def classes(self) -> int:

@@ -24,6 +24,7 @@ from raytune_rec.scoring.tuned import FEEDBACK, ROWS, Weights, scoring_model, wi
 from raytune_rec.task import COLD_TASKS, Unit
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.parts import Parts, parts_of
+from raytune_rec.training.stack import with_new_items
 
 _NONSENSE = (
     ArithmeticError,
@@ -140,6 +141,7 @@ def _served(
     s = facts.strategy
     strategy = Strategy(s.name, s.start, s.train, s.prompt)
     parts = parts_of(facts.backbone, facts.prompt, strategy, options, store.schema, base, folders)
+    start = with_new_items(parts, start)
     events = wrong_events(tuned, store.schema.field(ITEM).size, store.schema.field(USER).size)
     if problems := [*_wrong(parts, tuned, start, facts), *_no_unit(facts.unit, store.schema), *events]:
         raise ArtifactError([*problems, "copy the artifact anew, or export it again."])

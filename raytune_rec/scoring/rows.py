@@ -120,7 +120,7 @@ class Rows:
             given = row_lists(self.named[name], name, "", "", "")
             real = np.array([sum(not m for m in _missing(row)) for row in given], np.int64)
             known = store.raw.past({**self.named, HISTORY: self.named[name]})
-            marked[name] = np.array([len(items) for items in known], np.int64) < real
+            marked[name] = np.array([len(store.raw.read(items)) for items in known], np.int64) < real
         for field in store.schema.fields:
             if field.kind == "multi" and field.name in self.named:
                 marked[field.name] = store.raw.holds_unknown(field, self.named[field.name])

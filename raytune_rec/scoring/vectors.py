@@ -125,7 +125,7 @@ def _model(run: Path, folder: Path, store: Store) -> Model:
         "backbone": [options_of("backbones", facts.name, facts.options, folders)],
         "prompt": [options_of("prompts", prompt, facts.prompt_options if prompt != "none" else {}, folders)],
     }
-    parts = parts_of(facts.name, prompt, strategy, options, store.schema, facts, folders)
+    parts = parts_of(facts.name, prompt, strategy, options, store.schema.for_pretraining(), facts, folders)
     return scoring_model(parts, [{}], tensors, store.by_id(ALL_DOMAINS) if parts.reads_by_id else None)
 
 

@@ -34,8 +34,9 @@ def notes(summary: Mapping[str, Any], data: DataOptions) -> list[str]:
         *_repeats(domains, count),
         *_not_taken(summary),
         *_left_out(domains),
-        *_after_tests(domains),
+        *_after_tests(domains, data.split),
         *_cold_items(domains),
+        *_new_items(data.split),
         *_untested(summary),
     ]
 
@@ -166,11 +167,13 @@ def _left_out(domains: _Domains) -> Iterator[str]:
             yield "; ".join([said, *lost])
 
 
-def _after_tests(domains: _Domains) -> Iterator[str]:
+def _after_tests(domains: _Domains, split: SplitOptions) -> Iterator[str]:
     """On rows of cold items that stand nowhere."""
+    between = split.cold_first > split.cold_kept
+    where = "before those that validate (data.split.cold_from) and behind" if between else "behind"
     for name, domain in domains.items():
         if count := domain.get("left_out_of_cold_items", 0):
-            yield f"{name}: rows of cold items behind those that test (data.split.cold_held), used nowhere: {count:,}"
+            yield f"{name}: rows of cold items {where} those that test (data.split.cold_held), used nowhere: {count:,}"
 
 
 def _cold_items(domains: _Domains) -> Iterator[str]:
@@ -185,6 +188,15 @@ def _cold_items(domains: _Domains) -> Iterator[str]:
                 f"{name}: of {told['items']:,} cold items {one:,} have one user alone in training, whose own rows tell nothing "
                 "of them: there a prompt borrows users of a similar popular item, or does without any"
             )
+
+
+def _new_items(split: SplitOptions) -> Iterator[str]:
+    """On cold items that keep no row."""
+    if split.kind == "cold_items" and not split.cold_kept:
+        yield (
+            "cold items have no row in training (data.split.cold_kept = 0): no pre-training knows them, and what a method would "
+            "train on them stays as it begins; attributes, and users borrowed from similar popular items, are all that tells them"
+        )
 
 
 def _untested(summary: Mapping[str, Any]) -> Iterator[str]:

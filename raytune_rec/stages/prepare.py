@@ -86,13 +86,16 @@ def check_units(summary: Mapping[str, Any], metric: str, split: SplitOptions | N
 
 
 def check_groups(schema: DataSchema) -> None:
-    """Refuse folds of cold users, and groups of cold items, of which no row trains, validates or tests.
+    """Refuse folds of cold users, and groups of cold items, of which no row trains (of new items none does), validates or tests.
 
     Raises:
         DataError: every unit that lacks rows.
     """
     needed = zip(SPLITS, ("train", "validate", "test"), strict=True)
-    lacking = {word: [unit for unit in schema.groups if not schema.rows[unit.name, split]] for split, word in needed}
+    lacking = {
+        word: [u for u in schema.groups if not schema.rows[u.name, split] and not (split == "train" and schema.are_new(u))]
+        for split, word in needed
+    }
     if any(lacking.values()):
         problems = [_without(units, len(schema.groups), word) for word, units in lacking.items() if units]
         remedies = {

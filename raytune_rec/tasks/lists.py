@@ -106,13 +106,16 @@ class Lists:
         assert sequences is not None
         whose, further = _of_domains(store)
         without = "" if sequences.repeats == "count" else f", without those that the user had taken before{further}"
-        every = f"all items of the training split{whose}{without}"
+        new = " and the cold ones" if data.split.kind == "cold_items" and not data.split.cold_kept else ""
+        every = f"all items of the training split{new}{whose}{without}"
         how = f"drawn uniformly (seed {data.split.seed}), the same for every method"
         drawn = f"{sequences.negatives} items{whose} that the user never took, {how}"
         cold, rows, among = data.split, "all rows", dict[str, str]()
         if cold.kind == "cold_items":
+            later = cold.cold_first > cold.cold_kept
+            held = f"{cold.cold_held} behind the first {cold.cold_first}" if later else f"the next {cold.cold_held}"
             rows = (
-                f"cold items: {cold.cold_kept} rows of each train, the later half of the next {cold.cold_held} tests; "
+                f"cold items: {cold.cold_kept} rows of each train, the later half of {held} tests; "
                 "warm items: the last row of each user"
             )
             among = {f"candidates of {name}": f"all {kind}{without}" for name, kind in AMONG.items()}

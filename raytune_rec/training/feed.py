@@ -121,7 +121,12 @@ class TableFeed:
 
     def _order(self, key: Key, rows: int, epoch: int) -> Tensor:
         starts = range(0, rows, self.block_rows)
-        return torch.cat([s + permutation(min(self.block_rows, rows - s), key, epoch, i) for i, s in enumerate(starts)])
+        return torch.cat(
+            [
+                torch.zeros(0, dtype=torch.int64),
+                *(s + permutation(min(self.block_rows, rows - s), key, epoch, i) for i, s in enumerate(starts)),
+            ]
+        )
 
 
 class StreamFeed:

@@ -99,8 +99,8 @@ class Trainer:
         counts = [sum(_count(shapes[n], n, ids) for n in model.trained) for shapes, ids in zip(model.shapes, live, strict=True)]
         higher = METRICS[self.options.metric].higher
         self.records = [
-            LaneRecord(lane, higher, o.patience, o.epochs if model.trained else 0, c)
-            for lane, o, c in zip(lanes, training, counts, strict=True)
+            LaneRecord(lane, higher, o.patience, o.epochs if model.trained and steps else 0, c)
+            for lane, o, c, steps in zip(lanes, training, counts, self._steps(len(lanes)), strict=True)
         ]
         self.active = list(range(len(lanes)))
         self.shapes = list(model.shapes)
@@ -140,7 +140,7 @@ class Trainer:
     def rehearse(self) -> None:
         """One step and one validation, for whoever measures: what they need at most is what every epoch needs."""
         self._observe()
-        if self.model.trained:
+        if self.model.trained and any(self.feed.steps):
             self._step(next(iter(self.feed.epoch(1))), 0)
 
     def run(self) -> list[LaneResult]:
@@ -171,7 +171,7 @@ class Trainer:
     def _step(self, batch: Batch, number: int) -> tuple[Tensor, Tensor]:
         """One update. Returns the (T,) summed loss and the (U,) number of rows."""
         names = list(self.model.trained)
-        steps = self.feed.steps * (1 if len(self.feed.steps) > 1 else len(self.active))
+        steps = self._steps(len(self.active))
         idle = [lane for lane, most in enumerate(steps) if number >= most] if len(set(steps)) > 1 else []
         count = batch.weight.sum(1)
         divisor = count.clamp(min=1) if idle else count
@@ -184,6 +184,10 @@ class Trainer:
         factors = [self.training[lane].rate_factor(epoch) for lane, epoch in zip(self.active, at, strict=True)]
         self.adam.step(dict(zip(names, grads, strict=True)), idle, factors)
         return summed, size
+
+    def _steps(self, lanes: int) -> list[int]:
+        """Of each lane, the steps of an epoch."""
+        return self.feed.steps * (1 if len(self.feed.steps) > 1 else lanes)
 
     def _gradients(self, batch: Batch, leaves: list[Tensor], divisor: Tensor | float) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The (T,) summed loss, and the gradients of its mean; piece by piece where the backbone takes few rows at a time."""

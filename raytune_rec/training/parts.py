@@ -17,7 +17,7 @@ from raytune_rec.components import Options, component
 from raytune_rec.errors import AssemblyError
 from raytune_rec.prompts.base import Prompt
 from raytune_rec.schema.contract import Parameter, Reading, Site, SiteShape
-from raytune_rec.schema.prepared import DataSchema
+from raytune_rec.schema.prepared import ITEM, DataSchema
 from raytune_rec.schema.work import Strategy
 from raytune_rec.tasks.kinds import REMEDIES
 
@@ -35,6 +35,7 @@ class Parts:
         trained_groups: parameter groups that learn.
         gives: what may be read from the backbone.
         reads_by_id: whether the backbone reads items or users by id, beside the rows.
+        new: the last items, so many, that no pre-training has (`Field.new`).
     """
 
     backbone: Backbone
@@ -45,6 +46,7 @@ class Parts:
     trained_groups: frozenset[str]
     gives: Mapping[str, Reading]
     reads_by_id: bool
+    new: int = 0
 
     @property
     def lanes(self) -> int:
@@ -142,7 +144,9 @@ def meet(
     prompts = [prompt(o, schema, gives, takes) for o in options["prompt"]] if on else []
     made = backbone(of_backbone, schema, room)
     by_id = reads_entities(backbone, schema.task.histories)
-    return Parts(made, prompts, strategy, room, options, _groups(made, prompts, strategy, where), gives, by_id)
+    return Parts(
+        made, prompts, strategy, room, options, _groups(made, prompts, strategy, where), gives, by_id, schema.field(ITEM).new
+    )
 
 
 def _groups(backbone: Backbone, prompts: Sequence[Prompt], strategy: Strategy, where: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from raytune_rec.components import Options, kinds
 from raytune_rec.errors import AssemblyError
 from raytune_rec.schema.contract import MEMBER, Parameter
+from raytune_rec.schema.prepared import ITEM
 from raytune_rec.schema.work import Lane
 from raytune_rec.tensors import crop, generator, pad
 from raytune_rec.training.model import Model
@@ -42,6 +43,7 @@ def stack(
     assert not most or len(lanes) <= most, f"{len(lanes)} lanes of a backbone that stacks {most}"
     if outside := {f"backbone.{name}": tensor for name, tensor in parts.backbone.start().items()}:
         starts = [{**outside, **start} for start in starts]
+    starts = [with_new_items(parts, start) for start in starts]
     starts, rows = (list(each) * (len(lanes) if len(each) == 1 else 1) for each in (starts, rows))
     declared = [parts.declared(i) for i in range(len(lanes))]
     groups = {name: p.group for name, p in declared[0].items() if p.group in parts.trained_groups}
@@ -61,6 +63,16 @@ def stack(
         options={owner: option_tensors(values) for owner, values in parts.options.items()},
         one_start=all(start.get(name) is starts[0].get(name) for start in starts for name in parts.of_backbone),
     )
+
+
+def with_new_items(parts: Parts, start: Weights) -> Weights:
+    """Start values with rows for the items that no pre-training has: these begin as id 0, what stands for no item."""
+    grown = {}
+    for name, p in parts.declared().items() if parts.new else ():
+        if p.rows == ITEM and name in start and len(start[name]) == p.shape[0] - parts.new:
+            unknown = start[name][:1].expand(parts.new, *start[name].shape[1:])
+            grown[name] = torch.cat([start[name], unknown])
+    return {**start, **grown} if grown else start
 
 
 def option_tensors(lanes: Sequence[Options]) -> dict[str, Tensor]:

@@ -57,7 +57,13 @@ def cold(own: Store) -> dict[str, list[str]]:
     return {unit.name: names(own, "item")[list(unit.members)].tolist() for unit in own.schema.units}
 
 
-def expected(rows: list[tuple[str, str, str, int]], members: list[str]) -> dict[tuple[str, str], str]:
+def kept(count: int, begin: int = 0) -> dict[str, Any]:
+    return {**DATA["split"], "cold_kept": count, "cold_from": begin}
+
+
+def expected(
+    rows: list[tuple[str, str, str, int]], members: list[str], count: int = KEPT, begin: int = KEPT
+) -> dict[tuple[str, str], str]:
     """(user, item) -> which split it stands in, of one domain; an empty text for what stands in none."""
     split, of_item, of_user = {}, defaultdict(list), defaultdict(list)
     for _, user, item, _ in sorted(rows, key=lambda row: row[3]):
@@ -68,7 +74,7 @@ def expected(rows: list[tuple[str, str, str, int]], members: list[str]) -> dict[
         ends = ["valid", "test"] if len(items) > 2 else []
         split |= {(user, item): how for item, how in zip(items, ["train"] * (len(items) - len(ends)) + ends, strict=True)}
     for item in members:
-        halves = ["train"] * KEPT + ["valid"] * (HELD // 2) + ["test"] * (HELD - HELD // 2)
+        halves = ["train"] * count + [""] * (begin - count) + ["valid"] * (HELD // 2) + ["test"] * (HELD - HELD // 2)
         split |= {(user, item): how for user, how in zip_longest(of_item[item], halves, fillvalue="")}
     return split
 
@@ -78,15 +84,21 @@ def positives(table: Table) -> np.ndarray:
     return columns["target"].max(1) if "target" in columns else columns["candidates"][:, 0]
 
 
+PROTOCOLS = {"kept": (KEPT, 0), "none": (0, 0), "none, later": (0, KEPT + 4), "kept, later": (KEPT, KEPT + 4)}
+"""Rows of a cold item that train, and from which on they validate; 0: from the next."""
+protocols = pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+
+
+@protocols
 @pytest.mark.parametrize("tied", [False, True], ids=["clocks", "ties"])
 def test_of_a_cold_item_the_first_rows_train_and_of_the_next_the_earlier_half_validates(
-    store: Callable[..., Store], tied: bool
+    store: Callable[..., Store], tied: bool, protocol: tuple[int, int]
 ) -> None:
     """With them as many last rows of users with warm items validate, and all of them test, in a table of their own."""
     rows = log()
     if tied:  # each user's rows of warm items have one time; whose is last, a hash says
         rows = [(domain, user, item, 5000 if int(item[1:]) % 2 else time) for domain, user, item, time in rows]
-    own = store(rows)
+    own = store(rows, split=kept(*protocol))
     (members,) = cold(own).values()
     if tied:
         members = [item for item in members if not int(item[1:]) % 2]
@@ -104,12 +116,12 @@ def test_of_a_cold_item_the_first_rows_train_and_of_the_next_the_earlier_half_va
         ranked = set(item[among.item_domains == among.columns["domain"][0]].tolist()) - {""}
         assert ranked == {i for i in item.tolist() if i and (i in cold(own)["cold.1"]) == (name == "cold")}
     tests = {name: tests[name] for name in ("cold items", "warm items")}
-    split = expected(rows, [*cold(own)["cold.1"]])
+    split = expected(rows, [*cold(own)["cold.1"]], protocol[0], max(protocol))
     tables = {"train": own.load(unit, "train"), "valid": own.load(unit, "valid")}
     tables |= {name: by_unit[unit.name] for name, by_unit in tests.items()}
     for name, table in tables.items():
         found = Counter(zip(user[table.columns["user"]].tolist(), item[positives(table)].tolist(), strict=True))
-        assert max(found.values()) == 1
+        assert max(found.values(), default=1) == 1
         of_cold = {pair for pair in found if pair[1] in members}
         if name != "warm items":
             how = "test" if name == "cold items" else name
@@ -128,17 +140,20 @@ def test_of_a_cold_item_the_first_rows_train_and_of_the_next_the_earlier_half_va
     assert own.schema.rows[unit.name, "test"] == len(tables["cold items"]) + len(tables["warm items"])
 
 
-def test_a_history_holds_what_trains_and_stands_in_front_of_its_row(store: Callable[..., Store]) -> None:
+@protocols
+def test_a_history_holds_what_trains_and_stands_in_front_of_its_row(
+    store: Callable[..., Store], protocol: tuple[int, int]
+) -> None:
     """So no row that is held out is learnt from, by any way, although items that train stand behind it."""
     late = cold(store(log(), out="first"))["cold.1"][0]
     rows = [(domain, user, item, time + 10**6 * (item == late)) for domain, user, item, time in log()]
-    own = store(rows, sequences={**DATA["sequences"], "windows": "all"})
+    own = store(rows, sequences={**DATA["sequences"], "windows": "all"}, split=kept(*protocol))
     (members,) = cold(own).values()
-    split, of_user = expected(rows, members), defaultdict(list)
+    split, of_user = expected(rows, members, protocol[0], max(protocol)), defaultdict(list)
     for _, who, what, _ in sorted(rows, key=lambda row: row[3]):
         of_user[who].append(what)
     behind = [who for who, items in of_user.items() if "train" in [split[who, i] for i in items[items.index(last(split, who)) :]]]
-    assert behind, "the log has users whose held-out row is followed by one that trains"
+    assert behind or not protocol[0], "the log has users whose held-out row is followed by one that trains"
     user, item = names(own, "user"), names(own, "item")
     (unit,) = own.schema.units
     tests = own.tests()
@@ -163,12 +178,52 @@ def test_a_history_holds_what_trains_and_stands_in_front_of_its_row(store: Calla
         assert all(window == of_who[of_who.index(window[0]) :][: len(window)] for window in trained[who])
     last_rows = own.load(ALL_DOMAINS, "valid")
     assert not set(item[positives(last_rows)]) & set(members) and len(last_rows) == USERS
-    assert own.items().count[list(unit.members)].tolist() == [KEPT] * len(members)
+    told = own.items(feedback=True)
+    assert told.feedback is not None and told.count[list(unit.members)].tolist() == [protocol[0]] * len(members)
+    for number, what in zip(unit.members, members, strict=True):
+        took = user[told.feedback.user[told.feedback.start[number] : told.feedback.start[number + 1]]].tolist()
+        assert took == [w for _, w, i, _ in sorted(rows, key=lambda r: r[3]) if i == what and split[w, i] == "train"]
 
 
 def last(split: dict[tuple[str, str], str], who: str) -> str:
     """His warm item that validates."""
     return next(what for (user, what), how in split.items() if user == who and how == "valid")
+
+
+def test_what_keeps_no_row_is_known_to_no_pretraining_by_nothing(write: Callable[..., str], make: Callable[..., Store]) -> None:
+    """Its id is behind those of training, its features count in no vocabulary and no mean; the rows that test are those of any
+    other count.
+    """
+    rows, tested, stores = log(), [], {}
+    lines = [f"{d},{u},{i},1,{t},{i},{int(i[1:]) ** 2}" for d, u, i, t in rows]
+    names_ = ["domain", "user", "item", "label", "timestamp"]
+    features = {"name": {"role": "item", "kind": "categorical"}, "size": {"role": "item", "kind": "numerical"}}
+    for count in (0, 2, 5):
+        files = write(f"{count}.csv", [",".join([*names_, "name", "size"]), *lines])
+        options = {"files": files, "columns": {name: name for name in names_}, "features": features}
+        own = stores[count] = make("tabular", options, out=str(count), **{**DATA, "split": kept(count, 5)})
+        user, item = names(own, "user"), names(own, "item")
+        (unit,) = own.schema.units
+        tables = [own.load(unit, "valid"), *(table[unit.name] for table in own.tests().values())]
+        pairs = [[(user[u], item[i]) for u, i in zip(t.columns["user"], _positive(t), strict=True)] for t in tables]
+        tested.append([sorted(each) for each in pairs])
+    assert tested[0] == tested[1] == tested[2]
+    own, (unit,) = stores[0], stores[0].schema.units
+    (members,), field = cold(own).values(), own.schema.field("item")
+    assert field.new == len(members) and own.schema.for_pretraining().field("item").size == field.known == min(unit.members)
+    warm = [int(i[1:]) ** 2 for _, u, i, _ in rows if expected(rows, members, 0, 5)[u, i] == "train"]
+    assert own.schema.field("size").mean == pytest.approx(np.mean(warm))
+    assert not set(own.vocabulary("name")["raw"].to_pylist()) & set(members)
+    about = own.by_id(unit).items
+    assert about.columns["name"][list(unit.members)].max() == 0 and len(about) == field.size
+    assert about.columns["size"][list(unit.members)].tolist() == [int(i[1:]) ** 2 for i in members]
+    assert len(own.by_id(ALL_DOMAINS).items) == field.known
+    assert own.load(ALL_DOMAINS, "valid").columns["candidates"].max() < field.known
+    assert own.load(unit, "valid").columns["candidates"].max() >= field.known
+
+
+def _positive(table: Table) -> np.ndarray:
+    return table.columns["positive"] if "positive" in table.columns else table.columns["candidates"][:, 0]
 
 
 def test_users_with_few_rows_train_on_all_of_them_and_items_with_few_rows_are_warm(store: Callable[..., Store]) -> None:
@@ -279,6 +334,8 @@ def test_an_item_with_few_rows_is_never_cold_and_where_none_is_the_job_is_refuse
     ("data", "says"),
     [
         ({"split": {**DATA["split"], "cold_kept": 19}}, r"cold_least = 20 is too small for cold_kept = 19.*set cold_least to 21"),
+        ({"split": kept(0, 19)}, r"cold_least = 20 is too small for cold_from = 19.*set cold_least to 21"),
+        ({"split": kept(3, 2)}, r"cold_from = 2 is smaller than cold_kept = 3.*set cold_from to 3 or more"),
         ({"split": DATA["split"], "sequences": None}, r"'cold_items' is of histories; set data\.sequences"),
         ({"split": {"kind": "leave_one_out"}, "sequences": {"item_groups": 2}}, r"item_groups = 2 is of cold items"),
         (

@@ -16,7 +16,7 @@ from raytune_rec.data.cold_items import units_of
 from raytune_rec.data.hashing import scramble, share, user_hash
 from raytune_rec.data.layout import domain_file
 from raytune_rec.data.preparing.order import clock_of, in_time, times_of
-from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID, may_be_cold
+from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID, are_cold
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import SequenceOptions, SplitOptions
 from raytune_rec.schema.prepared import ITEM, Field
@@ -27,21 +27,21 @@ def cold_of(store: Path, domains: Sequence[str], hashes: np.ndarray, split: Spli
     """Rows of the table of items: those that are cold. hashes: `text_hash` of each item, by its row."""
     tables = [pq.read_table(domain_file(store, domain), columns=["item"], partitioning=None) for domain in domains]
     counts = np.bincount(np.concatenate([table["item"].to_numpy() for table in tables]), minlength=len(hashes))
-    return np.flatnonzero(may_be_cold(hashes, split) & (counts >= split.cold_least))
+    return np.flatnonzero(are_cold(hashes, counts, split))
 
 
-def held_out(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, cold: np.ndarray, most: int) -> pa.Table:
+def held_out(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, cold: np.ndarray, options: SplitOptions) -> pa.Table:
     """The rows of a domain that are held out, and those of cold items that train: `cold_items.EVENTS`, but for the groups.
 
     Args:
-        rows: of the domain, as they are stored. known: items that training knows are those below.
-        hashes: (N,) `row_hash` of each row. cold: from `cold_of`. most: rows of a cold item that are held out for use.
+        rows: of the domain, as they are stored. known: items that have ids are those below.
+        hashes: (N,) `row_hash` of each row. cold: from `cold_of`. options: how many rows of a cold item are held out for use.
     """
     user, item, split = (rows[name].to_numpy() for name in ("user", "item", "split"))
     times = [rows[name].to_numpy() for name in times_of(rows.column_names)]
     clock = [rows[name].to_numpy() for name in clock_of(rows.column_names)]
     is_cold = np.isin(item, cold)
-    parts = np.where(is_cold, _halves(item, clock, hashes, is_cold & (split != TRAIN), most), split)
+    parts = np.where(is_cold, _halves(item, clock, hashes, is_cold, split == TRAIN, options), split)
     order = in_time(user, times, hashes)
     order = order[item[order] < known]
     listed = split[order] == TRAIN
@@ -70,15 +70,22 @@ def held_out(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, cold: 
     return table.take(pa.array(np.lexsort((np.where(is_cold[chosen], 0, drawn), ~is_cold[chosen]))))
 
 
-def _halves(item: np.ndarray, times: Sequence[np.ndarray], hashes: np.ndarray, held: np.ndarray, most: int) -> np.ndarray:
-    """(N,) the split of each row: train where it is not held out, then validation and test by halves, -1 what comes later."""
-    parts = np.where(held, -1, TRAIN)
-    rows = np.flatnonzero(held)
+def _halves(
+    item: np.ndarray, times: Sequence[np.ndarray], hashes: np.ndarray, cold: np.ndarray, kept: np.ndarray, options: SplitOptions
+) -> np.ndarray:
+    """(N,) the split of each row: train where it is kept, then validation and test by halves, -1 what is used nowhere.
+
+    Args:
+        cold, kept: (N,) bool, rows of cold items, and those that train.
+    """
+    parts = np.where(cold & ~kept, -1, TRAIN)
+    rows = np.flatnonzero(cold)
     order = rows[in_time(item[rows], [time[rows] for time in times], hashes[rows])]
     _, starts, sizes = np.unique(item[order], return_index=True, return_counts=True)
-    rank = np.arange(len(order)) - np.repeat(starts, sizes)
-    used = np.repeat(np.minimum(sizes, most), sizes)
-    inside = rank < used
+    first = np.maximum(np.add.reduceat(kept[order].astype(np.int64), starts), options.cold_from) if len(order) else starts
+    rank = np.arange(len(order)) - np.repeat(starts + first, sizes)  # from the first that is held out for use
+    used = np.repeat(np.minimum(np.maximum(sizes - first, 0), options.cold_held), sizes)
+    inside = (rank >= 0) & (rank < used)
     parts[order[inside]] = np.where(rank[inside] < used[inside] // 2, VALID, TEST)
     return parts
 

@@ -26,7 +26,7 @@ from raytune_rec.data.preparing.coding.validate import Checked, check_interactio
 from raytune_rec.data.preparing.coding.vocabulary import Codes, Order
 from raytune_rec.data.preparing.disk.spill import Spill
 from raytune_rec.data.preparing.disk.tables import Rejects, RowGroupWriter
-from raytune_rec.data.preparing.splits import TRAIN, Splitter, splitter
+from raytune_rec.data.preparing.splits import TRAIN, Splitter, are_cold, splitter
 from raytune_rec.data.preparing.summary import Summary, alike
 from raytune_rec.data.sources.base import Source
 from raytune_rec.errors import DataError
@@ -100,7 +100,7 @@ class Preparation:
         self._vocabulary({"user": placed.user, "item": placed.item, **orders, **placed.context}, placed.domains)
         identifiers = [
             Field("user", "categorical", "user", placed.user.size),
-            Field("item", "categorical", "item", placed.item.size),
+            Field("item", "categorical", "item", placed.item.size, new=placed.item.new),
             Field("domain", "categorical", "domain", len(placed.domains) + 1),
         ]
         rows = self._summary.rows(placed.domains)
@@ -208,8 +208,9 @@ class Preparation:
         counts = {"user": np.zeros(len(coded.user), np.int64), "item": np.zeros(len(coded.item), np.int64)}
         counts |= {name: np.zeros(len(codes), np.int64) for name, codes in coded.context.items()}
         sample: dict[str, list[np.ndarray]] = {f.name: [] for f in self._context if f.kind == "numerical"}
-        sampled = 0
+        sampled, met = 0, np.zeros(len(coded.item), np.int64)
         for table in self._spill.buckets():
+            met += np.bincount(table["item"].to_numpy(), minlength=len(met))
             table = table.filter(pa.array(splits.assign(_arrays(table)) == TRAIN))
             for name, count in counts.items():
                 column = table[name].combine_chunks()
@@ -222,7 +223,8 @@ class Preparation:
         context = {name: Order(codes.raws(), counts[name]) for name, codes in coded.context.items()}
         fields = [self._context_field(f, context, sample) for f in self._context]
         domains, place = _domain_order(coded.domain.raws(), self._source.domains())
-        user, item = Order(coded.user.raws(), counts["user"]), Order(coded.item.raws(), counts["item"])
+        cold = are_cold(coded.item.hashes(), met, self._options.split)
+        user, item = Order(coded.user.raws(), counts["user"]), Order(coded.item.raws(), counts["item"], cold)
         return _Placed(domains, place, user, item, context, fields)
 
     def _context_field(self, f: SourceField, orders: Mapping[str, Order], sample: Mapping[str, list[np.ndarray]]) -> Field:

@@ -60,8 +60,8 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
         chosen["sequences"].pop("warm")
     if options.split.kind != "time":
         chosen["split"].pop("cut")
-    of_kind = {"cold_users": ("cold", "cold_below"), "cold_items": ("cold", "cold_least", "cold_kept", "cold_held")}
-    read = of_kind.get(options.split.kind, ())
+    of_kind = {"cold_users": ("cold", "cold_below"), "cold_items": ("cold", "cold_least", "cold_kept", "cold_held", "cold_from")}
+    read = [name for name in of_kind.get(options.split.kind, ()) if name != "cold_from" or options.split.cold_from]
     chosen["split"] = {k: v for k, v in chosen["split"].items() if not k.startswith("cold") or k in read}
     if options.sequences and options.split.kind != "cold_items":
         for name in ("item_groups", "grouped_by"):
@@ -86,6 +86,7 @@ def fingerprint(inputs: Mapping[str, Any], format: int = FORMAT) -> str:
 def trained(inputs: Mapping[str, Any]) -> str:
     """16 hex digits of what of a store's inputs decides ids and training rows: not what cold users do, or what is ranked."""
     options = dict(inputs["options"])
+    options["split"] = {name: value for name, value in options["split"].items() if name != "cold_from"}
     if sequences := options.get("sequences"):
         served = ("repeats",) if sequences["repeats"] == "count" else ()  # what stands beside a backbone says what is recommended
         options["sequences"] = {name: sequences[name] for name in ("length", "windows", *served)}

@@ -71,7 +71,7 @@ def write_sequences(
         hashes = row_hash(seed, text_hash([domain]), user, item)
         told[domain] = _left_out(rows, known)
         if of_items:
-            held.append(held_out(rows, place, known, hashes, cold_items, data.split.cold_held))
+            held.append(held_out(rows, place, known, hashes, cold_items, data.split))
             taken += [pairs(rows)] if shared_items else []
             told[domain]["left_out_of_cold_items"] = int((held[-1]["split"].to_numpy() < 0).sum())
             told[domain]["cold_items"] = told_of(held[-1], pq.read_table(store / "items.parquet"), schema.fields)

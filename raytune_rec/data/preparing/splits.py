@@ -223,6 +223,11 @@ def may_be_cold(items: np.ndarray, options: SplitOptions) -> np.ndarray:
     return share(user_hash(options.seed, "cold", items)) < options.cold
 
 
+def are_cold(items: np.ndarray, counts: np.ndarray, options: SplitOptions) -> np.ndarray:
+    """(N,) bool: which items are made cold, if that is asked for. items: `text_hash` of each. counts: (N,) its rows."""
+    return may_be_cold(items, options) & (counts >= options.cold_least) & (options.kind == "cold_items")
+
+
 class _ColdItems:
     """Keeps all rows of the items that may be made cold."""
 

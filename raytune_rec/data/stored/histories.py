@@ -29,7 +29,7 @@ from raytune_rec.data.layout import FOLDER, USERS
 from raytune_rec.data.ranked import Ranked
 from raytune_rec.data.stored.columns import Columns, lists
 from raytune_rec.data.stored.lookup import Lookup
-from raytune_rec.data.stored.pools import enough, negatives
+from raytune_rec.data.stored.pools import Pools, enough, negatives
 from raytune_rec.job.data import SequenceOptions
 from raytune_rec.schema.prepared import CANDIDATES, CLASS, DOMAIN, HISTORY, POSITIVE, SEEN, SPLITS, TARGET, USER, Split, Table
 from raytune_rec.storage.files import STORAGE
@@ -54,16 +54,16 @@ class Histories:
         return STORAGE.list(self.folder / "train", "part-*.parquet")
 
     def load(self, unit: Unit, split: Split) -> Table:
-        return self._with_profile(self.columns(unit, split))
+        return self._with_profile(self.columns(unit, split), self._pools(unit))
 
     def test(self, unit: Unit, part: str = "") -> Table:
         """`part` is `few` or `zero`: those rows of a unit that has both; or, of cold items, a key of `tables`."""
         columns = self.test_columns(unit, AMONG.get(part, part))
         if not self._held or part not in AMONG:
             cold = ~self._held.warm(len(self.lookup.pools)) if self._held and part == COLD else None
-            return replace(self._with_profile(columns), owner=columns[USER], cold=cold)
+            return replace(self._with_profile(columns, self._pools(unit)), owner=columns[USER], cold=cold)
         columns.pop(CANDIDATES, None)
-        whole, place = self._with_profile(columns), self._place(unit)
+        whole, place = self._with_profile(columns, self._pools(unit)), self._place(unit)
         own = self.lookup.pools.domains == place if self.lookup.pools.apart else True
         of_kind = own & (self._held.warm(len(self.lookup.pools)) == (AMONG[part] == WARM))
         return replace(whole, owner=columns[USER], item_domains=np.where(of_kind, place, 0))
@@ -71,7 +71,7 @@ class Histories:
     def join(self, columns: Mapping[str, Any]) -> Table:
         """Columns user, domain and items, windows as they stand in the training files."""
         user, domain = (np.asarray(columns[name], np.int64) for name in (USER, DOMAIN))
-        return self._with_profile(self._trained(user, domain, lists(columns["items"])))
+        return self._with_profile(self._trained(user, domain, lists(columns["items"])), self.lookup.known_pools)
 
     def columns(self, unit: Unit, split: Split) -> Columns:
         """Columns of a unit's rows: `user` (rows of the table of users), `domain`, `history`, and `target` or `candidates`; where
@@ -112,18 +112,18 @@ class Histories:
         return {**owners, HISTORY: recent(list(users["items"].to_numpy()), self.options.length)}
 
     def check_candidates(self) -> None:
-        users, wanted = self._users, self.options.negatives
+        users, wanted, pools = self._users, self.options.negatives, self.lookup.known_pools
         ranks = (users["fold"].to_numpy() == 0) | (not self.options.predict)
         out = np.unique(self._places(self._held.table)[0]) if self._held else None
         for split in SPLITS[1:] if wanted else ():
             listed = np.flatnonzero(ranks & (users[split].to_numpy() > 0)) if out is None else out
             for place, domain in enumerate(self.schema.domains, 1):
                 rows = listed[users[DOMAIN].to_numpy()[listed] == place]
-                enough(self.lookup.pools, np.full(len(rows), place), self._taken(rows), wanted, f"{domain}/{split}")
+                enough(pools, np.full(len(rows), place), self._taken(rows, pools), wanted, f"{domain}/{split}")
 
-    def _with_profile(self, columns: Columns) -> Table:
-        """Columns of histories, with the features of their users."""
-        user, pools = columns[USER], self.lookup.pools
+    def _with_profile(self, columns: Columns, pools: Pools) -> Table:
+        """Columns of histories, with the features of their users. pools: what they are ranked among."""
+        user = columns[USER]
         profile = {name: values[user] for name, values in self.lookup.users.items()}
         task = self.schema.task if CLASS in columns else self.schema.task.pretrained
         ranks_items = POSITIVE in columns and CLASS not in columns
@@ -151,12 +151,12 @@ class Histories:
         if unit.domain:
             here = self._users[DOMAIN].to_numpy()[rows] == self._place(unit)
             rows, place = rows[here], place[here]
-        return self._lists(rows, place, f"{unit.name}/{split}", self.options.length, seen)
+        return self._lists(unit, split, rows, place, self.options.length, seen)
 
     def _cold(self, unit: Unit, split: Split, only: str = "", seen: bool = False) -> Columns:
         task, width = unit.task, max(1, self.options.events - 1)
         if split != "train":
-            return self._lists(*self._ranked.of_cold(unit, split, only), f"{unit.name}/{split}", width, seen)
+            return self._lists(unit, split, *self._ranked.of_cold(unit, split, only), width, seen)
         rows, begin, end = spans(self._users, unit, self.options)
         events = _padded([self._items[r][a:b] for r, a, b in zip(rows, begin, end, strict=True)], width + 1)
         target, history = events.copy(), events[:, :width].copy()
@@ -170,7 +170,7 @@ class Histories:
         """A row for each that is held out, or for each of a cold item that trains: it follows what its user had taken before."""
         rows, place, item = self._places(held.of(unit, split, part))
         if split != "train":
-            return self._lists(rows, place, f"{unit.name}/{split}", self.options.length, seen, item)
+            return self._lists(unit, split, rows, place, self.options.length, seen, item)
         before = [self._items[r][:k][-self.options.length :] for r, k in zip(rows, place, strict=True)]
         target = np.zeros((len(rows), self.options.length + 1), np.int64)
         target[np.arange(len(rows)), [len(b) for b in before]] = item
@@ -202,7 +202,14 @@ class Histories:
         return {**columns, TARGET: target}
 
     def _lists(
-        self, rows: np.ndarray, place: np.ndarray, name: str, width: int, seen: bool, item: np.ndarray | None = None
+        self,
+        unit: Unit,
+        split: Split,
+        rows: np.ndarray,
+        place: np.ndarray,
+        width: int,
+        seen: bool,
+        item: np.ndarray | None = None,
     ) -> Columns:
         """Lists of candidates.
 
@@ -210,7 +217,7 @@ class Histories:
             rows: (N,) rows of the table of histories. place: (N,) which of its items is the positive one.
             item: (N,) the positive ones where they stand in no history: they come before that place.
         """
-        before = [self._items[r][:k] for r, k in zip(rows, place, strict=True)]
+        pools, before = self._pools(unit), [self._items[r][:k] for r, k in zip(rows, place, strict=True)]
         columns = {**self._owners(rows), HISTORY: _padded([b[-width:] for b in before], width)}
         listed = (self._items[r][k] for r, k in zip(rows, place, strict=True)) if item is None else item
         positive = np.fromiter(listed, np.int64, len(rows))
@@ -218,20 +225,24 @@ class Histories:
             left_out = [self._and_elsewhere(r, b) for r, b in zip(rows.tolist(), before, strict=True)]
             if self.options.repeats == "count":
                 left_out = [b[:0] for b in before]
-            left_out = [out[out != p] for out, p in zip(left_out, positive, strict=True)]
+            left_out = [out[(out != p) & (out < len(pools))] for out, p in zip(left_out, positive, strict=True)]
             columns |= {SEEN: _padded(left_out, max(map(len, left_out), default=1) or 1), POSITIVE: positive}
         if self.options.negatives:
-            taken, wanted = self._taken(rows), self.options.negatives
-            others = negatives(self.lookup.pools, rows, columns[DOMAIN], taken, wanted, name, self.seed)
+            taken, wanted = self._taken(rows, pools), self.options.negatives
+            others = negatives(pools, rows, columns[DOMAIN], taken, wanted, f"{unit.name}/{split}", self.seed)
             columns[CANDIDATES] = np.concatenate([positive[:, None], others], axis=1)
         return columns
 
-    def _taken(self, rows: np.ndarray) -> dict[int, np.ndarray]:
+    def _taken(self, rows: np.ndarray, pools: Pools) -> dict[int, np.ndarray]:
         """Row of the table of histories -> all that its user took and may not meet among candidates, in the order of rows."""
-        return {r: self._and_elsewhere(r, self._items[r]) for r in np.unique(rows).tolist()}
+        every = {row: self._and_elsewhere(row, self._items[row]) for row in np.unique(rows).tolist()}
+        return {row: items[items < len(pools)] for row, items in every.items()}
 
     def _owners(self, rows: np.ndarray) -> Columns:
         return {name: self._users[name].to_numpy()[rows].astype(np.int64) for name in (USER, DOMAIN)}
+
+    def _pools(self, unit: Unit) -> Pools:
+        return self.lookup.known_pools if unit.kind == "all" else self.lookup.pools
 
     def _place(self, unit: Unit) -> int:
         return self.schema.domains.index(unit.domain) + 1

@@ -59,6 +59,12 @@ class Lookup:
         return Pools(self.catalogue[1], not self.shared_items and len(self.schema.domains) > 1)
 
     @cached_property
+    def known_pools(self) -> Pools:
+        """Likewise, without new items: what a pre-training ranks."""
+        known = self.schema.field("item").known
+        return self.pools if known == len(self.pools) else Pools(self.catalogue[1][:known], self.pools.apart)
+
+    @cached_property
     def columns(self) -> set[str]:
         """Names of what the tables hold of users and items, text for models that read words included."""
         files = [self.path / "users.parquet", self.path / "items.parquet"]

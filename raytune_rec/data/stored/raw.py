@@ -62,7 +62,7 @@ class RawRows:
         return {f.name: columns[f.name] for f in self.schema.fields}
 
     def past(self, raw: Mapping[str, Sequence[Any]]) -> list[np.ndarray]:
-        """Of each raw row of histories the ids of its whole `history`; items that training does not know are left out.
+        """Of each raw row of histories the ids of its whole `history`; items that have none are left out.
 
         Raises:
             DataError: as `encode`.
@@ -78,6 +78,10 @@ class RawRows:
         ends = np.cumsum(np.bincount(owner[ids > 0], minlength=len(lengths)))
         return np.split(ids[ids > 0], ends)[:-1]
 
+    def read(self, items: np.ndarray) -> np.ndarray:
+        """Those of some ids that a model reads in a history: no pre-training knows the others."""
+        return items[items < self.schema.field(ITEM).known]
+
     def _users(self, raw: Mapping[str, Sequence[Any]]) -> Columns:
         past = self.past(raw)
         domain, user = self._domains(raw, len(past)), np.zeros(len(past), np.int64)
@@ -86,7 +90,7 @@ class RawRows:
         columns = {name: values[user] for name, values in self.lookup.users.items()}
         columns |= self._given(raw, [f for f in self.schema.with_role("user") if f.name in columns])
         columns |= {USER: self.lookup.known(USER, user), DOMAIN: self.lookup.ids(DOMAIN, domain)}
-        columns[HISTORY] = recent(past, self._task.length)
+        columns[HISTORY] = recent([self.read(items) for items in past], self._task.length)
         if self._task.attribute:
             columns |= {name: np.zeros(len(past), np.int64) for name in (CLASS, self._task.attribute)}
         elif ITEM in raw:

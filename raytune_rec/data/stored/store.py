@@ -92,12 +92,15 @@ class Store:
         return items(self.lookup, names, feedback)
 
     def by_id(self, unit: Unit | str, feedback: bool = True) -> ById:
-        """All items and users with all that is known of them, the same ones for every unit, and a unit's own items.
+        """All items and users with all that is known of them, the same ones for every unit, and a unit's own items. All domains
+        together, which are pre-trained on, have no new items (`Field.new`).
 
         Args:
             feedback: with who took them; the part of a store beside a backbone does not know it.
         """
         whose = self.schema.unit(unit) if isinstance(unit, str) else unit
+        if whose.kind == "all":
+            return ById(self._known_items, self._users)
         items = self._items_and_who_took_them if feedback and whose.members else self._items
         return ById(items, self._users, np.array(whose.members, np.int64) if whose.members else None)
 
@@ -105,6 +108,14 @@ class Store:
     def _items(self) -> Items:
         features = (*self.schema.with_role("item"), *self.schema.texts)
         return self.items([field.name for field in features if field.role == "item" and field.name != ITEM])
+
+    @cached_property
+    def _known_items(self) -> Items:
+        """Without new ones."""
+        known = self.schema.field(ITEM).known
+        if known == len(self._items):
+            return self._items
+        return Items({name: values[:known] for name, values in self._items.columns.items()}, self._items.count[:known])
 
     @cached_property
     def _items_and_who_took_them(self) -> Items:

@@ -2,8 +2,8 @@
 
 While the rows are read every raw value gets a provisional code in order of appearance. Once the split is known the codes are
 ordered: values that occur in the training split get ids from 1 by falling training count and then by raw value, so that ids
-depend on neither the order of the rows nor anything outside the training split. The values themselves are held in memory; the
-rows are not.
+depend on neither the order of the rows nor anything outside the training split. Cold items that keep no row of the training split
+come behind them, by raw value. The values themselves are held in memory; the rows are not.
 """
 
 from __future__ import annotations
@@ -66,28 +66,33 @@ def _spread(indices: np.ndarray, codes: list[int]) -> np.ndarray:
 class Order:
     """Final places of provisional codes.
 
+    Args:
+        new: (codes,) bool, values that get ids although the training split does not have them; None: there are none.
+
     Attributes:
-        size: V, ids of the vocabulary including 0.
-        place: (codes,) int32: 1 .. V-1 for values of the training split, V and up for the others, by raw value.
+        size: V, ids of the vocabulary including 0. new: how many of them, the last ones, training does not have.
+        place: (codes,) int32: 1 .. V-1 for values of the vocabulary, V and up for the others, by raw value.
         raws: raw value of each place from 1.
         counts: training rows of each place from 1.
     """
 
-    def __init__(self, raws: Sequence[str], counts: np.ndarray) -> None:
+    def __init__(self, raws: Sequence[str], counts: np.ndarray, new: np.ndarray | None = None) -> None:
+        new = np.zeros(len(raws), bool) if new is None else new & (counts == 0)
         by_name = np.array(sorted(range(len(raws)), key=raws.__getitem__), dtype=np.int64)
-        order = by_name[np.argsort(-counts[by_name], kind="stable")]
+        order = by_name[np.lexsort((~new[by_name], -counts[by_name]))]
         self.place = np.empty(len(raws), np.int32)
         self.place[order] = np.arange(1, len(raws) + 1, dtype=np.int32)
-        self.size = int((counts > 0).sum()) + 1
+        self.new = int(new.sum())
+        self.size = int((counts > 0).sum()) + 1 + self.new
         self.raws = [raws[i] for i in order]
         self.counts = counts[order]
 
     def ids(self, codes: np.ndarray) -> np.ndarray:
-        """int32 ids of codes: 0 for null (-1) and for values outside the training split."""
+        """int32 ids of codes: 0 for null (-1) and for values outside the vocabulary."""
         ids = np.append(np.where(self.place < self.size, self.place, 0), 0).astype(np.int32)
         return ids[codes]
 
     def table(self) -> pa.Table:
-        """raw:string, id:int32, training values alone."""
+        """raw:string, id:int32 of the vocabulary."""
         known = self.raws[: self.size - 1]
         return pa.table({"raw": pa.array(known, pa.string()), "id": pa.array(range(1, self.size), pa.int32())})
