@@ -7,6 +7,9 @@ and where that is nothing, the pre-training does not know the item (`schema.prep
 ones, the last row of each user tests, and the one before validates. No row that is held out stands in a history, so that nothing
 trains or is tuned on it by another way.
 
+With `data.split.cold_most` cold items are those with few training rows, and all rows are split as those of warm items
+(leave-one-out, the paper's protocol): of cold items few rows test, and an item that is popular among test rows is warm.
+
 A model that scores all cold items higher ranks each of them above the others: rows of cold items alone would call that good. So a
 unit is validated with as many rows of warm items as it has of cold ones, and tested on both, each told apart. Its warm rows are
 those of a part of its domain's users, which a hash divides among the groups.

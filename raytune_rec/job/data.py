@@ -57,18 +57,33 @@ class SplitOptions(Section):
         20, ge=2, le=10**6,
         description="rows of a cold item after these: the earlier half validates, the later tests; later ones are left out",
     )  # fmt: skip
+    cold_most: int = Field(
+        0,
+        ge=0,
+        le=10**9,
+        description="items with so many training rows at most are the cold ones instead, and the last row of each user tests, "
+        "whatever its item (leave-one-out); 0: by share (cold_items)",
+    )
     seed: Seed = 0
 
     @model_validator(mode="after")
     def _something_is_left(self) -> SplitOptions:
         if self.kind in ("hash", "time") and self.valid + self.test >= 1:
             raise ValueError(f"valid {self.valid} and test {self.test} leave nothing to train on; their sum must be below 1")
+        shares = ("cold", "cold_least", "cold_kept", "cold_held", "cold_from")
+        if self.cold_most and self.kind != "cold_items":
+            raise ValueError(f"cold_most = {self.cold_most} is of cold items, and kind = {self.kind!r}; set it to 'cold_items'")
+        if self.cold_most and (idle := [n for n in shares if getattr(self, n) != type(self).model_fields[n].default]):
+            raise ValueError(
+                f"cold_most = {self.cold_most} says which items are cold, and holds out users' last rows alone: "
+                f"{', '.join(idle)} would have no effect; leave them out, or cold_most"
+            )
         if self.kind == "cold_items" and 0 < self.cold_from < self.cold_kept:
             raise ValueError(
                 f"cold_from = {self.cold_from} is smaller than cold_kept = {self.cold_kept}: rows that train do not validate; "
                 f"set cold_from to {self.cold_kept} or more, or leave it out"
             )
-        if self.kind == "cold_items" and self.cold_least < (needed := self.cold_first + 2):
+        if self.kind == "cold_items" and not self.cold_most and self.cold_least < (needed := self.cold_first + 2):
             name = "cold_from" if self.cold_from else "cold_kept"
             raise ValueError(
                 f"cold_least = {self.cold_least} is too small for {name} = {self.cold_first}: a cold item needs two rows more, "

@@ -100,7 +100,7 @@ def check_groups(schema: DataSchema) -> None:
         problems = [_without(units, len(schema.groups), word) for word, units in lacking.items() if units]
         remedies = {
             "fold": "Make more users cold (data.split), raise data.sequences.valid, or lower data.sequences.folds.",
-            "items": "Make more items cold (data.split), raise data.split.cold_held, or lower data.sequences.item_groups.",
+            "items": "Make more items cold, raise cold_held or cold_most (data.split), or lower data.sequences.item_groups.",
         }
         kinds = dict.fromkeys(unit.kind for units in lacking.values() for unit in units)
         remedy = " ".join(remedies[kind] for kind in kinds)

@@ -118,6 +118,8 @@ class Lists:
                 f"cold items: {cold.cold_kept} rows of each train, the later half of {held} tests; "
                 "warm items: the last row of each user"
             )
+            if cold.cold_most:
+                rows = f"the last row of each user; cold items have {cold.cold_most} training rows at most"
             among = {f"candidates of {name}": f"all {kind}{without}" for name, kind in AMONG.items()}
         cohort = sequences.cold_users if sequences.tasks else rows
         if sequences.repeats == "leave_out":

@@ -89,6 +89,52 @@ PROTOCOLS = {"kept": (KEPT, 0), "none": (0, 0), "none, later": (0, KEPT + 4), "k
 protocols = pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 
 
+def test_with_few_training_rows_items_are_cold_and_the_last_row_of_each_user_tests(store: Callable[..., Store]) -> None:
+    """Held to a plain count; no row that tests or validates stands in a history."""
+    rows = log()
+    own = store(rows, split={"kind": "cold_items", "cold_most": 16})
+    user, item = names(own, "user"), names(own, "item")
+    of_user = defaultdict(list)
+    for _, who, what, _ in sorted(rows, key=lambda row: row[3]):
+        of_user[who].append(what)
+    trained = Counter(what for taken in of_user.values() for what in taken[:-2])
+    members = {what for what, times in trained.items() if times <= 16}
+    assert set(cold(own)["cold.1"]) == members and 5 < len(members) < ITEMS - 5
+    tests = {name: units["cold.1"] for name, units in own.tests().items()}
+    for name, chosen in (("cold items", True), ("warm items", False)):
+        table = tests[name]
+        found = set(zip(user[table.columns["user"]].tolist(), item[positives(table)].tolist(), strict=True))
+        last = {(who, taken[-1]) for who, taken in of_user.items() if trained[taken[-1]]}
+        assert found == {pair for pair in last if (pair[1] in members) == chosen} and found
+        for who, past in zip(user[table.columns["user"]].tolist(), table.columns["history"], strict=True):
+            assert item[past[past > 0]].tolist() == of_user[who][:-2][-5:]
+    train = own.load(own.schema.units[0], "train")
+    found = Counter(zip(user[train.columns["user"]].tolist(), item[positives(train)].tolist(), strict=True))
+    assert found == Counter((who, what) for who, taken in of_user.items() for what in taken[:-2] if what in members)
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        (
+            {"kind": "leave_one_out", "cold_most": 5},
+            r"cold_most = 5 is of cold items, and kind = 'leave_one_out'; set it to 'cold_",
+        ),
+        ({"kind": "cold_items", "cold_most": 5, "cold_kept": 3}, r"cold_kept would have no effect; leave them out, or cold_most"),
+    ],
+)
+def test_few_training_rows_are_asked_of_cold_items_alone(split: dict[str, Any], said: str) -> None:
+    with pytest.raises(JobError, match=said):
+        parse({**JOB, "data": {**DATA, "source": "tabular", "split": split}})
+
+
+def test_where_no_item_has_few_training_rows_it_is_said(store: Callable[..., Store]) -> None:
+    with pytest.raises(
+        DataError, match=r"none has data\.split\.cold_most = 1 training rows or fewer; the item with fewest has \d"
+    ):
+        store(log(), split={"kind": "cold_items", "cold_most": 1})
+
+
 @protocols
 @pytest.mark.parametrize("tied", [False, True], ids=["clocks", "ties"])
 def test_of_a_cold_item_the_first_rows_train_and_of_the_next_the_earlier_half_validates(

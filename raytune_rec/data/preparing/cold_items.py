@@ -25,8 +25,19 @@ from raytune_rec.task import Unit
 
 def cold_of(store: Path, domains: Sequence[str], hashes: np.ndarray, split: SplitOptions) -> np.ndarray:
     """Rows of the table of items: those that are cold. hashes: `text_hash` of each item, by its row."""
-    tables = [pq.read_table(domain_file(store, domain), columns=["item"], partitioning=None) for domain in domains]
-    counts = np.bincount(np.concatenate([table["item"].to_numpy() for table in tables]), minlength=len(hashes))
+    rows = pa.concat_tables(
+        [pq.read_table(domain_file(store, domain), columns=["item", "split"], partitioning=None) for domain in domains]
+    )
+    if split.cold_most:
+        trained = rows["item"].to_numpy()[rows["split"].to_numpy() == TRAIN]
+        times = np.bincount(trained, minlength=len(hashes))
+        if not (few := (times > 0) & (times <= split.cold_most)).any():
+            least = f"the item with fewest has {times[times > 0].min(initial=0):,}" if len(trained) else "nothing trains"
+            raise DataError(
+                f"no item is cold: none has data.split.cold_most = {split.cold_most} training rows or fewer; {least}."
+            )
+        return np.flatnonzero(few)
+    counts = np.bincount(rows["item"].to_numpy(), minlength=len(hashes))
     return np.flatnonzero(are_cold(hashes, counts, split))
 
 
@@ -41,7 +52,9 @@ def held_out(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, cold: 
     times = [rows[name].to_numpy() for name in times_of(rows.column_names)]
     clock = [rows[name].to_numpy() for name in clock_of(rows.column_names)]
     is_cold = np.isin(item, cold)
-    parts = np.where(is_cold, _halves(item, clock, hashes, is_cold, split == TRAIN, options), split)
+    parts = split
+    if not options.cold_most:
+        parts = np.where(is_cold, _halves(item, clock, hashes, is_cold, split == TRAIN, options), split)
     order = in_time(user, times, hashes)
     order = order[item[order] < known]
     listed = split[order] == TRAIN

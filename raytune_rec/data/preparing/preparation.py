@@ -60,7 +60,8 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
         chosen["sequences"].pop("warm")
     if options.split.kind != "time":
         chosen["split"].pop("cut")
-    of_kind = {"cold_users": ("cold", "cold_below"), "cold_items": ("cold", "cold_least", "cold_kept", "cold_held", "cold_from")}
+    of_items = ("cold_most",) if options.split.cold_most else ("cold", "cold_least", "cold_kept", "cold_held", "cold_from")
+    of_kind = {"cold_users": ("cold", "cold_below"), "cold_items": of_items}
     read = [name for name in of_kind.get(options.split.kind, ()) if name != "cold_from" or options.split.cold_from]
     chosen["split"] = {k: v for k, v in chosen["split"].items() if not k.startswith("cold") or k in read}
     if options.sequences and options.split.kind != "cold_items":

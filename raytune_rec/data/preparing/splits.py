@@ -13,7 +13,8 @@ the users, by a hash of (seed, user), or those with few rows. As with `leave_one
 
 `cold_items`: of some items, a share of those with rows enough, by a hash of (seed, item), all rows but the first are kept out (as
 test rows; `cold_items` says which of them validate). Which are first the timestamp says, and where there is none, a hash. Rows of
-all other items are split as with `leave_one_out`.
+all other items are split as with `leave_one_out`. With `cold_most` the rows of all items are, and those are cold that have few
+training rows.
 
 A splitter sees all rows once, block by block (`observe`), and then answers for any rows (`assign`).
 """
@@ -83,9 +84,9 @@ def splitter(
         )
     if options.kind == "cold_users":
         return _ColdUsers(times, options, users)
-    if options.kind == "cold_items":
+    if options.kind == "cold_items" and not options.cold_most:
         return _ColdItems(times, clock_of(columns), options, items)
-    return _LeaveOneOut(times) if options.kind == "leave_one_out" else _Time(times[0], options)
+    return _Time(times[0], options) if options.kind == "time" else _LeaveOneOut(times)
 
 
 class _Hash:
@@ -224,8 +225,9 @@ def may_be_cold(items: np.ndarray, options: SplitOptions) -> np.ndarray:
 
 
 def are_cold(items: np.ndarray, counts: np.ndarray, options: SplitOptions) -> np.ndarray:
-    """(N,) bool: which items are made cold, if that is asked for. items: `text_hash` of each. counts: (N,) its rows."""
-    return may_be_cold(items, options) & (counts >= options.cold_least) & (options.kind == "cold_items")
+    """(N,) bool: which items are made cold by a share, if any are. items: `text_hash` of each. counts: (N,) its rows."""
+    asked = options.kind == "cold_items" and not options.cold_most
+    return may_be_cold(items, options) & (counts >= options.cold_least) & asked
 
 
 class _ColdItems:
