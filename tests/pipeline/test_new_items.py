@@ -11,6 +11,7 @@ import pytest
 from raytune_rec import config, pipeline
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.data.stored.store import Store
+from raytune_rec.job import shipped
 from raytune_rec.scoring import load_prompts
 from raytune_rec.storage.files import read_json
 from tests.pipeline.here import without_ray
@@ -131,3 +132,12 @@ def test_items_that_no_pretraining_knows_are_ranked_and_served_by_what_is_known_
         "what nobody knows is not read, nor recommended again"
     )
     assert {name for name, _ in without[0]} == set(items.tolist()) - {"", *old}
+
+
+def test_each_run_of_the_curve_keeps_other_rows_and_tests_the_same() -> None:
+    path = shipped.folder("jobs") / "promo_curve.toml"
+    commands = [line.split() for line in path.read_text().splitlines() if line.startswith("#   raytune-rec run")]
+    given = [[words[i + 1] for i, word in enumerate(words) if word == "--set"] for words in commands]
+    splits = [config.read(path, settings).data.split for settings in given]
+    assert [split.cold_kept for split in splits] == [0, 5, 10, 20] and {split.cold_first for split in splits} == {20}
+    assert len({words[-1] for words in commands}) == 4, "each in a folder of its own"
