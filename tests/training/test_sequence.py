@@ -25,7 +25,7 @@ from raytune_rec.training.settings import settings
 from raytune_rec.training.stack import stack
 from tests.training.conftest import AS_HISTORIES, HISTORIES, histories, job, unit_of
 
-UNTRAINED = ("popularity", "tfidf")
+UNTRAINED = ("popularity", "tfidf", "transitions")
 SEQUENCES = [n for n in names("backbones") if {"state", "cloze"} & component("backbones", n).returns and n not in UNTRAINED]
 PREFIXED = [
     n for n in SEQUENCES if Site.PREFIX in component("backbones", n).takes(component("backbones", n).Options(), HISTORIES)

@@ -1,0 +1,162 @@
+"""Walks of a few hops over transitions between items (after arXiv 2605.07125): nothing is trained.
+
+Shapes: U: 1 or T lanes, B rows, L places, V items, E events, N transitions that occur, A attribute values, K candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from raytune_rec import components
+from raytune_rec.backbones.base import Backbone, Outputs
+from raytune_rec.components import numeric, padded, structural
+from raytune_rec.errors import AssemblyError
+from raytune_rec.schema.contract import Batch, Entities, Parameter, Site, SiteShape
+from raytune_rec.schema.prepared import ITEM, DataSchema
+from raytune_rec.tensors import Params, Step, generator
+
+
+class Transitions(Backbone):
+    """A walk begins at one of the last items of the history, and goes on to what users took after an item in training, in
+    proportion to how often. The score of an item is the sum over hops h of damping^(h - 1) times the chance that the walk is
+    there after h hops, divided by (1 + times it was taken)^`even`. A share of the walks, `similarity`, makes one step more, to a
+    value of the item's attributes, and from it to an item that has it. There is nothing to learn, so that a search alone finds
+    its numbers; it takes nothing from a prompt. A user without history has all scores level.
+
+    Transitions are counted in the rows that train, of each user in order of time; rows of one time have no order and get one by a
+    drawn number, as do all rows of data without clocks. An item that follows after d others counts 1 / d; repeats do not count.
+
+    Differs from the paper: of its graph only the idea is taken, transitions, few hops, and likeness of attributes.
+
+    Raises:
+        AssemblyError: it is not known who took the items; or `similarity`, and the items have no attributes with values.
+    """
+
+    class Options(components.Options):
+        hops: int = padded(2, "hops of a walk", ge=1, le=16)
+        last: int = padded(5, "last items of the history, where walks begin", ge=1, le=10_000)
+        damping: float = numeric(0.5, "weight of a hop, as a multiple of that of the one before", ge=0, le=1)
+        even: float = numeric(0.0, "exponent that takes back how often an item was taken", ge=0, le=2)
+        similarity: float = numeric(0.0, "share of the walks that make one step more, over an attribute value", ge=0, le=1)
+        reach: int = structural(1, "places between two items of a user that count as a transition", ge=1, le=100)
+
+    returns = frozenset({"state", "cloze"})
+    tasks = frozenset({"lists"})
+
+    def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
+        super().__init__(options, schema, sites)
+        self.fields = tuple(f for f in schema.with_role("item") if f.name != ITEM and f.has_ids)
+        self._refuse_similarity(options.similarity > 0)
+
+    def _refuse_similarity(self, wanted: bool) -> None:
+        if wanted and not self.fields:
+            raise AssemblyError(
+                "backbone.similarity above 0: steps go over values of attributes, and the items of these data have none; set "
+                "methods.NAME.options.'backbone.similarity' = 0.0, or choose a source whose items have attributes."
+            )
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        return ()
+
+    def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
+        """`step_from`, `step_to` and `step_weight`, (U, N) each: transitions that occur; zeros behind where there are fewer."""
+        if items.feedback is None:
+            raise AssemblyError(
+                "backbone transitions: counts who took which item after which, and that is known where items are made cold "
+                "alone; set data.split.kind = 'cold_items', or name another backbone."
+            )
+        events = items.feedback
+        columns = (torch.as_tensor(t) for t in (events.start, events.user, events.time))
+        lanes = [_counted(start, user, time, self.options.reach) for start, user, time in zip(*columns, strict=True)]
+        names = ("step_from", "step_to", "step_weight")
+        parts = zip(*lanes, strict=True)
+        return {n: torch.nn.utils.rnn.pad_sequence(list(p), batch_first=True) for n, p in zip(names, parts, strict=True)}
+
+    def forward(
+        self,
+        params: Params,
+        encoded: Mapping[str, Tensor],
+        batch: Batch,
+        sites: Mapping[Site, Tensor],
+        options: Mapping[str, Tensor],
+        step: Step,
+    ) -> Outputs:
+        items = batch.items
+        assert items is not None and items.count is not None
+        self._refuse_similarity(bool((options["similarity"] > 0).any()))
+        per_lane = {**encoded, **options, "history": batch.columns["history"], "count": items.count}
+        per_lane |= {f"of.{f.name}": items.columns[f.name] for f in self.fields}
+        candidates = batch.columns.get("candidates")
+        per_lane |= {} if candidates is None else {"candidates": candidates}
+        lanes = max(map(len, per_lane.values()))
+        logits = []
+        for lane in range(lanes):
+            mine = {name: value[lane % len(value)] for name, value in per_lane.items()}
+            score = self._scores(mine)
+            logits.append(score if candidates is None else score.gather(1, mine["candidates"]))
+        return {"logit": torch.stack(logits).to(batch.label.dtype)}
+
+    def _scores(self, lane: Mapping[str, Tensor]) -> Tensor:
+        """(B, V) of one lane."""
+        size = len(lane["count"])
+        places = torch.stack([lane["step_to"], lane["step_from"]])
+        matrix = torch.sparse_coo_tensor(places, lane["step_weight"], (size, size), check_invariants=False)
+        at = _begun(lane["history"], int(lane["last"]), size).T  # (V, B)
+        total = torch.zeros_like(at)
+        for hop in range(int(lane["hops"])):
+            at = torch.sparse.mm(matrix, at)
+            total = total + float(lane["damping"]) ** hop * at
+        share = float(lane["similarity"])
+        if share > 0:
+            total = (1 - share) * total + share * self._alike(lane, total)
+        return (total / (1 + lane["count"].to(total.dtype)).pow(float(lane["even"])).unsqueeze(1)).T
+
+    def _alike(self, lane: Mapping[str, Tensor], at: Tensor) -> Tensor:
+        """(V, B): a step from items to one of their attribute values, all alike, and to an item that has it, all alike."""
+        values, items, size = [], [], 0
+        for field in self.fields:
+            ids = lane[f"of.{field.name}"]
+            item, place = torch.nonzero(ids.view(len(ids), -1), as_tuple=True)
+            values.append(size + ids.view(len(ids), -1)[item, place])
+            items.append(item)
+            size += field.size
+        pairs = torch.stack([torch.cat(values), torch.cat(items)]).unique(dim=1)
+        has = at.new_ones(pairs.shape[1])
+        each, having = (torch.bincount(pairs[1], minlength=len(at)), torch.bincount(pairs[0], minlength=size))
+        down = torch.sparse_coo_tensor(pairs, has / each[pairs[1]], (size, len(at)), check_invariants=False)
+        up = torch.sparse_coo_tensor(pairs.flip(0), has / having[pairs[0]], (len(at), size), check_invariants=False)
+        return torch.sparse.mm(up, torch.sparse.mm(down, at))
+
+
+def _counted(start: Tensor, user: Tensor, time: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(N,) each: items, what follows on each, and its share of all that follows. Arguments as in `Feedback`."""
+    size = len(start) - 1
+    item = torch.repeat_interleave(torch.arange(size, device=start.device), start.diff())
+    user, time = user[: len(item)], time[: len(item)]  # of lanes with fewer events, zeros stand behind
+    order = torch.randperm(len(item), generator=generator("transitions")).to(item.device)
+    for key in (time, user):
+        order = order[key[order].argsort(stable=True)]
+    order = order[user[order] > 0]
+    item, user = item[order], user[order]
+    keys, weights = [], []
+    for apart in range(1, reach + 1):
+        real = (user[apart:] == user[:-apart]) & (item[apart:] != item[:-apart])
+        keys.append((item[:-apart] * size + item[apart:])[real])
+        weights.append(torch.full_like(keys[-1], 1 / apart, dtype=torch.float64))
+    key, which = torch.cat(keys).unique(return_inverse=True)
+    count = torch.zeros(len(key), dtype=torch.float64, device=key.device).index_add_(0, which, torch.cat(weights))
+    first, then = key // size, key % size
+    out = torch.zeros(size, dtype=torch.float64, device=key.device).index_add_(0, first, count)
+    return first, then, (count / out[first]).float()
+
+
+def _begun(history: Tensor, last: int, size: int) -> Tensor:
+    """(B, V): evenly at the last items of (B, L) histories."""
+    place = (history > 0).sum(1, keepdim=True) - 1 - torch.arange(min(last, history.shape[1]), device=history.device)
+    real = place >= 0
+    items = history.gather(1, place.clamp(min=0)) * real
+    share = real / real.sum(1, keepdim=True).clamp(min=1)
+    return torch.zeros(len(history), size, device=history.device).scatter_add_(1, items, share)
