@@ -24,7 +24,7 @@ UNITS = {"cold items": 200, "warm items": 300}
 SHIFT = {"pretrained": -1.0, "promo": 1.0, "other": 0.0}
 COHORTS = {
     "cold items": {"5 to 9": np.arange(200) < 200},
-    "warm items": {"1": np.arange(300) < 40, "20 to 49": np.arange(300) >= 40},
+    "warm items": {"5 to 9": np.arange(300) < 40, "20 to 49": np.arange(300) >= 40},
 }
 
 
@@ -91,7 +91,7 @@ def test_accuracy_by_how_often_an_item_was_taken_is_a_picture_and_a_table_with_i
     groups, made = pictures.by_count(run, colour), tables.by_count(run, colour)
     assert [g.name for g in groups] == ["NDCG@10", "HIT@10"] and [len(g.panels) for g in groups] == [2, 2]
     for metric, table in zip(("ndcg@10", "hit@10"), made, strict=True):
-        assert table.head[1:] == ["cold items, 5 to 9", "warm items, 1", "warm items, 20 to 49"]
+        assert table.head[1:] == ["cold items, 5 to 9", "warm items, 5 to 9", "warm items, 20 to 49"]
         assert [cell.text for cell in table.lines[0].cells] == ["200", "40", "260"]
         promo = next(line for line in table.lines if line.name == "promo")
         value = run.measures("promo", "warm items")["cohorts"]["20 to 49"][metric]
@@ -100,8 +100,8 @@ def test_accuracy_by_how_often_an_item_was_taken_is_a_picture_and_a_table_with_i
         )
         assert promo.cells[0].text == f"{run.measures('promo', 'cold items')[metric]['mean']:.4f}", "one class holds all"
     warm = str(groups[0].panels[1])
-    value = run.measures("promo", "warm items")["cohorts"]["1"]["ndcg@10"]["mean"]
-    assert f"NDCG@10 in warm items: promo {value:.4f} at 1 and " in warm
+    value = run.measures("promo", "warm items")["cohorts"]["5 to 9"]["ndcg@10"]["mean"]
+    assert f"NDCG@10 in warm items: promo {value:.4f} at 5 to 9 and " in warm
 
 
 def test_items_are_drawn_before_and_after_and_it_says_what_is_left_out(run: Run) -> None:

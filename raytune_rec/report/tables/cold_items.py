@@ -21,9 +21,10 @@ def of_scores(run: Run) -> dict[str, dict[str, Mapping[str, Any]]]:
 
 
 def classed(run: Run) -> dict[str, list[str]]:
-    """Unit -> its classes of items, of units of lists that have any."""
+    """Unit -> its classes of items by how often they were taken, of units of lists that have any; JSON has them in no order."""
     cohorts = {unit: [of for m in run.methods if (of := run.measures(m, unit).get("cohorts"))] for unit in run.units}
-    return {unit: list(of_unit[0]) for unit, of_unit in cohorts.items() if of_unit and run.lists}
+    known = {unit: of_unit[0] for unit, of_unit in cohorts.items() if of_unit and run.lists}
+    return {unit: sorted(classes, key=lambda name: int(name.partition(" ")[0])) for unit, classes in known.items()}
 
 
 def scores(run: Run, colour: Mapping[str, str]) -> WebTable | None:
