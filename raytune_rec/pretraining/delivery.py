@@ -95,13 +95,16 @@ class Blocks:
     def __init__(self, store: Store, groups: Sequence[RowGroup], shard: DataIterator | None) -> None:
         self._store, self._groups = store, groups
         self._kept = [table for group in groups for table in _read(group)] if shard is None else []
-        batches = shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2) if shard else ()
-        self._delivered: Iterator[pa.Table] = iter(batches)  # type: ignore[arg-type]
+        self._delivered: Iterator[pa.Table] = _delivered(shard) if shard else iter(())
 
     def __iter__(self) -> Iterator[Table]:
         blocks = iter(self._kept) if self._kept else self._delivered
         for _ in self._groups:
             yield self._store.join(_columns(next(blocks)))
+
+
+def _delivered(shard: DataIterator) -> Iterator[pa.Table]:
+    return iter(shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2))  # type: ignore[arg-type]
 
 
 def _read(group: RowGroup) -> Iterable[pa.Table]:
