@@ -78,7 +78,7 @@ def test_without_negatives_validation_and_test_rank_all_items(make: Callable[...
     found = Validation(table, model, ["list_auc"], 4, "cpu").values(model)
     assert found["list_auc"] == pytest.approx([1 - np.mean(better)]) and 0.05 < np.mean(better) < 0.95
     (tests,) = (units[unit] for units in own.tests().values() if unit in units)
-    outcome, further = kind_of(tests.task).test(Scorer(model).passes, tests, full=True)
+    outcome, further, _ = kind_of(tests.task).test(Scorer(model).passes, tests, full=True)
     assert further is None and outcome.better.shape == (1, len(tests)) and outcome.candidates.min() > 20
 
 
@@ -109,7 +109,7 @@ def test_domains_rank_alike_in_validation_test_and_serving(make: Callable[..., S
     assert told["candidates"] == said.format(*(("", ", or in another domain") if shared else (" of the list's domain", "")))
     for place, unit in enumerate(own.schema.domains, 1):
         served, table = scorer(own, unit, backbone), own.tests()[unit][unit]
-        (outcome, _), raw = kind_of(table.task).test(Scorer(served.model).passes, table, full=True), raw_rows(own, table)
+        (outcome, *_), raw = kind_of(table.task).test(Scorer(served.model).passes, table, full=True), raw_rows(own, table)
         best = [[item for item, _ in row] for row in served.recommend({**raw, "domain": [unit] * len(table)}, k=99)]
         of_domain = set(names[1:]) if shared else set(names[domains == place])
         for row, positive, history, size in zip(best, table.columns["positive"], raw["history"], outcome.candidates, strict=True):
