@@ -113,7 +113,8 @@ class Job(Section):
                 problems.append(f"methods.{name}.pretraining: no pre-training {method.pretraining!r}; the job has {known}")
             elif pretraining and method.backbone not in ("", backbone := pretraining.backbone or self.backbone.name):
                 place = f"methods.{name}.backbone: {method.backbone!r}"
-                problems.append(f"{place}, but its pre-training {method.pretraining!r} is of {backbone!r}")
+                other = f"leave it out, or start from a pre-training of {method.backbone!r}"
+                problems.append(f"{place}, but its pre-training {method.pretraining!r} is of {backbone!r}; {other}")
         if (trained := self.evaluate.replicates) < (needed := self.pretrain.replicates):
             what = f"but each of the pretrain.replicates = {needed} pre-trainings needs a replicate of every winner"
             problems.append(f"evaluate.replicates = {trained}, {what}; raise it to {needed} or a multiple of it")

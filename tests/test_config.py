@@ -136,6 +136,66 @@ def test_wrong_settings(tmp_path: Path, settings: list[str], text: str) -> None:
         config.read(_file(tmp_path), settings)
 
 
+_LISTS = ["data.split.kind=leave_one_out", "training.metric=ndcg@10"]
+_COLD = ["data.split.kind=cold_users", "training.metric=ndcg@10"]
+_NEW = ["data.split.kind=cold_items", "training.metric=ndcg@10", "data.sequences.length=9"]
+_PLAIN = ["pretrainings.plain.prompt=none", "methods.x.strategy=finetune_all"]
+_FEW = "data.sequences.tasks=['few']"
+
+
+@pytest.mark.parametrize(
+    ("job", "wrong", "text", "remedies"),
+    [
+        ([], "tune.trials", r"write part\.option=value", ["tune.trials=3"]),
+        ([], "name.x=y", r"^name\.x: 'name' is a value, not a section; set 'name' itself", ["name=y"]),
+        ([], "evaluate.export=pprr", "the job has single", ["evaluate.export=single"]),
+        ([], "methods.'a/b'.strategy=single", "use letters, digits and", ["methods.'a +b.1'.strategy=single"]),
+        ([], "methods.single.options.training.epochs=[1]", "one value: true or", ["methods.single.options.training.epochs=1"]),
+        ([], "training.lr={linear=1e-2}", "name a default too", ["training.lr={linear=1e-2, default=1e-3}"]),
+        ([], "training.metric=mrr", "choose one of auc, logloss", ["training.metric=auc", "training.metric=logloss"]),
+        ([], "tune.objectives=['auc']", "is training.metric already; leave it out", ["tune.objectives=[]"]),
+        ([], "tune.objectives=['mrr']", "name metrics of one kind", ["tune.objectives=['logloss']"]),
+        (["tune.stop.rule=median"], "tune.objectives=['logloss']", "leave it out, or tune.objectives", ["tune.objectives=[]"]),
+        (["tune.objectives=['logloss']"], "tune.stop.rule=median", "leave it out, or tune.objec", ["tune.stop.rule=none"]),
+        ([], "tune.gpus=1.5", "come whole, or as a part of one that is at least 0.01", ["tune.gpus=2", "tune.gpus=0.01"]),
+        ([], "pretrainings.a.new_ids=true", "name it as `from`, or leave it out", ["pretrainings.a={new_ids=true, from='x'}"]),
+        (_PLAIN, "methods.x.pretraining=plian", "the job has plain", ["methods.x.pretraining=plain"]),
+        (
+            [*_PLAIN, "methods.x.pretraining=plain", "pretrainings.lin.backbone=linear"],
+            "methods.x.backbone=linear",
+            "leave it out, or start from a pre-training of 'linear'",
+            ["methods.x.backbone=''", "methods.x={strategy='finetune_all', backbone='linear', pretraining='lin'}"],
+        ),
+        ([], "data.split.valid=0.95", "their sum must be below 1", ["data.split.valid=0.85"]),
+        (_COLD, "data.split.cold=0.2", "name few, zero or joint", [_FEW, *(_FEW.replace("few", t) for t in ("zero", "joint"))]),
+        (_LISTS, _FEW, "set it to 'cold_users'",
+         ["data={sequences={tasks=['few']}, split={kind='cold_users'}, source='synthetic'}"]),
+        (["training.metric=mrr"], "data.sequences.length=9", "need split.kind = 'leave_one_out' or 'cold_users' or 'cold_items'",
+         ["data={sequences={}, split={kind='leave_one_out'}, source='synthetic'}"]),
+        (_NEW[:2], "data.split.cold=0.2", r"such as sequences = \{ length = 50 \}", ["data.sequences={ length = 50 }"]),
+        (_LISTS, "data.sequences.item_groups=2", "set it to 'cold_items', or leave item_groups out",
+         ["data={sequences={item_groups=2}, split={kind='cold_items'}, source='synthetic'}", "data.sequences={}"]),
+        (_NEW, "data.split.cold_from=4", "set cold_from to 5 or more, or leave it out",
+         ["data.split.cold_from=5", "data.split.cold_from=0"]),
+        (_NEW, "data.split.cold_least=6", "set cold_least to 7 or more, or lower cold_kept",
+         ["data.split.cold_least=7", "data.split={kind='cold_items', cold_least=6, cold_kept=4}"]),
+        ([*_COLD, _FEW], "data.sequences.events=1", "set events to 2 or more", ["data.sequences.events=2"]),
+        ([*_COLD, _FEW], "data.sequences.length=7", "set length to 8 or more, or lower events",
+         ["data.sequences.length=8", "data.sequences={tasks=['few'], length=7, events=8}"]),
+        (_COLD, "data.sequences.tasks=['9-shot']", "raise events", ["data.sequences={tasks=['9-shot'], events=10}"]),
+        (_LISTS, "data.sequences.warm=true", "there are no tasks; name some, or leave it out", ["data.sequences.warm=false"]),
+        ([*_COLD, _FEW], "data.sequences.predict=gender", "leave out tasks few", ["data.sequences={predict='gender'}"]),
+        (_COLD, "data.sequences.tasks=['few', 'few']", "tasks: each once", [_FEW]),
+        ([], "data.text.items.a=['t', 't']", "text columns, each once", ["data.text.items.a=['t']"]),
+    ],
+)  # fmt: skip
+def test_what_an_error_names_is_a_job(tmp_path: Path, job: list[str], wrong: str, text: str, remedies: list[str]) -> None:
+    with pytest.raises(JobError, match=text):
+        config.read(_file(tmp_path), [*job, wrong])
+    for remedy in remedies:
+        config.read(_file(tmp_path), [*job, remedy])
+
+
 def test_files_that_are_no_job(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"none\.toml: cannot be read"):
         config.read(tmp_path / "none.toml")
@@ -144,6 +204,8 @@ def test_files_that_are_no_job(tmp_path: Path) -> None:
     (tmp_path / "job.toml").write_bytes(b"name = '\xff'")
     with pytest.raises(JobError, match=r"not TOML: .*; save it as UTF-8"):
         config.read(tmp_path / "job.toml")
+    (tmp_path / "job.toml").write_text("title = 'é'" + _TOML, encoding="utf-8")  # the remedy
+    assert config.read(tmp_path / "job.toml").title == "é"
 
 
 def test_rates_are_per_group() -> None:
@@ -201,13 +263,26 @@ def test_flat_options_may_be_written_as_tables() -> None:
         config.parse({**_JOB, "methods": {"x": {"strategy": "single", "options": {"prompt": {"tokens": 3}, "prompt.tokens": 4}}}})
 
 
-def test_a_prompt_that_has_no_effect_is_refused() -> None:
+def test_a_strategy_that_does_not_go_with_its_prompt_or_pretraining_is_refused_and_the_remedy_works() -> None:
     from raytune_rec.training.settings import method_of
 
-    values = {"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}}
-    job = config.parse({**values, "methods": {"a": {"strategy": "single", "prompt": "plate"}}})
-    with pytest.raises(JobError, match=r"methods\.a\.prompt: strategy 'single' uses no prompt"):
-        method_of(job, "a")
+    values = {**_JOB, "pretrainings": {"p": {}, "q": {}}}
+    for method, text, mended in (
+        (
+            {"strategy": "single", "prompt": "plate"},
+            r"a\.prompt: strategy 'single' uses no prompt.*leave it out",
+            {"prompt": "none"},
+        ),
+        ({"strategy": "finetune_all"}, r"a\.pretraining: .* starts from a backbone; name one of p, q", {"pretraining": "q"}),
+        ({"strategy": "single", "pretraining": "p"}, r"starts from scratch .*; leave 'p' out", {"pretraining": ""}),
+    ):
+        with pytest.raises(JobError, match=text):
+            method_of(config.parse({**values, "methods": {"a": method}}), "a")
+        assert method_of(config.parse({**values, "methods": {"a": {**method, **mended}}}), "a").name == "a"
+    alone = {**_JOB, "methods": {"a": {"strategy": "finetune_all"}}}
+    with pytest.raises(JobError, match=r"the job has none, write one as \[pretrainings\.NAME\]"):
+        method_of(config.parse(alone), "a")
+    assert method_of(config.parse({**alone, "pretrainings": {"NAME": {}}}), "a").pretraining == "NAME"
 
 
 def test_a_file_may_begin_with_the_mark_of_an_editor(tmp_path: Path) -> None:

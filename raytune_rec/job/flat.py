@@ -42,7 +42,8 @@ def assign(values: dict[str, Any], key: str | Sequence[str], value: Any) -> None
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise JobError(f"{key}: {parent!r} is a value, not a section.")
+            path = key if isinstance(key, str) else ".".join(key)
+            raise JobError(f"{path}: {parent!r} is a value, not a section; set {parent!r} itself.")
     values[last] = value
 
 

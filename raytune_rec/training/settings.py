@@ -44,10 +44,10 @@ def method_of(job: Job, name: str) -> Method:
     pretrainings = list(job.pretrainings)
     pretraining = method.pretraining or (pretrainings[0] if chosen.start == "backbone" and len(pretrainings) == 1 else "")
     if chosen.start == "backbone" and not pretraining:
-        raise JobError(
-            f"methods.{name}.pretraining: strategy {method.strategy!r} starts from a backbone; name one of "
-            f"{', '.join(pretrainings) or 'none'}."
+        remedy = (
+            f"name one of {', '.join(pretrainings)}" if pretrainings else "the job has none, write one as [pretrainings.NAME]"
         )
+        raise JobError(f"methods.{name}.pretraining: strategy {method.strategy!r} starts from a backbone; {remedy}.")
     if chosen.start == "scratch" and pretraining:
         raise JobError(
             f"methods.{name}.pretraining: strategy {method.strategy!r} starts from scratch and uses no pre-training; "
