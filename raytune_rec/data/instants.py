@@ -184,7 +184,7 @@ class Instants:
             told.append(f"of no clear unit in {self._unclear[0]} ({self._unclear[1]})")
         return [
             f"timestamp: plain numbers must be of one unit in all files, and they are {', '.join(told)}; write them alike"
-            f"{', or set data.options.time_unit' if self._settable else ''}."
+            f"{', or where they are, set data.options.time_unit to it' if self._settable else ''}."
         ]
 
     @property

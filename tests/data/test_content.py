@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import itertools
+import json
 import lzma
 import tarfile
 import zipfile
@@ -36,36 +37,50 @@ def parquet(text: str) -> bytes:
     return pd.read_csv(io.StringIO(text)).to_parquet()
 
 
+ROWS = [dict(zip(HEAD.split(","), line.split(","), strict=True)) for line in TEXT.splitlines()[1:]]
+JSON_LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+PLAIN, PACKED, TABLE = TEXT.encode(), gzip.compress(TEXT.encode()), parquet(TEXT)
+
+
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "told", "remedies"),
     [
-        ("log.csv", gzip.compress(TEXT.encode()), "is gzip-compressed, .*let its name end in .gz"),
-        ("log.tsv.gz", gzip.compress(gzip.compress(TEXT.encode())), "gzip-compressed twice; unpack it once"),
-        ("log.jsonl.gz", b'{"user": 1}\n', "its name ends in .gz, and it is not gzip-compressed"),
-        ("log.csv.gz", gzip.compress(TEXT.encode())[:40], "cannot be read .*damaged"),
-        ("log.csv", bz2.compress(TEXT.encode()), "is bzip2-compressed.*unpack it"),
-        ("log.csv.xz", lzma.compress(TEXT.encode()), "is xz-compressed.*unpack it"),
-        ("log.csv", zipped(TEXT), "is a zip archive"),
-        ("log.xlsx", zipped(TEXT), "Excel workbook"),
-        ("log.csv", parquet(TEXT), r"is Parquet.*let its name end in \.parquet"),
-        ("log.parquet", TEXT.encode(), "cannot be read as Parquet.*name it for what it is"),
-        ("log.parquet", gzip.compress(TEXT.encode()), "is gzip-compressed"),
-        ("log.csv", TEXT.encode("utf-16"), "is UTF-16 text.*iconv"),
-        ("log.csv", TEXT.encode("utf-32"), "is UTF-32 text.*iconv"),
-        ("log.csv", TEXT.encode("utf-16-le"), "holds NUL bytes.*UTF-16"),
-        ("log.csv", TEXT.replace("\n", "\r").encode(), "lines end in CR alone"),
-        ("log.csv", b"\n <HTML><body>404</body></HTML>\n", "HTML or XML page"),
-        ("log.json", b'[\n {"user": 1},\n {"user": 2}\n]\n', "one JSON array.*jq"),
-        ("log.jsonl", TEXT.encode(), "is not JSON lines"),
-        ("log.csv", b'{"user": 1, "item": 2}\n', r"holds JSON.*\.jsonl"),
-        ("log.jsonl", b"", "the file is empty"),
+        ("log.csv", PACKED, "is gzip-compressed, .*let its name end in .gz", [("log.csv.gz", PACKED)]),
+        ("log.csv.gz", gzip.compress(PACKED), "gzip-compressed twice; unpack it once", [("log.csv.gz", PACKED)]),
+        ("log.jsonl.gz", JSON_LINES, "its name ends in .gz, and it is not gzip-.*; rename it", [("log.jsonl", JSON_LINES)]),
+        ("log.csv.gz", PACKED[:40], "cannot be read .*damaged, fetch or write it again", [("log.csv.gz", PACKED)]),
+        ("log.csv", bz2.compress(PLAIN), "is bzip2-compressed.*unpack it, or pack it",
+         [("log.csv", PLAIN), ("log.csv.gz", PACKED)]),
+        ("log.csv.xz", lzma.compress(PLAIN), "is xz-compressed.*unpack it", [("log.csv", PLAIN)]),
+        ("log.csv", zipped(TEXT), "is a zip archive", [("log.csv", PLAIN), ("log.csv.gz", PACKED)]),
+        ("log.xlsx", zipped(TEXT), "Excel workbook.*export it as CSV, JSON lines or Parquet",
+         [("log.csv", PLAIN), ("log.jsonl", JSON_LINES), ("log.parquet", TABLE)]),
+        ("log.csv", TABLE, r"is Parquet.*let its name end in \.parquet", [("log.parquet", TABLE)]),
+        ("log.parquet", PLAIN, "cannot be read as Parquet.*name it for what it is, such as .csv", [("log.csv", PLAIN)]),
+        ("log.parquet", JSON_LINES, "cannot be read as Parquet.*or .jsonl", [("log.jsonl", JSON_LINES)]),
+        ("log.parquet", PACKED, "is gzip-compressed, .*let its name end in .gz", [("log.csv.gz", PACKED)]),
+        ("log.parquet.gz", gzip.compress(TABLE), r"unpack the file, and let its name end in \.parquet", [("log.parquet", TABLE)]),
+        ("log.csv", TEXT.encode("utf-16"), "is UTF-16 text.*iconv", [("log.csv", PLAIN)]),
+        ("log.csv", TEXT.encode("utf-32"), "is UTF-32 text.*iconv", [("log.csv", PLAIN)]),
+        ("log.csv", TEXT.encode("utf-16-le"), "holds NUL bytes.*UTF-16 text; convert it to UTF-8", [("log.csv", PLAIN)]),
+        ("log.csv", PLAIN.replace(b"\n", b"\r"), "lines end in CR alone; convert them", [("log.csv", PLAIN)]),
+        ("log.csv", b"\n <HTML><body>404</body></HTML>\n", "HTML or XML page.*fetch the file again", [("log.csv", PLAIN)]),
+        ("log.json", json.dumps(ROWS, indent=1).encode(), "one JSON array.*jq", [("log.json", JSON_LINES)]),
+        ("log.jsonl", PLAIN, "is not JSON lines.*name it for what it is, such as .csv", [("log.csv", PLAIN)]),
+        ("log.csv", JSON_LINES, r"holds JSON.*let its name end in \.jsonl", [("log.jsonl", JSON_LINES)]),
+        ("log.jsonl", b"", "the file is empty.*or write it again", [("log.jsonl", JSON_LINES)]),
     ],
     ids=itertools.count(),  # what is packed holds the time
-)
-def test_a_file_unlike_its_name_says_what_it_is(name: str, content: bytes, told: str, make, tmp_path: Path) -> None:
+)  # fmt: skip
+def test_a_file_unlike_its_name_says_what_it_is_and_is_read_as_it_is_told_to_be(
+    name: str, content: bytes, told: str, remedies: list[tuple[str, bytes]], make, tmp_path: Path
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"{name}: .*{told}"):
         make("tabular", {"files": str(tmp_path / name)})
+    for n, (mended, good) in enumerate(remedies):
+        (tmp_path / mended).write_bytes(good)
+        assert sum(make("tabular", {"files": str(tmp_path / mended)}, f"mended{n}").schema.rows.values()) == 90
 
 
 def test_a_tar_archive_is_told(make, tmp_path: Path) -> None:

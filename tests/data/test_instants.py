@@ -97,6 +97,7 @@ def test_files_of_two_units_are_refused_and_an_option_settles_it(make, write) ->
     assert stored(make, counters, "counters", time_unit="ms")["timestamp"].max() == 99 * 10**6
     with pytest.raises(DataError, match=r"of no clear unit in .*counters\.csv \(0\)"):
         stored(make, [counters, millis], "unclear")
+    assert len(stored(make, [counters, millis], "one", time_unit="ms")) == 200  # the remedy where they are alike
 
 
 def test_a_row_of_another_unit_than_its_file_is_rejected(make, write, tmp_path: Path) -> None:

@@ -160,8 +160,46 @@ def test_features_of_users_outside_training_are_kept(make, write) -> None:
     assert store.encode({"domain": ["x"], "user": ["new"], "item": ["1"]})["job"].tolist() == test.columns["job"].tolist()
 
 
-def test_split_without_what_it_needs_is_refused(make, write) -> None:
-    log = write("log.csv", ["domain,user,item,label", "x,a,1,1"])
-    for kind, text in (("time", "needs a timestamp or a position"), ("given", "the source has no split")):
-        with pytest.raises(DataError, match=text):
-            make("tabular", {"files": log}, out=kind, split={"kind": kind})
+_TIMED, _SPLIT = {"timestamp": "time"}, {"split": "split"}
+_HISTORIES = {"length": 5, "negatives": 2}
+_COLD = {**_HISTORIES, "tasks": ["few"], "events": 4, "folds": 2, "valid": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("columns", "wrong", "text", "remedies"),
+    [
+        ({}, {"split": {"kind": "time"}}, "gives neither; choose hash", [({}, {"split": {"kind": "hash"}})]),
+        ({}, {"split": {"kind": "given"}}, "has no split; name its train, valid and test files, or choose hash",
+         [({}, {"split": {"kind": "hash"}}), (None, {"split": {"kind": "given"}})]),
+        (_SPLIT, {"split": {"kind": "hash"}}, "set data.split.kind = 'given'", [(_SPLIT, {"split": {"kind": "given"}})]),
+        (_SPLIT | _TIMED, {"split": {"kind": "leave_one_out"}, "sequences": _HISTORIES}, "leave out columns.split, or name",
+         [(_TIMED, {"split": {"kind": "leave_one_out"}, "sequences": _HISTORIES})]),
+        ({}, {"split": {"kind": "leave_one_out"}, "sequences": _HISTORIES}, "map timestamp or position in data.options.columns",
+         [({name: "time"}, {"split": {"kind": "leave_one_out"}, "sequences": _HISTORIES}) for name in ("timestamp", "position")]),
+        (_TIMED, {"split": {"kind": "cold_users", "cold": 0.0001}, "sequences": _COLD}, "raise data.split.cold",
+         [(_TIMED, {"split": {"kind": "cold_users", "cold": 0.5}, "sequences": _COLD})]),
+        (_TIMED, {"split": {"kind": "cold_users", "cold": 0.9999}, "sequences": _COLD}, "lower data.split.cold",
+         [(_TIMED, {"split": {"kind": "cold_users", "cold": 0.5}, "sequences": _COLD})]),
+        (_TIMED, {"split": {"kind": "cold_users", "cold_below": 1}, "sequences": _COLD}, "raise data.split.cold_below",
+         [(_TIMED, {"split": {"kind": "cold_users", "cold_below": 13}, "sequences": _COLD})]),
+        (_TIMED, {"split": {"kind": "cold_users", "cold_below": 99}, "sequences": _COLD}, "lower data.split.cold_below",
+         [(_TIMED, {"split": {"kind": "cold_users", "cold_below": 13}, "sequences": _COLD})]),
+        (_TIMED, {"split": {"kind": "cold_items", "cold": 0.01}, "sequences": _HISTORIES}, "lower cold_least, or raise cold",
+         [(_TIMED, {"split": {"kind": "cold_items", "cold": 0.5, "cold_least": 20}, "sequences": _HISTORIES})]),
+    ],
+)  # fmt: skip
+def test_a_split_that_the_data_do_not_allow_is_refused_and_the_one_that_is_named_is_made(
+    columns: dict, wrong: dict, text: str, remedies: list, make, write
+) -> None:
+    """Remedies are (columns, data options), None for files of the splits' own."""
+    head = "domain,user,item,label,time,split"
+    of = {s: [f"x,{s[0]}{u},i{i},1,{12 * u + i},{s}" for u in range(20) for i in range(12 + u % 3)] for s in SPLITS}
+    files = {"files": write("log.csv", [head, *(row for rows in of.values() for row in rows)])}
+    named = {s: write(f"{s}.csv", [head, *rows]) for s, rows in of.items()}
+    plain = {"domain": "domain", "user": "user", "item": "item", "label": "label"}
+    with pytest.raises(DataError, match=text):
+        make("tabular", {**files, "columns": plain | columns}, **wrong)
+    for n, (mapped, data) in enumerate(remedies):
+        options = named if mapped is None else {**files, "columns": plain | mapped}
+        rows = make("tabular", options, f"mended{n}", **data).schema.rows
+        assert all(any(count for (_, split), count in rows.items() if split == s) for s in SPLITS)

@@ -1,6 +1,7 @@
 """Search spaces: what is shipped can be composed, mistakes come all at once, and a row searches what it has."""
 
 import re
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,7 @@ def test_the_papers_settings_come_first_though_their_temperature_lies_outside() 
 def test_a_missing_space_lists_what_exists() -> None:
     with pytest.raises(JobError, match=r"there is no 'plat'; there are .*plate.*training"):
         compose(["plat"])
+    assert compose(["plate"]).keys()
 
 
 def test_all_mistakes_come_at_once() -> None:
@@ -77,6 +79,51 @@ def test_all_mistakes_come_at_once() -> None:
     ]:
         assert part in text
     assert len(caught.value.problems) == 12
+
+
+_FLOAT = {"type": "float", "low": 1, "high": 3}
+_CHOICE = {"type": "choice", "choices": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text", "remedies"),
+    [
+        ({"space": {"k": {**_FLOAT, "type": "flot"}}}, "must be 'float', 'int' or 'choice'", [{"space": {"k": _FLOAT}}]),
+        ({"space": {"k": 3}}, "describe it as { type = 'float', low = ..., high = ... }", [{"space": {"k": _FLOAT}}]),
+        ({"space": {"k": {**_FLOAT, "low": 9}}}, "low must not be above high", [{"space": {"k": {**_FLOAT, "low": 3}}}]),
+        ({"space": {"k": {**_FLOAT, "low": "1"}}}, "low and high must be numbers", [{"space": {"k": {**_FLOAT, "low": 1.5}}}]),
+        ({"space": {"k": {**_FLOAT, "type": "int", "low": 1.5}}}, "be whole numbers",
+         [{"space": {"k": {**_FLOAT, "type": "int"}}}]),
+        ({"space": {"k": {**_FLOAT, "low": 0, "log": True}}}, "starts above 0",
+         [{"space": {"k": {**_FLOAT, "low": 0.1, "log": True}}}]),
+        ({"space": {"k": {**_FLOAT, "step": 1, "log": True}}}, "leave out one of the two",
+         [{"space": {"k": {**_FLOAT, "step": 1}}}, {"space": {"k": {**_FLOAT, "log": True}}}]),
+        ({"space": {"k": {**_FLOAT, "step": 0}}}, "step must be a number above 0", [{"space": {"k": {**_FLOAT, "step": 0.5}}}]),
+        ({"space": {"k": {**_FLOAT, "choices": [1]}}}, "it has high, log, low, optional, step, type, when",
+         [{"space": {"k": {**_FLOAT, "log": False, "optional": False, "step": 1, "when": {}}}}]),
+        ({"space": {"k": {**_CHOICE, "choices": []}}}, "at least one value", [{"space": {"k": {**_CHOICE, "choices": [1]}}}]),
+        ({"space": {"k": {**_CHOICE, "choices": [1, 1.0]}}}, "plain values, each once", [{"space": {"k": _CHOICE}}]),
+        ({"space": {"k": {**_FLOAT, "log": "yes"}}}, "must be true or false", [{"space": {"k": {**_FLOAT, "log": True}}}]),
+        ({"space": {"k": {**_FLOAT, "when": "a"}, "a": _CHOICE}}, "a table of option = value",
+         [{"space": {"k": {**_FLOAT, "when": {"a": 1}}, "a": _CHOICE}}]),
+        ({"space": {"k": {**_FLOAT, "when": {"k": 1}}}}, "condition it on something else",
+         [{"space": {"k": {**_FLOAT, "when": {"a": 1}}, "a": _CHOICE}}]),
+        ({"space": [_FLOAT]}, "write the options as a [space] table", [{"space": {"k": _FLOAT}}]),
+        ({"space": {"k": _FLOAT}, "first": {"k": 1}}, "write each point as a [[first]] table",
+         [{"space": {"k": _FLOAT}, "first": [{"k": 1}]}]),
+        ({"space": {"k": _FLOAT}, "more": 1}, "it has [space] and [[first]]", [{"space": {"k": _FLOAT}, "first": []}]),
+        ({"space": {"k": _FLOAT}, "first": [{"n": 1}]}, "searched are k", [{"space": {"k": _FLOAT}, "first": [{"k": 1}]}]),
+        ({"space": {"k": _CHOICE}, "first": [{"k": 3}]}, "be one of [1, 2]", [{"space": {"k": _CHOICE}, "first": [{"k": 2}]}]),
+        ({"space": {"k": _FLOAT}, "first": [{"k": 9}]}, "mend it, or set outside = true",
+         [{"space": {"k": _FLOAT}, "first": [{"k": 3}]}, {"space": {"k": _FLOAT}, "first": [{"k": 9, "outside": True}]}]),
+    ],
+)  # fmt: skip
+def test_what_an_error_names_is_a_search_space(wrong: dict[str, Any], text: str, remedies: list[dict[str, Any]]) -> None:
+    with pytest.raises(JobError, match=re.escape(text)) as caught:
+        compose(["own"], _job(own=wrong))
+    assert len(caught.value.problems) == 1
+    for remedy in remedies:
+        assert set(_ask(compose(["own"], _job(own=remedy)))) <= set(remedy["space"])
 
 
 def test_keys_may_be_dotted_or_quoted() -> None:
@@ -152,7 +199,11 @@ def test_options_that_do_not_exist_are_named_together() -> None:
     text = "\n".join(caught.value.problems)
     assert "row plate: training.lr.linaer: there is no parameter group 'linaer'" in text
     assert "row plate: backbone.droput: its components have no such option" in text
-    assert "row plate: prompt.x: its condition names 'prompt.y', which is neither searched nor set" in text
+    assert "row plate: prompt.x: its condition names 'prompt.y', which is neither searched nor set; set it" in text
+    dropout = replace(space.dimensions[1], optional=True)
+    mended = Space((replace(space.dimensions[0], key="training.lr.linear"), dropout, space.dimensions[2]))
+    known = {"groups": {"linear"}, "prompt": True, "known": lambda key: key != "backbone.droput", "fixed": {"prompt.y": 1}}
+    assert restrict(mended, **known).keys() == {"training.lr.linear", "prompt.x"}
 
 
 def _range(key: str, **table: Any) -> list[str]:

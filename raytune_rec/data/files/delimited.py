@@ -145,7 +145,8 @@ def header_of(path: Path, form: Format) -> list[str]:
     if names is None:
         raise DataError(f"{path}, line 1: the header cannot be read, a quote is not closed in it; close it.")
     if not any(name.strip() for name in names):
-        raise DataError(f"{path}: the file has no header line; write one, or give its column names as `header`.")
+        names_of = f", or give its column names as {form.options}.header" if form.options else ""
+        raise DataError(f"{path}: the file has no header line; write one{names_of}.")
     return [unicodedata.normalize("NFC", name.strip()) for name in names]
 
 
