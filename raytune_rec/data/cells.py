@@ -138,7 +138,7 @@ def flat_lists(column: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, np.ndarray
     if pa.types.is_null(kind):
         column = column.cast(pa.list_(pa.string()))
     elif not any(fits(kind) for fits in lists) or pa.types.is_nested(kind.value_type):
-        raise DataError(f"a column of type {kind} holds no lists of single values; map another column, or change its kind.")
+        raise DataError(f"a column of type {kind} holds no lists of single values; map another column.")
     empty = column.is_null().to_numpy(zero_copy_only=False)
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     return column.flatten(), lengths, empty

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raytune_rec.errors import DataError
+from raytune_rec.errors import DataError, JobError
 
 GOOD = [f"x,u{n % 20},i{n % 15},{n % 2},{n % 5 + 1},{n}" for n in range(400)]
 HEAD = "domain,user,item,label,rating,time"
@@ -189,3 +190,86 @@ def test_names_that_no_domain_may_have(make, write, name: str) -> None:
     path = write("log.csv", ["domain,user,item,label", *(f"x,u{n},i{n},{n % 2}" for n in range(20)), f"{name},u1,i1,1"])
     with pytest.raises(DataError, match="not a name for a domain"):
         make("tabular", {"files": path})
+
+
+LOG = [HEAD.removesuffix(",time"), *(row.rpartition(",")[0] for row in GOOD)]
+NO_USER = {"domain": "domain", "item": "item", "label": "label"}
+RATED = {"domain": "domain", "user": "user", "item": "item", "rating": "rating"}
+USERS = {"features": {"age": {"role": "user"}}, "users": {"files": "users.csv"}}
+
+
+def stars(role: str, name: str = "stars", kind: str = "categorical") -> dict:
+    return {"features": {name: {"role": role, "kind": kind, "column": "rating"}}}
+
+
+@pytest.mark.parametrize(
+    ("files", "wrong", "text", "remedies"),
+    [
+        ({"log.csv": ["domain,who,item,label,rating", *LOG[1:]]}, {}, "has domain, who, item, label, rating. Map user to",
+         [{"columns": {**NO_USER, "user": "who"}}]),
+        ({"log.csv": LOG[1:]}, {}, "or give the names of its columns as data.options.header", [{"header": LOG[0].split(",")}]),
+        ({"log.csv": [" ", *LOG[1:]]}, {}, "no header line; write one, or give its column names as data.options.header",
+         [{"files": "good.csv"}, {"files": "bare.csv", "header": LOG[0].split(",")}]),
+        ({"log.csv": ['domain,"user,item,label,rating', *LOG[1:]]}, {}, "a quote is not closed in it; close it",
+         [{"files": "good.csv"}]),
+        ({"log.csv": ["domain,user,item,label,user", *LOG[1:]]}, {}, "columns 'user' .*; let each have a name of its own",
+         [{"files": "good.csv"}]),
+        ({}, {"encoding": "utf-16"}, "convert the file to utf-8, and leave the encoding out", [{}]),
+        ({}, {"files": "none.csv"}, "no such file; mend the path under data.options", [{"files": "good.csv"}]),
+        ({"part/a.csv": LOG}, {"files": "part"}, r"name its files, such as part/\*\.csv", [{"files": "part/*.csv"}]),
+        ({"users.csv": ["user,age", *(f"U{n},{n}" for n in range(20))]}, USERS, "write them alike, or map another column",
+         [{**USERS, "users": {"files": "alike.csv"}}, {**USERS, "users": {"files": "both.csv", "columns": {"user": "key"}}}]),
+        ({}, stars("context", "raw"), "'raw': this name has a meaning of its own; choose another", [stars("context")]),
+        ({}, stars("context", kind="text"), "text belongs to users and items",
+         [stars("user", kind="text"), stars("item", kind="text"), stars("context")]),
+        ({}, {"columns": {**NO_USER, "user": "item"}}, "are both 'item'; map each to a column of its own", [{}]),
+        ({}, {"columns": {**RATED, "label": "label"}, "score": ["rating"]}, "are two ratings; give one",
+         [{"columns": {**RATED, "label": "label"}}, {"columns": {**NO_USER, "user": "user"}, "score": ["rating"]}]),
+        ({}, {"columns": {**NO_USER, "user": "user"}, "domain": "x"}, "either columns.domain or the constant domain",
+         [{"columns": {**NO_USER, "user": "user"}}, {"columns": {"label": "label"}, "domain": "x"}]),
+        ({}, {"columns": RATED}, "no label; map a label, or a rating and set data.positive_above",
+         [{}, {"columns": RATED, "positive_above": 3}]),
+    ],
+)  # fmt: skip
+def test_what_an_error_of_files_and_columns_names_is_read(
+    files: dict, wrong: dict, text: str, remedies: list[dict], make, write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "part").mkdir()
+    alike = {"alike.csv": ["user,age", *(f"u{n},{n}" for n in range(20))]}
+    both = {"both.csv": ["user,key,age", *(f"U{n},u{n},{n}" for n in range(20))]}
+    for name, lines in {"log.csv": LOG, "good.csv": LOG, "bare.csv": LOG[1:], **alike, **both, **files}.items():
+        write(name, lines)
+
+    def rows(options: dict, out: str = "store") -> int:
+        above = {name: value for name, value in options.items() if name == "positive_above"}
+        own = {name: value for name, value in options.items() if name not in above}
+        return sum(make("tabular", {"files": "log.csv", **own}, out, **above).schema.rows.values())
+
+    with pytest.raises((DataError, JobError), match=text):
+        rows(wrong)
+    assert [rows(remedy, f"mended{n}") for n, remedy in enumerate(remedies)] == [400] * len(remedies)
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "text", "mended"),
+    [
+        ([1, 2], "categorical", "cannot be read as string; map another column, or change its kind", "multi"),
+        (timedelta(1), "numerical", "holds no numbers; map another column, or change its kind", "categorical"),
+        ([["a"]], "multi", r"holds no lists of single values; map another column\.", ""),
+    ],
+)
+def test_a_column_of_another_type_is_refused_and_another_kind_or_column_is_read(
+    cell: object, kind: str, text: str, mended: str, make, tmp_path: Path
+) -> None:
+    rows = [{"domain": "x", "user": n % 9, "item": n % 7, "label": n % 2, "odd": cell, "even": 1.5} for n in range(90)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "log.parquet")
+
+    def made(kind: str, column: str, out: str) -> int:
+        features = {"f": {"role": "context", "kind": kind, "column": column}}
+        return sum(make("tabular", {"files": str(tmp_path / "log.parquet"), "features": features}, out).schema.rows.values())
+
+    with pytest.raises(DataError, match=text):
+        made(kind, "odd", "store")
+    assert made(kind, "even", "column") == 90
+    assert not mended or made(mended, "odd", "kind") == 90

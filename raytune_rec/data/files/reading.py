@@ -143,7 +143,8 @@ def _check_encoding(form: Format) -> None:
         usable = False
     if not usable:
         raise DataError(
-            f"encoding {form.encoding!r}: not one in which lines can be told apart by the byte 10; convert the file to utf-8."
+            f"encoding {form.encoding!r}: not one in which lines can be told apart by the byte 10; convert the file to utf-8, "
+            "and leave the encoding out."
         )
 
 
