@@ -114,6 +114,29 @@ def test_a_mistake_is_one_plain_line(
     assert calls == []
 
 
+@pytest.mark.parametrize(
+    ("words", "text", "mended"),
+    [
+        (["check", "nowhere"], "no shipped job of that name; shipped are ", ["check", "quickstart"]),
+        (
+            ["prepare", "job.toml", "--out", "job.toml/x"],
+            "name a folder that you may write to",
+            ["prepare", "job.toml", "--out", "x"],
+        ),
+        (["run", "job.toml", "--set", "seed"], "write part.option=value", ["run", "job.toml", "--set", "seed=1"]),
+        (["run", "job.toml", "--set", "sead=1"], "no such option; known here: name, ", ["run", "job.toml", "--set", "name=x"]),
+        (["run"], "Missing argument 'JOB'", ["run", "job.toml"]),
+        (["show", "everything"], "is not one of 'backbones'", ["show", "backbones"]),
+    ],
+)
+def test_the_command_that_a_mistake_names_is_run(
+    calls: list[dict[str, Any]], job: Path, words: list[str], text: str, mended: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    assert text in capsys.readouterr().err
+    assert cli.main(mended) == 0
+
+
 def test_several_mistakes_are_several_lines(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(job), "--set", "tune.trials=0", "--set", "tune.pack=0", "--set", "colour=red"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 3

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import runpy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,53 @@ def test_a_truncated_file_is_refused(saved: tuple[Path, Path, Any], place: int) 
         _load(saved, place)
     with pytest.raises(ArtifactError, match="not a safetensors file"):
         weights.read(path)
+
+
+def _lost(path: Path, name: str) -> None:
+    (path / name).unlink()
+
+
+def _changed(path: Path, name: str) -> None:
+    (path / name).write_bytes((path / name).read_bytes()[:-1] + b" ")
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "told", "places"),
+    [
+        (_changed, "{}.safetensors", r"damaged or exchanged\. Copy the artifact anew", (0, 1)),
+        (
+            _changed,
+            "{}.json",
+            r"Copy the artifact anew, or export it again|delete this file and run again, or copy it anew",
+            (0, 1),
+        ),
+        (_lost, MARKER, "run the job again to finish it, or copy the whole folder", (0, 1)),
+        (_lost, "{}.json", "check the path, or run its stage again", (0, 1)),
+        (_changed, "data/users.parquet", "copy the whole backbone folder anew", (0,)),
+    ],
+)
+def test_a_damaged_artifact_that_is_copied_anew_or_saved_again_loads(
+    saved: tuple[Path, Path, Any], damage: Any, name: str, told: str, places: tuple[int, ...]
+) -> None:
+    def save(place: int) -> None:
+        if place:
+            prompt.save(saved[1], *_MAKE["prompt_parts"](saved[2].fingerprint))
+        else:
+            backbone.save(saved[0], *_MAKE["backbone_parts"](), saved[0].parent / "store")
+
+    def copy(place: int) -> None:
+        shutil.rmtree(saved[place])
+        shutil.copytree(whole / str(place), saved[place])
+
+    whole = saved[0].parent / "copies"
+    for place in places:
+        shutil.copytree(saved[place], whole / str(place))
+        for remedy in (copy, save):
+            damage(saved[place], name.format(("backbone", "prompt")[place]))
+            with pytest.raises(ArtifactError, match=told):
+                _load(saved, place)
+            remedy(place)
+            assert _load(saved, place)
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -125,10 +173,12 @@ def test_changed_data_files_are_refused_where_they_matter(saved: tuple[Path, Pat
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="no such folder"):
+    with pytest.raises(ArtifactError, match=r"no such folder; give the folder that holds backbone\.json"):
         backbone.load(tmp_path / "none")
     with pytest.raises(ArtifactError, match="no prepared data"):
         backbone.save(tmp_path / "b", *_MAKE["backbone_parts"](), tmp_path / "none")
+    backbone.save(tmp_path / "b", *_MAKE["backbone_parts"](), _MAKE["store"](tmp_path / "store"))
+    assert backbone.load((tmp_path / "b" / "backbone.json").parent)
 
 
 def test_what_the_facts_do_not_say_is_not_written(tmp_path: Path) -> None:

@@ -142,11 +142,13 @@ def test_prompts_that_cannot_serve_together_are_refused_at_once(saved: tuple[lis
     paths, backbone = saved
     with pytest.raises(ArtifactError, match=r"'few\.1' is served by more than one of the prompts; name one for each unit"):
         load_prompts([paths[0], paths[1], paths[0]], backbone)
+    assert len(load_prompts(paths[:2], backbone).bank.units) == 2  # the remedy
     with pytest.raises(ArtifactError) as refused:
         load_prompts([tmp_path / "a", paths[0], tmp_path / "b"], backbone)
     assert {str(tmp_path / name) in str(refused.value) for name in "ab"} == {True}
-    with pytest.raises(ArtifactError, match="there is no prompt"):
+    with pytest.raises(ArtifactError, match="there is no prompt; name the folder of one or more"):
         load_prompts([], backbone)
+    assert len(load_prompts(paths[:1], backbone).bank.units) == 1
 
 
 @pytest.mark.parametrize(

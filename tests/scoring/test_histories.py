@@ -238,12 +238,36 @@ def test_rows_that_cannot_be_served_are_refused(store: Store, rows: dict[str, An
         own.score({**rows, "item": ["i1"] * len(next(iter(rows.values())))})
 
 
+@pytest.mark.parametrize(
+    ("rows", "told", "mended"),
+    [
+        ({"history": ["i1"]}, r"write \[\['i1'\]\] for one user who took this item", {"history": [["i1"]]}),
+        ({"history": ["i1"]}, r"\[\[\]\] for one who took none", {"history": [[]]}),
+        (
+            {"colour": ["c1"]},
+            "Give a list of raw item ids for each row, oldest first",
+            {"history": [["i1", "i2"]], "colour": ["c1"]},
+        ),
+        ({"colour": ["c1"]}, "and an empty one where there is no history", {"history": [[]], "colour": ["c1"]}),
+        ({"history": [["i1"]], "age": ["old"]}, "give None where it is not known", {"history": [["i1"]], "age": [None]}),
+        ({"history": [["i1"]], "colr": ["c1"]}, "Rename it, or leave it out", {"history": [["i1"]], "colour": ["c1"]}),
+        ({"history": [["i1", 2]]}, "give all of them as text", {"history": [["i1", "2"]]}),
+    ],
+)
+def test_rows_as_an_error_names_them_are_served(store: Store, rows: dict[str, Any], told: str, mended: dict[str, Any]) -> None:
+    own = scorer(store)
+    with pytest.raises(DataError, match=told):
+        own.recommend(rows, k=2)
+    assert [len(best) for best in own.recommend(mended, k=2)] == [2]
+
+
 def test_what_cannot_be_asked_is_refused(store: Store, make: Callable[..., Store]) -> None:
     own = scorer(store)
     with pytest.raises(DataError, match=r"k must be a whole number, 1 or more \(given: 0\)"):
         own.recommend({"history": [["i1"]]}, k=0)
     with pytest.raises(DataError, match=r"no column item; there are history. .* or ask `recommend`"):
         own.score({"history": [["i1"]]})
+    assert len(own.score({"history": [["i1"]], "item": ["i2"]})) == len(own.recommend({"history": [["i1"]]}, k=1)) == 1
     data = make(log(), split={"kind": "leave_one_out"})
     single = Scorer(own.model, data, data.schema.unit("shop"))
     with pytest.raises(DataError, match="the artifact of 'shop' scores single interactions; give `score`"):

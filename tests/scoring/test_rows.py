@@ -87,6 +87,44 @@ def test_what_is_no_column_of_rows_is_refused_in_words(single: Scorer, rows: Any
         single.score(rows)
 
 
+ONE = {"user": ["u1"], "item": ["i1"]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told", "remedies"),
+    [
+        ({**ONE, "user": ["\ud83d"]}, "decode it anew from its bytes", [{**ONE, "user": [b"\xf0\x9f\x98\x80".decode()]}]),
+        ({**ONE, "domain": ["shpo"]}, r"did you mean 'shop'\?", [{**ONE, "domain": ["shop"]}]),
+        ({**ONE, "domain": ["club"]}, "or leave the column out to score them as rows of 'shop'", [ONE]),
+        ({**ONE, "domain": [None]}, "name none; name shop", [{**ONE, "domain": ["shop"]}]),
+        ({**ONE, "user": "u1"}, r"write \['\.\.\.'\] for one row", [ONE]),
+        ({**ONE, "user": [["u1"]]}, r"each row must be one value .*; write \['\.\.\.'\] for one row", [ONE]),
+        ({"user": ["u1"], "item": ["i1", "i2"]}, "give one value for each row", [{"user": ["u1", "u1"], "item": ["i1", "i2"]}]),
+        ({**ONE, "usr": ["u1"]}, r"they have user, item, domain, colour, age\. Rename it, or leave it out", [ONE]),
+        ([ONE], r"give a dictionary of columns, such as {'user': \['u1'\], 'item': \['i1'\]}, or a pandas frame",
+         [{"user": ["u1"], "item": ["i1"]}, pd.DataFrame(ONE)]),
+        (pd.DataFrame([["u1", "u2", "i1"]], columns=["user", "user", "item"]), "stands there twice; keep one of each",
+         [pd.DataFrame(ONE)]),
+        ({**ONE, "age": ["old"]}, "give None where it is not known", [{**ONE, "age": [None]}, {**ONE, "age": ["31"]}]),
+        ({**ONE, "user": ["u1", 2], "item": ["i1", "i1"]}, "give all of them as text",
+         [{"user": ["u1", "2"], "item": ["i1"] * 2}]),
+    ],
+)  # fmt: skip
+def test_rows_as_an_error_names_them_are_scored(single: Scorer, rows: Any, told: str, remedies: list[Any]) -> None:
+    with pytest.raises(DataError, match=told):
+        single.score(rows)
+    for mended in remedies:
+        assert np.isfinite(single.score(mended)).all()
+
+
+def test_rows_of_another_domain_are_scored_by_its_own_artifact(single: Scorer) -> None:
+    rows = {**ONE, "domain": ["club"]}
+    with pytest.raises(DataError, match="score them with the artifact of 'club'"):
+        single.score(rows)
+    assert single.store is not None
+    assert len(Scorer(single.model, single.store, single.store.schema.unit("club")).score(rows)) == 1
+
+
 def test_a_domain_is_named_in_any_case_or_refused_all_at_once(single: Scorer) -> None:
     with pytest.raises(DataError) as refused:
         single.score({**ROWS, "domain": ["club", "Shop", "elsewhere"]})
@@ -107,6 +145,7 @@ def test_what_training_did_not_know_is_marked_or_refused(single: Scorer) -> None
     assert "column user: 2 of 3 rows hold what training did not know (rows 1, 2: who, None)" in refused.value.problems[0]
     known = {n: v[:1] for n, v in rows.items()}  # the remedy
     assert single.score(known, unknown="raise").tolist() == found[:1].tolist()
+    assert single.score(rows, unknown="backbone").tolist() == found.tolist()
     with pytest.raises(DataError, match="unknown must be 'backbone' or 'raise'"):
         single.score(rows, unknown="ignore")  # type: ignore[arg-type]
 
