@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -159,6 +159,33 @@ def test_a_missing_file_a_missing_column_and_an_encoding_are_told_together(make,
     none, column, encoding = error.value.problems
     assert "none.csv: no such file" in none and "log.csv: there is no column 'user'" in column
     assert f"{users}: encoding 'utf-99': not one in which lines can be told apart" in encoding
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_wrong_header_and_odd_types_are_told_together_and_alike(missing: bool, make, write, tmp_path: Path) -> None:
+    """Beside a missing file, or none; the sentences on types are those of a job whose headers are right."""
+    odd = {"domain": ["x"], "user": [{"a": 1}], "item": [[1]], "label": pa.array([1], pa.duration("s")), "town": [{"b": 1}]}
+    odd |= {"time": [time(3)], "tags": [[["a"]]], "age": pa.array([1], pa.duration("s"))}
+    pq.write_table(pa.table(odd), tmp_path / "odd.parquet")
+    pq.write_table(pa.table({"user": ["a"], "height": [[1.5]]}), tmp_path / "users.parquet")
+    context = {"age": "numerical", "tags": "multi", "town": "categorical"}
+    features = {name: {"role": "context", "kind": kind} for name, kind in context.items()}
+    columns = {"domain": "domain", "user": "user", "item": "item", "label": "label", "timestamp": "time", "position": "item"}
+    options = {
+        "columns": columns, "users": {"files": str(tmp_path / "users.parquet")},
+        "features": {**features, "height": {"role": "user", "kind": "numerical"}},
+    }  # fmt: skip
+    files = [str(tmp_path / "odd.parquet"), write("who.csv", ["domain,who,item,label,time,age,tags,town", "x,a,1,1,5,3,u,v"])]
+    files += [str(tmp_path / "none.csv")] * missing
+    with pytest.raises(DataError) as apart:
+        make("tabular", {**options, "files": files[0]})
+    with pytest.raises(DataError) as error:
+        make("tabular", {**options, "files": files})
+    told = list(error.value.problems)
+    assert [problem.split("/")[-1].split(";")[0] for problem in told[: 1 + missing]] == [
+        *["none.csv: no such file"] * missing, "who.csv: there is no column 'user' (wanted as user)",
+    ]  # fmt: skip
+    assert told[1 + missing :] == list(apart.value.problems) and len(apart.value.problems) == 9
 
 
 def test_what_is_wrong_with_a_file_of_rows_and_features_is_told_once(make, tmp_path: Path) -> None:

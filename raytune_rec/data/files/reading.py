@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,7 @@ from raytune_rec.errors import DataError
 _JSON = (".jsonl", ".ndjson", ".json")
 _PARQUET = (".parquet", ".pq")
 _NONE: Mapping[str, str] = {}
+Reader = Callable[[pa.ChunkedArray], object]
 _NAMED = 50
 """Most columns of a file that an error lists."""
 
@@ -64,8 +65,7 @@ def read_file(path: Path, columns: Mapping[str, str], form: Format, separators: 
     if _kind(path) == "json":
         yield from _read_json(path, columns, form, separators)
         return
-    by_name = {unicodedata.normalize("NFC", raw): raw for raw in present or []}
-    wanted = {name: by_name[unicodedata.normalize("NFC", raw)] for name, raw in columns.items()}
+    wanted = _named(columns, present or [])
     blocks = _read_parquet(path, wanted) if _kind(path) == "parquet" else _read_delimited(path, wanted, form, present or [])
     for block in blocks:
         table = block.table
@@ -76,6 +76,31 @@ def read_file(path: Path, columns: Mapping[str, str], form: Format, separators: 
                 raise DataError(f"{path}, column {columns[name]}: {problem}" for problem in error.problems) from None
             table = table.set_column(table.column_names.index(name), name, cells)
         yield RawBlock(table, block.file, block.lines, block.rejects)
+
+
+def require_types(path: Path, columns: Mapping[str, str], readers: Mapping[str, Reader]) -> None:
+    """Raises DataError for every column of a Parquet file whose type cannot be read; other files have no types before their rows.
+
+    Args:
+        columns: name in the block -> name in the file, which has it once.
+        readers: name in the block -> what reads a column, and raises DataError where its type is none that it reads.
+    """
+    if _kind(path) != "parquet":
+        return
+    schema, problems = _parquet(path).schema_arrow, []
+    for name, raw in _named(columns, schema.names).items():
+        try:
+            readers[name](pa.chunked_array([], schema.field(raw).type))
+        except DataError as error:
+            problems += [f"{path}, column {name}: {problem}" for problem in error.problems]
+    if problems:
+        raise DataError(problems)
+
+
+def _named(columns: Mapping[str, str], present: Sequence[str]) -> dict[str, str]:
+    """Name in the block -> name as the file spells it."""
+    by_name = {unicodedata.normalize("NFC", raw): raw for raw in present}
+    return {name: by_name[unicodedata.normalize("NFC", raw)] for name, raw in columns.items()}
 
 
 def require(path: Path, columns: Mapping[str, str], present: Sequence[str], form: Format | None = None) -> None:

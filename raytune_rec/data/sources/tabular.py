@@ -10,17 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from raytune_rec import components
 from raytune_rec.data.blocks import SCORE, RawBlock, SourceField, SourceKind, SourceRole
-from raytune_rec.data.cells import encoded
+from raytune_rec.data.cells import encoded, flat_lists, numbers, plain
 from raytune_rec.data.files.delimited import Format
 from raytune_rec.data.files.on_disk import named_files
 from raytune_rec.data.files.problems import FileProblems, each_file
-from raytune_rec.data.files.reading import column_names, read_file, require
+from raytune_rec.data.files.reading import Reader, column_names, read_file, require, require_types
 from raytune_rec.data.formats import FormatName
+from raytune_rec.data.instants import Instants, positions
 from raytune_rec.data.sources.base import constant, digest_files
 from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import SPLITS
@@ -29,6 +31,19 @@ _Rating = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Paths = str | tuple[str, ...]
 _Key = Literal["user", "item"]
 _Mapped = Literal["domain", "user", "item", "label", "rating", "stay", "timestamp", "position", "split"]
+
+
+def _lists(column: pa.ChunkedArray) -> object:
+    return flat_lists(column) if pa.types.is_nested(column.type) else encoded(column)
+
+
+_READERS: Mapping[str, Reader] = {
+    **dict.fromkeys(("label", "rating", "stay", "numerical"), numbers),
+    **dict.fromkeys(("multi", "vector"), _lists),
+    "timestamp": lambda column: Instants().read(plain(column), ""),
+    "position": lambda column: positions(plain(column)),
+}
+"""Of columns, and of kinds of features; of all others `encoded`."""
 
 
 class _Feature(components.Options):
@@ -128,7 +143,7 @@ class Tabular:
 
     def read(self) -> Iterator[RawBlock]:
         located = self._located()
-        if problems := self._wrong_columns(located):
+        if problems := self._wrong_columns(located, []):
             raise DataError(problems)
         return each_file((path, self._interactions(split, path)) for split, path in located["log"])
 
@@ -165,11 +180,12 @@ class Tabular:
                 located[name] = [("", path) for path in files]
                 problems += wrong
         if problems:
-            raise DataError([*problems, *self._wrong_columns(located)])
+            raise DataError(self._wrong_columns(located, problems))
         return located
 
-    def _wrong_columns(self, located: Mapping[str, list[tuple[str, Path]]]) -> list[str]:
-        """What is wrong with any file and column that is wanted, before the first row is read."""
+    def _wrong_columns(self, located: Mapping[str, list[tuple[str, Path]]], known: list[str]) -> list[str]:
+        """What is wrong with any file and column that is wanted, before the first row is read; beside it, and beside what is
+        known to be wrong, columns of types that cannot be read. Alone these are told where the rows are judged."""
         log = located["log"]
         needed: list[tuple[Path, Mapping[str, str], Format]] = [(path, self._wanted, self._format) for _, path in log]
         roles: tuple[_Key, _Key] = ("user", "item")
@@ -181,13 +197,21 @@ class Tabular:
                 needed += [(path, keyed, form) for _, path in located[f"{role}s"]]
             else:
                 needed += [(path, self._feature_columns(role), self._format) for _, path in log]
-        problems = FileProblems()
+        problems, types = FileProblems(), FileProblems()
         for path, columns, form in needed:
             with problems.of(path):
                 present = column_names(path, form)
                 if present is not None:
                     require(path, columns, present, form)
-        return problems.told()
+                    with types.of(path):
+                        require_types(path, columns, {name: self._reader(name) for name in columns})
+        told = [*known, *problems.told()]
+        return [*told, *types.told()] if told else []
+
+    def _reader(self, name: str) -> Reader:
+        """What tells whether a column's type can be read."""
+        feature = self._options.features.get(name)
+        return numbers if name.startswith(SCORE) else _READERS.get(feature.kind if feature else name, encoded)
 
     @property
     def _wanted(self) -> dict[str, str]:
