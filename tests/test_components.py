@@ -149,8 +149,10 @@ def test_kinds_are_declared_beside_the_option() -> None:
 def test_a_component_that_cannot_be_loaded_is_named(own: Path) -> None:
     (own / "prompts" / "broken.py").write_text("import no_such_package\n")
     for _ in range(2):  # a half-loaded module is not found the second time either
-        with pytest.raises(JobError, match=r"broken\.py: cannot be loaded \(ModuleNotFoundError"):
+        with pytest.raises(JobError, match=r"broken\.py: cannot be loaded \(ModuleNotFoundError.*; mend this component"):
             components.component("prompts", "broken", [own])
+    (own / "prompts" / "broken.py").write_text(_NUDGE)
+    assert components.component("prompts", "broken", [own]).__name__ == "Nudge"
 
 
 def test_a_list_is_not_called_short_where_its_values_are_wrong() -> None:

@@ -81,25 +81,30 @@ def test_jobs_without_item_texts_are_what_they_were(shop: Callable[..., Store]) 
 
 
 @pytest.mark.parametrize(
-    ("items", "told"),
+    ("items", "told", "mended"),
     [
         (
             {"general": ["title", "colour"]},
             r"data.text.items.general: 'colour' is no text column .* there are title, brand, kind",
+            {"general": ["title", "brand", "kind"]},
         ),
-        ({"general": ["price"]}, r"'price' is no text column"),
+        ({"general": ["price"]}, r"'price' is no text column", {}),
     ],
 )
 def test_item_texts_of_columns_that_are_not_there_are_refused(
-    items: dict[str, list[str]], told: str, shop: Callable[..., Store]
+    items: dict[str, list[str]], told: str, mended: dict[str, list[str]], shop: Callable[..., Store]
 ) -> None:
     with pytest.raises(DataError, match=told):
         shop("store", text={"items": items})
+    assert shop("mended", text={"items": mended}).schema.texts
 
 
 def test_a_text_that_nobody_has_is_refused(shop: Callable[..., Store]) -> None:
     with pytest.raises(DataError, match=r"data.text: nobody has a text brands; map another column, or leave it out"):
         shop("store", dict.fromkeys(ITEMS, ("Pen", "", "")), text={"items": {"brands": ["brand"], "general": ["title"]}})
+    for n, items in enumerate(({"brands": ["title"], "general": ["title"]}, {"general": ["title"]})):
+        store = shop(f"mended{n}", dict.fromkeys(ITEMS, ("Pen", "", "")), text={"items": items})
+        assert [field.name for field in store.schema.texts] == list(items)
 
 
 def test_a_column_is_named_once() -> None:

@@ -154,8 +154,11 @@ def test_more_trials_go_on_where_the_search_ended(tmp_path: Path) -> None:
 
 def test_another_search_in_the_same_journal_is_refused_with_the_difference(tmp_path: Path) -> None:
     _work(_planner(tmp_path, fake.job()), fake.job(), _first, 1)
-    with pytest.raises(ArtifactError, match=r"study 'plate/music': sampler was 'tpe' and is 'random' now"):
+    told = r"study 'plate/music': sampler was 'tpe' and is 'random' now\. Go back to it, or use another --out folder"
+    with pytest.raises(ArtifactError, match=told):
         _planner(tmp_path, fake.job(sampler="random"))
+    for folder, sampler in ((tmp_path, "tpe"), (tmp_path / "another", "random")):
+        assert _planner(folder, fake.job(sampler=sampler))
 
 
 def test_first_points_come_first_and_one_outside_its_range_teaches_nothing(tmp_path: Path) -> None:

@@ -63,9 +63,10 @@ def test_the_first_trials_are_those_configurations(earlier: Path, tmp_path: Path
     assert [dict(lane.options) for lane in study.ask(2)] == [dict(p.values) for p in space.first[:2]]
 
 
-def test_a_folder_without_a_journal_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_folder_without_a_journal_is_refused_by_name(tmp_path: Path, earlier: Path) -> None:
     with pytest.raises(JobError, match=r"tune\.warm_start: .*nothing holds no journal; name the folder of a run"):
         warmstart.read([str(tmp_path / "nothing")], metric="auc")
+    assert warmstart.read([str(earlier)], metric="auc")
 
 
 @pytest.mark.parametrize("metric", ["auc", "logloss"])
@@ -89,3 +90,4 @@ def test_a_run_that_went_by_another_metric_is_refused_with_both(earlier: Path) -
         JobError, match=r"tune\.warm_start: .*run: its searches went by 'auc', and this job goes by 'logloss'; name"
     ):
         warmstart.read([str(earlier)], "logloss")
+    assert warmstart.read([str(earlier)], "auc") and not warmstart.read([], "logloss")  # the remedies
