@@ -41,6 +41,13 @@ class Task:
         return self.name != "rows"
 
     @property
+    def chooses(self) -> bool:
+        """Whether a row asks which of several is right, items or classes, instead of telling one item. A model of both kinds of
+        rows asks this, and how it is fed.
+        """
+        return self.histories
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """What validation can choose by."""
         return get_args(ListMetric if self.histories else RowMetric)

@@ -59,7 +59,7 @@ class Ctr(Backbone):
         self.layer = FieldLayer(schema, options.width, options.numbers, options.embedding_std)
         self.prompts = sites[Site.FIELDS].count * options.width if Site.FIELDS in sites else 0
         self.deep = Deep(self.layer.wide, self.prompts, options.hidden, options.batch_norm)
-        self.ranks = schema.task.histories
+        self.ranks = schema.task.chooses
         self.of_items = [f for f in self.layer.fields if f.role == "item"]
         self.of_users = [f for f in self.layer.fields if f.role != "item"]
         self.profile = [f.name for f in self.layer.embedded if f.role == "user"]
@@ -69,7 +69,7 @@ class Ctr(Backbone):
 
     @classmethod
     def takes(cls, options: CtrOptions, schema: DataSchema) -> Mapping[Site, int]:
-        by_id = (Site.ITEM, Site.TARGET) if schema.task.histories else ()
+        by_id = (Site.ITEM, Site.TARGET) if schema.task.chooses else ()
         return dict.fromkeys((Site.FIELDS, *by_id), options.width)
 
     @classmethod
@@ -77,7 +77,7 @@ class Ctr(Backbone):
         embedded = [f for f in schema.fields if f.kind != "numerical" or options.numbers != "none"]
         width = {role: options.width * sum(f.role == role for f in embedded) for role in ("user", "item")}
         given = {"user_features": Reading(width["user"])}
-        if not schema.task.histories:
+        if not schema.task.chooses:
             return given
         given |= {name: Reading(options.width, "item") for name in ("item_vector", "item_embedding")}
         given |= {"item_features": Reading(features, "item")} if (features := width["item"] - options.width) else {}

@@ -66,7 +66,7 @@ class FieldLayer:
         if named := ", ".join(f.name for f in schema.fields if f.kind == "vector"):
             raise AssemblyError(f"this backbone embeds ids and numbers, and {named} is a vector; leave it out of data.options.")
         self.width, self.treatment, self.std = width, treatment, std
-        self.fields = [f for f in schema.fields if f.role != "context" or not schema.task.histories]
+        self.fields = [f for f in schema.fields if f.role != "context" or not schema.task.chooses]
         self.tables = [f for f in self.fields if f.kind != "numerical" or treatment == "discretize"]
         self.numbers = [f for f in self.fields if f.kind == "numerical" and treatment != "discretize"]
         self.embedded = [f for f in self.fields if f in self.tables or treatment == "field"]

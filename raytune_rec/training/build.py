@@ -151,7 +151,7 @@ def _opened(store: str) -> Store:
 
 def reads_by_id(job: Job, method: Method) -> bool:
     """Whether a method's backbone reads items or users by id, beside the rows."""
-    return reads_entities(component("backbones", method.backbone, [Path(f) for f in job.components]), job.data.task.histories)
+    return reads_entities(component("backbones", method.backbone, [Path(f) for f in job.components]), job.data.task.chooses)
 
 
 @lru_cache(maxsize=4)

@@ -143,7 +143,7 @@ def meet(
         )
     prompts = [prompt(o, schema, gives, takes) for o in options["prompt"]] if on else []
     made = backbone(of_backbone, schema, room)
-    by_id = reads_entities(backbone, schema.task.histories)
+    by_id = reads_entities(backbone, schema.task.chooses)
     return Parts(
         made, prompts, strategy, room, options, _groups(made, prompts, strategy, where), gives, by_id, schema.field(ITEM).new
     )
