@@ -179,7 +179,9 @@ def test_a_backbone_says_what_is_recommended_beside_it(counted: Store, tmp_path,
     everything = [item for item, _ in served.recommend(asked, k=99)[0]]
     assert set(history) <= set(everything)
     assert not set(history) & {item for item, _ in served.recommend(asked, k=99, seen=False)[0]}
-    inputs = {"options": {"sequences": {"length": 4, "windows": "last", "repeats": "leave_out", "negatives": 6}}}
-    fewer = {"options": {"sequences": {**inputs["options"]["sequences"], "negatives": 3}}}
-    other = {"options": {"sequences": {**inputs["options"]["sequences"], "repeats": "count"}}}
+    sequences = {"length": 4, "windows": "last", "repeats": "leave_out", "negatives": 6}
+    inputs, fewer, other = (
+        {"options": {"split": {"kind": "leave_one_out"}, "sequences": {**sequences, **change}}}
+        for change in ({}, {"negatives": 3}, {"repeats": "count"})
+    )
     assert trained(inputs) == trained(fewer) != trained(other)

@@ -60,7 +60,7 @@ def test_some_items_are_known_by_their_attributes_alone_in_a_training_step() -> 
 
 
 def test_an_item_is_mixed_with_the_mean_of_its_latest_users_and_one_without_stays() -> None:
-    made = parts("dssm", "feedback_mean", ALIASES["tuning_free"], {"own": 0.5, "users": 2.0, "recent": 3})
+    made = parts("dssm", "feedback_mean", ALIASES["tuning_free"], {"own": 0.5, "users": 2.0, "recent": 3, "least": 0})
     model = model_of(made).holding()
     plain, written = model.held["item_vector"][0], model.forward(BATCH, {}, Step(False))["items"][0]  # type: ignore[index]
     users, feedback = model.held["user_vector"][0], ITEMS.feedback  # type: ignore[index]
