@@ -28,6 +28,7 @@ from torch import Tensor
 
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError, RunFailed
+from raytune_rec.machine.ray_address import is_local
 from raytune_rec.pretraining import checkpoint
 from raytune_rec.pretraining.artifact import Facts, export, summary
 from raytune_rec.pretraining.delivery import Blocks, RowGroup, fit, options, row_groups, stream
@@ -47,7 +48,7 @@ _SWITCH = 2e-4
 _POLL = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
 """How often Ray Train asks its workers for a report, in seconds. The next one waits for that: its own 2 s hold up epochs."""
 _ALONE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
-"""Of one machine no notice comes that it will be taken away: a process that waits for one is 3 s of a processor for nothing."""
+"""Of a Ray that we start here no machine is taken away: a process that waits for the notice is 3 s of a processor for nothing."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def train(spec: Pretraining, store: Store, tell: Tell, watch: Watch | None = Non
         dataset_config=ray.train.DataConfig(datasets_to_split=[], execution_options=options(groups)),
     )
     try:
-        with following(progress, tell), _signals_kept(), _controlled():
+        with following(progress, tell), _signals_kept(), controlled():
             facts: Facts = trainer.fit().return_value  # type: ignore[attr-defined]
     except ray.train.TrainingFailedError as error:
         raise RunFailed(_reason(spec, error)) from error
@@ -182,10 +183,10 @@ def sum_over_workers(tensors: list[Tensor]) -> None:
 
 
 @contextmanager
-def _controlled() -> Iterator[None]:
+def controlled() -> Iterator[None]:
     """Ray Train's controller takes its settings from the environment; a user's own values stand."""
-    alone = not ray.is_initialized() or len(ray.nodes()) == 1
-    ours = {n: v for n, v in (_POLL | (_ALONE if alone else {})).items() if n not in os.environ}
+    wanted = {**_POLL, **_ALONE} if is_local(os.environ) else _POLL
+    ours = {n: v for n, v in wanted.items() if n not in os.environ}
     os.environ.update(ours)
     try:
         yield

@@ -1,11 +1,13 @@
-"""Whoever waits for a pre-training is told where it is."""
+"""Whoever waits for a pre-training is told where it is, and Ray Train how it is to look after its workers."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from raytune_rec.data.stored.store import Store
 from raytune_rec.pretraining import progress as follow
+from raytune_rec.pretraining import workers
 from raytune_rec.pretraining.train import pretrain
 from tests.pretraining.conftest import job, recipe_in
 
@@ -27,3 +29,19 @@ def test_lines_keep_their_distance() -> None:
     for _ in range(3):
         tell({})
     assert told == []
+
+
+@pytest.mark.parametrize(("address", "seen"), [("", "0"), ("ray-head:6379", None)])
+def test_only_a_ray_of_our_own_goes_without_notices_of_preemption(
+    address: str, seen: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster may have one machine when a pre-training begins, and get spot nodes for it."""
+    name = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.delenv(name, raising=False)
+    with workers.controlled():
+        assert os.environ.get(name) == seen
+    assert name not in os.environ
+    monkeypatch.setenv(name, "1")
+    with workers.controlled():
+        assert os.environ[name] == "1", "a user's own value stands"
