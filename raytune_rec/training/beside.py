@@ -74,8 +74,10 @@ def _joined(parts: Sequence[Entities]) -> Entities:
 
 
 def _feedback(given: Sequence[Feedback | None]) -> Feedback | None:
+    """Where there is no event, as in an artifact of new items, one of nobody stands behind, so that a look-up has a row."""
     events = [feedback for feedback in given if feedback is not None]
-    return Feedback(*(_padded([getattr(f, name) for f in events]) for name in _EVENTS)) if events else None
+    columns = {name: _padded([getattr(f, name) for f in events]) for name in _EVENTS} if events else {}
+    return Feedback(**{n: c if c.shape[1] else c.new_zeros(len(c), 1) for n, c in columns.items()}) if events else None
 
 
 def _once(tables: Sequence[_Table]) -> Sequence[_Table]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from raytune_rec.axes import clocks, domain_linear, domain_moments, item_rows, latest
 from raytune_rec.components import component
 from raytune_rec.schema.contract import Batch, Entities, Site
-from raytune_rec.schema.prepared import Feedback, Table, UnitData
+from raytune_rec.schema.prepared import ById, Feedback, Table, UnitData
 from raytune_rec.schema.work import Lane, Method, Pack, Strategy
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Step
@@ -21,7 +22,7 @@ from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Trainer
 from raytune_rec.training.settings import settings
 from raytune_rec.tuning.search.plan import plan, searches
-from tests.training.conftest import AS_HISTORIES, HISTORIES, ITEMS, OWN, histories, job, table, unit_of, world_of
+from tests.training.conftest import AS_HISTORIES, HISTORIES, ITEMS, OWN, USERS, histories, job, table, unit_of, world_of
 from tests.training.test_contract import model_of, parts
 from tests.training.test_lanes import same
 
@@ -147,6 +148,14 @@ def test_the_latest_fans_of_an_item() -> None:
     assert users.tolist() == [[[5, 0], [9, 8], [0, 0]]] and real.sum(2).tolist() == [[1, 2, 0]]
     assert times.tolist() == [[[9, 0], [3, 2], [0, 0]]] and values.tolist() == [[[4, 0], [3, 0], [0, 0]]]
     assert stays.tolist() == [[[2, 0], [0, 1.5], [0, 0]]]
+
+
+def test_of_items_that_nobody_took_no_event_is_found() -> None:
+    """An artifact of new items has no event at all."""
+    nothing = Feedback(np.zeros(32, np.int64), *(np.zeros(0, t) for t in (np.int64, np.int64, np.float32, np.float32)))
+    items = Beside.of([ById(replace(ITEMS, feedback=nothing), USERS, np.array([28, 30]))]).items
+    assert items is not None and items.feedback is not None
+    assert not latest(items.feedback, torch.tensor([[28, 30]]), 5).real.any() and not clocks(items.feedback)
 
 
 def test_data_have_clocks_where_any_time_is_told() -> None:
