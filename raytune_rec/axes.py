@@ -148,3 +148,14 @@ def similar_popular(vectors: Tensor, batch: Batch, ids: Tensor, share: float) ->
     further = torch.arange(max(most), device=ids.device) >= torch.tensor(most, device=ids.device).view(-1, 1, 1)
     nearest = similar.masked_fill(further, -torch.inf).argmax(-1)
     return torch.take_along_dim(popular.expand(len(nearest), -1), nearest, dim=1)
+
+
+def lenders(vectors: Tensor, batch: Batch, ids: Tensor, recent: int, least: int, share: float) -> Tensor:
+    """(U, N): the item that lends its events to each (`similar_popular`); 0: it has enough, or it is padding.
+
+    Args:
+        recent: as of `latest`. least: an item with fewer of these borrows.
+    """
+    assert batch.members is not None and batch.members.feedback is not None
+    few = (latest(batch.members.feedback, ids, recent).real.sum(2) < least) & (ids > 0)
+    return similar_popular(vectors, batch, ids, share) * few if few.any() else torch.zeros_like(ids)

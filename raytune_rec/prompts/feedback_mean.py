@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from raytune_rec import components
-from raytune_rec.axes import latest, similar_popular
+from raytune_rec.axes import latest, lenders
 from raytune_rec.components import numeric, structural
 from raytune_rec.prompts.base import Rerun
 from raytune_rec.schema.contract import Batch, Parameter, Reading, Site
@@ -62,10 +62,9 @@ class FeedbackMean:
 
     def lenders(self, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor]) -> Tensor:
         """(U, I): the items that lend to the unit's own; 0: an item has users enough."""
-        assert batch.members is not None and batch.members.feedback is not None
-        ids = batch.members.ids
-        few = latest(batch.members.feedback, ids, self.options.recent).real.sum(2) < self.options.least
-        return similar_popular(readings["item_vector"], batch, ids, self.options.popular) * (few & (ids > 0))
+        assert batch.members is not None
+        o = self.options
+        return lenders(readings["item_vector"], batch, batch.members.ids, o.recent, o.least, o.popular)
 
     def losses(
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun

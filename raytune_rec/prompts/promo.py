@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from raytune_rec import components
-from raytune_rec.axes import Events, clocks, latest, member_rows, similar_popular, target_of
+from raytune_rec.axes import Events, clocks, latest, lenders, member_rows, similar_popular, target_of
 from raytune_rec.backbones.base import Outputs, Paired
 from raytune_rec.components import numeric, padded, structural
 from raytune_rec.prompts.base import Rerun
@@ -209,12 +209,11 @@ class Promo:
 
     def lenders(self, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor]) -> Tensor:
         """(U, I): the items that lend to the unit's own; 0: an item has feedback enough."""
-        assert batch.members is not None and batch.members.feedback is not None
-        ids = batch.members.ids
-        if self.options.information != "feedback":
+        assert batch.members is not None
+        o, ids = self.options, batch.members.ids
+        if o.information != "feedback":
             return torch.zeros_like(ids)
-        few = latest(batch.members.feedback, ids, self.options.recent).real.sum(2) < self.options.least
-        return similar_popular(readings["item_vector"], batch, ids, self.options.popular) * (few & (ids > 0))
+        return lenders(readings["item_vector"], batch, ids, o.recent, o.least, o.popular)
 
     def losses(
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun
