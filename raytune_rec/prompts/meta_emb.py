@@ -91,8 +91,9 @@ class MetaEmb:
         users = batch.columns[USER].repeat_interleave(count, dim=1)
         vectors = (start, self._stepped(start, readings, batch, options, ids.flatten(1), users))
         state = torch.take_along_dim(outputs["state"], places.unsqueeze(-1), dim=2).flatten(1, 2)  # (U, B * M, D)
-        taken = torch.cat([history, batch.columns["target"]], dim=2).unsqueeze(1)  # (U, 1, B, ...)
-        apart = (ids.flatten(1)[..., None, None] != taken).all(-1) & (batch.weight > 0).unsqueeze(1)  # (U, B * M, B)
+        apart = (batch.weight > 0).unsqueeze(1).expand(-1, ids[0].numel(), -1)  # (U, B * M, B)
+        for taken in torch.cat([history, batch.columns["target"]], dim=2).unbind(2):  # one place at a time: it is the most memory
+            apart = apart & (ids.flatten(1).unsqueeze(2) != taken.unsqueeze(1))
         others = apart.sum(-1).clamp(min=1)
 
         def loss(v: Tensor) -> Tensor:
