@@ -27,6 +27,9 @@ from raytune_rec.schema.contract import Batch, Entities, Parameter, Reading, Sit
 from raytune_rec.schema.prepared import ITEM, DataSchema
 from raytune_rec.tensors import Params, Step, lookup
 
+_ITEMS = 128
+"""Items of each row whose pairs are scored at once, outside training."""
+
 
 class CtrOptions(components.Options):
     """Of a model with a deep part."""
@@ -64,7 +67,7 @@ class Ctr(Backbone):
         self.of_users = [f for f in self.layer.fields if f.role != "item"]
         self.profile = [f.name for f in self.layer.embedded if f.role == "user"]
         if self.ranks:
-            self.returns, self.most_candidates = frozenset({"pairs"}), 128
+            self.returns = frozenset({"pairs"})
             self.encoded_groups = self.item_groups = self.user_groups = self.groups
 
     @classmethod
@@ -138,7 +141,8 @@ class Ctr(Backbone):
         if step.training:
             return Paired(score, table.shape[1], {})
         every = torch.arange(table.shape[1], device=table.device).expand(*batch.label.shape, -1)
-        return Paired(score, table.shape[1], {"logit": score(batch.columns.get("candidates", every))})
+        pieces = batch.columns.get("candidates", every).split(_ITEMS, dim=2)
+        return Paired(score, table.shape[1], {"logit": torch.cat([score(ids) for ids in pieces], dim=2)})
 
     def _of_pairs(
         self,
