@@ -1,11 +1,12 @@
 """Walks of a few hops over transitions between items (after arXiv 2605.07125): nothing is trained.
 
-Shapes: U: 1 or T lanes, B rows, L places, V items, E events, N transitions that occur, A attribute values, K candidates.
+Shapes: U: 1 or T lanes, B rows, L places, V items, E events, N transitions that occur, A attribute values, K candidates, P pairs
+of an item and a value that it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from raytune_rec.errors import AssemblyError
 from raytune_rec.schema.contract import Batch, Entities, Parameter, Site, SiteShape
 from raytune_rec.schema.prepared import ITEM, DataSchema
 from raytune_rec.tensors import Params, Step, generator
+
+_ROWS = 256
+"""Rows whose walks over all items are held at once."""
 
 
 class Transitions(Backbone):
@@ -32,7 +36,7 @@ class Transitions(Backbone):
     Differs from the paper: of its graph only the idea is taken, transitions, few hops, and likeness of attributes.
 
     Raises:
-        AssemblyError: it is not known who took the items; or `similarity`, and the items have no attributes with values.
+        AssemblyError: `similarity`, and the items have no attributes with values.
     """
 
     class Options(components.Options):
@@ -43,6 +47,7 @@ class Transitions(Backbone):
         similarity: float = numeric(0.0, "share of the walks that make one step more, over an attribute value", ge=0, le=1)
         reach: int = structural(1, "places between two items of a user that count as a transition", ge=1, le=100)
 
+    reads_feedback = True
     returns = frozenset({"state", "cloze"})
     tasks = frozenset({"lists"})
 
@@ -63,11 +68,7 @@ class Transitions(Backbone):
 
     def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
         """`step_from`, `step_to` and `step_weight`, (U, N) each: transitions that occur; zeros behind where there are fewer."""
-        if items.feedback is None:
-            raise AssemblyError(
-                "backbone transitions: counts who took which item after which, and that is known where items are made cold "
-                "alone; set data.split.kind = 'cold_items', or name another backbone."
-            )
+        assert items.feedback is not None, "of data without cold items, and of pre-trainings, nobody makes this model"
         events = items.feedback
         columns = (torch.as_tensor(t) for t in (events.start, events.user, events.time))
         lanes = [_counted(start, user, time, self.options.reach) for start, user, time in zip(*columns, strict=True)]
@@ -90,45 +91,53 @@ class Transitions(Backbone):
         per_lane = {**encoded, **options, "history": batch.columns["history"], "count": items.count}
         per_lane |= {f"of.{f.name}": items.columns[f.name] for f in self.fields}
         candidates = batch.columns.get("candidates")
-        per_lane |= {} if candidates is None else {"candidates": candidates}
-        lanes = max(map(len, per_lane.values()))
+        lanes = max(map(len, (*per_lane.values(), *([] if candidates is None else [candidates]))))
         logits = []
         for lane in range(lanes):
-            mine = {name: value[lane % len(value)] for name, value in per_lane.items()}
-            score = self._scores(mine)
-            logits.append(score if candidates is None else score.gather(1, mine["candidates"]))
+            score = self._walk({name: value[lane % len(value)] for name, value in per_lane.items()})
+            rows = per_lane["history"][lane % len(per_lane["history"])].split(_ROWS)
+            listed = [None] * len(rows) if candidates is None else candidates[lane % len(candidates)].split(_ROWS)
+            scores = (score(history) for history in rows)
+            logits.append(torch.cat([s if ids is None else s.gather(1, ids) for s, ids in zip(scores, listed, strict=True)]))
         return {"logit": torch.stack(logits).to(batch.label.dtype)}
 
-    def _scores(self, lane: Mapping[str, Tensor]) -> Tensor:
-        """(B, V) of one lane."""
+    def _walk(self, lane: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
+        """(B, L) histories -> (B, V) scores of one lane."""
         size = len(lane["count"])
-        places = torch.stack([lane["step_to"], lane["step_from"]])
-        matrix = torch.sparse_coo_tensor(places, lane["step_weight"], (size, size), check_invariants=False)
-        at = _begun(lane["history"], int(lane["last"]), size).T  # (V, B)
-        total = torch.zeros_like(at)
-        for hop in range(int(lane["hops"])):
-            at = torch.sparse.mm(matrix, at)
-            total = total + float(lane["damping"]) ** hop * at
-        share = float(lane["similarity"])
-        if share > 0:
-            total = (1 - share) * total + share * self._alike(lane, total)
-        return (total / (1 + lane["count"].to(total.dtype)).pow(float(lane["even"])).unsqueeze(1)).T
+        matrix = _sparse(lane["step_to"], lane["step_from"], lane["step_weight"], (size, size))
+        last, hops, damping, share = (lane[name].item() for name in ("last", "hops", "damping", "similarity"))
+        alike = self._alike(lane) if share > 0 else None
+        even = (1 + lane["count"].to(matrix.dtype)).pow(lane["even"].item()).unsqueeze(1)
 
-    def _alike(self, lane: Mapping[str, Tensor], at: Tensor) -> Tensor:
-        """(V, B): a step from items to one of their attribute values, all alike, and to an item that has it, all alike."""
+        def score(history: Tensor) -> Tensor:
+            at = _begun(history, int(last), size).T  # (V, B)
+            total = torch.zeros_like(at)
+            for hop in range(int(hops)):
+                at = torch.sparse.mm(matrix, at)
+                total = total + damping**hop * at
+            if alike is not None:
+                total = (1 - share) * total + share * torch.sparse.mm(alike[1], torch.sparse.mm(alike[0], total))
+            return (total / even).T
+
+        return score
+
+    def _alike(self, lane: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(A, V) and (V, A): a step from items to their attribute values, and one on to items that have them, all alike."""
         values, items, size = [], [], 0
         for field in self.fields:
-            ids = lane[f"of.{field.name}"]
-            item, place = torch.nonzero(ids.view(len(ids), -1), as_tuple=True)
-            values.append(size + ids.view(len(ids), -1)[item, place])
+            ids = lane[f"of.{field.name}"].view(len(lane["count"]), -1)
+            item, place = torch.nonzero(ids, as_tuple=True)
+            values.append(size + ids[item, place])
             items.append(item)
             size += field.size
-        pairs = torch.stack([torch.cat(values), torch.cat(items)]).unique(dim=1)
-        has = at.new_ones(pairs.shape[1])
-        each, having = (torch.bincount(pairs[1], minlength=len(at)), torch.bincount(pairs[0], minlength=size))
-        down = torch.sparse_coo_tensor(pairs, has / each[pairs[1]], (size, len(at)), check_invariants=False)
-        up = torch.sparse_coo_tensor(pairs.flip(0), has / having[pairs[0]], (len(at), size), check_invariants=False)
-        return torch.sparse.mm(up, torch.sparse.mm(down, at))
+        value, item = torch.stack([torch.cat(values), torch.cat(items)]).unique(dim=1)  # (P,) each
+        each, having = (torch.bincount(item, minlength=len(lane["count"])), torch.bincount(value, minlength=size))
+        down = _sparse(value, item, 1 / each[item], (size, len(each)))
+        return down, _sparse(item, value, 1 / having[value], (len(each), size))
+
+
+def _sparse(row: Tensor, column: Tensor, weight: Tensor, shape: tuple[int, int]) -> Tensor:
+    return torch.sparse_coo_tensor(torch.stack([row, column]), weight, shape, check_invariants=False)
 
 
 def _counted(start: Tensor, user: Tensor, time: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:

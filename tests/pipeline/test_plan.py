@@ -12,6 +12,7 @@ from rich.console import Console
 
 from raytune_rec import cli, config, pipeline
 from raytune_rec.data.stored.store import Store
+from raytune_rec.errors import UserError
 from raytune_rec.job import shipped
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.stages.checks import check
@@ -160,6 +161,50 @@ def test_check_counts_the_trials_of_the_units_that_are_searched(monkeypatch: pyt
     said = "\n".join(_rendered(pipeline.check(job, tmp_path)))
     assert "24 trials on 4 groups of cold items" in said and "are not searched" not in said
     assert "not searched, for fewer than" in said and ": cold.2; tuned with what wins on cold." in said
+
+
+_RANKED: dict[str, Any] = {
+    "name": "cold",
+    "data": {
+        "source": "tabular",
+        "options": {"files": "none.csv", "domain": "shop", "columns": {"user": "u", "item": "i"}},
+        "split": {"kind": "leave_one_out"},
+        "sequences": {"length": 6},
+    },
+    "backbone": {"name": "dssm"},
+    "training": {"objective": "next_bce", "metric": "ndcg@10"},
+    "pretrainings": {"plain": {}},
+}
+_WALKS: dict[str, Any] = {"strategy": "single", "backbone": "transitions", "space": ["transitions"]}
+
+
+def _refused(job: dict[str, Any]) -> list[str]:
+    with pytest.raises(UserError) as refused:
+        pipeline.check(config.parse(job))
+    return [problem for problem in refused.value.problems if "need, in the whole job" not in problem]
+
+
+def test_what_is_of_cold_items_is_refused_where_there_are_none_and_the_remedies_help() -> None:
+    """Before anything runs: such a prompt would train and change no score, such a backbone would fail in its first pass."""
+    tuned = {"strategy": "prompt", "pretraining": "plain", "prompt": "promo"}
+    methods = {"walks": {**_WALKS, "options": {"backbone.similarity": 0.0}}, "tuned": tuned}
+    told = _refused(_RANKED | {"methods": methods})
+    assert len(told) == 2 and all("set data.split.kind = 'cold_items', or " in problem for problem in told)
+    assert "methods.walks: backbone 'transitions' reads who took the items" in told[0]
+    assert "methods.tuned: prompt 'promo' tells cold items alone" in told[1]
+    cold = _RANKED | {"data": _RANKED["data"] | {"split": {"kind": "cold_items"}}, "methods": methods}
+    assert "walks" in _said(config.parse(cold))
+    (alone,) = _refused(cold | {"pretrainings": {"plain": {}, "walks": {"backbone": "transitions"}}})
+    assert "pretrainings.walks: " in alone and "leave this one out, and start methods of it from scratch" in alone
+
+
+def test_values_that_a_backbone_refuses_on_these_data_are_refused_before_they_are_searched() -> None:
+    """Of the default of an option nothing shows."""
+    cold = _RANKED | {"data": _RANKED["data"] | {"split": {"kind": "cold_items"}}}
+    (told,) = _refused(cold | {"methods": {"walks": _WALKS}})
+    assert "set methods.NAME.options.'backbone.similarity' = 0.0" in told
+    fixed = {**_WALKS, "options": {"backbone.similarity": 0.0}}
+    assert "5 options" in _said(config.parse(cold | {"methods": {"walks": fixed}}))
 
 
 def test_check_tells_steps_and_sizes_once_data_are_prepared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from raytune_rec.errors import AssemblyError
 from raytune_rec.job import shipped
 from raytune_rec.schema.contract import Reading, Site
 from raytune_rec.strategies.aliases import ALIASES
+from raytune_rec.task import Unit
 from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.beside import Beside
 from raytune_rec.training.feed import TableFeed
@@ -24,6 +25,7 @@ from raytune_rec.tuning.search.plan import plan
 from tests.training.conftest import HISTORIES, ITEMS, histories, table, unit_of
 from tests.training.test_contract import model_of, parts
 
+COLD = Unit("cold.1", "items", "movies", members=(28, 29, 30))
 BATCH = next(iter(TableFeed(histories(80, 3), [(1,)], 80, 80).epoch(1)))
 
 
@@ -72,11 +74,11 @@ def test_an_item_is_mixed_with_the_mean_of_its_latest_users_and_one_without_stay
 
 
 def test_a_prompt_that_has_options_alone_is_searched_although_nothing_trains() -> None:
-    job = config.read(shipped.folder("jobs") / "promo_ml100k.toml")
-    searched = {each.method.name: each.space.keys() for each in plan(job, HISTORIES).methods}
+    job, schema = config.read(shipped.folder("jobs") / "promo_ml100k.toml"), replace(HISTORIES, groups=(COLD,))
+    searched = {each.method.name: each.space.keys() for each in plan(job, schema).methods}
     assert searched["feedback_mean"] == {"prompt.own", "prompt.users"} and searched["pretrained"] == set()
     wider = job.methods["feedback_mean"].model_copy(update={"space": ["sequence", "feedback_mean"]})
-    again = plan(job.model_copy(update={"methods": {"feedback_mean": wider}}), HISTORIES).method("feedback_mean")
+    again = plan(job.model_copy(update={"methods": {"feedback_mean": wider}}), schema).method("feedback_mean")
     assert again.space.keys() == searched["feedback_mean"], "a rate or a dropout would change nothing"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from raytune_rec.backbones import transitions
 from raytune_rec.components import component
 from raytune_rec.errors import AssemblyError
 from raytune_rec.schema.prepared import ById, Feedback
@@ -127,12 +128,26 @@ def test_memory_follows_the_transitions_that_occur_and_not_the_pairs_of_items() 
     assert max(t.numel() for t in made.parts.backbone.encode_items({}, items).values()) <= 60_000
 
 
-def test_unknown_takers_and_attributes_are_refused_and_the_remedies_help() -> None:
+def test_a_step_over_attributes_that_are_not_there_is_refused_and_leaving_it_out_helps() -> None:
     made = component("backbones", "transitions")
     with pytest.raises(AssemblyError, match=r"backbone.similarity above 0: .*'backbone.similarity' = 0.0, or choose a source"):
         made(made.Options(similarity=0.1), BARE, {})
     made(made.Options(similarity=0.0), BARE, {})
-    items = Beside.of([store(taken())]).items
-    assert items is not None
-    with pytest.raises(AssemblyError, match=r"set data.split.kind = 'cold_items', or name another backbone"):
-        made(made.Options(), BARE, {}).encode_items({}, replace(items, feedback=None))
+
+
+def test_memory_follows_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walks are over all items: of all rows of a validation at once 10,000 items were gigabytes."""
+    made, columns = model(*LANES), {name: c for name, c in BATCH.columns.items() if name != "candidates"}
+    batches = (BATCH, replace(BATCH, columns=columns))
+    whole = [made.forward(batch, {}, Step(False))["logit"] for batch in batches]
+    held, begun = list[int](), transitions._begun
+
+    def counted(history: torch.Tensor, last: int, size: int) -> torch.Tensor:
+        held.append(len(history))
+        return begun(history, last, size)
+
+    monkeypatch.setattr(transitions, "_begun", counted)
+    monkeypatch.setattr(transitions, "_ROWS", 7)
+    for batch, logit in zip(batches, whole, strict=True):
+        torch.testing.assert_close(made.forward(batch, {}, Step(False))["logit"], logit)
+    assert held == [7, 7, 6] * 6

@@ -68,7 +68,7 @@ def told(job: Job, run: Path | None = None) -> Group:
 
 def _refusals(made: Plan) -> Iterator[UserError]:
     """What no single method shows: values that no trial can have, a start that does not fit, an export that cannot be."""
-    checks: list[Callable[[], None]] = [partial(_check_values, planned) for planned in made.planned.values()]
+    checks: list[Callable[[], None]] = [partial(_check_values, made, planned) for planned in made.planned.values()]
     checks += [partial(_check_start, made, planned) for planned in made.methods if planned.method.strategy.start == "backbone"]
     checks.append(partial(check_export, made))
     for check in checks:
@@ -178,18 +178,22 @@ def _hardly_modelled(made: Plan) -> list[str]:
     ]
 
 
-def _check_values(planned: Planned) -> None:
+def _check_values(made: Plan, planned: Planned) -> None:
     """Refuse a space whose ends, choices or first points no trial can have.
 
     Raises:
-        JobError: an option refuses a value, there is no such objective, or the method would be judged by a metric of its own.
+        UserError: an option or a component refuses a value, there is no such objective, or the method would be judged by a metric
+            of its own.
     """
     space, resolved, metric = planned.space, planned.resolved, planned.metric
+    schema = made.schema.for_pretraining() if planned.method.kind == "pretraining" else made.schema
     ends = [{d.key: value} for d in space.dimensions for value in d.choices or (d.low, d.high)]
     table = "pretrain.training" if planned.method.kind == "pretraining" else "training"
     for point in [{}, *ends, *(p.values for p in space.first)]:
-        training = resolved.lay(point).training
+        settings = resolved.lay(point)
+        training = settings.training
         component("objectives", training.objective, resolved.folders)
+        type(planned.parts.backbone)(settings.backbone, schema, planned.parts.sites)  # it refuses what these data do not have
         if training.metric != metric:
             raise JobError(
                 f"{planned.method.place}: training.metric = {training.metric!r}, and the job chooses by {metric!r}; "

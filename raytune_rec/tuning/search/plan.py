@@ -12,6 +12,7 @@ from raytune_rec.components import Family, component, names
 from raytune_rec.config import Job
 from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.job.tuning import TuneOptions
+from raytune_rec.schema.contract import Site
 from raytune_rec.schema.prepared import ALL_DOMAINS, DataSchema
 from raytune_rec.schema.work import Method, Scalar, recipe_of
 from raytune_rec.training.build import assemble
@@ -191,6 +192,7 @@ def _planned(job: Job, schema: DataSchema, methods: Iterable[Method], backbones:
 def _one(job: Job, schema: DataSchema, method: Method, start: BackboneFacts | None) -> Planned:
     resolved = resolve(job if method.kind == "method" else for_recipes(job), method, start)
     parts = assemble(job, method, [resolved.base], schema, start)
+    _check_cold(method, parts, any(unit.kind == "items" for unit in schema.units))
     parameters = [*parts.backbone.parameters(), *(p for prompt in parts.prompts for p in prompt.parameters())]
     groups = _shipped_groups() | {p.group for p in parameters}
     if method.kind == "pretraining":
@@ -199,6 +201,36 @@ def _one(job: Job, schema: DataSchema, method: Method, start: BackboneFacts | No
     space = _space(resolved, parts, groups, job.methods[method.name].space)
     searched = tuple(dict.fromkeys(schema.searched(job.tune.least_valid).values()))
     return Planned(resolved, parts, groups, space, job.tune, job.training.metric, searched)
+
+
+def _check_cold(method: Method, parts: Parts, cold: bool) -> None:
+    """Refuse what is made of cold items, or of who took them, where a unit has none of its own: it would change no score.
+
+    Args:
+        cold: whether the data have units with items of their own.
+
+    Raises:
+        AssemblyError: the backbone or the prompt needs them.
+    """
+    make, problems = "set data.split.kind = 'cold_items'", []
+    if parts.backbone.reads_feedback and method.kind == "pretraining":
+        problems = [
+            f"{method.place}: backbone {method.backbone!r} reads who took the items, which no pre-training knows; leave this one "
+            "out, and start methods of it from scratch (strategy = 'single')."
+        ]
+    elif parts.backbone.reads_feedback and not cold:
+        problems = [
+            f"{method.place}: backbone {method.backbone!r} reads who took the items, which is known where items are made cold "
+            f"alone; {make}, or name another backbone."
+        ]
+    sites = parts.prompts[0].writes(parts.options["prompt"][0]) if parts.prompts else {}
+    if not cold and sites and not {*sites} - {Site.ITEM, Site.TARGET}:
+        problems.append(
+            f"{method.place}: prompt {method.prompt!r} tells cold items alone, and these data have none; {make}, or choose "
+            "another prompt."
+        )
+    if problems:
+        raise AssemblyError(problems)
 
 
 def _space(resolved: Resolved, parts: Parts, groups: frozenset[str], spaces: Iterable[str]) -> Space:
