@@ -1,4 +1,4 @@
-"""What README and RESULTS say works: jobs are jobs, commands exist, the component is one, links lead somewhere."""
+"""What README, RESULTS and the heads of jobs say works: jobs are jobs, commands exist, the component is one, links lead somewhere."""
 
 import re
 import shlex
@@ -11,12 +11,14 @@ import typer
 
 from raytune_rec import cli, components, config
 from raytune_rec.job import shipped
+from raytune_rec.job.data import TextOptions
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tuning.search import space_files as catalogue
 
 _ROOT = Path(__file__).parents[1]
 _TEXT = (_ROOT / "README.md").read_text(encoding="utf-8")
 _RESULTS = (_ROOT / "RESULTS.md").read_text(encoding="utf-8")
+_HEADS = "\n".join((shipped.folder("jobs") / f"{name}.toml").read_text(encoding="utf-8") for name in shipped.names("jobs"))
 
 
 def _blocks(language: str, text: str = _TEXT) -> list[str]:
@@ -28,6 +30,7 @@ def _commands() -> list[list[str]]:
     for text in (_TEXT, _RESULTS):
         lines += [line for block in _blocks("bash", text) for line in block.splitlines()]
         lines += re.findall(r"`((?:RAY_ADDRESS=auto )?raytune-rec [^`]*)`", text)
+    lines += re.findall(r"^#   (raytune-rec .*)$", _HEADS.replace("\\\n#", ""), re.MULTILINE)
     found = [shlex.split(line.removeprefix("RAY_ADDRESS=auto "), comments=True) for line in lines]
     return [words[1:] for words in found if words and words[0] == "raytune-rec"]
 
@@ -60,6 +63,28 @@ def test_commands_exist_with_their_flags(words: list[str]) -> None:
         assert words[1] in list(cli.Shown)
     if words[0] in ("run", "check") and len(words) > 1:
         assert words[1] in [*shipped.names("jobs"), "JOB"] or words[1].endswith(".toml")
+
+
+def _runs() -> list[tuple[str, list[str]]]:
+    """The shipped jobs that a command runs, and what it sets."""
+    runs = [words for words in _commands() if words[0] in ("run", "check") and words[1:2] and words[1] in shipped.names("jobs")]
+    return [(words[1], [words[i + 1] for i, word in enumerate(words) if word == "--set"]) for words in runs]
+
+
+@pytest.mark.parametrize(("name", "settings"), _runs(), ids=str)
+def test_what_a_command_sets_is_an_option_of_its_job(name: str, settings: list[str]) -> None:
+    data = config.read(shipped.folder("jobs") / f"{name}.toml", settings).data
+    components.options_of("data.sources", data.source, data.options)
+
+
+def test_benchmarks_exist_with_their_flags() -> None:
+    pages = [(_ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "ARCHITECTURE.md")]
+    told = re.findall(r"python -m benchmarks\.(\w+)([^`\n]*)", "\n".join([_TEXT, _RESULTS, _HEADS, *pages]))
+    assert {"sweep", "cold_curve", "beauty_metadata"} <= {name for name, _ in told}
+    for name, words in told:
+        (path,) = [p for p in (_ROOT / "benchmarks" / f"{name}.py", _ROOT / "benchmarks" / name / "__main__.py") if p.is_file()]
+        source = path.read_text(encoding="utf-8")
+        assert [flag for flag in re.findall(r"--[\w-]+", words) if f'"{flag}"' not in source] == [], name
 
 
 @pytest.mark.parametrize("name", ["README.md", "RESULTS.md", "ARCHITECTURE.md"])
@@ -98,3 +123,9 @@ def test_the_split_of_cold_items_that_readme_shows_is_one() -> None:
     job = {"name": "x", "data": data, "backbone": {"name": "dssm"}, "methods": {}, "training": {"metric": "ndcg@10"}}
     split = config.parse(job).data.split
     assert (split.cold, split.cold_least, split.cold_kept, split.cold_held) == (0.2, 60, 5, 20)
+
+
+@pytest.mark.parametrize("line", re.findall(r"`(data\.text\S* = \{.*?\})`", _TEXT))
+def test_the_texts_that_readme_shows_are_options(line: str) -> None:
+    data = {"source": "synthetic", **tomllib.loads(line)["data"]}
+    assert config.parse({"name": "x", "data": data, "backbone": {"name": "deepfm"}, "methods": {}}).data.text != TextOptions()
