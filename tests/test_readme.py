@@ -1,4 +1,4 @@
-"""What README, RESULTS and the heads of jobs say works: jobs are jobs, commands exist, the component is one, links lead somewhere."""
+"""What README, RESULTS and heads of jobs say works: jobs are jobs, commands exist, the component is one, links lead somewhere."""
 
 import re
 import shlex
@@ -127,5 +127,6 @@ def test_the_split_of_cold_items_that_readme_shows_is_one() -> None:
 
 @pytest.mark.parametrize("line", re.findall(r"`(data\.text\S* = \{.*?\})`", _TEXT))
 def test_the_texts_that_readme_shows_are_options(line: str) -> None:
-    data = {"source": "synthetic", **tomllib.loads(line)["data"]}
-    assert config.parse({"name": "x", "data": data, "backbone": {"name": "deepfm"}, "methods": {}}).data.text != TextOptions()
+    data = tomllib.loads(line)["data"]
+    job = {"name": "x", "data": {"source": "synthetic", **data}, "backbone": {"name": "deepfm"}, "methods": {}}
+    assert config.parse(job).data.text == TextOptions(**data["text"])

@@ -55,7 +55,12 @@ class AmazonText:
 
     class Options(components.Options):
         path: str = Field(".", description="folder from which files are named")
-        domains: dict[str, _Domain] = Field(min_length=1, description="name -> its files, in the order of the domains' ids")
+        domains: dict[str, _Domain] = Field(
+            min_length=1,
+            description="name -> { log, items }, in the order of the domains' ids. log, one file or several: reviews "
+            f"({', '.join(OBJECTS)}), sequences (.txt), MiniOneRec's .csv or RecBole's .inter; items: metadata "
+            f"({', '.join(OBJECTS)}) or RecBole's .item; each also with .gz",
+        )
         attributes: tuple[Attribute, ...] = Field(ATTRIBUTES, min_length=1, description="what is read of the items")
 
         label: Literal["click", "rating"] = Field(
