@@ -126,7 +126,7 @@ class Run:
         units: dict[tuple[str, ...], list[str]] = {}
         for unit in self.units:
             units.setdefault(tuple(self.tuned(unit)), []).append(unit)
-        return {", ".join(pooled): pooled[0] for pooled in units.values()}
+        return {_together(pooled): pooled[0] for pooled in units.values()}
 
     def tied(self, unit: str) -> list[str]:
         """Methods under which all candidates of a unit's lists score the same: at chance, they would only widen a chart."""
@@ -266,6 +266,11 @@ def _trial(t: Mapping[str, Any]) -> Trial:
         measures={str(k): number(v) for k, v in (t.get("measures") or {}).items()},
         front=bool(t.get("front")),
     )
+
+
+def _together(units: Sequence[str]) -> str:
+    """Their names, as a panel has room for."""
+    return ", ".join(units) if len(units) < 3 else f"{units[0]} and {len(units) - 1} more"
 
 
 def number(value: Any) -> float:

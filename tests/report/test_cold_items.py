@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def _spread(shift: float) -> Spread:
     cold = np.arange(40) % 2 == 0
     ids = np.stack([draw.permutation(40)[:10] for _ in range(100)])
     ids[:, 0] = 2 * draw.integers(0, 20, 100)
-    made = spread([of_kinds(draw.normal(size=ids.shape) + shift * cold[ids], ids, cold)])
+    made = spread([of_kinds(draw.normal(size=ids.shape) + shift * cold[ids], cold[ids[:, 1:]])])
     assert made is not None
     pair = together([made, made], axis=0)
     assert pair is not None
@@ -104,10 +105,21 @@ def test_accuracy_by_how_often_an_item_was_taken_is_a_picture_and_a_table_with_i
     assert f"NDCG@10 in warm items: promo {value:.4f} at 5 to 9 and " in warm
 
 
+def test_where_no_method_claims_all_are_drawn(run: Run) -> None:
+    methods = {m: {**facts, "claims": False, "baseline": m == "other"} for m, facts in run.results["methods"].items()}
+    plain = replace(run, results={**run.results, "methods": methods})
+    drawn, by_count = pictures.scores(plain), pictures.by_count(plain, panels.method_colours(plain))
+    assert drawn is not None and len(drawn.panels) == 3
+    assert [[name for name, _ in group.key] for group in by_count] == [list(SHIFT)] * 2
+    for method in SHIFT:
+        value = run.measures(method, "cold items")["cohorts"]["5 to 9"]["hit@10"]["mean"]
+        assert f"{method} {value:.4f} at 5 to 9" in str(by_count[1].panels[0])
+
+
 def test_items_are_drawn_before_and_after_and_it_says_what_is_left_out(run: Run) -> None:
     group, told = pictures.item_map(run), run.results["item_map"]
     assert group is not None and len(group.panels) == 2
-    assert "30 of 30 cold items of the unit and 200 of 369 warm ones, a sample by seed 7 if there are more" in group.caption
+    assert "30 of 30 cold items of the unit and 200 of 369 warm ones (a sample, seed 7)" in group.caption
     before, after = (f"{100 * told['near'][name]:.3g} %" for name in ("before", "after"))
     assert f"{before} are cold before and {after} after" in group.caption and after == "100 %"
     assert f"of the ten nearest items of a cold one {before} are cold" in str(group.panels[0])

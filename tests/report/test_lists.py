@@ -255,6 +255,18 @@ def test_two_tests_of_the_same_folds_are_one_search(run: Run) -> None:
     assert [place for row, place, *_ in web.winners(joint) if row == "light"] == TABLES["few"]
 
 
+def test_many_tests_of_the_same_groups_have_a_title_that_a_panel_has_room_for(run: Run) -> None:
+    five = ["cold items", "warm items", "all items", "cold items among cold", "warm items among warm"]
+    rows = {r: {**f, "units": {u: f["units"]["few"] for u in five}} for r, f in run.results["methods"].items()}
+    results = {**run.results, "pools": "group", "methods": rows, "unit_order": five, "units": {unit: {} for unit in five}}
+    joint = replace(run, results={**results, "tables": dict.fromkeys(five, TABLES["few"])})
+    assert joint.searches == {"cold items and 4 more": "cold items"}
+    group = panels.search(joint, panels.method_colours(joint))
+    assert group is not None and ">cold items and 4 more<" in str(group.panels[0])
+    of_options = panels.importances(joint, panels.method_colours(joint))
+    assert of_options is not None and "bars are means over groups, dots single ones" in of_options.caption
+
+
 def test_every_fold_is_drawn_and_listed(run: Run, page: str) -> None:
     colour = panels.method_colours(run)
     for group in (panels.learning(run, colour), panels.search(run, colour)):

@@ -21,22 +21,27 @@ _SHADES = {"warm": MUTED, "cold": PALETTE[1]}
 
 
 def scores(run: Run) -> PanelGroup | None:
-    """Histograms of what positives and other candidates score, one panel for each method that claims or is compared with."""
+    """Histograms of what positives and other candidates score, one panel for each method that is drawn."""
     panels = [
         _scores(method, of_method, run.results["units"][unit]["score_edges"])
         for unit, methods in of_scores(run).items()
         for method, of_method in methods.items()
-        if method in run.claims or run.results["methods"][method]["baseline"]
+        if method in _drawn(run)
     ]
     if not panels:
         return None
     caption = (
         "Test lists whose positive is cold: what the positives score, and the other candidates, cold and warm. A score is "
         "told by its distance from the mean of the warm candidates, in their standard deviations, of each replicate by itself; "
-        "shares are means over replicates. Higher scores stand right; the outermost classes are open. Where cold positives and "
-        "warm negatives lie upon each other, warm items hide cold ones. All methods are in the table."
+        "shares are means over replicates. Higher scores stand right; the outermost classes are open. Warm negatives that stand "
+        "as far right as cold positives hide them. All methods are in the table."
     )
     return PanelGroup(caption, panels, list(zip(KINDS, _COLOURS, strict=True)), "Scores of cold and warm items")
+
+
+def _drawn(run: Run) -> list[str]:
+    """Methods that claim or are compared with; all of them where none claims."""
+    return [m for m in run.methods if not run.claims or m in run.claims or run.results["methods"][m]["baseline"]]
 
 
 def _scores(method: str, of_method: Mapping[str, Any], edges: Sequence[float]) -> Markup:
@@ -70,12 +75,14 @@ def item_map(run: Run) -> PanelGroup | None:
         for name in ("before", "after")
     ]
     drawn = {kind: f"{words.count(len(told[kind]['before']))} of {words.count(told[kind]['items'])} {kind}" for kind in _SHADES}
+    all_drawn = all(len(told[kind]["before"]) == told[kind]["items"] for kind in _SHADES)
+    sampled = "" if all_drawn else f" (a sample, seed {told['seed']})"
     shares = words.listed([words.percent(share) for share in told["explained"]])
     caption = (
-        f"What stands for items under {told['method']} on {told['unit']} (the replicate that is its artifact) and under its "
-        f"pre-trained backbone: {drawn['cold']} items of the unit and {drawn['warm']} ones, a sample by seed {told['seed']} if "
-        f"there are more. Both on the two principal axes of all these vectors together, which hold {shares} of their variance "
-        "(the paper draws t-SNE, each model by itself). Of the ten items nearest to a cold one, in all dimensions, "
+        f"Vectors of items under {told['method']} on {told['unit']} (the replicate that is its artifact) and under its "
+        f"pre-trained backbone: {drawn['cold']} items of the unit and {drawn['warm']} ones{sampled}. Both pictures have the two "
+        f"principal axes of all these vectors, which hold {shares} of their variance (the paper draws t-SNE, each model by "
+        "itself). Of the ten items nearest to a cold one, in all dimensions, "
         f"{words.percent(told['near']['before'])} are cold before and {words.percent(told['near']['after'])} after."
     )
     key = [("cold items", _SHADES["cold"]), ("warm items", "var(--muted)")]
@@ -103,11 +110,14 @@ def by_count(run: Run, colour: Colours) -> list[PanelGroup]:
 def _by_count(run: Run, colour: Colours, metric: str) -> PanelGroup | None:
     panels, shown = [], dict[str, None]()
     for unit, classes in classed(run).items():
-        methods = [m for m in run.charted(unit) if m in run.claims or run.results["methods"][m]["baseline"]]
-        values = {m: found for m in methods if (found := run.measures(m, unit).get("cohorts"))}
+        methods = [m for m in run.charted(unit) if m in _drawn(run)]
+        values = {m: cohorts for m in methods if (cohorts := run.measures(m, unit).get("cohorts"))}
         floor = run.results["units"][unit].get("constant", {}).get(metric)
-        claims = {m: words.listed([f"{words.fixed(of[c][metric]['mean'])} at {c}" for c in classes]) for m, of in values.items()}
-        said = "; ".join(f"{m} {text}" for m, text in claims.items() if m in run.claims) or "; ".join(claims)
+        told = {
+            method: words.listed([f"{words.fixed(cohorts[name][metric]['mean'])} at {name}" for name in classes])
+            for method, cohorts in values.items()
+        }
+        said = "; ".join(f"{method} {told[method]}" for method in [m for m in told if m in run.claims] or told)
         panels.append(svg(_lines(run, unit, classes, values, metric, colour, floor), f"{title(metric)} in {unit}: {said}."))
         shown |= dict.fromkeys(values)
     if not panels:

@@ -146,7 +146,7 @@ def importances(run: Run, colour: Colours) -> PanelGroup | None:
         panels.append(svg(figure, f"Importance in {method}: " + "; ".join(f"{n} {mean[n]:.0%}" for n in top) + "."))
     if not panels:
         return None
-    searches = "folds" if run.folds else f"{run.unit_word}s"
+    searches = f"{run.pools if run.folds else run.unit_word}s"
     caption = (
         "Share of each searched option in what sets the better quarter of a method's trials apart (PED-ANOVA); bars are means "
         f"over {searches}, dots single ones, the {LARGE} largest are shown. With few trials this is a hint, not a finding."
