@@ -32,6 +32,8 @@ def item_map(before: Array, after: Array, cold: NDArray[np.integer], warm: NDArr
         after: the same items}; items: how many there are. near: {before, after}: of the `NEAREST` items closest to a cold one
         that is drawn, among all cold and warm ones, the share that are cold.
     """
+    if before.shape[1] == 1:
+        before, after = (np.pad(table, ((0, 0), (0, 1))) for table in (before, after))  # a plane has two axes
     draw, tables = np.random.default_rng([seed, 4]), {"before": before, "after": after}
     both = np.concatenate([table[ids] for table in tables.values() for ids in (cold, warm)]).astype(np.float64)
     centre, axes, explained = _principal(both)
@@ -47,7 +49,7 @@ def item_map(before: Array, after: Array, cold: NDArray[np.integer], warm: NDArr
 def _principal(vectors: Array) -> tuple[Array, Array, Array]:
     """The mean (D,), the two axes of most variance (D, 2), each with its largest number positive, and their shares of it (2,)."""
     centre = vectors.mean(0)
-    variances, axes = np.linalg.eigh(np.cov(vectors - centre, rowvar=False, bias=True))
+    variances, axes = np.linalg.eigh(np.cov(vectors, rowvar=False, bias=True))
     axes = axes[:, :-3:-1]
     axes = axes * np.sign(np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0))
     return centre, axes, variances[:-3:-1] / max(variances.sum(), 1e-300)
@@ -57,7 +59,9 @@ def _near(cold: Array, warm: Array, chosen: NDArray[np.integer]) -> float:
     """The share of cold items among the nearest of each chosen one."""
     every = np.concatenate([cold, warm]).astype(np.float64)
     squares, most = (every**2).sum(1), min(NEAREST, len(every) - 1)
-    distance = squares - 2 * every[chosen] @ every.T  # but for what all of a line share
-    distance[np.arange(len(chosen)), chosen] = np.inf
-    nearest = distance.argpartition(most - 1, axis=1)[:, :most]
-    return float((nearest < len(cold)).mean())
+    shares = []
+    for item in chosen:
+        distance = squares - 2 * every @ every[item]  # but for the item's own square
+        distance[item] = np.inf
+        shares.append((distance.argpartition(most - 1)[:most] < len(cold)).mean())
+    return float(np.mean(shares))

@@ -122,8 +122,8 @@ def summarise(
     users = Users({**{unit: tested.groups[unit] for unit in units}, **of_parts})
     meters = {unit: tested.meter(unit, users) for unit in units}
     meters |= {key: tested.cohort(unit, mask, users.places[key], users.size) for key, (unit, mask) in parts.items()}
-    of_cohorts = measure(meters, users, bootstrap, [seed])
-    measured = {unit: of_cohorts.pop(unit) for unit in units}
+    reached = measure(meters, users, bootstrap, [seed])
+    measured = {unit: reached[unit] for unit in units}
     averaged = _averaged(measured) if mean else {}
     methods = {}
     for f in facts:
@@ -137,7 +137,7 @@ def summarise(
             entry.update(tested.beside(f.method, unit))
             if masks[unit]:
                 entry["cohorts"] = {
-                    name: tested.size(unit, mask) | entries.of_cohort(of_cohorts[key][f.method], confidence)
+                    name: tested.size(unit, mask) | entries.of_cohort(reached[key][f.method], confidence)
                     for name, (key, mask) in masks[unit].items()
                 }
     sizes = {u: tested.facts(u)["n"] for u in units}

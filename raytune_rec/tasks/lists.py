@@ -150,7 +150,8 @@ class Lists:
             listed = _listed(logits.unsqueeze(0), columns, rows, domains)
             parts.append(outcome(listed))
             if table.cold is not None:
-                kinds.append(spread.of_kinds(listed[0].numpy(), _items(table, rows.numpy()), table.cold))
+                cold = table.cold if POSITIVE in columns else table.cold[table.columns[CANDIDATES][rows, 1:]]
+                kinds.append(spread.of_kinds(listed[0].numpy(), cold))
         better, ties, size = (torch.cat(each, dim=1).numpy() for each in zip(*parts, strict=True))
         return Outcome(better, ties, size[0]), spread.spread(kinds) if kinds else None
 
@@ -161,15 +162,6 @@ def _listed(logit: Tensor, columns: Mapping[str, Tensor], rows: Tensor, item_dom
         return logit
     positive, seen, domain = (columns[name][rows] for name in (POSITIVE, SEEN, DOMAIN))
     return positive_first(logit, positive, seen, domain, item_domains)
-
-
-def _items(table: Table, rows: np.ndarray) -> np.ndarray:
-    """(n, K) ids of what `_listed` tells the scores of."""
-    if POSITIVE not in table.columns:
-        return table.columns[CANDIDATES][rows]
-    assert table.cold is not None
-    every = np.broadcast_to(np.arange(len(table.cold)), (len(rows), len(table.cold)))
-    return np.concatenate([table.columns[POSITIVE][rows, None], every], axis=1)
 
 
 def joined(outcomes: Sequence[Outcome], axis: int) -> Outcome:

@@ -26,6 +26,14 @@ def test_both_models_are_drawn_on_the_two_axes_of_most_variance_of_all_vectors_t
     assert (told["cold"]["items"], told["warm"]["items"]) == (8, 29)
 
 
+def test_vectors_of_one_number_lie_on_the_first_axis() -> None:
+    before = np.random.default_rng(4).normal(size=(30, 1))
+    told = item_map(before, 2 * before, np.arange(1, 9), np.arange(9, 30), 0)
+    assert told["explained"].tolist() == [1.0, 0.0] and not told["cold"]["after"][:, 1].any()
+    both = np.r_[before[1:], 2 * before[1:]]
+    np.testing.assert_allclose(told["cold"]["after"][:, 0], 2 * before[1:9, 0] - both.mean(), atol=6e-5)
+
+
 def test_neighbours_are_counted_in_the_whole_space() -> None:
     draw = np.random.default_rng(2)
     before, cold, warm = draw.normal(size=(60, 5)), np.arange(1, 16), np.arange(16, 60)

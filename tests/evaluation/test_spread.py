@@ -38,7 +38,7 @@ def _plainly(scores: np.ndarray, ids: np.ndarray, cold: np.ndarray) -> tuple[lis
 def test_scores_are_told_in_deviations_of_warm_negatives_whatever_the_scale_and_the_passes() -> None:
     for seed in (1, 2):
         scores, ids, cold = _lists(seed)
-        found = spread([of_kinds(scores[part], ids[part], cold) for part in (slice(0, 7), slice(7, 40))])
+        found = spread([of_kinds(scores[part], cold[ids[part, 1:]]) for part in (slice(0, 7), slice(7, 40))])
         kinds, above = _plainly(scores, ids, cold)
         assert found is not None and found.above[0] == pytest.approx(above) and found.lists == 40
         for place, kind in enumerate(kinds):
@@ -49,7 +49,7 @@ def test_scores_are_told_in_deviations_of_warm_negatives_whatever_the_scale_and_
 
 
 def test_replicates_count_the_same_and_parts_as_their_lists() -> None:
-    a, b = (spread([of_kinds(*_lists(seed, lists))]) for seed, lists in ((1, 40), (2, 10)))
+    a, b = (spread([of_kinds(s, cold[ids[:, 1:]])]) for s, ids, cold in (_lists(1, 40), _lists(2, 10)))
     assert a is not None and b is not None
     each, pooled = together([a, a], axis=0), together([a, b], axis=1)
     assert each is not None and pooled is not None and each.above.shape == (2,) and pooled.lists == 50
@@ -62,15 +62,18 @@ def test_replicates_count_the_same_and_parts_as_their_lists() -> None:
 
 def test_where_scores_tell_nothing_apart_there_is_no_spread() -> None:
     scores, ids, cold = _lists(1)
-    assert spread([of_kinds(np.zeros_like(scores), ids, cold)]) is None
-    assert spread([of_kinds(np.where(scores == scores.max(), np.nan, scores), ids, cold)]) is None
-    assert spread([of_kinds(scores, ids, np.ones(30, bool))]) is None, "no warm item"
+    cold = cold[ids[:, 1:]]
+    assert spread([of_kinds(np.zeros_like(scores), cold)]) is None
+    assert spread([of_kinds(np.where(scores == scores.max(), np.nan, scores), cold)]) is None
+    assert spread([of_kinds(scores, np.ones(11, bool))]) is None, "no warm item"
 
 
 def test_of_long_lists_every_so_many_candidates_are_kept() -> None:
-    scores, ids = np.arange(3001.0)[None], np.arange(3001)[None]
-    kept = of_kinds(scores, ids, np.arange(3001) % 2 == 0)
-    assert kept[0].tolist() == [0.0] and np.concatenate(kept[1:]).size == 1000
+    scores, cold = np.arange(2 * 1901.0).reshape(2, 1901), np.arange(1900) % 4 == 0
+    for positives, colds, warms in (of_kinds(scores, cold), of_kinds(scores, np.stack([cold, cold]))):
+        assert positives.tolist() == [0, 1901] and len(colds) + len(warms) == 2 * 950 <= 2 * 1000
+        assert colds.tolist() == [first + i for first in (1, 1902) for i in range(0, 1900, 4)]
+        assert warms.tolist() == [first + i for first in (1, 1902) for i in range(2, 1900, 4)]
 
 
 def test_items_are_classed_by_how_often_they_were_taken() -> None:

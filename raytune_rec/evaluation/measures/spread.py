@@ -13,6 +13,7 @@ Shapes: R replicates, n lists of a pass, K candidates, V items, C classes of a h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ KINDS = ("cold positives", "cold negatives", "warm negatives")
 EDGES = np.arange(-4, 6.01, 0.5)
 """(C - 1,) between the classes of a histogram, whose first and last are open."""
 _MOST = 1000
-"""Candidates of a list that are kept; of longer ones, every so many."""
+"""Most candidates of a list that are kept: of longer ones, every so many."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,17 @@ class Spread:
         return {"above": float(self.above.mean()), **told}
 
 
-def of_kinds(scores: Array, ids: NDArray[np.integer], cold: NDArray[np.bool_]) -> list[Array]:
+def of_kinds(scores: Array, cold: NDArray[np.bool_]) -> list[Array]:
     """The scores of each of `KINDS`, of some lists.
 
     Args:
-        scores, ids: (n, K), the positive first; -inf is no candidate. cold: (V,) which items are.
+        scores: (n, K), the positive first; -inf is no candidate. cold: (n, K - 1), or (K - 1,) where all lists have the same
+            candidates: which of the others are cold.
     """
-    every = max(1, (scores.shape[1] - 1) // _MOST)
-    others, items = scores[:, 1::every], ids[:, 1::every]
+    every = max(1, math.ceil((scores.shape[1] - 1) / _MOST))
+    others, cold = scores[:, 1::every], cold[..., ::every]
     real = others != -np.inf
-    return [scores[:, 0], others[real & cold[items]], others[real & ~cold[items]]]
+    return [scores[:, 0], others[real & cold], others[real & ~cold]]
 
 
 def spread(passes: Sequence[Sequence[Array]]) -> Spread | None:
