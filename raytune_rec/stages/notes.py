@@ -128,7 +128,7 @@ def _later(domains: int, split: SplitOptions) -> Iterator[str]:
         "cold_users": "cold users are held out",
         "cold_items": "rows of cold items are held out",
     }
-    if whose := held_out.get(split.kind):
+    if whose := held_out.get("leave_one_out" if split.cold_most else split.kind):
         yield f"later times: {whose}, at no common time; what trains on all users sees what others did after a test row"
     elif split.kind == "time" and split.cut == "each" and domains > 1:
         yield (

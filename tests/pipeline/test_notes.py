@@ -122,6 +122,19 @@ def test_what_is_learned_of_later_times_is_told(prepared, kind: str) -> None:
     assert "at no common time; what trains on all users sees what others did after a test row" in line
 
 
+def test_where_few_rows_make_an_item_cold_the_last_rows_of_users_are_said_to_be_held_out(prepared) -> None:
+    """Every user takes five of ten popular items and one of ten rare ones, which stands last, last but one or before these."""
+    lines = []
+    for u in range(120):
+        items = [(u + k) % 10 for k in range(5)]
+        items.insert(5 - u // 10 % 3, 10 + u % 10)
+        lines += [f"x,u{u},i{item},1,{place},p{u % 2}" for place, item in enumerate(items)]
+    sequences = {"negatives": 5, "item_groups": 1}
+    said, _ = prepared(lines, {"kind": "cold_items", "cold_most": 6}, "ndcg@10", sequences=sequences)
+    (line,) = [line for line in said if line.startswith("later times")]
+    assert line.startswith("later times: each user's last row is held out, at no common time")
+
+
 def test_nothing_is_said_where_nothing_is_to_say(prepared) -> None:
     said, summary = prepared([*domain("x", range(0, 100)), *domain("y", range(0, 100))], TIME)
     assert not any(line.startswith(("later", "equal", "repeats", "x:", "y:")) for line in said) and "units" not in summary
