@@ -17,6 +17,9 @@ from raytune_rec.data.text.cleaning import listed, plain, price
         ("<b>Bold</b> and<br/>plain", "Bold and plain"),
         ("a < b, 3 <4, uses <2W", "a < b, 3 <4, uses <2W"),
         ("kept <span class=", "kept"),
+        ('Industrial &amp; Scientific" />', ""),
+        ("class='logo' /> Gifts", "Gifts"),
+        ('a 24" > b 20", c / d > e', 'a 24" > b 20", c / d > e'),
         ("seen <!-- .headerM {color:#000} --> too", "seen too"),
         ("seen <script>if (a < b) { var x = 1; }</script> too", "seen too"),
         ("seen <style> p {a: b}", "seen"),
@@ -36,6 +39,12 @@ from raytune_rec.data.text.cleaning import listed, plain, price
 )
 def test_text_of_a_value(value: object, text: str) -> None:
     assert plain(value) == text
+
+
+@pytest.mark.parametrize("text", ["." + "a" * 50_000, "a.b " * 12_500, "{" + ":" * 50_000, "#a{" * 16_000, "<!--" * 12_500])
+def test_a_long_cell_without_an_end_takes_no_more_than_its_length(text: str) -> None:
+    """A reading that begins again at every letter takes minutes to hours of these."""
+    assert plain(text) in (text.strip(), "")
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,12 @@ from raytune_rec.data.files.objects import literal
 
 _HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
 """Comments, programs and styles, with what stands in them; one that is not closed goes to the end."""
-_TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!?[a-zA-Z/][^<>]*\Z")
-"""Tags, and one that the end cuts off; a `<` before a blank or a digit is a sign."""
-_STYLE = re.compile(r"(?:[.#@][\w-]+[\w\-.#:>,@\s]*)?\{[^{}]*[:;][^{}]*\}")
-"""A rule of a style sheet, which lies in cells whose page was cut wrongly."""
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!?[a-zA-Z/][^<>]*\Z|\A[^<>]*[\"']\s*/>")
+"""Tags, one that the end cuts off, and the rest of one whose beginning is cut off, as `Gifts" />`; a `<` before a blank or a
+digit is a sign."""
+_STYLE = re.compile(r"(?:[.#@][\w-]++[\w\-.#:>,@\s]{0,1000}+)?\{[^{}:;]*+[:;][^{}]*+\}")
+"""A rule of a style sheet, which lies in cells whose page was cut wrongly. Nothing is read twice (`++`), and selectors have an
+end: the time that a long cell takes grows as it does."""
 _PROGRAM = re.compile(r"\bfunction\s*\w*\s*\(|\bvar\s+\w+\s*=|;\s*\}|\$\(")
 _PRICE = re.compile(r"\$\s*(\d{1,3}(?:,\d{3})+|\d+)(\.\d{1,2})?(?!\d)")
 _RANGE = re.compile(rf"\s*{_PRICE.pattern}(?:\s*-\s*{_PRICE.pattern})?\s*")
