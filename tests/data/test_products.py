@@ -120,6 +120,17 @@ def test_what_metadata_lack_is_counted_and_told(opened, make) -> None:
     assert kept["Beauty/B5"] == "Bar" and kept["Beauty/B3"] == ""
 
 
+def test_half_a_letter_in_an_id_or_a_cell_is_replaced(opened, make) -> None:
+    """JSON may hold one half of a pair of surrogates, which no file and no table can."""
+    _, options = opened(
+        [*OLD, '{"asin": "B3\\ud800", "brand": "Dove"}', '{"asin": "B4", "title": "\\ud800", "price": "\\ud800"}']
+    )
+    store = make("amazon", options, split={"kind": "leave_one_out"}, sequences={"negatives": 1})
+    found = json.loads((store.path / "summary.json").read_text())["features"]["items"]
+    assert [told["value"] for told in found["emptied"].values()] == ["?", "?"]
+    assert found["with_row"] == 3, "no item of the log is called B3?"
+
+
 def test_a_file_of_metadata_is_named_for_a_domain_that_is_read(opened, tmp_path: Path) -> None:
     made = [opened(OLD), opened(OLD, metadata={}), opened(OLD, features=["brand"])]
     (source, options), (bare, _), _ = made

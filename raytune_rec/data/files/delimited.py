@@ -151,9 +151,9 @@ def header_of(path: Path, form: Format) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """A raw value as it goes into a report: never long, never unprintable."""
+    """A raw value as it goes into a report: never long, and without lone surrogates, which no file can hold."""
     text = value if isinstance(value, str) else str(value)
-    return text[:_SHOWN]
+    return text[:_SHOWN].encode("utf-8", "replace").decode()
 
 
 def _delimiter(path: Path, form: Format) -> str:

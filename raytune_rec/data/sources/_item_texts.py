@@ -21,9 +21,8 @@ import numpy as np
 import pyarrow as pa
 
 from raytune_rec.data.blocks import RawBlock, Reject
-from raytune_rec.data.cells import id_text
 from raytune_rec.data.files.delimited import Format, shown
-from raytune_rec.data.files.objects import NO_OBJECT, object_of
+from raytune_rec.data.files.objects import cell, objects_of
 from raytune_rec.data.files.on_disk import check_content, opened
 from raytune_rec.data.files.reading import column_names, read_file, read_lines
 from raytune_rec.data.sources._logs import OBJECTS, form_of
@@ -61,9 +60,8 @@ def read_item_texts(path: Path, domain: str, attributes: Sequence[str]) -> Itera
         yield from _atomic(path, domain, attributes)
     else:
         for texts, rejects in read_lines(path):
-            read = [(number, object_of(text), text) for number, text in texts]
-            refused = [Reject(str(path), number, shown(text), NO_OBJECT) for number, row, text in read if row is None]
-            rows = [(number, _id(row.get("asin")), row) for number, row, _ in read if row is not None]
+            read, refused = objects_of(texts, str(path))
+            rows = [(number, cell(row.get("asin")), row) for number, row in read]
             yield _block(rows, str(path), domain, attributes, (*rejects, *refused))
 
 
@@ -86,7 +84,7 @@ def _numbered(path: Path) -> list[_Row]:
         raise DataError(f"{path}: cannot be read as one JSON object ({shown(error)}); fetch or write it again.") from None
     if not isinstance(read, dict):
         raise DataError(f"{path}: is no JSON object of items by their numbers; name a file of another form otherwise.")
-    return [(place, _id(item), row if isinstance(row, dict) else {}) for place, (item, row) in enumerate(read.items(), 1)]
+    return [(place, cell(item), row if isinstance(row, dict) else {}) for place, (item, row) in enumerate(read.items(), 1)]
 
 
 def _block(rows: Iterable[_Row], file: str, domain: str, attributes: Sequence[str], rejects: Sequence[Reject]) -> RawBlock:
@@ -103,10 +101,6 @@ def _block(rows: Iterable[_Row], file: str, domain: str, attributes: Sequence[st
     keys = {"domain": constant(domain, len(given)), "item": pa.array([item for _, item, _ in given], pa.string())}
     table = pa.table({**keys, **{name: pa.array(column, pa.string()) for name, column in columns.items()}})
     return RawBlock(table, file, np.array([line for line, _, _ in given], np.int64), tuple(rejects), tuple(emptied))
-
-
-def _id(value: Any) -> str | None:
-    return id_text(value.encode("utf-8", "replace").decode()) if isinstance(value, str) else id_text(value)
 
 
 def _says(value: Any) -> bool:

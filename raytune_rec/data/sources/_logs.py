@@ -21,7 +21,7 @@ import pyarrow as pa
 from raytune_rec.data.blocks import RawBlock, Reject
 from raytune_rec.data.cells import id_text
 from raytune_rec.data.files.delimited import Format, shown
-from raytune_rec.data.files.objects import NO_OBJECT, literal, object_of
+from raytune_rec.data.files.objects import cell, literal, objects_of
 from raytune_rec.data.files.problems import FileProblems, each_file
 from raytune_rec.data.files.reading import read_file, read_lines
 from raytune_rec.data.sources.base import constant
@@ -112,21 +112,14 @@ def _sequences(path: Path, domain: str) -> Iterator[RawBlock]:
 
 def _reviews(path: Path, domain: str, columns: Sequence[str]) -> Iterator[RawBlock]:
     for texts, rejects in read_lines(path):
-        read = [(number, object_of(text), text) for number, text in texts]
-        refused = [Reject(str(path), number, shown(text), NO_OBJECT) for number, row, text in read if row is None]
-        rows = [(number, row) for number, row, _ in read if row is not None]
+        rows, refused = objects_of(texts, str(path))
         cells: dict[str, Any] = {
-            name: pa.array([_cell(row.get(key)) for _, row in rows], pa.string()) for name, key in _REVIEW.items()
+            name: pa.array([cell(row.get(key)) for _, row in rows], pa.string()) for name, key in _REVIEW.items()
         }
         cells |= {"domain": constant(domain, len(rows)), "label": np.ones(len(rows)), "position": cells["timestamp"]}
         table = pa.table({name: cells[name] for name in ("domain", "user", "item", *columns)})
         lines = np.array([number for number, _ in rows], np.int64)
         yield RawBlock(table, str(path), lines, (*rejects, *refused))
-
-
-def _cell(value: object) -> str | None:
-    """Text for `validate` to judge; a lone surrogate is none that Arrow can hold."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else id_text(value)
 
 
 def _pieces(paths: Sequence[Path], domain: str, form: str) -> Iterator[RawBlock]:
@@ -141,7 +134,7 @@ def _pieces(paths: Sequence[Path], domain: str, form: str) -> Iterator[RawBlock]
             for line, row in zip(block.lines.tolist(), block.table.to_pylist(), strict=True):
                 user, item, piece = id_text(row["user"]), id_text(row["item"]), _listed(row["history"], form)
                 if user is None or item is None or piece is None:
-                    value = shown(" ".join(str(cell or "") for cell in row.values()))
+                    value = shown(" ".join(str(value or "") for value in row.values()))
                     refused.append(Reject(str(path), line, value, "a row has a user, a list of items, and the item after them"))
                     continue
                 first.setdefault(user, line)

@@ -15,9 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from raytune_rec.data.blocks import RawBlock, Reject, SourceField, SourceKind
-from raytune_rec.data.cells import id_text
 from raytune_rec.data.files.delimited import shown
-from raytune_rec.data.files.objects import NO_OBJECT, object_of
+from raytune_rec.data.files.objects import cell, object_of, objects_of
 from raytune_rec.data.files.reading import read_lines
 from raytune_rec.data.sources.base import constant
 from raytune_rec.data.text.cleaning import listed, plain, price
@@ -55,8 +54,9 @@ def read_products(path: Path, domain: str, features: Sequence[Feature], most: in
     """
     frequent = _frequent(path, most) if "words" in features else frozenset()
     for texts, rejects in read_lines(path):
-        lines = _Lines(str(path), features, frequent)
-        read = [(number, row) for number, text in texts if (row := lines.row(number, text)) is not None]
+        products, refused = objects_of(texts, str(path))
+        cells = _Cells(str(path), features, frequent)
+        read = [(number, cells.row(number, product)) for number, product in products]
         columns: dict[str, pa.Array] = {
             f: pa.array([row[f] for _, row in read], _TYPES.get(_KINDS[f], pa.string())) for f in features
         }
@@ -65,26 +65,22 @@ def read_products(path: Path, domain: str, features: Sequence[Feature], most: in
             "item": pa.array([row["item"] for _, row in read], pa.string()),
         }
         numbers = np.array([number for number, _ in read], np.int64)
-        emptied = tuple(lines.emptied.values())
-        yield RawBlock(pa.table(keys | columns), str(path), numbers, (*rejects, *lines.rejects), emptied)
+        emptied = tuple(cells.emptied.values())
+        yield RawBlock(pa.table(keys | columns), str(path), numbers, (*rejects, *refused), emptied)
 
 
-class _Lines:
-    """Reads the lines of one block, and keeps what of them cannot be read: `emptied` by line and column."""
+class _Cells:
+    """Reads the cells of one block, and keeps what of them cannot be read: `emptied` by line and column."""
 
     def __init__(self, file: str, features: Sequence[Feature], frequent: frozenset[str]) -> None:
         self._file, self._features, self._frequent = file, features, frequent
-        self.rejects: list[Reject] = []
         self.emptied: dict[tuple[int, str], Reject] = {}
 
-    def row(self, number: int, text: str) -> dict[str, Any] | None:
-        product = object_of(text)
-        if product is None:
-            self.rejects.append(Reject(self._file, number, shown(text), NO_OBJECT))
-            return None
-        asin = product.get("asin")
-        item = id_text(asin) if isinstance(asin, str | int) else None
-        return {"item": item, **{feature: self._cell(feature, number, product) for feature in self._features}}
+    def row(self, number: int, product: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "item": cell(product.get("asin")),
+            **{feature: self._cell(feature, number, product) for feature in self._features},
+        }
 
     def _cell(self, feature: Feature, number: int, product: Mapping[str, Any]) -> Any:
         if feature == "price":
