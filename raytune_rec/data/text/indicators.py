@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,8 @@ ITEMS = 2000
 _LETTERS = 1000
 """Of each of them that count."""
 _COVERED = 0.1
+_Key = tuple[str, str]
+"""Attribute and domain."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +58,14 @@ def indicators(texts: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, di
     """
     there = {(a, d): kept for a, of in texts.items() for d, values in of.items() if (kept := [v for v in values if v.strip()])}
     drawn = {key: _drawn(values) for key, values in there.items()}
-    letters = alphabet([text for values in drawn.values() for text in values])
-    places = {key: numbered(values, letters) for key, values in drawn.items()}
-    domains = sorted({domain for _, domain in there})
-    counts = {d: Counts.of(np.concatenate([p for (_, of), p in places.items() if of == d])) for d in domains}
-    others = {d: Counts.together([counts[o] for o in domains if o != d]) for d in domains if len(domains) > 1}
-    words = {key: Counter(word for text in values for word in words_of(text)) for key, values in drawn.items()}
+    odd, apart = _perplexities(drawn), _divergences(drawn)
     found: dict[str, dict[str, Indicators]] = {}
     for (attribute, domain), values in there.items():
-        elsewhere = [words[attribute, other] for other in domains if other != domain and (attribute, other) in there]
-        apart = [divergence(words[attribute, domain], of_other) for of_other in elsewhere]
         split = [words_of(text) for text in drawn[attribute, domain]]
         found.setdefault(attribute, {})[domain] = Indicators(
             covered=len(values) / len(texts[attribute][domain]),
-            perplexity=perplexity(places[attribute, domain], others[domain], len(letters)) if domain in others else None,
-            divergence=float(np.mean(apart)) if apart else None,
+            perplexity=odd.get((attribute, domain)),
+            divergence=apart.get((attribute, domain)),
             entropy=float(np.mean([entropy(Counter(each).values()) for each in split])),
             ambiguity=shared(values) / len(values),
             length=float(np.mean([len(each) for each in split])),
@@ -105,22 +101,47 @@ def entropy(weights: Iterable[float]) -> float:
     return float(-(share * np.log2(share)).sum())
 
 
-def divergence(one: Mapping[str, int], other: Mapping[str, int]) -> float:
+def divergence(one: Counter[str], other: Counter[str]) -> float:
     """Jensen-Shannon divergence of two counts of words, in bits: 0 of equal shares, 1 where they have none in common; of texts
     without a word 1.
     """
-    names = sorted({*one, *other})
-    p, q = (np.array([counts.get(name, 0) for name in names], np.float64) for counts in (one, other))
-    if not p.sum() or not q.sum():
-        return 1.0
-    p, q = p / p.sum(), q / q.sum()
-    return entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
+    both = sorted(one.keys() & other.keys())
+    p, q = (np.array([counts[name] for name in both], np.float64) / max(counts.total(), 1) for counts in (one, other))
+    return max(0.0, 1 - float((p * np.log2(1 + q / p) + q * np.log2(1 + p / q)).sum()) / 2)
 
 
 def shared(texts: Sequence[str]) -> int:
     """How many of the texts stand there several times."""
     counts = np.asarray(pc.value_counts(pa.array([text.strip() for text in texts])).field("counts"))
     return int(counts[counts > 1].sum())
+
+
+def _perplexities(drawn: Mapping[_Key, Sequence[str]]) -> dict[_Key, float]:
+    """Under counts of all texts of the other domains; none where there is one domain alone."""
+    domains = sorted({domain for _, domain in drawn})
+    if len(domains) <= 1:
+        return {}
+    letters = alphabet([text for values in drawn.values() for text in values])
+    own = {key: Counts.of(numbered(values, letters)) for key, values in drawn.items()}
+    of_domain = {d: Counts.together([counts for (_, of), counts in own.items() if of == d]) for d in domains}
+    whole = Counts.together(list(of_domain.values()))
+    found: dict[_Key, float] = {}
+    for domain, counts in of_domain.items():
+        others = whole.without(counts)  # of one domain at a time: those of all grow with the square of their number
+        found |= {key: perplexity(read, others, len(letters)) for key, read in own.items() if key[1] == domain}
+    return found
+
+
+def _divergences(drawn: Mapping[_Key, Sequence[str]]) -> dict[_Key, float]:
+    """From each other domain that has the attribute, on average; none where no other has it."""
+    words = {key: Counter(word for text in values for word in words_of(text)) for key, values in drawn.items()}
+    apart: dict[_Key, list[float]] = {}
+    for attribute in {attribute for attribute, _ in words}:
+        for one, other in combinations([key for key in words if key[0] == attribute], 2):
+            bits = divergence(words[one], words[other])
+            apart.setdefault(one, []).append(bits)
+            apart.setdefault(other, []).append(bits)
+    return {key: float(np.mean(each)) for key, each in apart.items()}
 
 
 def _drawn(texts: Sequence[str]) -> list[str]:

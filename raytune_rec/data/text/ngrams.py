@@ -9,6 +9,7 @@ Shapes: M places of all texts, each letter and the end of each text.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,36 +42,52 @@ class Counts:
         for k in range(CONTEXT + 1):
             keys, place = np.unique(np.concatenate([part.grams[k] for part in parts]), return_inverse=True)
             grams.append(keys)
-            counts.append(np.bincount(place, np.concatenate([part.counts[k] for part in parts]), len(keys)))
+            counts.append(np.bincount(place, np.concatenate([part.counts[k] for part in parts]), len(keys)).astype(np.int64))
         return cls(tuple(grams), tuple(counts))
+
+    def without(self, part: Counts) -> Counts:
+        """What is left of counts that were put together of this part and others."""
+        grams, counts = [], []
+        for k in range(CONTEXT + 1):
+            left = self.counts[k].copy()
+            left[np.searchsorted(self.grams[k], part.grams[k])] -= part.counts[k]
+            grams.append(self.grams[k][left > 0])
+            counts.append(left[left > 0])
+        return Counts(tuple(grams), tuple(counts))
 
 
 def alphabet(texts: Sequence[str]) -> dict[str, int]:
     """Letter -> number: the most frequent ones, of equal ones the first."""
-    letters, counts = np.unique(np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32), return_counts=True)
+    letters, counts = np.unique(_points(texts), return_counts=True)
     frequent = letters[np.lexsort((letters, -counts))][:LETTERS]
     return {chr(letter): number for number, letter in enumerate(frequent.tolist(), _FIRST)}
 
 
 def numbered(texts: Sequence[str], letters: dict[str, int]) -> np.ndarray:
     """(M,) int64: of each place the letters up to it and its own, in eight bits each, its own last."""
-    rows = [[_START] * CONTEXT + [letters.get(letter, _OTHER) for letter in text] + [_END] for text in texts]
-    flat = np.array([number for row in rows for number in row], np.int64)
+    numbers = np.full(sys.maxunicode + 1, _OTHER, np.int64)
+    numbers[[ord(letter) for letter in letters]] = [*letters.values()]
+    sizes = np.array([len(text) for text in texts], np.int64) + CONTEXT + 1  # of each what starts it, its letters, its end
+    ends = np.cumsum(sizes)
+    own = np.ones(int(sizes.sum()), bool)
+    own[((ends - sizes)[:, None] + np.arange(CONTEXT)).ravel()] = False
+    is_letter = own.copy()
+    is_letter[ends - 1] = False
+    flat = np.where(own, _END, _START)
+    flat[is_letter] = numbers[_points(texts)]
     whole = np.zeros(len(flat), np.int64)
     for back in range(CONTEXT, -1, -1):
         whole[CONTEXT:] = whole[CONTEXT:] << _BITS | flat[CONTEXT - back : len(flat) - back]
-    own = np.ones(len(flat), bool)
-    starts = np.cumsum([0, *(len(row) for row in rows)])[:-1]
-    own[(starts[:, None] + np.arange(CONTEXT)).ravel().astype(np.int64)] = False
     return whole[own]
 
 
-def perplexity(places: np.ndarray, counts: Counts, letters: int) -> float:
+def perplexity(read: Counts, counts: Counts, letters: int) -> float:
     """Of a letter of some texts, on average: 2 to the mean number of bits that one needs.
 
     Args:
-        places: (M,) of `numbered`. counts: of other texts. letters: how many the alphabet has.
+        read: counts of these texts. counts: of other texts. letters: how many the alphabet has.
     """
+    places = read.grams[CONTEXT]
     chance = np.full(len(places), 1 / (letters + 2))  # all letters, the rarer ones as one, and the end
     for k in range(CONTEXT + 1):
         grams, often = counts.grams[k], counts.counts[k]
@@ -80,7 +97,12 @@ def perplexity(places: np.ndarray, counts: Counts, letters: int) -> float:
         wanted = _last(places, k + 1)
         here, n, t = _found(grams, often, wanted), *(_found(contexts, c, wanted >> _BITS) for c in (total, kinds))
         chance = np.where(n > 0, (here + t * chance) / np.maximum(n + t, 1), chance)
-    return float(2 ** -np.log2(chance).mean())
+    return float(2 ** -np.average(np.log2(chance), weights=read.counts[CONTEXT]))
+
+
+def _points(texts: Sequence[str]) -> np.ndarray:
+    """(letters,) uint32, the code points of all texts."""
+    return np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
 
 
 def _last(places: np.ndarray, letters: int) -> np.ndarray:

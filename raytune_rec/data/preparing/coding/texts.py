@@ -141,10 +141,10 @@ def measured(store: Path, declared: Sequence[SourceField], options: TextOptions,
     if not names:
         return {}
     table = pq.read_table(table_file(store, "item"), columns=["raw", *names]).slice(1)
-    domains = np.array(item_parts(table["raw"].to_pylist(), shared_items)[0], object)
-    columns = {name: np.array(table[name].to_pylist(), object) for name in names}
-    texts = {name: {d: column[domains == d].tolist() for d in sorted({*domains})} for name, column in columns.items()}
-    found = indicators(texts)
+    rows: dict[str, list[int]] = {}
+    for row, domain in enumerate(item_parts(table["raw"].to_pylist(), shared_items)[0]):
+        rows.setdefault(domain, []).append(row)
+    found = indicators({name: {d: table[name].take(rows[d]).to_pylist() for d in sorted(rows)} for name in names})
     pretrain, tune = propose(found, options.length)
     values = {name: {domain: asdict(each) for domain, each in of.items()} for name, of in found.items()}
     return {"found": values, "pretrain": pretrain, "tune": tune}
