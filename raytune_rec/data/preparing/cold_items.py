@@ -19,7 +19,7 @@ from raytune_rec.data.preparing.order import clock_of, in_time, times_of
 from raytune_rec.data.preparing.splits import TEST, TRAIN, VALID, are_cold
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import SequenceOptions, SplitOptions
-from raytune_rec.schema.prepared import ITEM, Field
+from raytune_rec.schema.prepared import Field
 from raytune_rec.task import Unit
 
 
@@ -128,14 +128,14 @@ def told_of(held: pa.Table, items: pa.Table, fields: Sequence[Field]) -> dict[st
     training, whose rows then tell nothing of them.
 
     Args:
-        held: from `held_out`. items: the table of all items. fields: of the schema.
+        held: from `held_out`. items: the features of all items. fields: of these features.
     """
     item, user = (held[name].to_numpy() for name in ("item", "user"))
     of_cold = held["cold"].to_numpy()
     members = np.unique(item[of_cold])
     trained = of_cold & (held["split"].to_numpy() == TRAIN)
     takers = np.unique(np.stack([item[trained], user[trained]]), axis=1)[0]
-    lacking = {f.name: int(_missing(items[f.name].take(members), f).sum()) for f in fields if f.role == "item" and f.name != ITEM}
+    lacking = {f.name: int(_missing(items[f.name].take(members), f).sum()) for f in fields}
     one = int((np.bincount(np.searchsorted(members, takers), minlength=len(members)) == 1).sum())
     return {"items": len(members), "lacking": {name: n for name, n in lacking.items() if n}, "of_one_user": one}
 

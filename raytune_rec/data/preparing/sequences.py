@@ -3,8 +3,8 @@
 `sequences/users.parquet` has a row for each (domain, user): what the user did, and which part of it trains. `sequences/train/`
 has what the backbone is pre-trained on: windows of training histories, in hash order, so that a block of them is a fair sample.
 
-Rows of label 0 never come here: histories hold what users took. Items that the training split does not know can neither be shown
-nor ranked: they are left out, and `summary.json` counts these interactions for each domain (`left_out_of_histories`), and the
+Rows of label 0 never come here: histories hold what users took. Items without an id can neither be shown nor ranked: they are left
+out, and `summary.json` counts these interactions for each domain (`left_out_of_histories`), and the
 users who lose all their rows of a split with them (`users_without_valid`, `users_without_test`). `order` says what comes first,
 `ranked` which rows are tested; of these, and of those that validate, it is counted how many repeat an item (`repeats`).
 """
@@ -30,7 +30,7 @@ from raytune_rec.data.preparing.splits import TRAIN, VALID
 from raytune_rec.data.ranked import Ranked
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import DataOptions, SequenceOptions
-from raytune_rec.schema.prepared import CLASS, SPLITS, DataSchema, Split
+from raytune_rec.schema.prepared import CLASS, ITEM, SPLITS, DataSchema, Split
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.task import Unit
 
@@ -59,24 +59,29 @@ def write_sequences(
         predicted(schema.fields, options.predict)
     folder = store / FOLDER
     STORAGE.make_folder(folder)
-    hashed = {name: text_hash(pq.read_table(store / f"{name}.parquet")["raw"].to_pylist()) for name in ("users", "items")}
+    hashed = {
+        name: text_hash(pq.read_table(store / f"{name}.parquet", columns=["raw"])["raw"].to_pylist())
+        for name in ("users", "items")
+    }
     seed = data.split.seed
-    known, parts, told = schema.field("item").size, [], dict[str, dict[str, Any]]()
+    with_id, parts, told = schema.field(ITEM).size, [], dict[str, dict[str, Any]]()
     of_items = data.split.kind == "cold_items"
     cold_items = cold_of(store, schema.domains, hashed["items"], data.split) if of_items else np.zeros(0, np.int64)
+    lacked = [field for field in schema.with_role("item") if field.name != ITEM] if of_items else []
+    items = pq.read_table(store / "items.parquet", columns=[field.name for field in lacked])
     held, taken = [], []
     for place, domain in enumerate(schema.domains, 1):
         rows = pq.read_table(domain_file(store, domain), partitioning=None)
         user, item = (hashed[f"{name}s"][rows[name].to_numpy()] for name in ("user", "item"))
         hashes = row_hash(seed, text_hash([domain]), user, item)
-        told[domain] = _left_out(rows, known)
+        told[domain] = _left_out(rows, with_id)
         if of_items:
-            held.append(held_out(rows, place, known, hashes, cold_items, data.split))
+            held.append(held_out(rows, place, with_id, hashes, cold_items, data.split))
             taken += [pairs(rows)] if shared_items else []
             told[domain]["left_out_of_cold_items"] = int((held[-1]["split"].to_numpy() < 0).sum())
-            told[domain]["cold_items"] = told_of(held[-1], pq.read_table(store / "items.parquet"), schema.fields)
+            told[domain]["cold_items"] = told_of(held[-1], items, lacked)
         listed = (rows["split"].to_numpy() == TRAIN) | (not of_items)
-        parts.append(_users(rows, place, known, hashes, listed))
+        parts.append(_users(rows, place, with_id, hashes, listed))
     users = pa.concat_tables(parts)
     hashes = hashed["users"][users["user"].to_numpy()]
     cold = (users["train"].to_numpy() == 0) & (users["valid"].to_numpy() == 0) if options.cold else np.zeros(len(users), bool)
