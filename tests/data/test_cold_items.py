@@ -128,11 +128,21 @@ def test_few_training_rows_are_asked_of_cold_items_alone(split: dict[str, Any], 
         parse({**JOB, "data": {**DATA, "source": "tabular", "split": split}})
 
 
-def test_where_no_item_has_few_training_rows_it_is_said(store: Callable[..., Store]) -> None:
+def test_where_no_item_has_few_training_rows_the_fewest_are_told_and_make_it_cold(store: Callable[..., Store]) -> None:
     with pytest.raises(
         DataError, match=r"none has data\.split\.cold_most = 1 training rows or fewer; the item with fewest has \d"
-    ):
+    ) as error:
         store(log(), split={"kind": "cold_items", "cold_most": 1})
+    of_user = defaultdict(list)
+    for _, who, what, _ in sorted(log(), key=lambda row: row[3]):
+        of_user[who].append(what)
+    times = Counter(what for taken in of_user.values() for what in taken[:-2])
+    least = min(times.values())
+    assert f"the item with fewest has {least}; set it to {least} or more" in str(error.value)
+    own = store(
+        log(), split={"kind": "cold_items", "cold_most": least}, sequences={**DATA["sequences"], "item_groups": 1}, out="mended"
+    )
+    assert set(cold(own)["cold.1"]) == {what for what, n in times.items() if n == least}
 
 
 @protocols

@@ -32,10 +32,9 @@ def cold_of(store: Path, domains: Sequence[str], hashes: np.ndarray, split: Spli
         trained = rows["item"].to_numpy()[rows["split"].to_numpy() == TRAIN]
         times = np.bincount(trained, minlength=len(hashes))
         if not (few := (times > 0) & (times <= split.cold_most)).any():
-            least = f"the item with fewest has {times[times > 0].min(initial=0):,}" if len(trained) else "nothing trains"
-            raise DataError(
-                f"no item is cold: none has data.split.cold_most = {split.cold_most} training rows or fewer; {least}."
-            )
+            least = times[times > 0].min() if len(trained) else 0
+            why = f"the item with fewest has {least}; set it to {least} or more" if least else "no row trains; check the source"
+            raise DataError(f"no item is cold: none has data.split.cold_most = {split.cold_most} training rows or fewer; {why}.")
         return np.flatnonzero(few)
     counts = np.bincount(rows["item"].to_numpy(), minlength=len(hashes))
     return np.flatnonzero(are_cold(hashes, counts, split))

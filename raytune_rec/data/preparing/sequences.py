@@ -3,10 +3,10 @@
 `sequences/users.parquet` has a row for each (domain, user): what the user did, and which part of it trains. `sequences/train/`
 has what the backbone is pre-trained on: windows of training histories, in hash order, so that a block of them is a fair sample.
 
-Rows of label 0 never come here: histories hold what users took. Items without an id can neither be shown nor ranked: they are left
-out, and `summary.json` counts these interactions for each domain (`left_out_of_histories`), and the
-users who lose all their rows of a split with them (`users_without_valid`, `users_without_test`). `order` says what comes first,
-`ranked` which rows are tested; of these, and of those that validate, it is counted how many repeat an item (`repeats`).
+Rows of label 0 never come here: histories hold what users took. Items without an id can neither be shown nor ranked: they are
+left out, and `summary.json` counts these interactions for each domain (`left_out_of_histories`), and the users who lose all their
+rows of a split with them (`users_without_valid`, `users_without_test`). `order` says what comes first, `ranked` which rows are
+tested; of these, and of those that validate, it is counted how many repeat an item (`repeats`).
 """
 
 from __future__ import annotations

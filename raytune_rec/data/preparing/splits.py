@@ -226,8 +226,9 @@ def may_be_cold(items: np.ndarray, options: SplitOptions) -> np.ndarray:
 
 def are_cold(items: np.ndarray, counts: np.ndarray, options: SplitOptions) -> np.ndarray:
     """(N,) bool: which items are made cold by a share, if any are. items: `text_hash` of each. counts: (N,) its rows."""
-    asked = options.kind == "cold_items" and not options.cold_most
-    return may_be_cold(items, options) & (counts >= options.cold_least) & asked
+    if options.kind != "cold_items" or options.cold_most:
+        return np.zeros(len(items), bool)
+    return may_be_cold(items, options) & (counts >= options.cold_least)
 
 
 class _ColdItems:

@@ -2,6 +2,9 @@
 
     Given the following purchase history of user: <item 1>, <item 2>, <extra_id_0>, predict masked item purchased by the user?
 
+No backbone reads this yet: it is what one that is a language model trains on, ready to be read (`items.truncated` too). Its tests
+hold it to the paper's prompt and to plain loops.
+
 Shapes: N users, L places of a history with the item that follows it.
 """
 
