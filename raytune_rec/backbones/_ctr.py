@@ -61,11 +61,12 @@ class Ctr(Backbone):
         super().__init__(options, schema, sites)
         self.layer = FieldLayer(schema, options.width, options.numbers, options.embedding_std)
         self.prompts = sites[Site.FIELDS].count * options.width if Site.FIELDS in sites else 0
-        self.deep = Deep(self.layer.wide, self.prompts, options.hidden, options.batch_norm)
+        self.deep = Deep(sum(self.layer.widths), self.prompts, options.hidden, options.batch_norm)
         self.ranks = schema.task.chooses
-        self.of_items = [f for f in self.layer.fields if f.role == "item"]
-        self.of_users = [f for f in self.layer.fields if f.role != "item"]
-        self.profile = [f.name for f in self.layer.embedded if f.role == "user"]
+        self.of_items = [f for f in self.layer.ordered if f.role == "item"]
+        self.of_users = [f for f in self.layer.ordered if f.role != "item"]
+        self.profile = [f for f in self.layer.embedded if f.role == "user"]
+        self.features = [f.name for f in self.layer.embedded if f.role == "item" and f.name != ITEM]
         if self.ranks:
             self.returns = frozenset({"pairs"})
             self.encoded_groups = self.item_groups = self.user_groups = self.groups
@@ -101,20 +102,19 @@ class Ctr(Backbone):
         rest = side_by_side([self.share(params, {**vectors, ITEM: torch.zeros_like(item)}), first.unsqueeze(-1)])
         given = {"item_vector": item, "item_embedding": item, "item_rest": rest}
         given |= {"item_share": self._in_its_field(params, item, rest)}
-        features = [vectors[f.name] for f in self.of_items if f in self.layer.embedded and f.name != ITEM]
+        features = [vectors[name] for name in self.features]
         return {**given, "item_features": side_by_side(features)} if features else given
 
     def encode_users(self, params: Params, users: Entities) -> Mapping[str, Tensor]:
         if not self.ranks:
             return {}
-        fields = [f for f in self.layer.embedded if f.role == "user"]
-        vectors = self.layer.vectors(params, users.columns, fields)
+        vectors = self.layer.vectors(params, users.columns, self.profile)
         return {"user_vector": torch.stack([*torch.broadcast_tensors(*vectors.values())]).sum(0)}
 
     def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
         """`user_features` (U, B, Fu*D), and what `of_rows` reads or, for users with histories, `user_share` (U, B, X + 1)."""
         vectors = self.layer.vectors(params, batch.columns, self.of_users if self.ranks else None)
-        features = {"user_features": side_by_side(vectors[name] for name in self.profile)}
+        features = {"user_features": side_by_side(vectors[f.name] for f in self.profile)}
         if not self.ranks:
             return {**self.encode_rows(params, vectors), **features}
         first = self.layer.linear(params, batch.columns, self.of_users) + params["linear.bias"]

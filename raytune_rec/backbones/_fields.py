@@ -5,7 +5,7 @@ Shapes: U: 1 or T lanes, B rows, L places, V ids, D width.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Literal
 
@@ -70,6 +70,10 @@ class FieldLayer:
         self.tables = [f for f in self.fields if f.kind != "numerical" or treatment == "discretize"]
         self.numbers = [f for f in self.fields if f.kind == "numerical" and treatment != "discretize"]
         self.embedded = [f for f in self.fields if f in self.tables or treatment == "field"]
+        self.ordered = [*self.embedded, *(self.numbers if treatment == "none" else [])]
+        """All fields as the deep part takes them: those that are embedded, then the numbers that go as they are."""
+        self.widths = [width] * len(self.embedded) + [1] * (len(self.ordered) - len(self.embedded))
+        """Of each of them."""
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Embedding tables (V, D), and one vector (D,) for each number under `field`."""
@@ -92,54 +96,39 @@ class FieldLayer:
 
     def vector(self, params: Params, field: Field, columns: Columns) -> Tensor:
         """(U, B, D): the embedding of one field, or (U, B, 1)."""
-        if field not in self.embedded:
-            return standard(field, columns).unsqueeze(-1)
-        if field in self.numbers:
-            return standard(field, columns).unsqueeze(-1) * params[f"embedding.{field.name}"].unsqueeze(1)
+        if field.kind == "numerical" and self.treatment != "discretize":
+            number = standard(field, columns).unsqueeze(-1)
+            return number if self.treatment == "none" else number * params[f"embedding.{field.name}"].unsqueeze(1)
         ids = self._ids(field, columns)
         rows = lookup(params[f"embedding.{field.name}"], ids)
         return pooled(rows, ids) if field.kind == "multi" else rows
 
-    @property
-    def own(self) -> list[Field]:
-        """The fields side by side, as the deep part takes them: those that are embedded, then the numbers that go as they are."""
-        return [*self.embedded, *(self.numbers if self.treatment == "none" else [])]
-
-    @property
-    def wide(self) -> int:
-        """Their width together."""
-        return sum(map(self.size, self.own))
-
-    def size(self, field: Field) -> int:
-        """Width of one of them."""
-        return self.width if field in self.embedded else 1
-
-    def vectors(self, params: Params, columns: Columns, fields: Collection[Field] | None = None) -> dict[str, Tensor]:
-        """Name -> (U, B, D), or (U, B, 1) of a number that goes as it is: all fields, or some.
+    def vectors(self, params: Params, columns: Columns, fields: Sequence[Field] | None = None) -> dict[str, Tensor]:
+        """Name -> (U, B, D), or (U, B, 1) of a number that goes as it is: all fields, or some in the order of `ordered`.
 
         Args:
             columns: name -> (U, B), (U, B, L): of rows, or of all items or users.
         """
-        chosen = self.own if fields is None else [f for f in self.own if f in fields]
-        return {f.name: self.vector(params, f, columns) for f in chosen}
+        return {f.name: self.vector(params, f, columns) for f in (self.ordered if fields is None else fields)}
 
     def rows(self, weight: Tensor, names: Collection[str]) -> Tensor:
         """(U, W of some fields, H) of a matrix (U, W, H) that all fields side by side go through."""
-        ends = [*accumulate(map(self.size, self.own))]
-        spans = {f.name: slice(end - self.size(f), end) for f, end in zip(self.own, ends, strict=True)}
+        ends = accumulate(self.widths)
+        spans = {f.name: slice(end - w, end) for f, w, end in zip(self.ordered, self.widths, ends, strict=True)}
         return torch.cat([weight[:, spans[name]] for name in names], dim=1)
 
-    def linear(self, params: Params, columns: Columns, fields: Collection[Field] | None = None) -> Tensor:
+    def linear(self, params: Params, columns: Columns, fields: Sequence[Field] | None = None) -> Tensor:
         """(U, B): the first-order part; of some fields alone without the bias."""
         total: Tensor = params["linear.bias"] if fields is None else torch.zeros_like(params["linear.bias"])
+        chosen = {f.name for f in (self.fields if fields is None else fields)}
         for f in self.tables:
-            if fields is not None and f not in fields:
+            if f.name not in chosen:
                 continue
             ids = self._ids(f, columns)
             rows = lookup(params[f"linear.{f.name}"], ids)
             total = total + (pooled(rows, ids) if f.kind == "multi" else rows)
         for f in self.numbers:
-            if fields is not None and f not in fields:
+            if f.name not in chosen:
                 continue
             total = total + standard(f, columns) * params[f"linear.{f.name}"]
         return total

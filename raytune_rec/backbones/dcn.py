@@ -35,7 +35,7 @@ class Dcn(Ctr):
 
     def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
         super().__init__(options, schema, sites)
-        self.sides = {"fields": self.layer.wide, **({"prompt": self.prompts} if self.prompts else {})}
+        self.sides = {"fields": sum(self.layer.widths), **({"prompt": self.prompts} if self.prompts else {})}
 
     def parameters(self) -> tuple[Parameter, ...]:
         layers, hidden = self.options.cross, self.options.hidden

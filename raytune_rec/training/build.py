@@ -114,8 +114,8 @@ def assemble(job: Job, method: Method, of_lanes: Sequence[Settings], schema: Dat
 
 def _wanted(objective: str, folders: Sequence[Path]) -> set[str]:
     """Of what a backbone may give, what an objective can be trained on."""
-    found = component("objectives", objective, folders)
-    return {found.reads, *(("pairs",) if getattr(found, "pairs", False) else ())}
+    made = component("objectives", objective, folders)
+    return {made.reads, "pairs"} if getattr(made, "pairs", False) else {made.reads}
 
 
 def _check_classes(method: Method, parts: Parts, objective: str, attribute: str, folders: Sequence[Path]) -> None:
