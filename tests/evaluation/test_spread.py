@@ -17,7 +17,7 @@ def _lists(seed: int, lists: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarr
     cold = draw.random(30) < 0.4
     ids = np.stack([draw.permutation(30)[:12] for _ in range(lists)])
     ids[:, 0] = draw.choice(np.flatnonzero(cold), lists)
-    scores = 100 * seed + 7 * draw.normal(size=ids.shape).round(1) - 9 * cold[ids]  # rounded: some are level
+    scores = 100 * seed + (7 * draw.normal(size=ids.shape)).round() - 9 * cold[ids]  # whole numbers: some are level
     scores[:, 1:][draw.random((lists, 11)) < 0.1] = -np.inf
     return scores, ids, cold
 
@@ -41,6 +41,7 @@ def test_scores_are_told_in_deviations_of_warm_negatives_whatever_the_scale_and_
         found = spread([of_kinds(scores[part], cold[ids[part, 1:]]) for part in (slice(0, 7), slice(7, 40))])
         kinds, above = _plainly(scores, ids, cold)
         assert found is not None and found.above[0] == pytest.approx(above) and found.lists == 40
+        assert np.isin(scores[:, 0], scores[:, 1:][~cold[ids[:, 1:]]]).any(), "a cold positive is level with a warm negative"
         for place, kind in enumerate(kinds):
             assert found.means[0, place] == pytest.approx(np.mean(kind), abs=1e-9)
             limits = [-np.inf, *EDGES.tolist(), np.inf]

@@ -20,7 +20,7 @@ from raytune_rec.scoring import load_prompts
 from raytune_rec.storage.files import read_json
 from raytune_rec.task import Unit
 from raytune_rec.training.build import rows_of
-from tests.pipeline.here import without_ray
+from tests.pipeline.here import served_ndcg, without_ray
 from tests.training.conftest import OWN
 
 JOB = """name = "items"
@@ -202,21 +202,12 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     assert any(f"not searched, for fewer than 200 validation rows (tune.least_valid): {taker};" in line for line in said)
     first, second = (rows_of(str(out / "data"), unit.name, True).by_id for unit in store.schema.units)
     assert first and second and first.items is second.items, "lanes of two units encode all items once"
-    users, items = np.array(["", *store.vocabulary("user")["raw"].to_pylist()]), store.lookup.catalogue[0]
     pretrained = backbone_artifact.of_run(out)["plain"]
     for unit in store.schema.units:
         winner = read_json(out / "winners" / "promo" / unit.name / "winner.json")
         assert winner["replicates"][0]["best"] >= winner["replicates"][0]["curve"][0]
         served = load_prompts([out / "artifacts" / unit.name], pretrained, components=[OWN])
-        rows = store.load(unit, "valid").columns
-        gains = []
-        for user, history, candidates in zip(*(rows[name] for name in ("user", "history", "candidates")), strict=True):
-            past = items[history[history > 0]].tolist()
-            raw = {"user": [users[user]] * 6, "history": [past] * 6, "item": items[candidates].tolist()}
-            scores = np.asarray(served.score(raw))
-            better = (scores[1:] > scores[0]).sum()
-            gains.append(1 / np.log2(2 + better))
-        assert np.mean(gains) == pytest.approx(winner["replicates"][0]["best"], abs=1e-5)
+        assert served_ndcg(served, store, unit) == pytest.approx(winner["replicates"][0]["best"], abs=1e-5)
     facts, tensors = prompt_artifact.load(out / "artifacts" / "cold.1", None)
     assert set(tensors["feedback.item"].tolist()) == set(tensors["rows.member"].tolist()) - {0}
     owned = [name for name, fact in facts.parameters.items() if name != "rows.member" and fact.rows == "member"]

@@ -14,7 +14,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.job import shipped
 from raytune_rec.scoring import load_prompts
 from raytune_rec.storage.files import read_json
-from tests.pipeline.here import without_ray
+from tests.pipeline.here import served_ndcg, without_ray
 
 JOB = """name = "new"
 seed = 2
@@ -116,15 +116,9 @@ def test_items_that_no_pretraining_knows_are_ranked_and_served_by_what_is_known_
     assert min(among[name] for name in ("pretrained", "feedback_mean")) > 0.6, "their tags tell them"
 
     served = load_prompts([out / "artifacts" / unit.name], backbones["plain"])
-    users, items = np.array(["", *store.vocabulary("user")["raw"].to_pylist()]), store.lookup.catalogue[0]
-    rows, gains = store.load(unit, "valid").columns, []
-    for user, history, candidates in zip(*(rows[name] for name in ("user", "history", "candidates")), strict=True):
-        past = items[history[history > 0]].tolist()
-        raw = {"user": [users[user]] * 6, "history": [past] * 6, "item": items[candidates].tolist()}
-        scores = np.asarray(served.score(raw))
-        gains.append(1 / np.log2(2 + (scores[1:] > scores[0]).sum()))
     (winner,) = read_json(out / "winners" / "feedback_mean" / unit.name / "winner.json")["replicates"]
-    assert np.mean(gains) == pytest.approx(winner["best"], abs=1e-5)
+    assert served_ndcg(served, store, unit) == pytest.approx(winner["best"], abs=1e-5)
+    items = store.lookup.catalogue[0]
     new, old = items[unit.members[0]], items[1:4].tolist()
     whole, without = (served.recommend({"user": ["n1"], "history": [past]}, k=40) for past in ([new, *old], old))
     assert whole.unknown["history"].tolist() == [True] and "history" not in without.unknown

@@ -13,7 +13,7 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.data.stored.store import Store
 from raytune_rec.scoring.load import load_prompts
 from raytune_rec.storage.files import read_json
-from tests.pipeline.here import without_ray
+from tests.pipeline.here import served_ndcg, without_ray
 
 JOB = """name = "rivals"
 [data]
@@ -93,15 +93,6 @@ def test_rivals_are_tuned_tested_and_served(tmp_path: Path, monkeypatch: pytest.
     best = {name: read_json(out / "winners" / name / unit.name / "winner.json")["replicates"][0] for name in methods}
     assert all(len(set(best[name]["curve"])) > 1 for name in ("cb2cf", "meta_emb", "cdn")), "their curves move"
     served = load_prompts([out / "artifacts" / unit.name], backbone_artifact.of_run(out)["plain"])
-    users, items = np.array(["", *store.vocabulary("user")["raw"].to_pylist()]), store.lookup.catalogue[0]
-    rows = store.load(unit, "valid").columns
-    gains = []
-    for user, history, candidates in zip(*(rows[name] for name in ("user", "history", "candidates")), strict=True):
-        raw = {
-            "user": [users[user]] * 6,
-            "history": [items[history[history > 0]].tolist()] * 6,
-            "item": items[candidates].tolist(),
-        }
-        scores = np.asarray(served.score(raw))
-        gains.append(1 / np.log2(2 + (scores[1:] > scores[0]).sum()))
-    assert np.mean(gains) == pytest.approx(best["meta_emb"]["best"], abs=1e-5), "an artifact knows who took its items"
+    assert served_ndcg(served, store, unit) == pytest.approx(best["meta_emb"]["best"], abs=1e-5), (
+        "an artifact knows who took its items"
+    )
