@@ -6,8 +6,7 @@ its user's process would load.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from benchmarks.sweep import plain_training
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class PlateDeepFM(nn.Module):
         return linear + self.bias + pairs + self.output(hidden).squeeze(1)
 
 
-class Training:
+class Training(plain_training.Training[PlateDeepFM]):
     """One configuration.
 
     Args:
@@ -131,41 +132,18 @@ class Training:
 
     def __init__(self, data: Data, configuration: Mapping[str, Any], seed: int) -> None:
         torch.manual_seed(seed)
-        self.data, self.batch_size = data, int(configuration["batch_size"])
-        c = configuration
-        self.model = PlateDeepFM(data, int(c["meta_prompts"]), c["temperature"], c["dropout"])
-        groups = [
-            {"params": parameters, "lr": c[f"lr.{g}"], "weight_decay": c[f"weight_decay.{g}"]}
-            for g, parameters in self.model.groups().items()
-        ]
-        self.optimizer = torch.optim.Adam(groups, fused=True)
-        self.done, self.best, self.best_weights = 0, -math.inf, dict[str, Tensor]()
-        self.validate()
+        self.data, self.batch_size, c = data, int(configuration["batch_size"]), configuration
+        model = PlateDeepFM(data, int(c["meta_prompts"]), c["temperature"], c["dropout"])
+        super().__init__(model, model.groups(), c)
 
-    def epoch(self) -> float:
-        """Train for one epoch and validate.
-
-        Returns:
-            The best validation AUC so far.
-        """
-        data, model = self.data, self.model.train()
-        order = torch.randperm(len(data.train)) if data.orders is None else data.orders[self.done]
+    def losses(self) -> Iterator[Tensor]:
+        data, orders = self.data, self.data.orders
+        order = torch.randperm(len(data.train)) if orders is None else orders[self.done]
         for index in order.split(self.batch_size):
-            loss = F.binary_cross_entropy_with_logits(model(data.train[index]), data.train_label[index])
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-        self.done += 1
-        self.validate()
-        return self.best
+            yield F.binary_cross_entropy_with_logits(self.model(data.train[index]), data.train_label[index])
 
-    @torch.no_grad()
-    def validate(self) -> None:
-        """Keep the weights of the best epoch; the start values count as epoch 0."""
-        value = auc(self.model.eval()(self.data.valid), self.data.valid_label)
-        if value > self.best:
-            tuned = {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}
-            self.best, self.best_weights = value, tuned
+    def value(self) -> float:
+        return auc(self.model(self.data.valid), self.data.valid_label)
 
 
 def auc(scores: Tensor, labels: Tensor) -> float:

@@ -6,7 +6,6 @@ a process of a yardstick loads is what its user's process would load.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.sweep import plain_training
 from benchmarks.sweep.plain_sasrec import FrozenSasRec, under
+from benchmarks.sweep.plain_training import ndcg
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -148,7 +149,7 @@ class PprLight(nn.Module):
         return F.cross_entropy(logits, torch.zeros_like(wanted), reduction="sum") / target.numel()
 
 
-class Training:
+class Training(plain_training.Training[PprLight]):
     """One configuration.
 
     Args:
@@ -161,40 +162,17 @@ class Training:
     def __init__(self, data: Data, configuration: Mapping[str, Any], seed: int) -> None:
         torch.manual_seed(seed)
         self.data, self.c = data, configuration
-        self.model = PprLight(data, configuration)
+        model = PprLight(data, configuration)
         if data.given:
-            take(self.model, {name: torch.tensor(value) for name, value in data.given.starts[seed].items()})
-        groups = [
-            {"params": own, "lr": configuration[f"lr.{g}"], "weight_decay": configuration[f"weight_decay.{g}"]}
-            for g, own in self.model.groups().items()
-        ]
-        self.optimizer = torch.optim.Adam(groups, fused=True)
-        self.done, self.best, self.best_weights = 0, -math.inf, dict[str, Tensor]()
-        self.validate()
+            take(model, {name: torch.tensor(value) for name, value in data.given.starts[seed].items()})
+        super().__init__(model, model.groups(), configuration)
 
-    def epoch(self) -> float:
-        """Train for one epoch and validate.
-
-        Returns:
-            The best validation NDCG@10 so far.
-        """
-        self.model.train()
+    def losses(self) -> Iterator[Tensor]:
         for index, drawn in self._given() if self.data.given else self._drawn():
-            loss = self.model.loss({name: column[index] for name, column in self.data.train.items()}, *drawn)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-        self.done += 1
-        self.validate()
-        return self.best
+            yield self.model.loss({name: column[index] for name, column in self.data.train.items()}, *drawn)
 
-    @torch.no_grad()
-    def validate(self) -> None:
-        """Keep the weights of the best epoch; the start values count as epoch 0."""
-        value = ndcg(self.model.eval().scores(self.data.valid), 10)
-        if value > self.best:
-            tuned = {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}
-            self.best, self.best_weights = value, tuned
+    def value(self) -> float:
+        return ndcg(self.model.scores(self.data.valid), 10)
 
     def _drawn(self) -> Iterator[tuple[Tensor, Sequence[Tensor]]]:
         """Rows of each step, with negatives and the noise of both views."""
@@ -218,12 +196,6 @@ def info_nce(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     """Each row's other view among those of the batch, by cosine: (B, D), (B, D) -> the mean."""
     score = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T / temperature
     return F.cross_entropy(score, torch.arange(len(a)))
-
-
-def ndcg(scores: Tensor, k: int) -> float:
-    """Of (N, K) scores with the positive first; the mean over lists. Ties, which hardly occur, count as above the positive."""
-    place = (scores[:, 1:] >= scores[:, :1]).sum(1)
-    return float(torch.where(place < k, 1 / torch.log2(place + 2.0), 0.0).mean())
 
 
 @torch.no_grad()

@@ -17,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.sweep import plain_training
 from benchmarks.sweep.plain_sasrec import FrozenSasRec, under
+from benchmarks.sweep.plain_training import ndcg
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -225,7 +227,7 @@ class Promo(nn.Module):
         return (picked @ states.unsqueeze(2)).squeeze(2)
 
 
-class Training:
+class Training(plain_training.Training[Promo]):
     """One configuration. What the frozen model makes of the rows of validation is computed once.
 
     Args:
@@ -237,46 +239,22 @@ class Training:
 
     def __init__(self, data: Data, configuration: Mapping[str, Any], seed: int) -> None:
         torch.manual_seed(seed)
-        self.data, self.c = data, configuration
-        self.model = Promo(data, self.c)
+        self.data, self.c, valid = data, configuration, data.valid
+        model = Promo(data, self.c)
         if data.given:
-            take(self.model, {name: torch.tensor(value) for name, value in data.given.starts[seed].items()})
-        groups = [
-            {"params": own, "lr": self.c[f"lr.{g}"], "weight_decay": self.c[f"weight_decay.{g}"]}
-            for g, own in self.model.groups().items()
-        ]
-        self.optimizer = torch.optim.Adam(groups, fused=True)
-        self.done, self.best, self.best_weights = 0, -math.inf, dict[str, Tensor]()
-        valid = data.valid
+            take(model, {name: torch.tensor(value) for name, value in data.given.starts[seed].items()})
         with torch.no_grad():
-            self.states = self.model.eval().states(valid["user"], valid["history"], (valid["history"] > 0).sum(1))
-        self.validate()
+            self.states = model.eval().states(valid["user"], valid["history"], (valid["history"] > 0).sum(1))
+        super().__init__(model, model.groups(), configuration)
 
-    def epoch(self) -> float:
-        """Train for one epoch and validate.
-
-        Returns:
-            The best validation NDCG@10 so far.
-        """
-        self.model.train()
+    def losses(self) -> Iterator[Tensor]:
         items, users = len(self.data.items), len(self.data.users)
         for index, negative, warm, others in self._drawn():
             ids = (1 + (u.double() * (size - 1)).long() for u, size in ((negative, items), (warm, items), (others, users)))
-            loss = self.model.loss(index, *ids)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-        self.done += 1
-        self.validate()
-        return self.best
+            yield self.model.loss(index, *ids)
 
-    @torch.no_grad()
-    def validate(self) -> None:
-        """Keep the weights of the best epoch; the start values count as epoch 0."""
-        value = ndcg(self.model.eval().scores(self.states), 10)
-        if value > self.best:
-            tuned = {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}
-            self.best, self.best_weights = value, tuned
+    def value(self) -> float:
+        return ndcg(self.model.scores(self.states), 10)
 
     def _drawn(self) -> Iterator[Sequence[Tensor]]:
         """Rows of each step, and uniform numbers behind what is drawn for them."""
@@ -287,12 +265,6 @@ class Training:
         else:
             whole = [torch.randperm(count), torch.rand(count), torch.rand(count), torch.rand(count, most)]
         yield from zip(*(part.split(self.c["batch_size"]) for part in whole), strict=True)
-
-
-def ndcg(scores: Tensor, k: int) -> float:
-    """Of (N, K) scores with the positive first; the mean over lists. Ties, which hardly occur, count as above the positive."""
-    place = (scores[:, 1:] >= scores[:, :1]).sum(1)
-    return float(torch.where(place < k, 1 / torch.log2(place + 2.0), 0.0).mean())
 
 
 @torch.no_grad()
