@@ -210,9 +210,9 @@ def _check_cold(method: Method, parts: Parts, cold: bool) -> None:
         cold: whether the data have units with items of their own.
 
     Raises:
-        AssemblyError: the backbone or the prompt needs them.
+        JobError: the backbone or the prompt needs them.
     """
-    make, problems = "set data.split.kind = 'cold_items'", []
+    remedy, problems = "set data.split.kind = 'cold_items'", []
     if parts.backbone.reads_feedback and method.kind == "pretraining":
         problems = [
             f"{method.place}: backbone {method.backbone!r} reads who took the items, which no pre-training knows; leave this one "
@@ -221,16 +221,16 @@ def _check_cold(method: Method, parts: Parts, cold: bool) -> None:
     elif parts.backbone.reads_feedback and not cold:
         problems = [
             f"{method.place}: backbone {method.backbone!r} reads who took the items, which is known where items are made cold "
-            f"alone; {make}, or name another backbone."
+            f"alone; {remedy}, or name another backbone."
         ]
     sites = parts.prompts[0].writes(parts.options["prompt"][0]) if parts.prompts else {}
     if not cold and sites and not {*sites} - {Site.ITEM, Site.TARGET}:
         problems.append(
-            f"{method.place}: prompt {method.prompt!r} tells cold items alone, and these data have none; {make}, or choose "
+            f"{method.place}: prompt {method.prompt!r} tells cold items alone, and these data have none; {remedy}, or choose "
             "another prompt."
         )
     if problems:
-        raise AssemblyError(problems)
+        raise JobError(problems)
 
 
 def _space(resolved: Resolved, parts: Parts, groups: frozenset[str], spaces: Iterable[str]) -> Space:
