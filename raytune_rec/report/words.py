@@ -261,7 +261,9 @@ def _against_strongest(run: Run, comparisons: Sequence[Mapping[str, Any]], unit:
 
 
 def difference(run: Run, c: Mapping[str, Any]) -> str:
-    """A comparison in words, with its interval."""
+    """A comparison in words, with its interval; two methods that are equal on every row have none."""
+    if c["low"] is None and c["difference"] == 0:
+        return "equal on every row."
     confidence = run.results["protocol"]["confidence"]
     number = f"{signed(c['difference'])} ({confidence * 100:g} % interval {signed(c['low'])} to {signed(c['high'])})"
     unsure = f"does not stand after correction for {len(run.results['comparisons'])} comparisons"

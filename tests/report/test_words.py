@@ -196,3 +196,10 @@ def test_importance_finds_the_option_that_decides() -> None:
 def test_a_wide_option_is_taken_on_a_log_scale() -> None:
     found = distributions([{"lr": 1e-4, "rate": 0.1, "both": 1}, {"lr": 1e-1, "rate": 0.4, "both": 2, "one": 3}])
     assert found["lr"].log and not found["rate"].log and "one" not in found
+
+
+def test_methods_that_are_equal_on_every_row_have_no_interval() -> None:
+    same = {**_comparison("single", "music", 0.0, 0.0, 1.0), "low": None, "high": None}
+    run = _run([same, _comparison("single", "book", 0.01, 0.03, 0.001)])
+    assert words.difference(run, same) == "equal on every row."
+    assert "interval" in words.difference(run, {**same, "difference": 0.02, "low": 0.01, "high": 0.03, "p": 0.01, "p_holm": 0.01})

@@ -70,14 +70,16 @@ def measured(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, Ma
 
 
 def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> WebTable:
-    lines = [Line(method, colour[method], "", _cells(row)) for method, row in values(run.results, unit, prefix).items()]
+    shown = values(run.results, unit, prefix)
+    lines = [Line(method, colour[method], "", _cells(row)) for method, row in shown.items()]
+    repeated = any(sd is not None for row in shown.values() for _, sd, _ in row)
+    means = "lists and replicates, with the standard deviation over replicates below it" if repeated else "lists"
     protocol, facts = run.results["protocol"], run.results["units"][unit]
     users = "" if facts.get("users") is None else f" of {words.count(facts['users'])} users"
     caption = (
         f"{_kind(run.results, unit, prefix).capitalize()} ranking of {words.count(facts['n'])} test lists{users}; candidates: "
         f"{candidates(run.results, unit, prefix)}; split: {protocol['split']}; cohort: {protocol['cohort']}; "
-        f"ties: {protocol['ties']}. Mean over lists and replicates, with the standard deviation over replicates below it; the "
-        f"best of a column is bold.{words.tied(run.results, unit, ' ')}"
+        f"ties: {protocol['ties']}. Mean over {means}; the best of a column is bold.{words.tied(run.results, unit, ' ')}"
     )
     return WebTable(caption, ["method", *(title(name) for name in METRICS)], lines)
 
