@@ -1,6 +1,7 @@
 """What CTR models over fields share: options, fields, room for prompt fields, and how they rank items for a user.
 
-Shapes: U: 1 or T lanes, B rows, V ids, I own items, K candidates, D width, n prompt fields, X width of a share.
+Shapes: U: 1 or T lanes, B rows, V ids, I own items, K candidates, D width, n prompt fields, X width of a share,
+F numbers of the first-order part.
 
 A user and an item together are a row of fields like any other. Up to its first layer such a model is a sum over fields, so that
 of a pair the share of the user's fields and that of the item's are computed once, for each row and for each item, and added.
@@ -8,12 +9,12 @@ of a pair the share of the user's fields and that of the item's are computed onc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field as Bound
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -24,8 +25,8 @@ from raytune_rec.backbones._fields import FieldLayer, Treatment, side_by_side
 from raytune_rec.backbones.base import Backbone, Outputs, Paired
 from raytune_rec.components import numeric, structural
 from raytune_rec.schema.contract import Batch, Entities, Parameter, Reading, Site, SiteShape
-from raytune_rec.schema.prepared import ITEM, DataSchema
-from raytune_rec.tensors import Params, Step, lookup
+from raytune_rec.schema.prepared import ITEM, DataSchema, Field
+from raytune_rec.tensors import Params, Step, linear, lookup, xavier, zeros
 
 _ITEMS = 128
 """Items of each row whose pairs are scored at once, outside training."""
@@ -35,7 +36,7 @@ class CtrOptions(components.Options):
     """Of a model with a deep part."""
 
     width: int = structural(16, "D, embedding width (PLATE, Table 5: 16 for Douban)", ge=1, le=16384)
-    hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = structural(
+    hidden: tuple[Annotated[int, Bound(ge=1, le=65536)], ...] = structural(
         (16, 16), "widths of the deep part (PLATE, Table 5)", min_length=1
     )
     numbers: Treatment = structural("field", "numerical fields (PLATE, section 2.2.1): none, field or discretize")
@@ -66,6 +67,7 @@ class Ctr(Backbone):
         self.of_items = [f for f in self.layer.ordered if f.role == "item"]
         self.of_users = [f for f in self.layer.ordered if f.role != "item"]
         self.profile = [f for f in self.layer.embedded if f.role == "user"]
+        self.orders = 1  # numbers of the first-order part
         self.features = [f.name for f in self.layer.embedded if f.role == "item" and f.name != ITEM]
         if self.ranks:
             self.returns = frozenset({"pairs"})
@@ -91,15 +93,15 @@ class Ctr(Backbone):
         return self.deep.buffers()
 
     def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
-        """Beside the readings `item_share` (U, V, X + 1), and `item_rest`, the same without the embedding: the last number of
-        both is the first-order part.
+        """Beside the readings `item_share` (U, V, X + F), and `item_rest`, the same without the embedding: the last F numbers of
+        both are the first-order part.
         """
         if not self.ranks:
             return {}
         columns = {**items.columns, ITEM: items.ids}
         vectors = self.layer.vectors(params, columns, self.of_items)
-        item, first = vectors[ITEM], self.layer.linear(params, columns, self.of_items)
-        rest = side_by_side([self.share(params, {**vectors, ITEM: torch.zeros_like(item)}), first.unsqueeze(-1)])
+        item, first = vectors[ITEM], self.first_order(params, columns, self.of_items, bias=False)
+        rest = side_by_side([self.share(params, {**vectors, ITEM: torch.zeros_like(item)}), first])
         given = {"item_vector": item, "item_embedding": item, "item_rest": rest}
         given |= {"item_share": self._in_its_field(params, item, rest)}
         features = [vectors[name] for name in self.features]
@@ -112,13 +114,13 @@ class Ctr(Backbone):
         return {"user_vector": torch.stack([*torch.broadcast_tensors(*vectors.values())]).sum(0)}
 
     def encode(self, params: Params, batch: Batch) -> Mapping[str, Tensor]:
-        """`user_features` (U, B, Fu*D), and what `of_rows` reads or, for users with histories, `user_share` (U, B, X + 1)."""
+        """`user_features` (U, B, Fu*D), and what `of_rows` reads or, for users with histories, `user_share` (U, B, X + F)."""
         vectors = self.layer.vectors(params, batch.columns, self.of_users if self.ranks else None)
         features = {"user_features": side_by_side(vectors[f.name] for f in self.profile)}
         if not self.ranks:
             return {**self.encode_rows(params, vectors), **features}
-        first = self.layer.linear(params, batch.columns, self.of_users) + params["linear.bias"]
-        return {"user_share": side_by_side([self.share(params, vectors), first.unsqueeze(-1)]), **features}
+        first = self.first_order(params, batch.columns, self.of_users)
+        return {"user_share": side_by_side([self.share(params, vectors), first]), **features}
 
     def forward(
         self,
@@ -131,11 +133,11 @@ class Ctr(Backbone):
     ) -> Outputs:
         prompt = sites[Site.FIELDS] if self.prompts else None  # (U, B, n, D)
         if not self.ranks:
-            first = self.layer.linear(params, batch.columns)
+            first = self.first_order(params, batch.columns)
             return {"logit": self.of_rows(params, encoded, first, prompt, options, batch.weight, step)}
         user = encoded["user_share"]
         if prompt is not None:
-            user = user + pad(self.share_of_prompt(params, prompt), (0, 1))
+            user = user + pad(self.share_of_prompt(params, prompt), (0, self.orders))
         score = partial(self._of_pairs, params, encoded, user, batch, sites, options, step)
         table = encoded["item_share"]
         if step.training:
@@ -158,28 +160,50 @@ class Ctr(Backbone):
         """(U, B, K) of each row and some items (U, B, K).
 
         Args:
-            user: (U, B, X + 1), the share of each row's user.
+            user: (U, B, X + F), the share of each row's user.
         """
         written, rest = {}, encoded["item_rest"]
         if Site.ITEM in sites and batch.members is not None:
             written[Site.ITEM] = self._in_its_field(params, sites[Site.ITEM], lookup(rest, batch.members.ids))
-        items = item_rows(encoded["item_share"], ids, written, batch)  # (U, B, K, X + 1)
+        items = item_rows(encoded["item_share"], ids, written, batch)  # (U, B, K, X + F)
         if Site.TARGET in sites:
             about = batch.columns["target"].amax(-1)
             own = self._in_its_field(params, sites[Site.TARGET], lookup(rest, about))
             items = torch.where((ids == about.unsqueeze(-1)).unsqueeze(-1), own.unsqueeze(2), items)
         pairs = (user.unsqueeze(2) + items).flatten(1, 2)
         weight = (batch.weight.unsqueeze(-1) * (ids > 0)).flatten(1, 2)
-        logit = self.of_share(params, pairs[..., :-1], pairs[..., -1], options, weight, step, ids.shape[2])
+        share, first = pairs[..., : -self.orders], pairs[..., -self.orders :]
+        logit = self.of_share(params, share, first, options, weight, step, ids.shape[2])
         return logit.unflatten(1, ids.shape[1:])
 
     def _in_its_field(self, params: Params, vectors: Tensor, rest: Tensor) -> Tensor:
-        """(U, N, X + 1): the share of items whose embedding is another.
+        """(U, N, X + F): the share of items whose embedding is another.
 
         Args:
-            vectors: (U, N, D). rest: (U, N, X + 1) of the same items.
+            vectors: (U, N, D). rest: (U, N, X + F) of the same items.
         """
-        return rest + pad(self.share(params, {ITEM: vectors}), (0, 1))
+        return rest + pad(self.share(params, {ITEM: vectors}), (0, self.orders))
+
+    def first_order(
+        self, params: Params, columns: Mapping[str, Tensor], fields: Sequence[Field] | None = None, bias: bool = True
+    ) -> Tensor:
+        """(U, N, F): the first-order part of all fields or of some, here their sum, F = 1.
+
+        Args:
+            columns: as of `FieldLayer.vectors`. bias: whether the bias is in it.
+        """
+        first = self.layer.linear(params, columns, self.layer.fields if fields is None else fields)
+        return (first + params["linear.bias"] if bias else first).unsqueeze(-1)
+
+    def output_parameters(self) -> tuple[Parameter, ...]:
+        """Of the layer over the deep part."""
+        shape = (self.options.hidden[-1], 1)
+        return (Parameter("output.weight", shape, "output", xavier), Parameter("output.bias", (1,), "output", zeros))
+
+    @staticmethod
+    def output(params: Params, hidden: Tensor) -> Tensor:
+        """(U, B) of the deep part's last layer (U, B, H)."""
+        return linear(hidden, params["output.weight"], params["output.bias"]).squeeze(-1)
 
     def encode_rows(self, params: Params, vectors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """What of labelled rows depends on `encoded_groups` alone: name -> (U, B, ...).
@@ -198,25 +222,30 @@ class Ctr(Backbone):
         options: Mapping[str, Tensor],
         weight: Tensor,
         step: Step,
+        each: int = 1,
     ) -> Tensor:
         """(U, B) logits of labelled rows.
 
         Args:
-            first: (U, B) the first-order part. prompt: (U, B, n, D). weight: (U, B).
+            first: (U, B, F) the first-order part. prompt: (U, B, n, D). weight: (U, B). each: as of `Deep`.
         """
         raise NotImplementedError
 
     def share(self, params: Params, vectors: Mapping[str, Tensor]) -> Tensor:
-        """(U, N, X): what some fields add.
+        """(U, N, X): what some fields add: unless a model has less to carry, all fields and prompt fields side by side, zeros
+        in the places of others.
 
         Args:
             vectors: as of `FieldLayer.vectors`, one at least.
         """
-        raise NotImplementedError
+        like = next(iter(vectors.values()))
+        sides = zip(self.layer.ordered, self.layer.widths, strict=True)
+        held = [vectors[f.name] if f.name in vectors else like.new_zeros(1, like.shape[1], width) for f, width in sides]
+        return pad(side_by_side(held), (0, self.prompts))
 
     def share_of_prompt(self, params: Params, prompt: Tensor) -> Tensor:
         """(U, B, X): likewise of prompt fields (U, B, n, D)."""
-        raise NotImplementedError
+        return pad(prompt.flatten(2), (sum(self.layer.widths), 0))
 
     def of_share(
         self,
@@ -231,6 +260,10 @@ class Ctr(Backbone):
         """(U, N) logits.
 
         Args:
-            share: (U, N, X), the sum over all fields. first: (U, N), the first-order part. weight: (U, N). each: as of `Deep`.
+            share: (U, N, X), the sum over all fields. first: (U, N, F), the first-order part. weight: (U, N). each: as of `Deep`.
         """
-        raise NotImplementedError
+        fields, prompts = share.split([sum(self.layer.widths), self.prompts], dim=-1)
+        sides = fields.split(self.layer.widths, dim=-1)
+        encoded = self.encode_rows(params, {f.name: side for f, side in zip(self.layer.ordered, sides, strict=True)})
+        prompt = prompts.unflatten(-1, (-1, self.options.width)) if self.prompts else None
+        return self.of_rows(params, encoded, first, prompt, options, weight, step, each)

@@ -38,7 +38,7 @@ class Dcn(Ctr):
         self.sides = {"fields": sum(self.layer.widths), **({"prompt": self.prompts} if self.prompts else {})}
 
     def parameters(self) -> tuple[Parameter, ...]:
-        layers, hidden = self.options.cross, self.options.hidden
+        layers = self.options.cross
         crosses = [Parameter(f"cross.{name}", (size, layers), "interaction", xavier) for name, size in self.sides.items()]
         biases = [Parameter(f"cross.{name}.bias", (size, layers), "interaction", zeros) for name, size in self.sides.items()]
         outputs = [Parameter(f"output.{name}", (size, 1), "output", xavier) for name, size in self.sides.items()]
@@ -49,8 +49,7 @@ class Dcn(Ctr):
             *biases,
             *self.deep.parameters(),
             *outputs,
-            Parameter("output.weight", (hidden[-1], 1), "output", xavier),
-            Parameter("output.bias", (1,), "output", zeros),
+            *self.output_parameters(),
         )
 
     def encode_rows(self, params: Params, vectors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -69,15 +68,16 @@ class Dcn(Ctr):
         options: Mapping[str, Tensor],
         weight: Tensor,
         step: Step,
+        each: int = 1,
     ) -> Tensor:
         products, out = encoded["cross"], linear(encoded["fields"], params["output.fields"])
         prompts = None if prompt is None else prompt.flatten(2)  # (U, B, n*D)
         if prompts is not None:
             products = products + linear(prompts, params["cross.prompt"])
             out = out + linear(prompts, params["output.prompt"])
-        hidden = self.deep(params, encoded["first"], prompts, options, weight, step)
-        deep = linear(hidden, params["output.weight"], params["output.bias"]).squeeze(-1)
-        return first + self._crossed(params, products, out.squeeze(-1)) + deep
+        hidden = self.deep(params, encoded["first"], prompts, options, weight, step, each)
+        deep = self.output(params, hidden)
+        return first.squeeze(-1) + self._crossed(params, products, out.squeeze(-1)) + deep
 
     def share(self, params: Params, vectors: Mapping[str, Tensor]) -> Tensor:
         fields = side_by_side(vectors.values())
@@ -100,8 +100,8 @@ class Dcn(Ctr):
     ) -> Tensor:
         products, out, deep = share.split([self.options.cross, 1, self.options.hidden[0]], dim=-1)
         hidden = self.deep(params, deep, None, options, weight, step, each)
-        of_deep = linear(hidden, params["output.weight"], params["output.bias"]).squeeze(-1)
-        return first + self._crossed(params, products, out.squeeze(-1)) + of_deep
+        of_deep = self.output(params, hidden)
+        return first.squeeze(-1) + self._crossed(params, products, out.squeeze(-1)) + of_deep
 
     def _crossed(self, params: Params, products: Tensor, out: Tensor) -> Tensor:
         """(U, B): the output layer over the last cross layer.

@@ -9,7 +9,7 @@ from torch import Tensor
 from raytune_rec.backbones._ctr import Ctr, CtrOptions
 from raytune_rec.backbones._fields import side_by_side
 from raytune_rec.schema.contract import Parameter
-from raytune_rec.tensors import Params, Step, linear, moments, xavier, zeros
+from raytune_rec.tensors import Params, Step, linear, moments
 
 
 class DeepFM(Ctr):
@@ -26,9 +26,7 @@ class DeepFM(Ctr):
         """As of every CTR model."""
 
     def parameters(self) -> tuple[Parameter, ...]:
-        hidden = self.options.hidden
-        output = (Parameter("output.weight", (hidden[-1], 1), "output", xavier), Parameter("output.bias", (1,), "output", zeros))
-        return (*self.layer.parameters(), *self.layer.linear_parameters(), *self.deep.parameters(), *output)
+        return (*self.layer.parameters(), *self.layer.linear_parameters(), *self.deep.parameters(), *self.output_parameters())
 
     def encode_rows(self, params: Params, vectors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """`sum` (U, B, D) and `square` (U, B) of the FM, `first` (U, B, H) of the deep part."""
@@ -44,14 +42,15 @@ class DeepFM(Ctr):
         options: Mapping[str, Tensor],
         weight: Tensor,
         step: Step,
+        each: int = 1,
     ) -> Tensor:
         total, square = encoded["sum"], encoded["square"]
         if prompt is not None:
             of_prompt = moments(prompt.unbind(2))
             total, square = total + of_prompt[0], square + of_prompt[1]
         pairs = (total.square().sum(-1) - square) / 2
-        hidden = self.deep(params, encoded["first"], None if prompt is None else prompt.flatten(2), options, weight, step)
-        return first + pairs + linear(hidden, params["output.weight"], params["output.bias"]).squeeze(-1)
+        hidden = self.deep(params, encoded["first"], None if prompt is None else prompt.flatten(2), options, weight, step, each)
+        return first.squeeze(-1) + pairs + self.output(params, hidden)
 
     def share(self, params: Params, vectors: Mapping[str, Tensor]) -> Tensor:
         total, square = moments([vectors[f.name] for f in self.layer.embedded if f.name in vectors])
@@ -75,4 +74,4 @@ class DeepFM(Ctr):
         total, square, deep = share.split([self.options.width, 1, self.options.hidden[0]], dim=-1)
         pairs = (total.square().sum(-1) - square.squeeze(-1)) / 2
         hidden = self.deep(params, deep, None, options, weight, step, each)
-        return first + pairs + linear(hidden, params["output.weight"], params["output.bias"]).squeeze(-1)
+        return first.squeeze(-1) + pairs + self.output(params, hidden)

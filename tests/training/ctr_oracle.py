@@ -1,4 +1,4 @@
-"""DeepFM and Deep & Cross by the letter, in numpy: one row after the other, field after field. Shapes: F fields, D width."""
+"""CTR models by the letter, in numpy: one row after the other, field after field. Shapes: F fields, D width."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ def fields(weights: Weights, of: Sequence[Field], row: Row, treatment: str) -> t
     return vectors, raw, first
 
 
-def _deep(weights: Weights, x: np.ndarray, prompt: np.ndarray) -> np.ndarray:
+def _deep(weights: Weights, x: np.ndarray, prompt: np.ndarray, first: Sequence[float] = ()) -> np.ndarray:
     """The hidden layers, without dropout."""
-    whole = weights["deep.0.fields"] if not len(prompt) else np.vstack([weights["deep.0.fields"], weights["deep.0.prompt"]])
-    hidden = np.maximum(np.concatenate([x, prompt]) @ whole + weights["deep.0.bias"], 0)
+    sides = [weights["deep.0.fields"], *([weights["deep.0.prompt"]] if len(prompt) else [])]
+    sides += [weights["deep.0.linear"]] if len(first) else []
+    hidden = np.maximum(np.concatenate([x, prompt, first]) @ np.vstack(sides) + weights["deep.0.bias"], 0)
     i = 1
     while f"deep.{i}.weight" in weights:
         hidden = np.maximum(hidden @ weights[f"deep.{i}.weight"] + weights[f"deep.{i}.bias"], 0)
@@ -53,8 +54,7 @@ def deepfm(weights: Weights, of: Sequence[Field], row: Row, treatment: str = "fi
     every = [*vectors, *prompt]
     pairs = sum(float(a @ b) for i, a in enumerate(every) for b in every[i + 1 :])
     hidden = _deep(weights, np.concatenate([*vectors, raw]), np.concatenate([[], *prompt]))
-    deep = hidden @ weights["output.weight"][:, 0] + weights["output.bias"][0]
-    return first + float(weights["linear.bias"][0]) + pairs + float(deep)
+    return first + float(weights["linear.bias"][0]) + pairs + _out(weights, hidden)
 
 
 def dcn(weights: Weights, of: Sequence[Field], row: Row, treatment: str = "field", prompt: Sequence[Any] = ()) -> float:
@@ -71,5 +71,53 @@ def dcn(weights: Weights, of: Sequence[Field], row: Row, treatment: str = "field
     for layer in range(weight.shape[1]):
         x = np.outer(start, x) @ weight[:, layer] + bias[:, layer] + x
     hidden = _deep(weights, own, further)
-    out = x @ whole("output.{}")[:, 0] + hidden @ weights["output.weight"][:, 0] + weights["output.bias"][0]
+    out = x @ whole("output.{}")[:, 0] + _out(weights, hidden)
     return first + float(weights["linear.bias"][0]) + float(out)
+
+
+def dcnv2(weights: Weights, of: Sequence[Field], row: Row, treatment: str = "field", prompt: Sequence[Any] = ()) -> float:
+    """Eq. 1 of Wang et al. (2021), x_{l+1} = x_0 * (W_l x_l + b_l) + x_l, and the deep part beside."""
+    vectors, raw, first = fields(weights, of, row, treatment)
+    own, further = np.concatenate([*vectors, raw]), np.concatenate([[], *prompt])
+    start = x = np.concatenate([own, further])
+    layer = 0
+    while f"cross.{layer}.bias" in weights:
+        low = f"cross.{layer}.down" in weights
+        matrix = weights[f"cross.{layer}.down"] @ weights[f"cross.{layer}.up"] if low else weights[f"cross.{layer}.weight"]
+        x = start * (matrix.T @ x + weights[f"cross.{layer}.bias"]) + x
+        layer += 1
+    out = x @ weights["output.cross"][:, 0] + _out(weights, _deep(weights, own, further))
+    return first + float(weights["linear.bias"][0]) + float(out)
+
+
+def xdeepfm(weights: Weights, of: Sequence[Field], row: Row, treatment: str = "field", prompt: Sequence[Any] = ()) -> float:
+    """Eq. 6, 8 and 11 of Lian et al.: each feature map as the weighted sum over all pairs of a map before and a field."""
+    vectors, raw, first = fields(weights, of, row, treatment)
+    start = maps = np.array([*vectors, *prompt])
+    sums: list[float] = []
+    layer = 0
+    while f"maps.{layer}" in weights:
+        weight = weights[f"maps.{layer}"].reshape(len(maps), len(start), -1)
+        maps = np.einsum("ijh,id,jd->hd", weight, maps, start)
+        sums += maps.sum(1).tolist()
+        layer += 1
+    deep = _out(weights, _deep(weights, np.concatenate([*vectors, raw]), np.concatenate([[], *prompt])))
+    return first + float(weights["linear.bias"][0]) + float(np.array(sums) @ weights["output.maps"][:, 0]) + deep
+
+
+def wide_deep(weights: Weights, of: Sequence[Field], row: Row, treatment: str = "field", prompt: Sequence[Any] = ()) -> float:
+    """Eq. 3 of Cheng et al.: the linear part and the deep part."""
+    vectors, raw, first = fields(weights, of, row, treatment)
+    deep = _out(weights, _deep(weights, np.concatenate([*vectors, raw]), np.concatenate([[], *prompt])))
+    return first + float(weights["linear.bias"][0]) + deep
+
+
+def fnn(weights: Weights, of: Sequence[Field], row: Row, treatment: str = "field", prompt: Sequence[Any] = ()) -> float:
+    """Eq. 2 to 6 of Zhang et al.: the bias and each field's weight and embedding are what the first layer reads."""
+    vectors, raw, _ = fields(weights, of, row, treatment)
+    firsts = [fields(weights, [f], row, treatment)[2] for f in of] + [float(weights["linear.bias"][0])]
+    return _out(weights, _deep(weights, np.concatenate([*vectors, raw]), np.concatenate([[], *prompt]), firsts))
+
+
+def _out(weights: Weights, hidden: np.ndarray) -> float:
+    return float(hidden @ weights["output.weight"][:, 0] + weights["output.bias"][0])

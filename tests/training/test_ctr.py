@@ -1,8 +1,9 @@
-"""DeepFM and Deep & Cross against their formulas in numpy."""
+"""CTR models against their formulas in numpy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tests.training import ctr_oracle
 from tests.training.conftest import FIELDS, SCHEMA, Make, job, table
 from tests.training.test_lanes import same
 
-CTR = ("deepfm", "dcn")
+CTR = ("deepfm", "dcn", "dcnv2", "xdeepfm", "wide_deep", "fnn")
 NO_DROPOUT = {"dropout": torch.zeros(1)}
 
 
@@ -36,14 +37,16 @@ def plain(params: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: value[0].numpy() for name, value in params.items()}
 
 
-@pytest.mark.parametrize("prompts", [0, 2])
-@pytest.mark.parametrize("treatment", ["field", "none", "discretize"])
-@pytest.mark.parametrize("name", CTR)
-def test_a_logit_is_what_the_formula_makes_of_the_fields(name: str, treatment: str, prompts: int) -> None:
+FORMULAS = [(name, {"numbers": kind}, n) for name in CTR for kind in ("field", "none", "discretize") for n in (0, 2)]
+FORMULAS += [("dcnv2", {"rank": 3}, 2), ("xdeepfm", {"maps": (5, 3, 2)}, 2)]
+
+
+@pytest.mark.parametrize(("name", "chosen", "prompts"), FORMULAS, ids=str)
+def test_a_logit_is_what_the_formula_makes_of_the_fields(name: str, chosen: dict[str, Any], prompts: int) -> None:
     """All kinds of fields, missing numbers and empty lists among them, with prompt fields and without."""
-    made = component("backbones", name)
+    made, treatment = component("backbones", name), chosen.get("numbers", "field")
     sites = {Site.FIELDS: SiteShape(prompts, 4)} if prompts else {}
-    backbone = made(made.Options(width=4, hidden=(6, 5), numbers=treatment), SCHEMA, sites)
+    backbone = made(made.Options(width=4, hidden=(6, 5), **chosen), SCHEMA, sites)
     params = drawn(backbone)
     batch = next(iter(TableFeed(table(40, 3), [(1,)], 40, 40).epoch(1)))
     prompt = torch.randn(1, 40, prompts, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
