@@ -89,9 +89,15 @@ def pretrain(job: JobArgument, settings: SetOption = None, out: OutOption = None
 
 
 @app.command()
-def tune(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """Search every method of the table on every domain (Ray Tune), after `pretrain`."""
-    _pipeline(job, settings, out, "tune")
+def tune(
+    job: JobArgument,
+    settings: SetOption = None,
+    out: OutOption = None,
+    only_new: Annotated[bool, typer.Option("--only-new", help="Add prompts for items that a finished run lacks.")] = False,
+) -> None:
+    """Search every method of the table on every domain (Ray Tune), after `pretrain`. Where a finished run's log has grown,
+    `--only-new` tunes, exports and evaluates prompts for the items that have none, and touches no other."""
+    _pipeline(job, settings, out, "tune", only_new=only_new)
 
 
 @app.command()
@@ -173,16 +179,22 @@ def read_job(job: str, settings: Sequence[str]) -> Job:
     return config.read(path, settings)
 
 
-def _pipeline(job: str, settings: list[str] | None, out: Path | None, only: str | None, verify: bool = False) -> None:
+def _pipeline(
+    job: str, settings: list[str] | None, out: Path | None, only: str | None, verify: bool = False, only_new: bool = False
+) -> None:
     checked = read_job(job, settings or ())
     folder = _folder(checked, out)
     if only in (None, "prepare"):
         _writable(folder)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it keeps no cache where there is no home is no news
     with ends_on_sigterm():
+        from raytune_rec.command import only_new as growing
         from raytune_rec.pipeline import run as run_job
 
-        run_job(checked, folder, only=only, verify=verify)
+        if only_new:
+            growing.run(checked, folder)
+        else:
+            run_job(checked, folder, only=only, verify=verify)
 
 
 def _folder(job: Job, out: Path | None) -> Path:

@@ -100,6 +100,16 @@ def run(
         raise RunFailed("\n".join(["Not everything that was asked for is there:", *map(str, failed)]))
 
 
+def report_again(job: Job, out: Path) -> None:
+    """Make the page of a finished run anew, where something was added to it; nothing where it has none."""
+    context = Context(job, out, lambda line: None, {})
+    if complete(_folder(context, "report")):
+        marker = _marker(context, "report", report, report.inputs(context))
+        marker.reopen()
+        report.page(context)
+        marker.finish({}, _files(context, report))
+
+
 def _console() -> Console:
     """Standard output. Nothing in a line is markup: it holds paths and names."""
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -25,7 +25,7 @@ _WORDS = {
     "run": [*_STAGE, "--verify"],
     "prepare": _STAGE,
     "pretrain": _STAGE,
-    "tune": _STAGE,
+    "tune": [*_STAGE, "--only-new"],
     "export": _STAGE,
     "evaluate": _STAGE,
     "report": _STAGE,

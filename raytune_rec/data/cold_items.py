@@ -40,10 +40,10 @@ AMONG = {"cold items among cold": COLD, "warm items among warm": WARM}
 """Tables, and parts of a unit's rows, that rank items of one kind alone, all of them."""
 
 
-def units_of(domains: Sequence[str], options: SequenceOptions) -> Iterator[Unit]:
-    """The units before it is known which items are theirs."""
+def units_of(domains: Sequence[str], options: SequenceOptions, before: int = 0) -> Iterator[Unit]:
+    """The units before it is known which items are theirs. before: groups of a domain that there are already."""
     for domain in domains:
-        for number in range(1, options.item_groups + 1):
+        for number in range(before + 1, before + options.item_groups + 1):
             name = f"cold.{number}" if len(domains) == 1 else f"{domain}.cold.{number}"
             yield Unit(name, "items", domain, COLD, number)
 

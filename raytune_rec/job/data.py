@@ -202,6 +202,11 @@ class DataOptions(Section):
     buckets: int = Field(10, ge=2, le=10_000, description="quantile buckets of a numerical field, for discretisation")
     block_rows: int = Field(65536, ge=1024, le=2**24, description="rows of a block: read, shuffled and delivered together")
     sequences: SequenceOptions | None = Field(None, description="rows are users with histories instead of interactions")
+    known: str = Field(
+        "",
+        description="the prepared data (RUN/data) of a finished run whose log has grown: ids stay as they are there, and items "
+        "that have none yet are the cold ones (`tune --only-new`)",
+    )
     text: TextOptions | None = Field(None, description="tokens of the text columns of users and items; absent: text has none")
 
     @property
@@ -225,6 +230,11 @@ class DataOptions(Section):
             raise ValueError(f"sequences need split.kind = {' or '.join(map(repr, histories))} (given: {self.split.kind!r})")
         if self.split.kind == "cold_items" and self.sequences is None:
             raise ValueError("split.kind = 'cold_items' is of histories; set data.sequences, such as sequences = { length = 50 }")
+        if self.known and (self.split.kind != "cold_items" or self.split.cold_most):
+            raise ValueError(
+                f"known = {self.known!r} makes what is new the cold items; set split.kind = 'cold_items' with cold_kept and "
+                "cold_held, or leave it out"
+            )
         for name in ("item_groups", "grouped_by") if self.split.kind != "cold_items" and self.sequences else ():
             if (value := getattr(self.sequences, name)) != SequenceOptions.model_fields[name].default:
                 raise ValueError(

@@ -48,6 +48,11 @@ class TuneOptions(Section):
     stop: StopOptions = StopOptions()
     warm_start: list[str] = Field([], description="folders of earlier runs whose best configurations are tried first")
     warm_points: int = Field(4, ge=1, le=1000, description="configurations taken from earlier runs, for each method and domain")
+    winners_of: str = Field(
+        "",
+        description="folder of a finished run, whose log has grown: nothing is searched, units take what won on their domain's "
+        "largest group there, and of its prompt the rows of their own items alone learn (`tune --only-new`)",
+    )
     reuse_actors: bool = Field(True, description="a process trains one pack after the other; false: a new process for each")
     concurrent: int = Field(0, ge=0, le=10_000, description="packs at a time; 0: one per CPU or GPU of the cluster")
     cpus: float = Field(1, ge=0.01, le=10_000, description="CPUs of a pack")

@@ -45,6 +45,8 @@ def adopt(job: Job, pretraining: str, store_path: Path, folder: Path, number: in
     if wanted.new_ids:
         renewed_facts, tensors = renewed(job, pretraining, _where(pretraining, source), facts, tensors, schema.for_pretraining())
         facts = backbone.save(folder, renewed_facts, tensors, store_path)
+    elif job.data.known:  # the same backbone, beside which raw ids of new items are known
+        facts = backbone.save(folder, facts, tensors, store_path)
     elif source.resolve() != folder.resolve():
         marker.copy(source, folder)
     return {

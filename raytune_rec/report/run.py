@@ -15,6 +15,7 @@ from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.measures.measure_classes import RARE
 from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.evaluation.results import FORMAT
+from raytune_rec.report import grown
 from raytune_rec.schema.work import Scalar
 from raytune_rec.storage.files import STORAGE, read_json
 
@@ -62,6 +63,7 @@ class Run:
         folder: of the run. job: text of `job.toml`. results: of `results.json`.
         trials: all of the search. pretrain: pretraining -> its facts. backbones: facts of each backbone folder.
         item_texts: what the preparation measured of them; empty where items have no text.
+        grown: what was added to it for items that came later.
     """
 
     folder: Path
@@ -71,6 +73,7 @@ class Run:
     pretrain: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     backbones: tuple[Mapping[str, Any], ...] = ()
     item_texts: Mapping[str, Any] = field(default_factory=dict)
+    grown: tuple[grown.Grown, ...] = ()
 
     @property
     def methods(self) -> list[str]:
@@ -229,6 +232,7 @@ def read(folder: Path) -> Run:
         pretrain=_optional(folder / "pretrain.json", {}),
         backbones=tuple(read_json(p) for p in STORAGE.list(folder, "backbones/*/backbone.json")),
         item_texts=_optional(folder / "data" / "summary.json", {}).get("item_texts", {}),
+        grown=grown.read(folder),
     )
 
 

@@ -23,12 +23,14 @@ class Strategy:
         start: `scratch`, or `backbone` for a pre-trained one.
         train: parameter groups; `all` stands for every group of the backbone, `prompt` for those of the prompt.
         prompt: `off`, `on`, or `neutral` (its sites hold zeros: pre-training for a prompt that learns later).
+        rows: of these groups only what has a row for each id of this vocabulary learns; empty: all.
     """
 
     name: str
     start: Literal["scratch", "backbone"]
     train: tuple[str, ...]
     prompt: Literal["off", "on", "neutral"] = "off"
+    rows: str = ""
 
 
 def recipe_of(pretraining: str) -> str:

@@ -12,10 +12,10 @@ from raytune_rec.components import component, options_of
 from raytune_rec.config import Job
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.stored.store import Store
-from raytune_rec.names import path_name
 from raytune_rec.schema.work import numbered
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.fingerprint import file_sha256
+from raytune_rec.strategies.taken import winner_folder
 from raytune_rec.tuning.search.plan import Plan, plan
 
 
@@ -76,7 +76,7 @@ class Context:
         return {str(path.relative_to(folder)): file_sha256(path) for folder, path in files}
 
     def winner_folder(self, method: str, unit: str) -> Path:
-        return self.folder / "winners" / path_name(method) / path_name(unit)
+        return winner_folder(self.folder, method, unit)
 
     def pretrainings(self, pretraining: str) -> list[int]:
         """The replicates that a pre-training has; none of no pre-training."""

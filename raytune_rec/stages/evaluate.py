@@ -41,7 +41,7 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def outputs(context: Context) -> list[Path]:
-    told = [folder / name for folder in artifact_folders(context.folder) for name in export.REWRITTEN]
+    told = [folder / name for folder in artifact_folders(context) for name in export.REWRITTEN]
     return [context.folder / "results.json", *told]
 
 
@@ -84,7 +84,7 @@ def run(context: Context) -> dict[str, Any]:
     if untested := {name: told["untested"] for name, told in domains.items() if "untested" in told}:
         results["untested"] = untested
     write_json(context.folder / "results.json", results)
-    for folder in artifact_folders(context.folder):
+    for folder in artifact_folders(context):
         exported = prompt_artifact.read(folder)
         method, unit = exported.method, exported.unit.name
         place = replicates(context, method, unit).index(exported.replicate)
@@ -96,7 +96,7 @@ def run(context: Context) -> dict[str, Any]:
 
 def _item_map(context: Context, tests: Mapping[str, Table]) -> dict[str, Any] | None:
     """Where the items of one unit of cold ones lie before and after the tuning of its artifact; None where there is none."""
-    artifacts = [prompt_artifact.read(folder) for folder in artifact_folders(context.folder)]
+    artifacts = [prompt_artifact.read(folder) for folder in artifact_folders(context)]
     artifact, seed = next((known for known in artifacts if known.unit.name in tests), None), context.job.seed
     if artifact is None:
         return None

@@ -26,8 +26,9 @@ from raytune_rec.scoring.tuned import cut, events, scoring_model
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
-from raytune_rec.storage.files import STORAGE, read_json, write_json
+from raytune_rec.storage.files import read_json, write_json
 from raytune_rec.storage.marker import MARKER
+from raytune_rec.strategies import taken
 from raytune_rec.task import Unit
 from raytune_rec.tensors import crop
 from raytune_rec.training.build import rows_of
@@ -61,7 +62,7 @@ def inputs(context: Context) -> dict[str, Any]:
 
 def outputs(context: Context) -> list[Path]:
     winner_folders = [context.winner_folder(method, unit) for method, unit in _winners(context)]
-    return [*winner_folders, *artifact_folders(context.folder), context.folder / "journal" / "journal.log"]
+    return [*winner_folders, *artifact_folders(context), context.folder / "journal" / "journal.log"]
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -147,11 +148,14 @@ def winner_settings(context: Context, method: str, facts: Mapping[str, Any]) -> 
 
 def _winners(context: Context) -> dict[tuple[str, str], Winner]:
     """Those of the searches, and what units take that were not searched."""
+    job, schema = context.job, context.store.schema
+    if job.tune.winners_of:
+        lent = {(m, u): known for m in job.methods for u in schema.unit_names if (known := taken.winner(job, schema, m, u))}
+        return {key: Winner(known["trial"], known["options"], known["value"], 0) for key, known in lent.items()}
     best = {key: w for key, w in winners(context.folder / "journal").items() if key[0] in context.job.methods}
-    lent = context.store.schema.searched(context.job.tune.least_valid)
-    takers = [(unit, lender) for unit, lender in lent.items() if lender != unit]
-    taken = {(method, unit): (method, lender) for method in context.job.methods for unit, lender in takers}
-    return best | {key: replace(best[lender], trials=0) for key, lender in taken.items() if lender in best}
+    takers = [(unit, lender) for unit, lender in schema.searched(job.tune.least_valid).items() if lender != unit]
+    of_others = {(method, unit): (method, lender) for method in job.methods for unit, lender in takers}
+    return best | {key: replace(best[lender], trials=0) for key, lender in of_others.items() if lender in best}
 
 
 def _packs(context: Context, method: str, unit: str, winner: Winner) -> list[Pack]:
@@ -181,7 +185,8 @@ def _stored(context: Context, method: str, unit: str, winner: Winner) -> bool:
             tuned(path.parent, replicate)
     except (ArtifactError, KeyError, TypeError):
         return False
-    return {name: known.get(name) for name in asdict(winner)} == asdict(winner)
+    named = [name for name in asdict(winner) if winner.trials or name != "value"]  # of what was not searched it is its own
+    return all(known.get(name) == asdict(winner)[name] for name in named)
 
 
 def tuned(folder: Path, replicate: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -213,7 +218,9 @@ def _keep(context: Context, method: str, unit: str, packs: Sequence[Pack], winne
             if result.status == "failed":
                 failed.append({"replicate": result.replicate, "error": result.error})
                 continue
-            kept = cut(work.weights(i), declared, data)
+            lane, schema = pack.lanes[i], context.store.schema
+            whole_prompt = taken.shared(context.job, schema, method, declared, lane, pack.start)
+            kept = whole_prompt | cut(work.weights(i), declared, data)
             sha256 = weights.write(folder / f"replicate-{result.replicate}.safetensors", kept)
             replicates.append({**asdict(result), "sha256": sha256, "pretraining": None if scratch else pack.start})
     for trained in (replicates, failed):
@@ -291,5 +298,7 @@ def _best(replicates: Sequence[Mapping[str, Any]], higher: bool) -> Mapping[str,
     return max(replicates, key=lambda r: (r["best"] if higher else -r["best"], -r["replicate"]))
 
 
-def artifact_folders(folder: Path) -> list[Path]:
-    return [path.parent for path in STORAGE.list(folder / "artifacts", "*/prompt.json")]
+def artifact_folders(context: Context) -> list[Path]:
+    """Those of the run's own units: items that came later have theirs beside them (`tune --only-new`)."""
+    every = [context.folder / "artifacts" / path_name(unit) for unit in context.store.schema.unit_names]
+    return [folder for folder in every if (folder / "prompt.json").exists()]

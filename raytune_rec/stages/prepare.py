@@ -40,7 +40,7 @@ def run(context: Context) -> dict[str, Any]:
         for line in notes(summary, data):  # before a refusal, whose reasons they may be
             context.say(line)
         check_units(summary, metric, data.split)
-        check_groups(schema)
+        check_groups(schema, bool(data.known))
         shared_items, seed = context.source.shared_items, data.split.seed
         kind.check(summary, Store.of(context.store_path, schema, shared_items, data.sequences, seed), data)
 
@@ -85,8 +85,11 @@ def check_units(summary: Mapping[str, Any], metric: str, split: SplitOptions | N
         raise DataError([*problems, f"{remedy} data.split, or leave these domains out."])
 
 
-def check_groups(schema: DataSchema) -> None:
+def check_groups(schema: DataSchema, grown: bool = False) -> None:
     """Refuse folds of cold users, and groups of cold items, of which no row trains (of new items none does), validates or tests.
+
+    Args:
+        grown: the items came after a finished run.
 
     Raises:
         DataError: every unit that lacks rows.
@@ -102,6 +105,8 @@ def check_groups(schema: DataSchema) -> None:
             "fold": "Make more users cold (data.split), raise data.sequences.valid, or lower data.sequences.folds.",
             "items": "Make more items cold, raise cold_held or cold_most (data.split), or lower data.sequences.item_groups.",
         }
+        if grown:
+            remedies["items"] = "Wait for more rows of them, lower data.split.cold_kept, or lower data.sequences.item_groups."
         kinds = dict.fromkeys(unit.kind for units in lacking.values() for unit in units)
         remedy = " ".join(remedies[kind] for kind in kinds)
         raise DataError([*problems, remedy])

@@ -21,7 +21,11 @@ def outputs(context: Context) -> list[Path]:
     return [context.folder / "report" / "index.html", *tensorboard.files(context.folder)]
 
 
-def run(context: Context) -> dict[str, Any]:
+def page(context: Context) -> None:
     render.build(context.folder)
+
+
+def run(context: Context) -> dict[str, Any]:
+    page(context)
     tensorboard.write(context.folder)
     return {}

@@ -8,10 +8,11 @@ from typing import Any
 from raytune_rec.config import Job
 from raytune_rec.errors import RunFailed
 from raytune_rec.stages.context import Context
-from raytune_rec.stages.failures import facts, not_started, recorded, searched_in_vain
+from raytune_rec.stages.failures import Failure, facts, not_started, recorded, searched_in_vain
 from raytune_rec.stages.steps import not_searched, steps
 from raytune_rec.storage.files import STORAGE, write_json
 from raytune_rec.storage.fingerprint import fingerprint
+from raytune_rec.strategies import taken
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.run import runner
 from raytune_rec.tuning.run.measuring import measurer
@@ -38,7 +39,7 @@ def inputs(context: Context) -> dict[str, Any]:
         mode="json", by_alias=True, include={"seed", "backbone", "backbones", "prompts", "training", "methods", "tune"}
     )
     chosen |= {"objectives": job.objectives} if job.objectives else {}
-    chosen["tune"] = {k: v for k, v in chosen["tune"].items() if k not in SCHEDULING}
+    chosen["tune"] = {k: v for k, v in chosen["tune"].items() if k not in SCHEDULING and (v or k != "winners_of")}
     for method in chosen["methods"].values():
         method.pop("baseline")
     backbones = {name: path.name for name, path in context.backbones.items() if name in job.pretrainings}
@@ -55,6 +56,8 @@ def run(context: Context) -> dict[str, Any]:
     plan = context.started
     failed = not_started(context.plan, plan)
     wanted = searches(plan, plan.methods)
+    if job.tune.winners_of:
+        return _taken(context, failed)
     for line in [*steps(plan.schema, plan.methods), *not_searched(plan.schema, job.tune.least_valid)]:
         context.say(line)
     measure = measurer(job, plan.resolved, context.store_path, context.backbones)
@@ -80,3 +83,26 @@ def run(context: Context) -> dict[str, Any]:
         raise RunFailed("\n".join(map(str, [*recorded(context.folder), *failed])))
     chosen = {f"{method}/{unit}": [w.trial, w.value] for (method, unit), w in best.items() if method in job.methods}
     return {"trials": sum(t["method"] in job.methods for t in every), "winners": chosen, **facts(failed)}
+
+
+def _taken(context: Context, failed: list[Failure]) -> dict[str, Any]:
+    """Nothing is searched: each unit takes what won in a finished run."""
+    job, schema, chosen = context.job, context.store.schema, dict[str, list[Any]]()
+    for line in steps(schema, context.started.methods):
+        context.say(line)
+    for unit, lender in taken.lenders(job, schema).items():
+        context.say(f"not searched: {unit} takes what won on {lender} of {job.tune.winners_of}")
+        for planned in context.started.methods:
+            name = planned.method.name
+            if known := taken.winner(job, schema, name, unit):
+                chosen[f"{name}/{unit}"] = [known["trial"], known["value"]]
+            else:
+                remedy = f"let `raytune-rec run` mend that run, or leave {planned.method.place} out"
+                why = f"{name} is not tuned on {unit}: it has no winner on {lender} of {job.tune.winners_of}; {remedy}."
+                failed.append(Failure(name, unit, why))
+    for failure in failed:
+        context.say(str(failure))
+    if not chosen:
+        raise RunFailed("\n".join(map(str, [*recorded(context.folder), *failed])))
+    write_json(context.folder / "trials.json", [])
+    return {"trials": 0, "winners": chosen, **facts(failed)}

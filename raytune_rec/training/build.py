@@ -20,13 +20,14 @@ from raytune_rec.errors import AssemblyError
 from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.schema.prepared import ALL_DOMAINS, DataSchema, UnitData
 from raytune_rec.schema.work import Method, Pack, numbered
+from raytune_rec.strategies.taken import shared
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.beside import Beside
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.loop import Feed, Reduce, Trainer
 from raytune_rec.training.parts import Parts, parts_of
 from raytune_rec.training.settings import Resolved, Settings, same
-from raytune_rec.training.stack import option_tensors, stack
+from raytune_rec.training.stack import option_tensors, stack, with_new_items
 
 
 def build(
@@ -80,7 +81,9 @@ def train_with(
     parts = assemble(job, method, of_lanes, schema, start[0] if start else None)
     objective = same([s.training.objective for s in of_lanes], "training.objective")
     rows = [units[lane.unit].rows for lane in pack.lanes]
-    model = stack(parts, pack.lanes, [start[1] if start else {}], rows, job.seed)
+    base = with_new_items(parts, start[1]) if start else {}
+    taken = [shared(job, schema, method.name, parts.declared(i), lane, pack.start) for i, lane in enumerate(pack.lanes)]
+    model = stack(parts, pack.lanes, [{**base, **each} for each in taken] if any(taken) else [base], rows, job.seed)
     if by_id := [each for lane in pack.lanes if (each := units[lane.unit].by_id)]:
         model.beside = Beside.of(by_id)
     training = [s.training for s in of_lanes]

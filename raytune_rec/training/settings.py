@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.job.flat import assign
 from raytune_rec.job.training import TrainingOptions
+from raytune_rec.schema.contract import MEMBER
 from raytune_rec.schema.work import Lane, Method, Scalar, recipe_of
 from raytune_rec.strategies.aliases import strategy
 
@@ -41,6 +42,8 @@ def method_of(job: Job, name: str) -> Method:
         return _pretraining(job, recipes[name])
     method = job.methods[name]
     chosen = strategy(method.strategy)
+    if job.tune.winners_of:  # what their winners tuned stays
+        chosen = replace(chosen, rows=MEMBER)
     pretrainings = list(job.pretrainings)
     pretraining = method.pretraining or (pretrainings[0] if chosen.start == "backbone" and len(pretrainings) == 1 else "")
     if chosen.start == "backbone" and not pretraining:

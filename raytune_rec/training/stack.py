@@ -46,7 +46,12 @@ def stack(
     starts = [with_new_items(parts, start) for start in starts]
     starts, rows = (list(each) * (len(lanes) if len(each) == 1 else 1) for each in (starts, rows))
     declared = [parts.declared(i) for i in range(len(lanes))]
-    groups = {name: p.group for name, p in declared[0].items() if p.group in parts.trained_groups}
+    rows_alone = parts.strategy.rows
+    groups = {
+        name: p.group
+        for name, p in declared[0].items()
+        if p.group in parts.trained_groups and (not rows_alone or p.rows == rows_alone)
+    }
     held: dict[str, Tensor] = {}
     for name in declared[0]:
         seats = [_Seat(name, *seat) for seat in zip((of_lane[name] for of_lane in declared), lanes, starts, rows, strict=True)]

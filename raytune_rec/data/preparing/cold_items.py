@@ -40,11 +40,11 @@ def cold_of(store: Path, domains: Sequence[str], hashes: np.ndarray, split: Spli
     return np.flatnonzero(are_cold(hashes, counts, split))
 
 
-def held_out(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, cold: np.ndarray, options: SplitOptions) -> pa.Table:
+def held_out(rows: pa.Table, domain: int, field: Field, hashes: np.ndarray, cold: np.ndarray, options: SplitOptions) -> pa.Table:
     """The rows of a domain that are held out, and those of cold items that train: `cold_items.EVENTS`, but for the groups.
 
     Args:
-        rows: of the domain, as they are stored. known: items that have ids are those below.
+        rows: of the domain, as they are stored. field: of items.
         hashes: (N,) `row_hash` of each row. cold: from `cold_of`. options: how many rows of a cold item are held out for use.
     """
     user, item, split = (rows[name].to_numpy() for name in ("user", "item", "split"))
@@ -54,9 +54,10 @@ def held_out(rows: pa.Table, domain: int, known: int, hashes: np.ndarray, cold: 
     parts = split
     if not options.cold_most:
         parts = np.where(is_cold, _halves(item, clock, hashes, is_cold, split == TRAIN, options), split)
+        parts[~is_cold & (item >= field.known)] = -1  # no pre-training knows them, and others have tuned them
     order = in_time(user, times, hashes)
-    order = order[item[order] < known]
-    listed = split[order] == TRAIN
+    order = order[item[order] < field.size]
+    listed = (split[order] == TRAIN) & (item[order] < field.known)
     before = np.cumsum(listed) - listed  # listed rows in front, of all users
     starts = np.flatnonzero(np.append(True, np.diff(user[order]) != 0))
     sizes = np.diff(np.append(starts, len(order)))
@@ -147,12 +148,19 @@ def _missing(values: pa.ChunkedArray, field: Field) -> np.ndarray:
 
 
 def grouped(
-    table: pa.Table, users: np.ndarray, items: np.ndarray, domains: Sequence[str], options: SequenceOptions, seed: int
+    table: pa.Table,
+    users: np.ndarray,
+    items: np.ndarray,
+    domains: Sequence[str],
+    options: SequenceOptions,
+    seed: int,
+    before: int = 0,
 ) -> tuple[pa.Table, tuple[Unit, ...]]:
     """The rows with their groups, and the units with their items.
 
     Args:
-        table: of all domains. users, items: `text_hash` of each, by its row in its table.
+        table: of all domains. users, items: `text_hash` of each, by its row in its table. before: groups of a domain that there
+            are already; numbers begin behind theirs.
     """
     item, domain, time, cold = (table[name].to_numpy() for name in ("item", "domain", "time", "cold"))
     count = options.item_groups
@@ -171,7 +179,7 @@ def grouped(
             of_item = first.argsort(kind="stable").argsort(kind="stable") * count // max(1, len(here)) + 1
         group[rows] = of_item[place]
         units.append([here[of_item == g] for g in range(1, count + 1)])
-    made = units_of(domains, options)
-    return table.append_column("group", pa.array(group.astype(np.int32))), tuple(
+    made = units_of(domains, options, before)
+    return table.append_column("group", pa.array((group + before).astype(np.int32))), tuple(
         replace(unit, members=tuple(map(int, members))) for groups in units for members, unit in zip(groups, made, strict=False)
     )

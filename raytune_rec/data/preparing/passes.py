@@ -7,7 +7,7 @@ is decided, what the training split holds is counted, ids are given. 3: over the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from raytune_rec.data.instants import Instants
 from raytune_rec.data.layout import domain_folder, item_keys, vocabulary_file
 from raytune_rec.data.preparing.coding.attributes import attributes_of
 from raytune_rec.data.preparing.coding.features import FeatureTable, id_lists, list_codes, numerical_field
+from raytune_rec.data.preparing.coding.known import Known
 from raytune_rec.data.preparing.coding.validate import Checked, check_interactions, require_interactions
 from raytune_rec.data.preparing.coding.vocabulary import Codes, Order
 from raytune_rec.data.preparing.disk.spill import Spill
@@ -72,12 +73,21 @@ class Preparation:
     Args:
         mark: fingerprint of what goes in.
         tell: told what it is at, in words.
+        known: whose ids go on; None: this store's are its own.
     """
 
     def __init__(
-        self, options: DataOptions, source: Source, out: Path, spill: Spill, rejects: Rejects, mark: str, tell: Tell
+        self,
+        options: DataOptions,
+        source: Source,
+        out: Path,
+        spill: Spill,
+        rejects: Rejects,
+        mark: str,
+        tell: Tell,
+        known: Known | None = None,
     ) -> None:
-        self._options, self._source, self._out, self._mark = options, source, out, mark
+        self._options, self._source, self._out, self._mark, self._known = options, source, out, mark, known
         self._spill, self._rejects, self._tell = spill, rejects, tell
         self._fields = source.fields()
         self._context = [f for f in self._fields if f.role == "context"]
@@ -96,7 +106,8 @@ class Preparation:
         fields, orders = self._features(coded, placed)
         self._tell("writing the rows")
         lengths = self._write(coded, placed, splits)
-        fields += [Field(f.name, f.kind, f.role, f.size, lengths[f.name]) if f.kind == "multi" else f for f in placed.fields]
+        long = {} if self._known else lengths
+        fields += [replace(f, length=long.get(f.name, f.length)) if f.kind == "multi" else f for f in placed.fields]
         self._vocabulary({"user": placed.user, "item": placed.item, **orders, **placed.context}, placed.domains)
         identifiers = [
             Field("user", "categorical", "user", placed.user.size),
@@ -115,7 +126,7 @@ class Preparation:
     # first pass
 
     def _read(self) -> tuple[_Coded, Splitter]:
-        coded, splits = _Coded(context={f.name: Codes() for f in self._context if f.kind != "numerical"}), None
+        coded, splits = self._coded(), None
         read = refused = start = 0
         wrong = FileProblems()
         for block, checked in self._checked(wrong):
@@ -151,6 +162,14 @@ class Preparation:
         self._summary.read, self._summary.refused = read, refused
         return coded, splits
 
+    def _coded(self) -> _Coded:
+        named = [f.name for f in self._context if f.kind != "numerical"]
+        if self._known is None:
+            return _Coded(context={name: Codes() for name in named})
+        self._known.check(self._fields, self._source.shared_items)
+        codes = {name: self._known.codes(name) for name in ("user", "item", *named)}
+        return _Coded(user=codes.pop("user"), item=codes.pop("item"), context=codes)
+
     def _checked(self, wrong: FileProblems) -> Iterator[tuple[RawBlock, Checked]]:
         """Each block of interactions with what of it can be used; what is wrong with files is kept."""
         above, histories = self._options.positive_above, self._options.sequences is not None
@@ -171,7 +190,8 @@ class Preparation:
 
     def _splitter(self, coded: _Coded, columns: set[str]) -> Splitter:
         histories = self._options.sequences is not None
-        return splitter(self._options.split, columns, coded.user.hashes, coded.item.hashes, histories)
+        known = self._known.items if self._known else None
+        return splitter(self._options.split, columns, coded.user.hashes, coded.item.hashes, histories, known)
 
     def _code(self, coded: _Coded, checked: Checked, start: int) -> dict[str, np.ndarray | pa.Array]:
         domain = coded.domain.add(checked.text["domain"])
@@ -220,14 +240,19 @@ class Preparation:
                 sampled += len(table)
                 for name, parts in sample.items():
                     parts.append(table[name].to_numpy())
-        context = {name: Order(codes.raws(), counts[name]) for name, codes in coded.context.items()}
+        had = {name: self._known.field(name).size - 1 if self._known else None for name in counts}
+        context = {name: Order(codes.raws(), counts[name], known=had[name]) for name, codes in coded.context.items()}
         fields = [self._context_field(f, context, sample) for f in self._context]
-        domains, place = _domain_order(coded.domain.raws(), self._source.domains())
-        cold = are_cold(coded.item.hashes(), met, self._options.split)
-        user, item = Order(coded.user.raws(), counts["user"]), Order(coded.item.raws(), counts["item"], cold)
+        names = coded.domain.raws()
+        domains, place = self._known.domains(names) if self._known else _domain_order(names, self._source.domains())
+        cold = self._known.new(len(met)) if self._known else are_cold(coded.item.hashes(), met, self._options.split)
+        user = Order(coded.user.raws(), counts["user"], known=had["user"])
+        item = Order(coded.item.raws(), counts["item"], cold, had["item"])
         return _Placed(domains, place, user, item, context, fields)
 
     def _context_field(self, f: SourceField, orders: Mapping[str, Order], sample: Mapping[str, list[np.ndarray]]) -> Field:
+        if self._known:
+            return self._known.field(f.name)
         if f.kind == "numerical":
             values = np.concatenate(sample[f.name])
             return numerical_field(f.name, "context", values, np.ones(len(values)), self._options.buckets)
@@ -238,7 +263,7 @@ class Preparation:
 
     def _features(self, coded: _Coded, placed: _Placed) -> tuple[list[Field], dict[str, Order]]:
         keys, places = (coded.user, coded.item), (placed.user, placed.item)
-        tables = [FeatureTable(a.fields, k, p) for a, k, p in zip(self._attributes, keys, places, strict=True)]
+        tables = [FeatureTable(a.fields, k, p, self._known) for a, k, p in zip(self._attributes, keys, places, strict=True)]
         problems = [problem for a, table in zip(self._attributes, tables, strict=True) for problem in a.read(table)]
         if problems:
             raise DataError(problems)
@@ -293,7 +318,8 @@ class Preparation:
             if f.kind == "multi":
                 lists = rows[f.name].combine_chunks()
                 ids = placed.context[f.name].ids(lists.flatten().to_numpy())
-                columns[f.name], longest = id_lists(ids, np.diff(lists.offsets.to_numpy()), f.length)
+                limit = self._known.field(f.name).length if self._known else f.length
+                columns[f.name], longest = id_lists(ids, np.diff(lists.offsets.to_numpy()), limit)
                 lengths[f.name] = max(lengths[f.name], longest)
             elif f.kind == "categorical":
                 columns[f.name] = pa.array(placed.context[f.name].ids(rows[f.name].to_numpy()))

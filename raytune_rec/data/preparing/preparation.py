@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from raytune_rec.data.blocks import ROW_COLUMNS, SourceField
 from raytune_rec.data.layout import domain_file
+from raytune_rec.data.preparing.coding.known import Known
 from raytune_rec.data.preparing.coding.texts import measured, texts_of, write_texts
 from raytune_rec.data.preparing.disk.spill import Spill
 from raytune_rec.data.preparing.disk.tables import Rejects
@@ -69,6 +70,8 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
             del chosen["sequences"][name]
     if options.sequences and not options.sequences.predict:
         del chosen["sequences"]["predict"]
+    if chosen.pop("known"):
+        chosen["known"] = Known(options.known).schema.fingerprint
     inputs: dict[str, Any] = {"options": chosen, "source": dict(source.fingerprint_inputs())}
     if options.text is not None:
         if not options.text.items:
@@ -112,6 +115,7 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
     _check_fields(source.fields(), options.sequences is not None)
     if options.text is not None:
         texts_of(source.fields(), options.text)
+    known = Known(options.known) if options.known else None
     inputs = stage_inputs(options, source)
     stage = Stage(out, STAGE, inputs, FORMAT)
     if _is_done(stage):
@@ -119,15 +123,15 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
     try:
         _begin(stage)
         with Rejects(out / "rejected.parquet") as rejects, Spill(out / "_spill") as spill:
-            schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs), tell).run()
-        schema = replace(schema, trained=trained(inputs))
+            schema, summary = Preparation(options, source, out, spill, rejects, fingerprint(inputs), tell, known).run()
+        schema = replace(schema, trained=known.schema.trained if known else trained(inputs))
         if options.split.kind in ("leave_one_out", "cold_users", "cold_items"):
             for name in schema.domains:
                 rows = pq.read_table(domain_file(out, name), partitioning=None)
                 summary["domains"][name] |= {"tied": ties(rows), "backwards": backwards(rows)}
         if options.sequences is not None:
             tell("writing histories")
-            schema, told = write_sequences(out, schema, options, source.shared_items)
+            schema, told = write_sequences(out, schema, options, source.shared_items, known)
             for name, counts in told.items():
                 part = "domains" if name in schema.domains else "units"
                 summary.setdefault(part, {}).setdefault(name, {}).update(counts)

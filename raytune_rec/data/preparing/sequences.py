@@ -23,6 +23,7 @@ from raytune_rec.data.cold_items import EVENTS, HeldOut
 from raytune_rec.data.cold_users import cuts, first_of, folds_of, members, predicted, spans, unseen_classes
 from raytune_rec.data.hashing import row_hash, share, text_hash, user_hash
 from raytune_rec.data.layout import FOLDER, USERS, domain_file
+from raytune_rec.data.preparing.coding.known import Known
 from raytune_rec.data.preparing.cold_items import cold_of, grouped, held_out, joined, pairs, told_of
 from raytune_rec.data.preparing.disk.tables import RowGroupWriter
 from raytune_rec.data.preparing.order import in_time, times_of
@@ -39,12 +40,13 @@ _PART_GROUPS = 16
 
 
 def write_sequences(
-    store: Path, schema: DataSchema, data: DataOptions, shared_items: bool
+    store: Path, schema: DataSchema, data: DataOptions, shared_items: bool, known: Known | None = None
 ) -> tuple[DataSchema, dict[str, dict[str, Any]]]:
     """Write the histories of a store that holds its interactions.
 
     Args:
         shared_items: whether domains share their items.
+        known: what a finished run knows, where its log has grown.
 
     Returns:
         The schema, with the units of cold users, and rows counted as histories; and for `summary.json`
@@ -66,7 +68,9 @@ def write_sequences(
     seed = data.split.seed
     with_id, parts, told = schema.field(ITEM).size, [], dict[str, dict[str, Any]]()
     of_items = data.split.kind == "cold_items"
-    cold_items = cold_of(store, schema.domains, hashed["items"], data.split) if of_items else np.zeros(0, np.int64)
+    cold_items = np.zeros(0, np.int64)
+    if of_items:
+        cold_items = cold_of(store, schema.domains, hashed["items"], data.split) if known is None else _new(known, schema)
     lacked = [field for field in schema.with_role("item") if field.name != ITEM] if of_items else []
     items = pq.read_table(store / "items.parquet", columns=[field.name for field in lacked])
     held, taken = [], []
@@ -76,11 +80,12 @@ def write_sequences(
         hashes = row_hash(seed, text_hash([domain]), user, item)
         told[domain] = _left_out(rows, with_id)
         if of_items:
-            held.append(held_out(rows, place, with_id, hashes, cold_items, data.split))
+            held.append(held_out(rows, place, schema.field(ITEM), hashes, cold_items, data.split))
             taken += [pairs(rows)] if shared_items else []
             told[domain]["left_out_of_cold_items"] = int((held[-1]["split"].to_numpy() < 0).sum())
             told[domain]["cold_items"] = told_of(held[-1], items, lacked)
         listed = (rows["split"].to_numpy() == TRAIN) | (not of_items)
+        listed &= rows["item"].to_numpy() < schema.field(ITEM).known
         parts.append(_users(rows, place, with_id, hashes, listed))
     users = pa.concat_tables(parts)
     hashes = hashed["users"][users["user"].to_numpy()]
@@ -109,11 +114,17 @@ def write_sequences(
     schema = _counted(schema, users, options, counts, ranked)
     if not held:
         return schema, told
-    table, groups = grouped(joined(held, taken), hashed["users"], hashed["items"], schema.domains, options, seed)
+    before = known.groups if known else 0
+    table, groups = grouped(joined(held, taken), hashed["users"], hashed["items"], schema.domains, options, seed, before)
     pq.write_table(table, folder / EVENTS, compression="zstd")
     out = HeldOut(table, schema.domains, options.repeats == "count")
     told = {domain: {**counts_of, "repeats": out.repeats(domain)} for domain, counts_of in told.items()}
     return _with_groups(schema, out, groups), told
+
+
+def _new(known: Known, schema: DataSchema) -> np.ndarray:
+    """Ids of the items that a finished run does not have."""
+    return np.arange(known.items + 1, schema.field(ITEM).size)
 
 
 def _with_groups(schema: DataSchema, out: HeldOut, groups: tuple[Unit, ...]) -> DataSchema:

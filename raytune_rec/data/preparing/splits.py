@@ -53,6 +53,7 @@ def splitter(
     users: Callable[[], np.ndarray],
     items: Callable[[], np.ndarray],
     histories: bool = False,
+    known: int | None = None,
 ) -> Splitter:
     """The splitter that a job asks for.
 
@@ -60,6 +61,7 @@ def splitter(
         columns: what the source gives.
         users, items: `text_hash` of each one met so far, by code.
         histories: rows become histories, which not every kind of split suits.
+        known: how many items, those of the first codes, a finished run knows: all others are cold; None: there is no such run.
 
     Raises:
         DataError: the source gives too little for this kind of split, or has a split of its own that would be lost.
@@ -85,7 +87,7 @@ def splitter(
     if options.kind == "cold_users":
         return _ColdUsers(times, options, users)
     if options.kind == "cold_items" and not options.cold_most:
-        return _ColdItems(times, clock_of(columns), options, items)
+        return _ColdItems(times, clock_of(columns), options, items, known)
     return _Time(times[0], options) if options.kind == "time" else _LeaveOneOut(times)
 
 
@@ -235,16 +237,22 @@ class _ColdItems:
     """Keeps all rows of the items that may be made cold."""
 
     def __init__(
-        self, times: Sequence[str], clock: Sequence[str], options: SplitOptions, items: Callable[[], np.ndarray]
+        self,
+        times: Sequence[str],
+        clock: Sequence[str],
+        options: SplitOptions,
+        items: Callable[[], np.ndarray],
+        known: int | None,
     ) -> None:
-        self._clock, self._options, self._items = clock, options, items
+        self._clock, self._options, self._items, self._known = clock, options, items, known
         self._last = _LeaveOneOut(times)
         self._kept: list[Rows] = []
         self._names = ("domain", "user", "item", "hash", "row", *times)
         self._held: np.ndarray | None = None
 
     def observe(self, rows: Rows) -> None:
-        maybe = may_be_cold(self._items()[rows["item"]], self._options)
+        known, item = self._known, rows["item"]
+        maybe = may_be_cold(self._items()[item], self._options) if known is None else item >= known
         self._last.observe({name: rows[name][~maybe] for name in self._names})
         self._kept.append({name: rows[name][maybe] for name in self._names})
 
@@ -259,7 +267,12 @@ class _ColdItems:
         self._kept = []
         order = in_time(kept["item"], [kept[name] for name in self._clock], kept["hash"])
         _, starts, inverse, sizes = np.unique(kept["item"][order], return_index=True, return_inverse=True, return_counts=True)
-        rank, cold = np.arange(len(order)) - starts[inverse], sizes[inverse] >= self._options.cold_least
+        least = self._options.cold_least if self._known is None else 1
+        rank, cold = np.arange(len(order)) - starts[inverse], sizes[inverse] >= least
+        if not cold.any() and self._known is not None:
+            raise DataError(
+                f"no item of the log is new: all have ids in data.known ({self._known:,} items); nothing is to be added."
+            )
         if not cold.any():
             raise DataError(
                 f"no item is cold: of the share data.split.cold = {self._options.cold:g} none has data.split.cold_least = "

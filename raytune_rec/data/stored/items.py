@@ -51,8 +51,9 @@ def _feedback(lookup: Lookup, size: int) -> Feedback:
     user, item, time, value, stay = (np.concatenate(each) for each in zip(*parts, strict=True))
     stay /= max(float(stay.mean()), 1e-30) if len(stay) else 1.0
     order = np.lexsort((time, item))
-    start = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=size))])
-    return Feedback(start, lookup.known(USER, user[order]), time[order], value[order], stay[order])
+    order = order[user[order] < lookup.schema.field(USER).size]  # users whom no training knows tell nothing
+    start = np.concatenate([[0], np.cumsum(np.bincount(item[order], minlength=size))])
+    return Feedback(start, user[order], time[order], value[order], stay[order])
 
 
 def _events(lookup: Lookup, domain: str) -> tuple[np.ndarray, ...]:

@@ -53,6 +53,7 @@ def build(run: Path) -> Path:
         item_map=cold_items.item_map(content),
         by_count=cold_items.by_count(content, colour),
         count_tables=cold_tables.by_count(content, colour),
+        added=cold_tables.added(content, colour),
         forest=forest.differences(content, colour),
         comparisons=web.comparisons(content, colour),
         learning=panels.learning(content, colour),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from raytune_rec.data.cold_items import COLD
 from raytune_rec.evaluation.measures.spread import KINDS
 from raytune_rec.report import words
 from raytune_rec.report.run import Run, title
@@ -49,6 +50,27 @@ def by_count(run: Run, colour: Mapping[str, str]) -> list[WebTable]:
     """For each metric, methods by classes of items."""
     pairs = [(unit, name) for unit, classes in classed(run).items() for name in classes]
     return [_by_count(run, colour, pairs, metric) for metric in CLASSES] if pairs else []
+
+
+def added(run: Run, colour: Mapping[str, str]) -> WebTable | None:
+    """What methods reach on items that came after the run; None where none did."""
+    lines = []
+    for grown in run.grown:
+        units = ", ".join(grown.results["tables"][COLD])
+        for method, facts in grown.results["methods"].items():
+            found = [facts["units"].get(COLD, {}).get(metric, {}) for metric in CLASSES]
+            cells = [_cell(m.get("mean"), m.get("low"), m.get("high")) for m in found]
+            told = [Cell(words.count(grown.items)), Cell(words.count(grown.results["units"][COLD]["n"]))]
+            name = f"{grown.name}: {method}"
+            lines.append(Line(name, colour.get(method, "transparent"), units, [*told, *cells]))
+    if not lines:
+        return None
+    caption = (
+        "Groups of items that the run did not have, added by `tune --only-new`: tuned with what won on their domain's largest "
+        "group, without a search; what all items share stayed as it was, and so did all other prompts. Test rows of these items "
+        "alone, mean over lists and replicates, with intervals by user below it."
+    )
+    return WebTable(caption, ["method", "items", "rows", *map(title, CLASSES)], lines)
 
 
 def _by_count(run: Run, colour: Mapping[str, str], pairs: list[tuple[str, str]], metric: str) -> WebTable:

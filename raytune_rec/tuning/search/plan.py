@@ -193,6 +193,11 @@ def _one(job: Job, schema: DataSchema, method: Method, start: BackboneFacts | No
     resolved = resolve(job if method.kind == "method" else for_recipes(job), method, start)
     parts = assemble(job, method, [resolved.base], schema, start)
     _check_cold(method, parts, any(unit.kind == "items" for unit in schema.units))
+    if job.tune.winners_of and parts.trained_groups and method.kind == "method" and method.strategy.train != ("prompt",):
+        raise JobError(
+            f"{method.place}: strategy {method.strategy.name!r} trains more than a prompt, and with tune.winners_of rows of new "
+            "items alone learn; leave this method out."
+        )
     parameters = [*parts.backbone.parameters(), *(p for prompt in parts.prompts for p in prompt.parameters())]
     groups = _shipped_groups() | {p.group for p in parameters}
     if method.kind == "pretraining":

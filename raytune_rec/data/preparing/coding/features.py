@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from raytune_rec.data.blocks import SourceField
 from raytune_rec.data.hashing import scramble
+from raytune_rec.data.preparing.coding.known import Known
 from raytune_rec.data.preparing.coding.validate import Checked
 from raytune_rec.data.preparing.coding.vocabulary import Codes, Order
 from raytune_rec.errors import DataError
@@ -29,9 +30,10 @@ class Column:
         cut: rows whose multi-valued cell has more known values than are kept; told by `finish`.
     """
 
-    def __init__(self, field: SourceField, rows: int) -> None:
+    def __init__(self, field: SourceField, rows: int, known: Known | None = None) -> None:
         self.field, self.cut = field, 0
-        self._codes = Codes()
+        self._known = known.field(field.name) if known and field.kind != "text" else None
+        self._codes = known.codes(field.name) if known and self._known and self._known.has_ids else Codes()
         self._values: np.ndarray = {
             "numerical": lambda: np.full(rows, np.nan, np.float32),
             "text": lambda: np.full(rows, "", object),
@@ -96,9 +98,13 @@ class Column:
             return pa.array(self._values.tolist(), pa.string()), None, None
         if kind == "vector":
             column, field = vector_field(self.field.name, role, self._values, weights)
-            return column, field, None
+            if self._known and field.length != self._known.length:
+                had = f"vectors {self.field.name!r} have {field.length} numbers, and those of data.known {self._known.length}"
+                raise DataError(f"{had}; name the same file.")
+            return column, self._known or field, None
         if kind == "numerical":
-            return pa.array(self._values), numerical_field(self.field.name, role, self._values, weights, buckets), None
+            field = self._known or numerical_field(self.field.name, role, self._values, weights, buckets)
+            return pa.array(self._values), field, None
         if kind == "categorical":
             known = self._values >= 0
             order = self._order(np.bincount(self._values[known], weights[known], minlength=len(self._codes)))
@@ -106,10 +112,11 @@ class Column:
         rows, lengths, codes = self._joined_lists(len(weights))
         order = self._order(np.bincount(codes, np.repeat(weights[rows], lengths), minlength=len(self._codes)))
         ids, owner = order.ids(codes), np.repeat(np.arange(len(lengths)), lengths)
-        column, longest = id_lists(ids, lengths, self.field.length)
-        if self.field.length:
-            self.cut = int((np.bincount(owner[ids > 0], minlength=len(lengths)) > self.field.length).sum())
-        return column, Field(self.field.name, "multi", role, order.size, longest), order
+        limit = self._known.length if self._known else self.field.length
+        column, longest = id_lists(ids, lengths, limit)
+        if limit:
+            self.cut = int((np.bincount(owner[ids > 0], minlength=len(lengths)) > limit).sum())
+        return column, self._known or Field(self.field.name, "multi", role, order.size, longest), order
 
     def _put_vectors(self, rows: np.ndarray, vectors: np.ndarray) -> None:
         """(n, W); a block without any has W = 0."""
@@ -125,7 +132,7 @@ class Column:
             self.field = replace(self.field, length=width)
 
     def _order(self, counts: np.ndarray) -> Order:
-        return Order(self._codes.raws(), counts)
+        return Order(self._codes.raws(), counts, known=self._known.size - 1 if self._known else None)
 
     def _joined_lists(self, total: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(all rows in order, length of each, codes one after another)."""
@@ -143,14 +150,15 @@ class FeatureTable:
     Args:
         keys: provisional codes of the raw ids.
         order: their final places.
+        known: what is coded already; None: nothing is.
     """
 
-    def __init__(self, fields: Sequence[SourceField], keys: Codes, order: Order) -> None:
+    def __init__(self, fields: Sequence[SourceField], keys: Codes, order: Order, known: Known | None = None) -> None:
         self._keys, self._order = keys, order
         self._filled = np.zeros(len(order.raws) + 1, bool)
         self._differing = np.zeros(len(order.raws) + 1, bool)
         self.repeated = 0
-        self.columns = [Column(field, len(self._filled)) for field in fields]
+        self.columns = [Column(field, len(self._filled), known) for field in fields]
 
     def add(self, key: pa.DictionaryArray | pa.Array, block: Checked) -> None:
         """Rows of a block; of repeated keys the first counts, and keys without interactions are passed over."""

@@ -68,22 +68,28 @@ class Order:
 
     Args:
         new: (codes,) bool, values that get ids although the training split does not have them; None: there are none.
+        known: how many values, those of the first codes, have ids already, which they keep (`Known`); the others get ids behind
+            them where they are `new`, by raw value, and none where not. None: no value has an id yet.
 
     Attributes:
-        size: V, ids of the vocabulary including 0. new: how many of them, the last ones, training does not have.
+        size: V, ids of the vocabulary including 0. new: how many of them, the last ones, are new.
         place: (codes,) int32: 1 .. V-1 for values of the vocabulary, V and up for the others, by raw value.
         raws: raw value of each place from 1.
         counts: training rows of each place from 1.
     """
 
-    def __init__(self, raws: Sequence[str], counts: np.ndarray, new: np.ndarray | None = None) -> None:
-        new = np.zeros(len(raws), bool) if new is None else new & (counts == 0)
+    def __init__(self, raws: Sequence[str], counts: np.ndarray, new: np.ndarray | None = None, known: int | None = None) -> None:
         by_name = np.array(sorted(range(len(raws)), key=raws.__getitem__), dtype=np.int64)
-        order = by_name[np.lexsort((~new[by_name], -counts[by_name]))]
+        if known is None:
+            new = np.zeros(len(raws), bool) if new is None else new & (counts == 0)
+            order, used = by_name[np.lexsort((~new[by_name], -counts[by_name]))], int((counts > 0).sum())
+        else:
+            new = np.zeros(len(raws), bool) if new is None else new
+            order, used = np.concatenate([np.arange(known), by_name[by_name >= known]]), known - int(new[:known].sum())
         self.place = np.empty(len(raws), np.int32)
         self.place[order] = np.arange(1, len(raws) + 1, dtype=np.int32)
         self.new = int(new.sum())
-        self.size = int((counts > 0).sum()) + 1 + self.new
+        self.size = used + 1 + self.new
         self.raws = [raws[i] for i in order]
         self.counts = counts[order]
 

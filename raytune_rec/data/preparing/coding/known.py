@@ -1,0 +1,97 @@
+"""What a finished run knows of ids and features: a log that has grown is coded by it, and new items get the ids behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytune_rec.data.blocks import SourceField
+from raytune_rec.data.layout import vocabulary_file
+from raytune_rec.data.preparing.coding.vocabulary import Codes
+from raytune_rec.data.schema_file import schema_from
+from raytune_rec.errors import ArtifactError, DataError
+from raytune_rec.names import with_home
+from raytune_rec.schema.prepared import ITEM, Field
+from raytune_rec.storage.files import read_json
+
+
+class Known:
+    """Fields and vocabularies of a store.
+
+    Args:
+        given: its folder, as the job names it (`data.known`).
+
+    Raises:
+        DataError: there is none, or it cannot be read.
+    """
+
+    def __init__(self, given: str) -> None:
+        self.given, self.path = given, with_home(given)
+        try:
+            values = read_json(self.path / "schema.json")
+            self.schema, self.shared_items = schema_from(values), bool(values["shared_items"])
+        except (ArtifactError, LookupError, TypeError, ValueError, AttributeError) as error:
+            where = f"data.known = {given!r}"
+            raise DataError(f"{where}: no prepared data here ({error}); name the folder data of a finished run.") from None
+
+    def raws(self, field: str) -> list[str]:
+        """The values of a vocabulary in the order of their ids, from 1."""
+        raws: list[str] = pq.read_table(vocabulary_file(self.path, field), columns=["raw"])["raw"].to_pylist()
+        return raws
+
+    def codes(self, field: str) -> Codes:
+        """Provisional codes that begin with these: code c is id c + 1."""
+        codes = Codes()
+        codes.add(pa.array(self.raws(field), pa.string()))
+        return codes
+
+    def field(self, name: str) -> Field:
+        return self.schema.field(name)
+
+    @property
+    def items(self) -> int:
+        """How many items have ids."""
+        return self.field(ITEM).size - 1
+
+    @property
+    def groups(self) -> int:
+        """How many groups of cold items a domain has."""
+        return max((unit.number for unit in self.schema.groups), default=0)
+
+    def new(self, items: int) -> np.ndarray:
+        """(N,) bool of the items of the first codes: those that no pre-training knows."""
+        return np.arange(1, items + 1) >= self.field(ITEM).known
+
+    def check(self, fields: Sequence[SourceField], shared_items: bool) -> None:
+        """Refuse a log of other features.
+
+        Raises:
+            DataError: what differs.
+        """
+        had, features = [f.name for f in self.schema.fields[3:]], [f.name for f in fields if f.kind != "text"]
+        problems = []
+        if sorted(features) != sorted(had):
+            problems.append(f"its features are {', '.join(had) or 'none'}, and the log has {', '.join(features) or 'none'}")
+        if shared_items != self.shared_items:
+            problems.append(f"shared_items = {str(self.shared_items).lower()} there, and not for this log")
+        if problems:
+            raise DataError(self._refused(problem) for problem in problems)
+
+    def domains(self, met: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+        """(names by id - 1, place of each one that the log names).
+
+        Raises:
+            DataError: the log names another.
+        """
+        names = self.schema.domains
+        if others := [name for name in met if name not in names]:
+            raise DataError(self._refused(f"the log names the domain {others[0]!r}, and there {', '.join(names)} are known"))
+        return names, np.array([names.index(name) for name in met], np.int64)
+
+    def _refused(self, problem: str) -> str:
+        return (
+            f"data.known = {self.given!r}: {problem}; read both with the same [data.options], or start a new run with this log."
+        )

@@ -1,0 +1,220 @@
+"""`tune --only-new`: a finished run whose log has grown gets prompts for the items that it lacks, and nothing else moves."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raytune_rec import config, pipeline
+from raytune_rec.artifacts import backbone as backbone_artifact
+from raytune_rec.artifacts import prompt as prompt_artifact
+from raytune_rec.artifacts import weights
+from raytune_rec.cli import main
+from raytune_rec.command import only_new
+from raytune_rec.data.stored.store import Store
+from raytune_rec.scoring import load_prompts
+from raytune_rec.stages import export
+from raytune_rec.storage.files import read_json
+from tests.pipeline.here import served_ndcg, without_ray
+
+JOB = """name = "grows"
+seed = 2
+[data]
+source = "tabular"
+split = { kind = "cold_items", cold = 0.4, cold_least = 12, cold_kept = 4, cold_held = 8 }
+sequences = { length = 6, negatives = 5 }
+[data.options]
+files = "taken.csv"
+domain = "shop"
+columns = { user = "user", item = "item", timestamp = "time" }
+[data.options.features]
+tags = { role = "item", kind = "multi", separator = " " }
+price = { role = "item", kind = "numerical" }
+[backbone]
+name = "dssm"
+options = { width = 8, blocks = 1, heads = 1, inner = 8 }
+[training]
+objective = "next_bce"
+metric = "ndcg@10"
+batch_size = 32
+epochs = 2
+lr = { default = 0.02 }
+[pretrain]
+workers = 0
+[pretrainings.plain]
+[tune]
+trials = 2
+[methods.popularity]
+strategy = "single"
+backbone = "popularity"
+baseline = true
+[methods.finetune]
+strategy = "finetune_all"
+pretraining = "plain"
+space = ["sequence"]
+[methods.promo]
+strategy = "prompt"
+prompt = "promo"
+pretraining = "plain"
+options = { "prompt.feedback" = 3, "prompt.width" = 5, "training.lr.prompt" = 0.05, "training.patience" = 9 }
+[evaluate]
+replicates = 2
+bootstrap = 100
+compare = ["promo"]
+export = "promo"
+"""
+
+
+def log(path: Path, items: int, users: int = 50) -> None:
+    """What users took of 30 items, and of the first so many that came later; those who came later took some of all."""
+    draw = np.random.default_rng(3)
+    lines = [(user, item) for user in range(50) for item in draw.choice(30, 14, replace=False)]
+    lines += [(user, 30 + item) for item in range(6) for user in draw.choice(50, 16, replace=False)]
+    lines = [line for line in lines if line[1] < 30 + items]
+    lines += [(user, item) for user in range(50, users) for item in draw.choice(30 + items, 8, replace=False)]
+    taken = pd.DataFrame(lines, columns=["user", "item"])
+    taken["time"] = 10**9 + np.random.default_rng(1).permutation(2000)[: len(taken)] + 5000 * (taken["item"] >= 30)
+    taken["tags"] = [f"t{i % 4} t{i % 7} {'unmet' * (i == 31)}" for i in taken["item"]]
+    taken["price"] = taken["item"] ** 2.0
+    taken[["user", "item"]] = "n" + taken[["user", "item"]].astype(str)
+    taken.to_csv(path, index=False)
+
+
+def bytes_of(run: Path) -> dict[str, str]:
+    """Every file of a run but its page and what was added, with its hash."""
+    free = re.compile(r"lock|report/|stages/report/|grown/")
+    files = {path.relative_to(run).as_posix(): path for path in run.rglob("*") if path.is_file()}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if not free.match(name)}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("grows")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        without_ray(patch)
+        log(folder / "taken.csv", 0)
+        (folder / "job.toml").write_text(JOB)
+        pipeline.run(config.read(folder / "job.toml"), folder / "run", say=lambda line: None)
+    return folder
+
+
+@pytest.fixture
+def here(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(finished)
+    without_ray(monkeypatch)
+    return finished
+
+
+def test_items_that_came_later_get_prompts_and_the_others_keep_their_bytes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, job = here / "run", config.read(here / "job.toml")
+    before, raw = bytes_of(run), {"user": ["n1"] * 30, "history": [["n2", "n3"]] * 30, "item": [f"n{i}" for i in range(30)]}
+    old = load_prompts([run / "artifacts" / "cold.1"], backbone_artifact.of_run(run)["plain"]).score(raw)
+    log(here / "taken.csv", 4, users=60)
+    said: list[str] = []
+    with (
+        monkeypatch.context() as patch
+    ):  # killed while it stores a winner, and again before all artifacts stand beside the others
+        patch.setattr(export, "merge", lambda *paths: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            only_new.run(job, run, lambda line: said.append(str(line)))
+    assert not (run / "artifacts" / "cold.2").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(only_new.marker, "copy", lambda source, target: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            only_new.run(job, run, lambda line: said.append(str(line)))
+    only_new.run(job, run, lambda line: said.append(str(line)))
+    assert f"not searched: cold.2 takes what won on cold.1 of {run}" in said
+    after = bytes_of(run)
+    added = {name: after[name] for name in sorted({*after} - {*before})}
+    assert {name: after[name] for name in before} == before and all(name.startswith("artifacts/cold.2/") for name in added)
+
+    grown = run / "grown" / "1"
+    store, known = Store.open(grown / "data"), Store.open(run / "data")
+    ids, items = store.lookup.catalogue[0], known.lookup.catalogue[0]
+    (unit,) = store.schema.units
+    assert ids[: len(items)].tolist() == items.tolist() and set(ids[list(unit.members)]) == {"n30", "n31", "n32", "n33"}
+    for name in ("user", "tags"):
+        assert store.vocabulary(name).equals(known.vocabulary(name)), "who came later, and what nobody knew, has no id"
+    assert store.schema.field("price") == known.schema.field("price")
+    fresh = backbone_artifact.of_run(grown)["plain"]
+    assert fresh.name == backbone_artifact.of_run(run)["plain"].name, "the backbone is the same"
+    assert (fresh / "backbone.safetensors").read_bytes() == (run / "backbones" / fresh.name / "backbone.safetensors").read_bytes()
+
+    facts = read_json(grown / "winners" / "promo" / "cold.2" / "winner.json")
+    lent = read_json(run / "winners" / "promo" / "cold.1" / "winner.json")
+    assert facts["options"] == lent["options"] and facts["trials"] == 0 and not read_json(grown / "trials.json")
+    for one, other in zip(facts["replicates"], lent["replicates"], strict=True):
+        tensors, theirs = (
+            weights.read(of / "winners" / "promo" / name / f"replicate-{r['replicate']}.safetensors", r["sha256"])
+            for of, name, r in ((grown, "cold.2", one), (run, "cold.1", other))
+        )
+        for name, tensor in tensors.items():
+            if name.startswith("prompt.fuse"):
+                assert tensor.equal(theirs[name]), "what items share stays as it was tuned"
+        rows = {name: len(tensor) for name, tensor in tensors.items() if name.startswith(("prompt.net", "prompt.own"))}
+        assert rows and set(rows.values()) == {1 + len(unit.members)} and theirs["prompt.fuse.out"].any()
+        per_item = sum(tensors[name][0].numel() for name in rows)
+        assert one["parameters"] == len(unit.members) * per_item
+    assert all(len(set(r["losses"])) == 2 for r in facts["replicates"]), "rows of new items are trained"
+
+    served = load_prompts([run / "artifacts" / name for name in ("cold.1", "cold.2")], fresh)
+    np.testing.assert_array_equal(served.score({**raw, "unit": ["cold.1"] * 30}), old)
+    best = prompt_artifact.read(run / "artifacts" / "cold.2")
+    alone = load_prompts([run / "artifacts" / "cold.2"], fresh)
+    assert served_ndcg(alone, store, unit) == pytest.approx(best.valid["ndcg@10"], abs=1e-5)
+    assert best.test is not None and "cold items.ndcg@10" in best.test
+    page = (run / "report" / "index.html").read_text()
+    assert "Items added later" in page and "1: promo" in page and "../grown/1/report/index.html" in page
+    assert set(read_json(grown / "results.json")["methods"]) == {"popularity", "promo"}, (
+        "what trains more than prompts is not run"
+    )
+
+    page_of_the_first = bytes_of(grown)
+    log(here / "taken.csv", 6, users=60)
+    only_new.run(job, run, lambda line: None)
+    later, again = Store.open(run / "grown" / "2" / "data"), bytes_of(run)
+    (newer,) = later.schema.units
+    assert (newer.name, set(later.lookup.catalogue[0][list(newer.members)])) == ("cold.3", {"n34", "n35"})
+    assert {name: again[name] for name in after} == after and bytes_of(grown) == page_of_the_first
+    for split in ("train", "valid", "test"):
+        table = later.load(newer, split)
+        assert table.columns["history"].max() < later.schema.field("item").known, "no history shows what no pre-training knows"
+        positives = table.columns["target"].max(1) if split == "train" else table.columns["candidates"][:, 0]
+        met = set(positives.tolist())
+        assert not met & set(unit.members) and (split != "train" or met == set(newer.members))
+    every = load_prompts(
+        [run / "artifacts" / f"cold.{n}" for n in (1, 2, 3)], backbone_artifact.of_run(run / "grown" / "2")["plain"]
+    )
+    np.testing.assert_array_equal(every.score({**raw, "unit": ["cold.1"] * 30}), old)
+    marks = {path: path.stat().st_mtime_ns for path in (run / "artifacts").rglob("*")}
+    only_new.run(job, run, lambda line: None)
+    assert not (run / "grown" / "3").exists() and {path: path.stat().st_mtime_ns for path in marks} == marks, "nothing is new"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["--out", "nowhere"], "--only-new adds to a finished run; finish it with `raytune-rec run JOB --out"),
+        (["--set", "methods.promo.strategy=prompt_backbone"], "trains more than a prompt (strategy 'prompt_backbone')"),
+        (["--set", "data.options.features={}"], "its features are tags, price, and the log has none; read both with the same"),
+        (["--set", "data.options.domain=fair"], "the log names the domain 'fair', and there shop are known"),
+        ([], "no item of the log is new: all have ids in data.known (30 items); nothing is to be added."),
+    ],
+)
+def test_what_cannot_be_added_is_told(
+    here: Path, settings: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    log(here / "taken.csv", 0 if not settings else 6)
+    run = tmp_path / "run"
+    if "nowhere" not in settings:
+        settings = [*settings, "--out", str(run)]
+        shutil.copytree(here / "run", run, ignore=shutil.ignore_patterns("grown", "cold.2", "cold.3"))
+    assert main(["tune", "job.toml", "--only-new", *settings]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
