@@ -14,8 +14,8 @@ from raytune_rec.tensors import Params, Step, linear, xavier
 
 
 class Fnn(Ctr):
-    """A deep part over z = (w_0, w_1, v_1, ..., w_F, v_F): the bias, and of each field its first-order weight and its embedding
-    (Zhang et al., Eq. 2 to 6). So the linear part is read by the first layer, and is not added to the logit.
+    """A deep part over z = (w_0, w_1, v_1, ..., w_F, v_F): the bias, and of each field its first-order weight and its embedding.
+    So the linear part is read by the first layer, and is not added to the logit.
 
     The n prompt fields stand in the deep part like every other field, without a first-order weight.
 

@@ -21,10 +21,10 @@ from raytune_rec.tensors import Params, Step, linear, xavier
 
 
 class XDeepFM(Ctr):
-    """Linear part + a compressed interaction network (CIN) + a deep part, summed into one logit (Lian et al., Eq. 11).
+    """Linear part + a compressed interaction network (CIN) + a deep part, summed into one logit.
 
-    A feature map of layer k is X^k_h = sum_ij W^k_hij (X^{k-1}_i * X^0_j), element by element, where X^0 are the fields (Eq. 6);
-    each is summed over its D numbers (Eq. 8), and an output layer reads the sums of all layers (Eq. 9 and 10). The n prompt
+    A feature map of layer k is X^k_h = sum_ij W^k_hij (X^{k-1}_i * X^0_j), element by element, where X^0 are the fields;
+    each is summed over its D numbers, and an output layer reads the sums of all layers. The n prompt
     fields stand in X^0 and in the deep part like every other field. Numbers that go as they are stand in the deep part alone.
 
     Differs from the paper: no activation between the layers, which it found best; all maps of a layer go on to the next.

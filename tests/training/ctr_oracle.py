@@ -91,7 +91,7 @@ def dcnv2(weights: Weights, of: Sequence[Field], row: Row, treatment: str = "fie
 
 
 def xdeepfm(weights: Weights, of: Sequence[Field], row: Row, treatment: str = "field", prompt: Sequence[Any] = ()) -> float:
-    """Eq. 6, 8 and 11 of Lian et al.: each feature map as the weighted sum over all pairs of a map before and a field."""
+    """Lian et al.: each feature map as the weighted sum over all pairs of a map before and a field."""
     vectors, raw, first = fields(weights, of, row, treatment)
     start = maps = np.array([*vectors, *prompt])
     sums: list[float] = []
@@ -113,7 +113,7 @@ def wide_deep(weights: Weights, of: Sequence[Field], row: Row, treatment: str = 
 
 
 def fnn(weights: Weights, of: Sequence[Field], row: Row, treatment: str = "field", prompt: Sequence[Any] = ()) -> float:
-    """Eq. 2 to 6 of Zhang et al.: the bias and each field's weight and embedding are what the first layer reads."""
+    """Zhang et al.: the bias and each field's weight and embedding are what the first layer reads."""
     vectors, raw, _ = fields(weights, of, row, treatment)
     firsts = [fields(weights, [f], row, treatment)[2] for f in of] + [float(weights["linear.bias"][0])]
     return _out(weights, _deep(weights, np.concatenate([*vectors, raw]), np.concatenate([[], *prompt]), firsts))
