@@ -162,8 +162,12 @@ class Promo(nn.Module):
             nn.init.xavier_uniform_(matrix)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
-        """What is tuned, by group."""
-        return {"prompt": [p for p in self.parameters() if p.requires_grad]}
+        """What is tuned and all items share, by group."""
+        return {"prompt": [*self.fuse.values(), self.fuse_bias, self.out]}
+
+    def of_items(self) -> list[nn.Parameter]:
+        """What is tuned of each item, a row for each."""
+        return [*self.net, *self.bias, self.own]
 
     def through(self, place: Tensor, vectors: Tensor) -> Tensor:
         """(N, K, D) -> (N, K, W), by each item's own network."""
@@ -246,6 +250,7 @@ class Training(plain_training.Training[Promo]):
         with torch.no_grad():
             self.states = model.eval().states(valid["user"], valid["history"], (valid["history"] > 0).sum(1))
         super().__init__(model, model.groups(), configuration)
+        self.optimizers.append(AdamOfRows(model.of_items(), self.c["lr.prompt"], self.c["weight_decay.prompt"]))
 
     def losses(self) -> Iterator[Tensor]:
         items, users = len(self.data.items), len(self.data.users)
@@ -265,6 +270,34 @@ class Training(plain_training.Training[Promo]):
         else:
             whole = [torch.randperm(count), torch.rand(count), torch.rand(count), torch.rand(count, most)]
         yield from zip(*(part.split(self.c["batch_size"]) for part in whole), strict=True)
+
+
+class AdamOfRows(torch.optim.Optimizer):
+    """Adam of which each row of a tensor counts its own steps: one without a gradient rests, and does not decay."""
+
+    def __init__(self, tensors: Sequence[nn.Parameter], rate: float, decay: float) -> None:
+        super().__init__([*tensors], {"lr": rate, "weight_decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                held = self.state[p]
+                if not held:
+                    held |= {
+                        "first": torch.zeros_like(p),
+                        "second": torch.zeros_like(p),
+                        "count": torch.zeros(len(p), dtype=torch.float64),
+                    }
+                rows = p.grad.flatten(1).any(1).nonzero().squeeze(1)
+                gradient = p.grad[rows] + group["weight_decay"] * p[rows]
+                held["count"][rows] += 1
+                count = held["count"][rows].view(-1, *[1] * (p.dim() - 1))  # 1 - 0.999 of few digits would show
+                size, root = (group["lr"] / (1 - 0.9**count)).float(), (1 - 0.999**count).sqrt().float()
+                first = held["first"][rows].lerp(gradient, 0.1)
+                second = 0.999 * held["second"][rows] + 0.001 * gradient.square()
+                held["first"][rows], held["second"][rows] = first, second
+                p[rows] -= size * first / (second.sqrt() / root + 1e-8)
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ class Training(ABC, Generic[Model]):
             {"params": [*tuned], "lr": configuration[f"lr.{g}"], "weight_decay": configuration[f"weight_decay.{g}"]}
             for g, tuned in groups.items()
         ]
-        self.optimizer = torch.optim.Adam(rates, fused=True)
+        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(rates, fused=True)]
         self.done, self.best, self.best_weights = 0, -math.inf, dict[str, Tensor]()
         self.validate()
 
@@ -48,9 +48,11 @@ class Training(ABC, Generic[Model]):
         """
         self.model.train()
         for loss in self.losses():
-            self.optimizer.zero_grad()
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
             loss.backward()
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
         self.done += 1
         self.validate()
         return self.best

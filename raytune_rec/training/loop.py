@@ -21,7 +21,7 @@ from raytune_rec.backbones.base import Outputs
 from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.job.training import TrainingOptions
 from raytune_rec.objectives.base import Objective
-from raytune_rec.schema.contract import Batch
+from raytune_rec.schema.contract import MEMBER, Batch
 from raytune_rec.schema.prepared import UnitData
 from raytune_rec.schema.work import Lane, LaneResult
 from raytune_rec.tensors import Noise, Step, crop, keep_memory, mix
@@ -106,7 +106,8 @@ class Trainer:
         self.shapes = list(model.shapes)
         groups = sorted(set(model.groups.values()))
         rates = [[{g: o.group_rate(t, g) for g in groups} for o in training] for t in ("lr", "weight_decay")]
-        self.adam = Adam(model.trained, model.groups, rates[0], rates[1], live, [(o.beta1, o.beta2) for o in training])
+        betas, lazy = [(o.beta1, o.beta2) for o in training], [n for n, vocabulary in model.rows.items() if vocabulary == MEMBER]
+        self.adam = Adam(model.trained, model.groups, rates[0], rates[1], live, betas, lazy)
         self.done = 0
         metrics, chunk = [self.options.metric, *further], self.options.valid_batch_size
         of_units = {unit: model.part(slice(*span)) for unit, *span in self._spans()}
@@ -283,7 +284,7 @@ class Trainer:
         for place, lane in enumerate(self.active):
             shapes = self.shapes[lane]
             for kind, held in self._kinds().items():
-                cropped = {n: crop(t[place], shapes[n]) if n in shapes else t[place] for n, t in held.items()}
+                cropped = {n: crop(t[place], shapes[n][: t.dim() - 1]) if n in shapes else t[place] for n, t in held.items()}
                 tensors |= {f"{lane}.{kind}.{n}": t.detach().contiguous() for n, t in cropped.items()}
         for i in range(len(self.records)):
             tensors |= {f"{i}.best.{n}": t for n, t in self.best(i).items()}
@@ -310,7 +311,7 @@ class Trainer:
 
     def _kinds(self) -> dict[str, Mapping[str, Tensor]]:
         """What a lane takes along: kind -> full name -> (T, ...)."""
-        return {"value": self.model.moving, "first": self.adam.first, "second": self.adam.second}
+        return {"value": self.model.moving, "first": self.adam.first, "second": self.adam.second, "taken": self.adam.taken}
 
 
 def _live(model: Model, data: UnitData) -> dict[str, int]:

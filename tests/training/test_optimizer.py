@@ -128,3 +128,48 @@ def test_a_lane_that_idles_is_left_alone_and_counts_its_own_steps() -> None:
             solo.step({"w": g[:1]})
     assert adam.steps == [2, 3]
     assert torch.equal(both["w"][0], alone["w"][0])
+
+
+def test_a_row_of_an_item_is_torchs_adam_over_the_steps_in_which_it_has_a_gradient() -> None:
+    """Whatever other rows do: each item's way is that of an Adam of its own."""
+    draw = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 5, 3, 2, generator=draw, dtype=torch.float64)
+    params = {"w": start.clone()}
+    ours = Adam(params, {"w": "a"}, [r[0] for r in RATES], [r[1] for r in RATES], [{}, {}], [r[2] for r in RATES], ["w"])
+    met = torch.rand(20, 2, 5, generator=draw) < 0.4
+    met[:, :, 4] = False
+    grads = torch.randn(20, 2, 5, 3, 2, generator=draw, dtype=torch.float64) * met[..., None, None]
+    for g in grads:
+        ours.step({"w": g}, factors=(0.5, 2.0))
+    for t, (lr, decay, betas) in enumerate(RATES):
+        for row in range(5):
+            own = start[t, row].clone().requires_grad_()
+            theirs = torch.optim.Adam([own], lr=lr["a"] * (0.5, 2.0)[t], weight_decay=decay["a"], betas=betas)
+            for g in grads[met[:, t, row], t, row]:
+                own.grad = g.clone()
+                theirs.step()
+            torch.testing.assert_close(params["w"][t, row], own.detach(), atol=1e-12, rtol=1e-12)
+    assert torch.equal(params["w"][:, 4], start[:, 4]) and not ours.first["w"][:, 4].any()
+
+
+def test_rows_of_items_rest_while_their_lane_is_idle_and_leave_with_it() -> None:
+    draw = torch.Generator().manual_seed(0)
+    start, grads = torch.randn(2, 4, 3, generator=draw), torch.randn(4, 2, 4, 3, generator=draw)
+    grads[:2, :, 1] = 0
+    rates = [r[0] for r in RATES], [r[1] for r in RATES]
+
+    def adam(params: dict[str, torch.Tensor], lanes: list[int]) -> Adam:
+        lr, decay = ([of[i] for i in lanes] for of in rates)
+        return Adam(params, {"w": "a"}, lr, decay, [{}] * len(lanes), [RATES[i][2] for i in lanes], ["w"])
+
+    both, alone = {"w": start.clone()}, {"w": start[[1]].contiguous()}
+    pack, solo = adam(both, [0, 1]), adam(alone, [1])
+    for step in (0, 2):
+        pack.step({"w": grads[step]})
+        pack.step({"w": grads[step + 1]}, idle=[1])
+        solo.step({"w": grads[step][[1]]})
+    kept = {"w": both["w"][[1]].contiguous()}
+    pack.keep([1], kept)
+    for own in (pack, solo):
+        own.step({"w": grads[3][[1]]})
+    assert torch.equal(kept["w"], alone["w"])

@@ -27,7 +27,7 @@ from raytune_rec.storage.files import STORAGE, read_json, write_json, write_text
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.storage.listing import remove_files
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the results of a pack change."""
 
 State = tuple[dict[str, Tensor], dict[str, Any]]
