@@ -42,6 +42,13 @@ SetOption = Annotated[
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run folder. Default: runs/<the job's name>.")]
 
 
+class Rows(StrEnum):
+    """What `init` may take rows for."""
+
+    INTERACTIONS = "interactions"
+    HISTORIES = "histories"
+
+
 class Shown(StrEnum):
     """What `show` can list."""
 
@@ -135,9 +142,38 @@ def vectors(
 
 
 @app.command()
+def init(
+    files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files of a log: CSV, TSV, JSON lines or Parquet.")],
+    out: Annotated[Path, typer.Option("--out", metavar="JOB.toml", help="The job that is written.")] = Path("job.toml"),
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="ROLE=NAME", help="What a column is: domain, user, item, label, rating, timestamp."),
+    ] = None,
+    rows: Annotated[Rows | None, typer.Option("--rows", help="What a row is. Default: as the columns tell.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a job that is there.")] = False,
+) -> None:
+    """Look at the files of a log, say what was taken for what and why, and write a job that runs."""
+    if out.suffix != ".toml" or (out.exists() and not force):
+        why = (
+            "is there already; name another file, or add --force"
+            if out.exists()
+            else "a job is a TOML file; end its name in .toml"
+        )
+        raise UserError(f"--out {out}: {why}.")
+    from raytune_rec.command.init import init as looking
+
+    looking.init(files, out, looking.given(columns or ()), None if rows is None else rows is Rows.HISTORIES, typer.echo)
+
+
+@app.command()
 def check(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
-    """Validate a job and print its plan, with its steps where the run folder holds its prepared data; nothing is trained."""
-    checked = read_job(job, settings or ())
+    """Validate a job and its data, and print its plan; nothing is trained. Of data not prepared yet the files' heads are read."""
+    try:
+        checked = read_job(job, settings or ())
+    except JobError as error:  # what is wrong with the files is told beside it
+        from raytune_rec.stages.checks.heads import problems_of
+
+        raise JobError(dict.fromkeys([*error.problems, *problems_of(config.data_of(_path(job), settings or ()))])) from None
     from raytune_rec.command.show import console
     from raytune_rec.pipeline import check as plan
 
@@ -170,13 +206,17 @@ def read_job(job: str, settings: Sequence[str]) -> Job:
     Raises:
         JobError: there is none, or it is wrong.
     """
+    return config.read(_path(job), settings)
+
+
+def _path(job: str) -> Path:
     path = Path(job)
     if not os.path.isfile(path):  # of `path` itself a name too long is an error
         if job not in shipped.names("jobs"):
             known = ", ".join(shipped.names("jobs")) or "none"
             raise JobError(f"{job}: no such job file, and no shipped job of that name; shipped are {known}.")
         path = shipped.folder("jobs") / f"{job}.toml"
-    return config.read(path, settings)
+    return path
 
 
 def _pipeline(

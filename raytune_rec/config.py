@@ -181,6 +181,23 @@ def read(path: Path, settings: Sequence[str] = ()) -> Job:
     Raises:
         JobError: the file is missing or no TOML, or the job is wrong.
     """
+    values, problems = _tables(path, settings)
+    job = parse(values, problems)
+    base = Path(path).resolve().parent
+    return job.model_copy(update={"components": [str(base / folder) for folder in job.components]})
+
+
+def data_of(path: Path, settings: Sequence[str] = ()) -> DataOptions | None:
+    """The data of a job that is wrong elsewhere; None where they cannot be read either."""
+    try:
+        values, _ = _tables(path, settings)
+        return None if toml.problems(values.get("data")) else DataOptions.model_validate(values.get("data"))
+    except ValueError:
+        return None
+
+
+def _tables(path: Path, settings: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """A job's tables with the settings over them, and a sentence for each old name."""
     values = toml.read(Path(path))
     problems = rename(values)
     for setting in settings:
@@ -191,6 +208,4 @@ def read(path: Path, settings: Sequence[str] = ()) -> Job:
         if (now := renamed_path(given)) != given:
             problems.append(f"--set {old_name(given)}")
         flat.assign(values, flat.place_of(values, now), flat.value_of(setting, text.strip()))
-    job = parse(values, problems)
-    base = Path(path).resolve().parent
-    return job.model_copy(update={"components": [str(base / folder) for folder in job.components]})
+    return values, problems

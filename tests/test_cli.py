@@ -30,6 +30,7 @@ _WORDS = {
     "evaluate": _STAGE,
     "report": _STAGE,
     "vectors": ["--help", "--out", "--pretraining", "RUN"],
+    "init": ["FILES", "--column", "--force", "--help", "--out", "--rows"],
     "check": _STAGE,
     "show": ["--help", "WHAT"],
     "doctor": ["--help", "--out", "--start-ray"],

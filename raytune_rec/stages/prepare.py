@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from raytune_rec.data.preparing import preparation
+from raytune_rec.data.sources.base import Source
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
-from raytune_rec.job.data import SplitOptions
+from raytune_rec.job.data import DataOptions, SplitOptions
 from raytune_rec.report.tables import item_texts
 from raytune_rec.report.words import counted
 from raytune_rec.schema.prepared import SPLITS, DataSchema
@@ -22,6 +23,7 @@ from raytune_rec.tasks.kinds import kind_of
 FORMAT = preparation.FORMAT
 RESUMES = False
 """An interrupted preparation leaves nothing to go on from, so a mended option may follow it in the same folder."""
+Say = Callable[[str], None]
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -33,33 +35,59 @@ def outputs(context: Context) -> list[Path]:
 
 
 def run(context: Context) -> dict[str, Any]:
-    metric, data = context.job.training.metric, context.job.data
-    kind = kind_of(data.task)
-
-    def check(summary: Mapping[str, Any], schema: DataSchema) -> None:
-        for line in notes(summary, data):  # before a refusal, whose reasons they may be
-            context.say(line)
-        check_units(summary, metric, data.split)
-        check_groups(schema, bool(data.known))
-        shared_items, seed = context.source.shared_items, data.split.seed
-        kind.check(summary, Store.of(context.store_path, schema, shared_items, data.sequences, seed), data)
-
-    preparation.prepare(data, context.source, context.store_path, check, context.at)
+    data = context.job.data
+    make(data, context.job.training.metric, context.source, context.store_path, context.say, context.at)
     schema, summary = context.store.schema, read_json(context.store_path / "summary.json")
-    rows = {split: sum(schema.rows[domain, split] for domain in schema.domains) for split in SPLITS}
-    parts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
-    context.say(f"{sum(rows.values()):,} {kind.examples} in {counted(len(schema.domains), 'domain')} ({parts})")
+    context.say(sizes(schema))
     for unit in schema.groups:
         counts = ", ".join(f"{schema.rows[unit.name, split]:,} {split}" for split in SPLITS)
         context.say(f"{unit.name}: {GROUPS[unit.kind]}, {counts}")
     rejected: dict[str, int] = summary["rejected_by_reason"]
     if rejected:
-        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in rejected.items())
-        what = "row was" if sum(rejected.values()) == 1 else "rows were"
-        context.say(f"{sum(rejected.values()):,} {what} rejected ({reasons}), see {context.store_path / 'rejected.parquet'}")
+        context.say(f"{rejections(rejected)}, see {context.store_path / 'rejected.parquet'}")
     for line in item_texts.lines(summary.get("item_texts", {})):
         context.say(line)
-    return {"fingerprint": schema.fingerprint, "rows": rows, "rejected": rejected}
+    return {"fingerprint": schema.fingerprint, "rows": _rows(schema), "rejected": rejected}
+
+
+def make(data: DataOptions, metric: str, source: Source, out: Path, say: Say, at: Say) -> None:
+    """The store of a source's rows, or of some of them.
+
+    Args:
+        metric: of validation.
+        say: is told what stands out. at: what is done now.
+
+    Raises:
+        DataError: the data will not do.
+    """
+
+    def check(summary: Mapping[str, Any], schema: DataSchema) -> None:
+        for line in notes(summary, data):  # before a refusal, whose reasons they may be
+            say(line)
+        check_units(summary, metric, data.split)
+        check_groups(schema, bool(data.known))
+        kind_of(data.task).check(summary, Store.of(out, schema, source.shared_items, data.sequences, data.split.seed), data)
+
+    preparation.prepare(data, source, out, check, at)
+
+
+def sizes(schema: DataSchema) -> str:
+    """How many rows there are, of which split."""
+    rows = _rows(schema)
+    parts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
+    of = kind_of(schema.task).examples
+    return f"{sum(rows.values()):,} {of} in {counted(len(schema.domains), 'domain')} ({parts})"
+
+
+def _rows(schema: DataSchema) -> dict[str, int]:
+    return {split: sum(schema.rows[domain, split] for domain in schema.domains) for split in SPLITS}
+
+
+def rejections(rejected: Mapping[str, int]) -> str:
+    """How many rows were rejected, and why. rejected: rows by reason."""
+    reasons = ", ".join(f"{reason}: {count:,}" for reason, count in rejected.items())
+    what = "row was" if sum(rejected.values()) == 1 else "rows were"
+    return f"{sum(rejected.values()):,} {what} rejected ({reasons})"
 
 
 def check_units(summary: Mapping[str, Any], metric: str, split: SplitOptions | None = None) -> None:

@@ -39,7 +39,7 @@ def column_names(path: Path, form: Format) -> list[str] | None:
     Raises:
         DataError: the file is missing, empty, or not what its name says.
     """
-    kind = _kind(path)
+    kind = kind_of_file(path)
     check_content(path, kind)
     if kind == "parquet":
         return list(_parquet(path).schema_arrow.names)
@@ -62,11 +62,13 @@ def read_file(path: Path, columns: Mapping[str, str], form: Format, separators: 
     present = column_names(path, form)
     if present is not None:
         require(path, columns, present, form)
-    if _kind(path) == "json":
+    if kind_of_file(path) == "json":
         yield from _read_json(path, columns, form, separators)
         return
     wanted = _named(columns, present or [])
-    blocks = _read_parquet(path, wanted) if _kind(path) == "parquet" else _read_delimited(path, wanted, form, present or [])
+    blocks = (
+        _read_parquet(path, wanted) if kind_of_file(path) == "parquet" else _read_delimited(path, wanted, form, present or [])
+    )
     for block in blocks:
         table = block.table
         for name, separator in separators.items():
@@ -85,7 +87,7 @@ def require_types(path: Path, columns: Mapping[str, str], readers: Mapping[str, 
         columns: name in the block -> name in the file, which has it once.
         readers: name in the block -> what reads a column, and raises DataError where its type is none that it reads.
     """
-    if _kind(path) != "parquet":
+    if kind_of_file(path) != "parquet":
         return
     schema, problems = _parquet(path).schema_arrow, []
     for name, raw in _named(columns, schema.names).items():
@@ -147,7 +149,7 @@ def read_lines(path: Path) -> Iterator[tuple[list[tuple[int, str]], list[Reject]
         yield _texts(block, line, str(path), "utf-8")
 
 
-def _kind(path: Path) -> Literal["table", "json", "parquet"]:
+def kind_of_file(path: Path) -> Literal["table", "json", "parquet"]:
     suffix = next((s for s in reversed([s.lower() for s in path.suffixes]) if s != ".gz"), "")
     return "parquet" if suffix in _PARQUET else "json" if suffix in _JSON else "table"
 

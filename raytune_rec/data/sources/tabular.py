@@ -82,6 +82,12 @@ class Tabular:
             (), max_length=100, description="columns of numbers whose sum is the rating, such as flags"
         )
         domain: str = Field("", description="the one domain of files without a domain column")
+        domain_from: Literal["", "file"] = Field(
+            "", description="file: each file is a domain, called as the file without endings"
+        )
+        missing: tuple[str, ...] = Field(
+            (), max_length=100, description="text of cells that count as empty, such as NA; blanks always do"
+        )
         features: dict[str, _Feature] = Field({}, description="feature name -> how it is read")
         users: _Side | None = Field(None, description="file of user features; without it they are columns of the interactions")
         items: _Side | None = Field(None, description="file of item features; without it they are columns of the interactions")
@@ -117,8 +123,9 @@ class Tabular:
                     raise ValueError(f"formats.{name} = {form!r}: a timestamp is iso or a plain number, and iso is no {name}")
             if self.delimiter and self.delimiter in (self.quote, "\n", "\r"):
                 raise ValueError(f"delimiter = {self.delimiter!r} is a quote or a line break; name what stands between cells")
-            if ("domain" in self.columns) == bool(self.domain) and "columns" in self.model_fields_set:
-                raise ValueError("give either columns.domain or the constant domain")
+            told = [bool(self.domain), bool(self.domain_from), "domain" in self.columns]
+            if (sum(told) != 1 or (self.domain and self.domain_from)) and "columns" in self.model_fields_set:
+                raise ValueError("give either columns.domain or the constant domain, or domain_from = 'file' alone")
             return self
 
     def __init__(self, options: Options) -> None:
@@ -129,9 +136,11 @@ class Tabular:
         self.time_unit = options.time_unit
         columns = {"user": "user", "item": "item"} | {str(name): column for name, column in options.columns.items()}
         columns |= {f"{SCORE}{place}": column for place, column in enumerate(options.score)}
-        if options.domain:
+        if options.domain or options.domain_from:
             columns.pop("domain", None)
         self._columns = columns
+        self._head: int | None = None
+        self.cut = False
         self._format = Format(options.delimiter, options.header, options.encoding, options.quote, "data.options")
         self._separators = {name: f.separator for name, f in options.features.items() if f.kind in ("multi", "vector")}
 
@@ -140,6 +149,13 @@ class Tabular:
 
     def domains(self) -> tuple[str, ...] | None:
         return (self._options.domain,) if self._options.domain else None
+
+    def head(self, rows: int) -> Tabular:
+        """The same source, of the first rows of each file alone; once it is read,
+        `cut` says whether any file has more."""
+        first = Tabular(self._options)
+        first._head = rows
+        return first
 
     def read(self) -> Iterator[RawBlock]:
         located = self._located()
@@ -157,6 +173,9 @@ class Tabular:
         located = self._located()
         paths = {"files", "train", "valid", "test"}
         given = self._options.model_dump(mode="json", exclude=paths | {"users", "items"})
+        for name in ("domain_from", "missing"):  # of stores that were prepared before there were these
+            if not given[name]:
+                del given[name]
         for name in ("users", "items"):
             side = getattr(self._options, name)
             files = digest_files([path for _, path in located[name]])
@@ -261,21 +280,50 @@ class Tabular:
     def _interactions(self, split: str, path: Path) -> Iterator[RawBlock]:
         for block in self._rows(path, self._wanted, self._format):
             table = block.table
-            if self._options.domain:
-                table = table.append_column("domain", constant(self._options.domain, len(table)))
+            if name := self._domain_of(path):
+                table = table.append_column("domain", constant(name, len(table)))
             if split:
                 table = table.append_column("split", constant(split, len(table)))
             yield RawBlock(table, block.file, block.lines, block.rejects)
 
     def _rows(self, path: Path, columns: Mapping[str, str], form: Format) -> Iterator[RawBlock]:
         separators = {name: separator for name, separator in self._separators.items() if name in columns}
-        return read_file(path, columns, form, separators)
+        blocks = read_file(path, columns, form, separators)
+        if self._head is not None:
+            blocks = self._first(blocks, self._head)
+        return (_without(block, self._options.missing) for block in blocks) if self._options.missing else blocks
+
+    def _first(self, blocks: Iterator[RawBlock], left: int) -> Iterator[RawBlock]:
+        for block in blocks:
+            if not left or len(block.lines) > left:
+                self.cut = True
+            if not left:
+                return
+            lines = block.lines[:left]
+            rejects = tuple(r for r in block.rejects if len(lines) == len(block.lines) or r.line <= lines[-1])
+            yield RawBlock(block.table.slice(0, left), block.file, lines, rejects)
+            left -= len(lines)
+
+    def _domain_of(self, path: Path) -> str:
+        """Of the rows of a file; empty where a column says it."""
+        return self._options.domain or (path.name.split(".")[0] if self._options.domain_from else "")
 
     def _with_domain(self, block: RawBlock, role: _Key) -> RawBlock:
-        if role == "user" or self.shared_items or not self._options.domain:
+        if role == "user" or self.shared_items or not (name := self._domain_of(Path(block.file))):
             return block
-        table = block.table.append_column("domain", constant(self._options.domain, len(block.table)))
+        table = block.table.append_column("domain", constant(name, len(block.table)))
         return RawBlock(table, block.file, block.lines, block.rejects)
+
+
+def _without(block: RawBlock, missing: Sequence[str]) -> RawBlock:
+    """With empty cells in place of what stands for them."""
+    table, words = block.table, pa.array(missing, pa.string())
+    for place, column in enumerate(table.columns):
+        if pa.types.is_string(column.type):
+            known = pc.is_in(pc.utf8_trim_whitespace(column), value_set=words)
+            emptied = pc.if_else(known, pa.scalar(None, pa.string()), column)
+            table = table.set_column(place, table.column_names[place], emptied)
+    return RawBlock(table, block.file, block.lines, block.rejects)
 
 
 def _check_copies(log: Sequence[tuple[str, Path]], digests: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from raytune_rec.report.tables import item_texts
 from raytune_rec.report.words import counted
 from raytune_rec.schema.prepared import ITEM, USER, DataSchema, Field
 from raytune_rec.schema.work import recipe_of
+from raytune_rec.stages.checks.heads import look
 from raytune_rec.stages.checks.prepared import prepared, summary_of
 from raytune_rec.stages.checks.unknown import unknown_components, unknown_groups
 from raytune_rec.stages.export import check_export
@@ -38,11 +39,11 @@ ITEMS = 1000
 def told(job: Job, run: Path | None = None) -> Group:
     """What a job will do, as tables.
 
-    Raw data are not read. Where none are prepared, fields are those that the source declares, memory is told for a thousand users
-    and a thousand items, and numbers of steps are not known.
+    Of data that are not prepared the heads of the files are read, where the source has a way to. Otherwise fields are those that
+    the source declares, memory is told for a thousand users and a thousand items, and numbers of steps are not known.
 
     Args:
-        run: a run folder; data that are prepared there for this job tell the rest.
+        run: a run folder; data that are prepared there for this job tell the rest. None: no file is looked at.
 
     Raises:
         UserError: everything that is wrong with the job, at once.
@@ -50,19 +51,23 @@ def told(job: Job, run: Path | None = None) -> Group:
     if not job.methods:
         raise JobError("methods: the job has none, so there is nothing to tune; write one as [methods.<name>] with a strategy.")
     known = prepared(job, run) if run else None
-    made = plan(job, known or declared(job))
+    seen = look(job.data, job.training.metric, [Path(f) for f in job.components]) if run and not known else None
+    schema = known or (seen.schema if seen else None)
+    made = plan(job, schema or declared(job))
     refused = [*made.refused, *_refusals(made)]
-    problems = [problem for error in refused for problem in error.problems]
+    problems = [*(seen.problems if seen else ()), *(problem for error in refused for problem in error.problems)]
     problems += unknown_components(job) if problems else [*unknown_components(job), *unknown_groups(made)]
     if problems:
         misfit = any(isinstance(error, AssemblyError) for error in refused)
         further = [f"{OF_HISTORIES[0].upper()}{OF_HISTORIES[1:]}."] if job.data.sequences and misfit else []
         raise UserError(dict.fromkeys([*problems, *further]))
-    to_prepare = f"`raytune-rec prepare JOB{f' --out {run}' if run else ''}`"
-    trainings: list[str | Text] = [f"Steps are told after {to_prepare}."]
-    if known:
-        trainings = [*steps(known, made.recipes), *steps(known, made.methods), *not_searched(known, job.tune.least_valid)]
-        trainings += map(Text, item_texts.lines(summary_of(run).get("item_texts", {})) if run else [])
+    trainings: list[str | Text] = [Text(line) for line in (seen.lines if seen else ())]
+    if schema and schema.rows:
+        trainings += [*steps(schema, made.recipes), *steps(schema, made.methods), *not_searched(schema, job.tune.least_valid)]
+    else:
+        trainings.append(f"Steps are told after `raytune-rec prepare JOB{f' --out {run}' if run else ''}`.")
+    if known and run:
+        trainings += map(Text, item_texts.lines(summary_of(run).get("item_texts", {})))
     return Group(_table(made), _sentence(made), *_hardly_modelled(made), *trainings)
 
 

@@ -1,0 +1,1 @@
+"""`raytune-rec init`: from the files of a log to a job that runs."""
