@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from raytune_rec.components import sentence
-from raytune_rec.schema.prepared import DOMAIN, ITEM, SPLITS, USER, DataSchema, Field
+from raytune_rec.schema.prepared import DOMAIN, ITEM, SPLITS, USER, DataSchema, Field, Phrases
 from raytune_rec.task import Task, Unit
 
 _OF_VECTORS = ("means", "stds")
@@ -22,6 +22,7 @@ def schema_values(schema: DataSchema) -> dict[str, Any]:
     """A schema as JSON values."""
     fields = [{n: list(v) if n in _TUPLES else v for n, v in vars(f).items() if v or n not in _OF_SOME} for f in schema.fields]
     texts = {"texts": [asdict(f) for f in schema.texts], "tokenizer": schema.tokenizer} if schema.texts else {}
+    texts |= {"phrases": asdict(schema.phrases)} if schema.phrases else {}
     rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *(u.name for u in schema.groups))}
     named = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "trained": schema.trained}
     return {**named, "task": asdict(schema.task), "groups": [asdict(unit) for unit in schema.groups], "rows": rows, **texts}
@@ -43,7 +44,11 @@ def schema_from(values: Mapping[str, Any]) -> DataSchema:
     groups = tuple(Unit(**{**unit, "members": tuple(unit["members"])}) for unit in values.get("groups", ()))
     groups += tuple(map(Unit.of_first, values.get("cohorts", ())))
     trained, tokenizer = (values.get(name, "") for name in ("trained", "tokenizer"))
-    made = DataSchema(fields, tuple(values["domains"]), values["fingerprint"], rows, task, groups, trained, texts, tokenizer)
+    phrases = values.get("phrases") and Phrases(
+        **{n: tuple(v) if isinstance(v, list) else v for n, v in values["phrases"].items()}
+    )
+    named = tuple(values["domains"]), values["fingerprint"]
+    made = DataSchema(fields, *named, rows, task, groups, trained, texts, tokenizer, phrases)
     try:
         schema = _adapter().validate_python(asdict(made))
     except ValidationError as error:
@@ -70,9 +75,18 @@ def _ill_formed(schema: DataSchema) -> str:
         return f"the field {wrong[0][:99]!r} has no size"
     if len(set(schema.domains)) < len(schema.domains) or fields[DOMAIN].size != len(schema.domains) + 1:
         return "the domains are not as many as their field says, or have one name"
+    if schema.phrases and (
+        out := [i for i in _ids(schema.phrases) if not 0 <= i < min((f.size - 2 for f in schema.texts), default=0)]
+    ):
+        return f"the words around items have the id {out[0]}, and no text has such a token"
     if schema.task.attribute and schema.task.attribute not in fields:
         return f"the task tells {schema.task.attribute[:99]!r}, and there is no such field"
     return next((f"the unit {u.name[:99]!r} is none: {u.ill_formed}" for u in schema.groups if u.ill_formed), "")
+
+
+def _ids(phrases: Phrases) -> Iterator[int]:
+    for value in vars(phrases).values():
+        yield from (value,) if isinstance(value, int) else value
 
 
 def _task_of_first(values: Mapping[str, Any]) -> Task:

@@ -10,14 +10,18 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from raytune_rec.data.text.models import file_of_model, package
+from raytune_rec.data.text.sequences import BEFORE, BEHIND, BETWEEN, SENTINELS, sentinel
+from raytune_rec.data.text.unigram import END, PAD
 from raytune_rec.errors import DataError
-from raytune_rec.job.data import WORDS
+from raytune_rec.job.data import UNIGRAM, WORDS
+from raytune_rec.names import with_home
+from raytune_rec.schema.prepared import Phrases
 from raytune_rec.storage.files import STORAGE, parse_json, write_text
 
 FILE = "tokenizer.json"
@@ -71,13 +75,7 @@ class _OfFile:
     """A `tokenizer.json` as the package `tokenizers` writes it; its ids stand behind ours."""
 
     def __init__(self, content: bytes, where: str) -> None:
-        try:
-            fast: Any = import_module("tokenizers").Tokenizer
-        except ImportError:
-            raise DataError(
-                f"{where}: reading it needs the package tokenizers, which is not installed; `pip install tokenizers`, or set "
-                f"data.text.tokenizer = {WORDS!r}."
-            ) from None
+        fast = package("tokenizers", f"{where}: reading it", f", or set data.text.tokenizer = {WORDS!r}").Tokenizer
         try:
             self._made: Any = fast.from_str(content.decode())
         except Exception as error:  # the package raises nothing narrower
@@ -86,26 +84,46 @@ class _OfFile:
         self._made.no_truncation()
         self.size, self.content, self.fingerprint = self._made.get_vocab_size() + _FIRST, content, _fingerprint(content)
         unknown = getattr(self._made.model, "unk_token", None)
-        self._unknown = None if unknown is None else self._made.token_to_id(unknown)
+        of_unigram = json.loads(content)["model"].get("unk_id")
+        self._unknown = of_unigram if unknown is None else self._made.token_to_id(unknown)
+
+    def phrases(self) -> Phrases | None:
+        """What is read around items; None where the tokenizer has not the special tokens of T5."""
+        pad, end, *sentinels = (self._made.token_to_id(token) for token in (PAD, END, *map(sentinel, range(SENTINELS))))
+        known = sentinels[: sentinels.index(None)] if None in sentinels else sentinels
+        if pad is None or end is None or len(known) < 2:
+            return None
+        told = BEFORE + sentinel(0) + BETWEEN + sentinel(1) + BEHIND
+        ids = self._made.encode(told, add_special_tokens=False).ids
+        first, second = ids.index(known[0]), ids.index(known[1])
+        words = (tuple(ids[:first]), tuple(ids[first + 1 : second]), tuple(ids[second + 1 :]))
+        return Phrases(*words, tuple(known), pad, end, pad if self._unknown is None else self._unknown)
 
     def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
         ids = [encoded.ids for encoded in self._made.encode_batch(list(texts), add_special_tokens=False)]
         return _padded([[1 if i == self._unknown else i + _FIRST for i in row] for row in ids], length)
 
 
+def phrases_of(tokenizer: Tokenizer) -> Phrases | None:
+    """What a language model reads around items; None of a tokenizer that is none of T5's kind."""
+    return tokenizer.phrases() if isinstance(tokenizer, _OfFile) else None
+
+
 def file_of(tokenizer: str) -> bytes:
-    """The content of the file that a job names; empty for our own words.
+    """The content of the file that a job names; empty where a tokenizer is made of the texts.
 
     Raises:
         DataError: there is none.
     """
-    if tokenizer == WORDS:
+    if tokenizer in (WORDS, UNIGRAM):
         return b""
+    path = with_home(tokenizer)
     try:
-        return STORAGE.get(Path(tokenizer))
+        return STORAGE.get(path if path.suffix == ".json" else file_of_model(tokenizer, FILE, "data.text.tokenizer"))
     except OSError as error:
         raise DataError(
-            f"data.text.tokenizer = {tokenizer!r}: cannot be read ({error.strerror}); name a tokenizer.json, or {WORDS!r}."
+            f"data.text.tokenizer = {tokenizer!r}: cannot be read ({error.strerror}); name a tokenizer.json, or {WORDS!r} or "
+            f"{UNIGRAM!r}."
         ) from None
 
 

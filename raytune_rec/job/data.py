@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 from raytune_rec.job.sections import Section, Seed
 from raytune_rec.task import COLD_TASKS, Task
 
-WORDS = "words"
-"""The tokenizer of ours."""
+WORDS, UNIGRAM = "words", "unigram"
+"""The tokenizers that are made of the texts themselves."""
 
 
 def _task(name: str) -> str:
@@ -173,9 +173,11 @@ class TextOptions(Section):
 
     tokenizer: str = Field(
         WORDS,
-        description="words: lowercased words, those of the training split have tokens of their own; else the path of a "
-        "tokenizer.json of Hugging Face (needs the package tokenizers)",
+        description="words: lowercased words, those of the training split have tokens of their own; unigram: pieces of words, "
+        "learnt from the training split; else the path of a tokenizer.json of Hugging Face, or of a folder with one, or the name "
+        "of a model on its hub (all but words need the extra text)",
     )
+    vocabulary: int = Field(8000, ge=300, le=10**6, description="most tokens that are learnt (tokenizer unigram)")
     length: int = Field(64, ge=1, le=100_000, description="L, most tokens of a text that are kept (UPSR: 40 of an item)")
     items: dict[str, list[str]] = Field(
         {},

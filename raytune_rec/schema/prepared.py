@@ -75,6 +75,25 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Phrases:
+    """What a language model reads around items (UPSR, section 3.3.2), in ids of the tokenizer itself: those of tokens, less two.
+
+    Args:
+        before, between, behind: the words in front of a history, between two items, and after it.
+        sentinels: what stands for masked items, in the order of their numbers.
+        pad, end, unknown: `<pad>`, with which a decoder begins, `</s>`, and the id of what has no token.
+    """
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    behind: tuple[int, ...]
+    sentinels: tuple[int, ...]
+    pad: int
+    end: int
+    unknown: int
+
+
+@dataclass(frozen=True)
 class DataSchema:
     """What a model must know of the prepared data.
 
@@ -89,6 +108,7 @@ class DataSchema:
             Empty in data that were prepared before there was one.
         texts: text fields of users and items. They are no columns of rows: `Items` has those of items.
         tokenizer: fingerprint of what made their tokens; empty where there are none.
+        phrases: of a tokenizer with sentinels, as T5 has them; else None.
     """
 
     fields: tuple[Field, ...]
@@ -100,6 +120,7 @@ class DataSchema:
     trained: str = ""
     texts: tuple[Field, ...] = ()
     tokenizer: str = ""
+    phrases: Phrases | None = None
 
     @property
     def units(self) -> tuple[Unit, ...]:

@@ -50,3 +50,24 @@ def douban() -> str:
     if not folder.is_dir():
         pytest.skip("no Douban files: set RAYTUNE_REC_DATA to the folder that holds douban/")
     return str(folder)
+
+
+ITEMS = {"i0": ("Red pen", "Bic", "Pens"), "i1": ("Red pen", "Bic", "Pens"), "i2": ("Blue pen of great length", "", "Pens"),
+         "i3": ("", "", ""), "i4": ("Red pen", "Uni", "Pens")}  # fmt: skip
+
+
+@pytest.fixture
+def shop(make: Make, write: Callable[..., str]) -> Callable[..., Store]:
+    rows = [f"u{u},i{(u + k) % 5},1,{1000 * u + k}" for u in range(10) for k in range(5)]
+    log = write("log.csv", ["user,item,label,ts", *rows])
+
+    def run(out: str, items: dict[str, tuple[str, str, str]] = ITEMS, **data: Any) -> Store:
+        features = write(f"{out}.csv", ["item,title,brand,kind", *(",".join((i, *texts)) for i, texts in items.items())])
+        options: dict[str, Any] = {
+            "files": [log], "domain": "shop", "items": {"files": [features]},
+            "columns": {"user": "user", "item": "item", "label": "label", "timestamp": "ts"},
+            "features": {name: {"role": "item", "kind": "text"} for name in ("title", "brand", "kind")},
+        }  # fmt: skip
+        return make("tabular", options, out, **data)
+
+    return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,28 +12,9 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError, JobError
 from raytune_rec.job.data import DataOptions, TextOptions
 from raytune_rec.stages.notes import notes
-from tests.data.conftest import Make
+from tests.data.conftest import ITEMS
 
-ITEMS = {"i0": ("Red pen", "Bic", "Pens"), "i1": ("Red pen", "Bic", "Pens"), "i2": ("Blue pen of great length", "", "Pens"),
-         "i3": ("", "", ""), "i4": ("Red pen", "Uni", "Pens")}  # fmt: skip
 COMPOSED = {"general": ["kind", "title"], "whole": ["kind", "title", "brand"]}
-
-
-@pytest.fixture
-def shop(make: Make, write: Callable[..., str]) -> Callable[..., Store]:
-    rows = [f"u{u},i{(u + k) % 5},1,{1000 * u + k}" for u in range(10) for k in range(5)]
-    log = write("log.csv", ["user,item,label,ts", *rows])
-
-    def run(out: str, items: dict[str, tuple[str, str, str]] = ITEMS, **data: Any) -> Store:
-        features = write(f"{out}.csv", ["item,title,brand,kind", *(",".join((i, *texts)) for i, texts in items.items())])
-        options: dict[str, Any] = {
-            "files": [log], "domain": "shop", "items": {"files": [features]},
-            "columns": {"user": "user", "item": "item", "label": "label", "timestamp": "ts"},
-            "features": {name: {"role": "item", "kind": "text"} for name in ("title", "brand", "kind")},
-        }  # fmt: skip
-        return make("tabular", options, out, **data)
-
-    return run
 
 
 def test_item_texts_have_tokens_in_the_order_of_their_columns(shop: Callable[..., Store]) -> None:

@@ -26,9 +26,9 @@ from raytune_rec.data.preparing.sequences import write_sequences
 from raytune_rec.data.preparing.summary import untested
 from raytune_rec.data.schema_file import schema_values
 from raytune_rec.data.sources.base import Source
-from raytune_rec.data.tokens import file_of
+from raytune_rec.data.tokens import file_of, phrases_of
 from raytune_rec.errors import ArtifactError, DataError
-from raytune_rec.job.data import DataOptions
+from raytune_rec.job.data import UNIGRAM, DataOptions
 from raytune_rec.schema.prepared import ALL_DOMAINS, BESIDE, SPLITS, DataSchema
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.listing import listing, lost, remove_files
@@ -76,6 +76,8 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
     if options.text is not None:
         if not options.text.items:
             del chosen["text"]["items"]
+        if options.text.tokenizer != UNIGRAM:
+            del chosen["text"]["vocabulary"]
         inputs["tokenizer"] = hashlib.sha256(file_of(options.text.tokenizer)).hexdigest()
     plain: dict[str, Any] = json.loads(json.dumps(inputs, default=str))
     return plain
@@ -140,7 +142,7 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
                 summary["domains"][name]["untested"] = why
         if options.text is not None:
             texts, tokenizer, summary["texts"] = write_texts(out, source.fields(), options.text, source.shared_items)
-            schema = replace(schema, texts=texts, tokenizer=tokenizer)
+            schema = replace(schema, texts=texts, tokenizer=tokenizer.fingerprint, phrases=phrases_of(tokenizer))
             tell("measuring what texts are worth")
             summary["item_texts"] = measured(out, source.fields(), options.text, source.shared_items)
         if check is not None:

@@ -17,8 +17,9 @@ from raytune_rec.data.blocks import SourceField
 from raytune_rec.data.layout import TEXTS, item_parts, table_file
 from raytune_rec.data.text.indicators import indicators, propose
 from raytune_rec.data.text.items import item_text
+from raytune_rec.data.text.unigram import learnt
 from raytune_rec.errors import DataError
-from raytune_rec.job.data import TextOptions
+from raytune_rec.job.data import UNIGRAM, WORDS, TextOptions
 from raytune_rec.schema.prepared import Field
 from raytune_rec.storage.files import STORAGE
 
@@ -79,13 +80,13 @@ def texts_of(declared: Sequence[SourceField], options: TextOptions) -> tuple[Nam
 
 def write_texts(
     store: Path, declared: Sequence[SourceField], options: TextOptions, shared_items: bool
-) -> tuple[tuple[Field, ...], str, dict[str, Any]]:
+) -> tuple[tuple[Field, ...], tokens.Tokenizer, dict[str, Any]]:
     """Write `texts/` of a store that holds its users and items: a table of tokens for each of them, and the tokenizer.
 
-    Our own words are those that the training split meets.
+    Words and pieces of words are those that the training split meets.
 
     Returns:
-        The text fields, the fingerprint of the tokenizer, and for summary.json what is to be told of each text.
+        The text fields, the tokenizer, and for summary.json what is to be told of each text.
 
     Raises:
         DataError: see `texts_of`; or the tokenizer cannot be read, or nobody has any text of a name.
@@ -99,12 +100,13 @@ def write_texts(
     texts = {text.name: text.of(tables[text.role]) for text in named}
     if empty := [name for name, values in texts.items() if not any(value.strip() for value in values)]:
         raise DataError(f"data.text: nobody has a text {', '.join(empty)}; map another column, or leave it out.")
-    content = tokens.file_of(options.tokenizer)
-    if content:
-        tokenizer = tokens.tokenizer_of(content, options.tokenizer)
+    trained = {role: np.flatnonzero(table["count"].to_numpy() > 0).tolist() for role, table in tables.items()}
+    met = (texts[text.name][row] for text in named for row in trained[text.role])
+    if options.tokenizer == WORDS:
+        tokenizer: tokens.Tokenizer = tokens.Words.of(met)
     else:
-        trained = {role: np.flatnonzero(table["count"].to_numpy() > 0).tolist() for role, table in tables.items()}
-        tokenizer = tokens.Words.of(texts[text.name][row] for text in named for row in trained[text.role])
+        content = learnt(met, options.vocabulary) if options.tokenizer == UNIGRAM else tokens.file_of(options.tokenizer)
+        tokenizer = tokens.tokenizer_of(content, options.tokenizer)
     told: dict[str, Any] = {}
     for role, table in tables.items():
         domains = item_parts(table["raw"].to_pylist(), shared_items or role == "user")[0]
@@ -117,7 +119,7 @@ def write_texts(
         pq.write_table(pa.table(columns), store / TEXTS / f"{role}s.parquet", compression="zstd")
     tokens.write(tokenizer, store / TEXTS)
     fields = tuple(Field(text.name, "text", text.role, tokenizer.size, options.length) for text in named)
-    return fields, tokenizer.fingerprint, told
+    return fields, tokenizer, told
 
 
 def alike(texts: Sequence[str], domains: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""Files of a language model: in a folder, or of a model on the hub of Hugging Face."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from raytune_rec.errors import DataError
+from raytune_rec.names import with_home
+
+_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def package(name: str, wanted: str, otherwise: str = "") -> Any:
+    """A package of the extra text.
+
+    Args:
+        wanted: what needs it, at the beginning of a sentence. otherwise: what would do instead, at its end.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError:
+        raise DataError(f"{wanted} needs the package {name}, which is not installed; `pip install {name}`{otherwise}.") from None
+
+
+def file_of_model(model: str, name: str, where: str) -> Path:
+    """A file of a model.
+
+    Args:
+        model: a folder, or, where there is none of this name, that of a model on the hub, whose files are kept by the package
+            huggingface_hub. name: of the file. where: of the option that says so, for a refusal.
+
+    Raises:
+        DataError: there is no such folder, model or file, or the hub cannot be reached.
+    """
+    folder = with_home(model)
+    if folder.exists():
+        if not (path := folder / name).is_file():
+            raise DataError(f"{where} = {model!r}: has no file {name}; name the folder of a model that is saved for the hub.")
+        return path
+    if not _HUB.fullmatch(model):
+        raise DataError(
+            f"{where} = {model!r}: there is no such folder; name a folder, or a model on the hub (google/flan-t5-small)."
+        )
+    hub = package("huggingface_hub", f"{where} = {model!r}: there is no such folder, and a model on the hub")
+    try:
+        return Path(hub.hf_hub_download(model, name))
+    except Exception as error:  # the package and those below it raise many kinds
+        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise DataError(
+            f"{where} = {model!r}: there is no such folder, and {name} of such a model cannot be had from the hub ({why}); name a "
+            "folder, or a model whose files are on this machine."
+        ) from None
