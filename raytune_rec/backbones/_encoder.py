@@ -91,11 +91,11 @@ class Encoder:
         if not isinstance(wanted, int):
             return _dense(params, f"{name}.out", self._one(weight, x, self._seen(mask, wanted, tokens, x), wanted))
         if wanted:
-            q = _product(x[:, :, wanted:], weight[..., :d]).unflatten(3, heads)
-            k, v = _product(x, weight[..., d:]).unflatten(3, (2, *heads)).unbind(3)
+            q = product(x[:, :, wanted:], weight[..., :d]).unflatten(3, heads)
+            k, v = product(x, weight[..., d:]).unflatten(3, (2, *heads)).unbind(3)
             mask = (_causal(tokens, x) if mask is None else mask)[:, :, wanted:]
         else:
-            q, k, v = _product(x, weight).unflatten(3, (3, *heads)).unbind(3)  # (U, B, S, h, d/h) each
+            q, k, v = product(x, weight).unflatten(3, (3, *heads)).unbind(3)  # (U, B, S, h, d/h) each
         q, k, v = (part.flatten(0, 1).transpose(1, 2) for part in (q, k, v))  # (U*B, h, S, d/h)
         lanes = len(q) // batch
         if mask is not None:
@@ -206,11 +206,11 @@ def _normed(params: Params, name: str, x: Tensor) -> Tensor:
     return layer_norm(x, gain.shape[1:]) * gain[:, None, None] + shift[:, None, None]
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(U, B, S, K) times (U, K, H)."""
     flat = linear(x.flatten(1, 2), weight, bias)
     return flat.view(flat.shape[0], *x.shape[1:3], -1)
 
 
 def _dense(params: Params, name: str, x: Tensor) -> Tensor:
-    return _product(x, params[f"{name}.weight"], params[f"{name}.bias"])
+    return product(x, params[f"{name}.weight"], params[f"{name}.bias"])

@@ -21,7 +21,7 @@ _OF_SOME = (*_OF_VECTORS, "new")
 def schema_values(schema: DataSchema) -> dict[str, Any]:
     """A schema as JSON values."""
     fields = [{n: list(v) if n in _TUPLES else v for n, v in vars(f).items() if v or n not in _OF_SOME} for f in schema.fields]
-    texts = {"texts": [asdict(f) for f in schema.texts], "tokenizer": schema.tokenizer} if schema.texts else {}
+    texts: dict[str, Any] = {"texts": [asdict(f) for f in schema.texts], "tokenizer": schema.tokenizer} if schema.texts else {}
     texts |= {"phrases": asdict(schema.phrases)} if schema.phrases else {}
     rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *(u.name for u in schema.groups))}
     named = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "trained": schema.trained}
@@ -44,9 +44,8 @@ def schema_from(values: Mapping[str, Any]) -> DataSchema:
     groups = tuple(Unit(**{**unit, "members": tuple(unit["members"])}) for unit in values.get("groups", ()))
     groups += tuple(map(Unit.of_first, values.get("cohorts", ())))
     trained, tokenizer = (values.get(name, "") for name in ("trained", "tokenizer"))
-    phrases = values.get("phrases") and Phrases(
-        **{n: tuple(v) if isinstance(v, list) else v for n, v in values["phrases"].items()}
-    )
+    told: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.get("phrases", {}).items()}
+    phrases = Phrases(**told) if told else None
     named = tuple(values["domains"]), values["fingerprint"]
     made = DataSchema(fields, *named, rows, task, groups, trained, texts, tokenizer, phrases)
     try:

@@ -15,9 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from raytune_rec.data.text.models import file_of_model, package
-from raytune_rec.data.text.sequences import BEFORE, BEHIND, BETWEEN, SENTINELS, sentinel
-from raytune_rec.data.text.unigram import END, PAD
+from raytune_rec.data.models import file_of_model, package
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import UNIGRAM, WORDS
 from raytune_rec.names import with_home
@@ -25,11 +23,22 @@ from raytune_rec.schema.prepared import Phrases
 from raytune_rec.storage.files import STORAGE, parse_json, write_text
 
 FILE = "tokenizer.json"
+PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
+BEFORE, BETWEEN, BEHIND = "Given the following purchase history of user: ", ", ", ", predict masked item purchased by the user?"
+"""The words of the prompt, around items and between them."""
+SENTINELS = 100
+"""T5 has `<extra_id_0>` to `<extra_id_99>`."""
 _FIRST = 2
 """Tokens below are padding and unknown."""
 _WORD = re.compile(r"\w+")
 _OURS = "raytune_rec.words"
 """Key of a file of our own."""
+
+
+def sentinel(number: int) -> str:
+    """`<extra_id_0>` and on."""
+    assert 0 <= number < SENTINELS, f"T5 has {SENTINELS} sentinels, and no number {number}"
+    return f"<extra_id_{number}>"
 
 
 class Tokenizer(Protocol):

@@ -11,8 +11,8 @@ import pytest
 
 from raytune_rec.data import tokens
 from raytune_rec.data.stored.store import Store
-from raytune_rec.data.text.sequences import BEFORE, BEHIND, BETWEEN, sentinel
 from raytune_rec.data.text.unigram import learnt
+from raytune_rec.data.tokens import BEFORE, BEHIND, BETWEEN, sentinel
 from raytune_rec.errors import DataError
 
 TEXTS = ["Red pen", "red pencil", "blue pencil case", "Blue pen refill", "pen refill", "Red pencil sharpener"] * 3

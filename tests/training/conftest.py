@@ -13,7 +13,7 @@ import torch
 from raytune_rec.components import component
 from raytune_rec.config import Job, parse
 from raytune_rec.schema.contract import MEMBER
-from raytune_rec.schema.prepared import ById, DataSchema, Feedback, Field, Items, Table, UnitData
+from raytune_rec.schema.prepared import ById, DataSchema, Feedback, Field, Items, Phrases, Table, UnitData
 from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.task import Task
 from raytune_rec.training.build import table_feed, train_with
@@ -57,7 +57,8 @@ def table(rows: int, seed: int) -> Table:
 AGE = Field("age", "numerical", "user", 4, mean=3.0, std=1.5, edges=(1.0, 3.0))
 TASTE = Field("taste", "vector", "user", 0, length=3, means=(0.0, 0.0, 2.0), stds=(0.7, 0.7, 0.8))
 TITLE = Field("title", "text", "item", 12, length=5)
-HISTORIES = DataSchema((*FIELDS[:5], AGE, TASTE), ("movies",), "0" * 16, task=Task("lists", 6), texts=(TITLE,))
+PHRASES = Phrases((2, 3), (4,), (5, 6), (9, 8, 7), 0, 1, 2)
+HISTORIES = DataSchema((*FIELDS[:5], AGE, TASTE), ("movies",), "0" * 16, task=Task("lists", 6), texts=(TITLE,), phrases=PHRASES)
 """Rows that are users with histories."""
 
 
@@ -132,6 +133,8 @@ def unit_of(unit: str, train: Table, valid: Table, members: Sequence[int] = (28,
 def objective(backbone: str) -> str:
     """One that the backbone can be trained with."""
     returns = component("backbones", backbone, [OWN]).returns
+    if "text" in returns:
+        return "masked_text"
     return "bce" if "logit" in returns else "bpr" if "state" in returns else "masked_item"
 
 

@@ -2,8 +2,7 @@
 
     Given the following purchase history of user: <item 1>, <item 2>, <extra_id_0>, predict masked item purchased by the user?
 
-No backbone reads this yet: it is what one that is a language model trains on, ready to be read (`items.truncated` too). Its tests
-hold it to the paper's prompt and to plain loops.
+The backbone `t5` reads the words of the prompt from here; what it makes of rows is held to `sample` and `masked_places`.
 
 Shapes: N users, L places of a history with the item that follows it.
 """
@@ -16,11 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raytune_rec.data.hashing import scramble, share, text_hash
-
-BEFORE, BETWEEN, BEHIND = "Given the following purchase history of user: ", ", ", ", predict masked item purchased by the user?"
-"""The words of the prompt, around items and between them."""
-SENTINELS = 100
-"""T5 has `<extra_id_0>` to `<extra_id_99>`."""
+from raytune_rec.data.tokens import BEFORE, BEHIND, BETWEEN, SENTINELS, sentinel
 
 
 @dataclass(frozen=True)
@@ -34,12 +29,6 @@ class Sample:
 
     source: str
     target: str
-
-
-def sentinel(number: int) -> str:
-    """`<extra_id_0>` and on."""
-    assert 0 <= number < SENTINELS, f"T5 has {SENTINELS} sentinels, and no number {number}"
-    return f"<extra_id_{number}>"
 
 
 def sample(items: Sequence[str], masked: Sequence[bool], most: int, count: Callable[[str], int]) -> Sample:

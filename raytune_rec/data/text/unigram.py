@@ -12,11 +12,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from raytune_rec.data.text.models import package
-from raytune_rec.data.text.sequences import BEFORE, BEHIND, BETWEEN, SENTINELS, sentinel
+from raytune_rec.data.models import package
+from raytune_rec.data.tokens import BEFORE, BEHIND, BETWEEN, END, PAD, SENTINELS, UNKNOWN, sentinel
 from raytune_rec.errors import DataError
 
-PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 _SPECIAL = (PAD, END, UNKNOWN, *(sentinel(number) for number in range(SENTINELS)))
 _LONGEST = 16
 """Letters of a piece."""

@@ -53,6 +53,6 @@ def file_of_model(model: str, name: str, where: str) -> Path:
     except Exception as error:  # the package and those below it raise many kinds
         why = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise DataError(
-            f"{where} = {model!r}: there is no such folder, and {name} of such a model cannot be had from the hub ({why}); name a "
-            "folder, or a model whose files are on this machine."
+            f"{where} = {model!r}: there is no such folder, and {name} of such a model cannot be had from the hub ({why}); name "
+            "a folder, or a model whose files are on this machine."
         ) from None
