@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.card import own_components
@@ -17,14 +17,14 @@ from raytune_rec.errors import ArtifactError, UserError
 from raytune_rec.schema.contract import MEMBER
 from raytune_rec.schema.prepared import ITEM, USER, DataSchema
 from raytune_rec.schema.work import Strategy
-from raytune_rec.scoring.bank import Bank
+from raytune_rec.scoring.bank import Bank, Group
+from raytune_rec.scoring.base import Base, beside
 from raytune_rec.scoring.rows import UNIT
 from raytune_rec.scoring.scorer import Scorer
-from raytune_rec.scoring.tuned import FEEDBACK, ROWS, Weights, scoring_model, with_events, wrong_events
+from raytune_rec.scoring.tuned import FEEDBACK, ROWS, Weights, on_base, with_events, wrong_events
 from raytune_rec.task import COLD_TASKS, Unit
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.parts import Parts, parts_of
-from raytune_rec.training.stack import with_new_items
 
 _NONSENSE = (
     ArithmeticError,
@@ -40,18 +40,19 @@ _NONSENSE = (
 """What building a model of facts and weights raises that do not belong together."""
 
 
-def load_prompt(path: str | Path, backbone: str | Path, components: Sequence[str | Path] = ()) -> Scorer:
+def load_prompt(path: str | Path, backbone: str | Path | None = None, components: Sequence[str | Path] = ()) -> Scorer:
     """The model of an exported prompt beside its backbone.
 
     Args:
         path: folder `artifacts/<unit>` of a run.
-        backbone: folder `backbones/<fingerprint>` that it stands on.
+        backbone: folder `backbones/<fingerprint>` that it stands on; None: the one of this fingerprint in the prompt's run.
         components: folders of the user's own components, where the prompt is one.
 
     Raises:
         ArtifactError: one of them is missing, damaged or does not belong to the other, or needs components that are not named.
     """
-    return load_prompts([path], backbone, components)
+    place = beside(Path(path), prompt_artifact.read(Path(path)).backbone_fingerprint) if backbone is None else backbone
+    return load_prompts([path], place, components)
 
 
 def load_prompts(paths: Sequence[str | Path], backbone: str | Path, components: Sequence[str | Path] = ()) -> Scorer:
@@ -65,33 +66,39 @@ def load_prompts(paths: Sequence[str | Path], backbone: str | Path, components: 
         ArtifactError: as `load_prompt`, of all prompts at once; there is none, two serve one unit, they have different tasks, or
             the data have a feature called `unit`.
     """
-    base, start = backbone_artifact.load(Path(backbone))
+    base = Base.loaded(Path(backbone))
     folders = [Path(f) for f in components]
-    scorers: list[Scorer] = []
+    prompts: list[Loaded] = []
     problems: list[str] = []
     for path in map(Path, paths):
         try:
-            facts, tuned = prompt_artifact.load(path, base.fingerprint)
-            scorers.append(_loaded(path, Path(backbone), base, start, facts, tuned, folders))
+            prompts.append(loaded(path, base, folders))
         except ArtifactError as error:
             problems += error.problems
-    problems += [] if problems else _apart(scorers)
+    problems += [] if problems else _apart(prompts)
     if problems:
         raise ArtifactError(problems)
-    if len(scorers) == 1:
-        return scorers[0]
-    units = [scorer.bank.units[0] for scorer in scorers]
-    return Scorer(Bank.of([scorer.model for scorer in scorers], units), scorers[0].store)
+    bank = Bank.of([prompt.lane for prompt in prompts], [prompt.unit for prompt in prompts])
+    return Scorer(bank, prompts[0].store, base=base)
 
 
-def _apart(scorers: Sequence[Scorer]) -> list[str]:
+@dataclass(frozen=True)
+class Loaded:
+    """One prompt on a backbone: a model of one lane, and whom it serves. store: maps rows for its task."""
+
+    lane: Group
+    unit: Unit
+    store: Store
+
+
+def _apart(prompts: Sequence[Loaded]) -> list[str]:
     """Why some prompts cannot serve together."""
-    if not scorers:
+    if not prompts:
         return ["load_prompts: there is no prompt; name the folder of one or more."]
-    served = Counter(unit.name for scorer in scorers for unit in scorer.bank.units)
+    served = Counter(prompt.unit.name for prompt in prompts)
     doubled = [name for name, count in served.items() if count > 1]
     problems = [f"load_prompts: {unit!r} is served by more than one of the prompts; name one for each unit." for unit in doubled]
-    schemas = [scorer.store.schema for scorer in scorers if scorer.store]
+    schemas = [prompt.store.schema for prompt in prompts]
     if len({schema.task for schema in schemas}) > 1:
         problems.append("load_prompts: some of the prompts predict another attribute than others; load those of a task together.")
     if len(schemas) > 1 and any(field.name == UNIT for field in schemas[0].fields):
@@ -102,51 +109,41 @@ def _apart(scorers: Sequence[Scorer]) -> list[str]:
     return problems
 
 
-def _loaded(
-    path: Path,
-    backbone: Path,
-    base: backbone_artifact.BackboneFacts,
-    start: Weights,
-    facts: PromptFacts,
-    tuned: Weights,
-    folders: Sequence[Path],
-) -> Scorer:
+def loaded(path: Path, base: Base, folders: Sequence[Path]) -> Loaded:
+    """A checked prompt on a backbone.
+
+    Raises:
+        ArtifactError: see `load_prompt`.
+    """
+    facts, tuned = prompt_artifact.load(path, base.facts.fingerprint)
     if missing := [f"{family}/{name}.py" for family, name in own_components(facts, folders)]:
         raise ArtifactError(
             f"{path}: it needs {' and '.join(missing)}, which is no part of raytune_rec; name the folder that holds it: "
             "load_prompt(..., components=[FOLDER])."
         )
     try:
-        return _served(backbone, base, start, facts, tuned, folders)
+        return _served(base, facts, tuned, folders)
     except UserError as error:
         raise ArtifactError(f"{path}: {problem}" for problem in error.problems) from None
     except _NONSENSE as error:  # the hashes fit, and yet no model of ours wrote this
-        what = f"it and the backbone {backbone} do not make a model ({type(error).__name__}: {str(error)[:200]})"
+        what = f"it and the backbone {base.folder} do not make a model ({type(error).__name__}: {str(error)[:200]})"
         raise ArtifactError(f"{path}: {what}; copy both anew, or export the prompt again.") from None
 
 
-def _served(
-    backbone: Path,
-    base: backbone_artifact.BackboneFacts,
-    start: Weights,
-    facts: PromptFacts,
-    tuned: Weights,
-    folders: Sequence[Path],
-) -> Scorer:
-    store = Store.open(backbone / backbone_artifact.DATA, complete=False, attribute=facts.task.attribute)
+def _served(base: Base, facts: PromptFacts, tuned: Weights, folders: Sequence[Path]) -> Loaded:
+    store = base.store(facts.task.attribute)
     options = {
         "backbone": [options_of("backbones", facts.backbone, facts.backbone_options, folders)],
         "prompt": [options_of("prompts", facts.prompt, facts.prompt_options, folders)],
     }
     s = facts.strategy
     strategy = Strategy(s.name, s.start, s.train, s.prompt)
-    parts = parts_of(facts.backbone, facts.prompt, strategy, options, store.schema, base, folders)
-    start = with_new_items(parts, start)
+    parts = parts_of(facts.backbone, facts.prompt, strategy, options, store.schema, base.facts, folders)
     events = wrong_events(tuned, store.schema.field(ITEM).size, store.schema.field(USER).size)
-    if problems := [*_wrong(parts, tuned, start, facts), *_no_unit(facts.unit, store.schema), *events]:
+    if problems := [*_wrong(parts, tuned, base.starts(parts), facts), *_no_unit(facts.unit, store.schema), *events]:
         raise ArtifactError([*problems, "copy the artifact anew, or export it again."])
     by_id = with_events(store.by_id(facts.unit, feedback=False), tuned) if parts.reads_by_id else None
-    return Scorer(scoring_model(parts, [tuned], start, by_id), store, facts.unit)
+    return Loaded(on_base(base, parts, tuned, by_id), facts.unit, store)
 
 
 def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: PromptFacts) -> list[str]:
@@ -172,6 +169,8 @@ def _wrong(parts: Parts, tuned: Weights, start: Weights, facts: PromptFacts) -> 
                 problems.append(f"'{ROWS}{MEMBER}' are not the items of {facts.unit.name[:99]!r}.")
         elif ids is not None and int(ids.max()) >= p.shape[0]:
             problems.append(f"'{ROWS}{p.rows}' holds the id {int(ids.max())}, the backbone's data know {p.shape[0]}.")
+        elif ids is not None and not bool((ids.diff() > 0).all()):
+            problems.append(f"'{ROWS}{p.rows}' names an id twice, or not in their order.")
     return problems
 
 

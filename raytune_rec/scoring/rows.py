@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raytune_rec.data.cells import encoded
 from raytune_rec.data.stored.columns import Columns, row_lists, text
@@ -59,42 +60,54 @@ class Rows:
 
     Args:
         named: column -> its values. count: N.
-        units: whose each row is.
+        lane: (N,) which of the served prompts each row asks.
+        unserved: (N,) bool, whose rows no prompt serves, so that the backbone alone answers. whose: the column that named it.
     """
 
-    named: dict[str, list[Any]]
+    named: dict[str, Any]
     count: int
-    units: Sequence[str] = ()
+    lane: np.ndarray
+    unserved: np.ndarray
+    whose: str = DOMAIN
 
     @classmethod
-    def read(cls, rows: Any, store: Store, units: Sequence[Unit]) -> Rows:
-        """The columns of a dictionary or a frame, with the domain of a row's unit where none is given.
+    def read(cls, rows: Any, store: Store, units: Sequence[Unit], names: Sequence[str] = (), plain: bool = False) -> Rows:
+        """The columns of a dictionary, a frame or a table, or records, with the domain of a row's unit where none is given.
 
         Args:
-            units: that are served; of several the column `unit` names one for each row.
+            units: that are served. Of several the column `unit` names one for each row; without it, where the backbone answers
+                for others, the column `domain` does.
+            names: what rows call them; without them by their units.
+            plain: the last one is the backbone alone, which answers rows of nobody else.
 
         Raises:
             DataError: everything that is wrong with their form, at once.
         """
         schema = store.schema
-        names = _names(rows)
         lists = {*_LISTS, *(f.name for f in schema.fields if f.kind in ("multi", "vector"))}
-        problems = [p for name in names if (p := _misshapen(str(name), rows[name], str(name) in lists))]
+        kept = {f.name for f in schema.fields if f.kind == "vector"}
+        given = _columns(rows, store.columns)
+        problems = [p for name, column in given.items() if (p := _misshapen(name, column, name in lists))]
         if problems:
             raise DataError(problems)
-        named = {str(name): list(_values(rows[name])) for name in names}
+        named = {name: _held(column, name in kept) for name, column in given.items()}
         lengths = {name: len(values) for name, values in named.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(f"rows to score: columns of unequal length ({lengths}); give one value for each row.")
         count = max(lengths.values(), default=0)
-        whose = _units(named, [unit.name for unit in units], count)
-        of_units = {unit.name: unit.domain for unit in units}
-        domains = [of_units[name] for name in whose]
-        if all(of_units.values()):
-            named.setdefault(DOMAIN, domains)
+        lane, whose = _lanes(named, names or [unit.name for unit in units], count, plain)
+        of_units = pa.array([unit.domain or None for unit in units], pa.string())
+        tuned, unserved = of_units.take(pa.array(lane)), (lane == len(units) - 1) & plain
+        if whose == DOMAIN and plain and DOMAIN in named:  # a prompt may be called otherwise than its domain
+            named[DOMAIN] = pc.coalesce(tuned, encoded(text(named[DOMAIN])).dictionary_decode())
+        elif not tuned.null_count:
+            named.setdefault(DOMAIN, tuned)
         if DOMAIN in named and count:
-            _check_domains(named[DOMAIN], schema.domains, domains)
-        return cls(named, count, whose)
+            named[DOMAIN] = _checked_domains(named[DOMAIN], schema.domains, tuned, unserved)
+        return cls(named, count, lane, unserved, whose)
+
+    def without(self, *columns: str) -> dict[str, Any]:
+        return {name: values for name, values in self.named.items() if name not in columns}
 
     def unknown(self, store: Store, columns: Columns, how: Unknown) -> dict[str, np.ndarray]:
         """Column -> (N,) bool, where its value is none that training knew; columns that hold some alone.
@@ -112,7 +125,7 @@ class Rows:
             ids[ITEM] = columns[CANDIDATES][:, 0]
         required = {USER, ITEM}
         marked = {
-            name: (ids[name] == 0) & (np.full(self.count, name in required) | ~_missing(self.named[name]))
+            name: (ids[name] == 0) if name in required else (ids[name] == 0) & ~_missing(self.named[name])
             for name in ids
             if name in self.named and name not in (DOMAIN, store.schema.task.attribute)
         }
@@ -125,30 +138,46 @@ class Rows:
             if field.kind == "multi" and field.name in self.named:
                 marked[field.name] = store.raw.holds_unknown(field, self.named[field.name])
         holding = {name: mask for name, mask in marked.items() if mask.any()}
-        if holding and how == "raise":
-            raise DataError([_refused(name, mask, self.named[name]) for name, mask in holding.items()])
-        return holding
+        unserved = {self.whose: self.unserved} if self.unserved.any() else {}
+        if how == "raise" and (holding or unserved):
+            nobody = [_unserved(name, mask) for name, mask in unserved.items()]
+            raise DataError([*nobody, *(_refused(name, mask, self.named[name]) for name, mask in holding.items())])
+        return unserved | holding
 
 
-def _names(rows: Any) -> list[Any]:
-    """Names of the columns, each once."""
+def _columns(rows: Any, log: Mapping[str, str]) -> dict[str, Any]:
+    """Name -> column, of whatever holds rows.
+
+    Args:
+        log: our name of a column -> the one in the log that was prepared, which will do as well.
+    """
+    if isinstance(rows, pa.RecordBatch):
+        rows = pa.Table.from_batches([rows])
+    if isinstance(rows, Sequence) and not isinstance(rows, str | bytes) and rows and all(isinstance(r, Mapping) for r in rows):
+        rows = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
     if isinstance(rows, pa.Table):
         names = rows.column_names
     elif isinstance(rows, Mapping | pd.DataFrame):
         names = list(rows)
     else:
         raise DataError(
-            f"rows to score: give a dictionary of columns, such as {{'user': ['u1'], 'item': ['i1']}}, or a pandas frame (given: "
-            f"{type(rows).__name__})."
+            f"rows to score: give a dictionary of columns, such as {{'user': ['u1'], 'item': ['i1']}}, a pandas frame, an Arrow "
+            f"table or records (given: {type(rows).__name__})."
         )
-    words = [str(name) for name in names]
+    ours = {theirs: name for name, theirs in log.items()}
+    words = [str(name) if str(name) in log else ours.get(str(name), str(name)) for name in names]
     if doubled := sorted({name for name in words if words.count(name) > 1}):
         raise DataError(f"rows to score: column {', '.join(doubled)} stands there twice; keep one of each.")
-    return names
+    return {word: rows[name] for word, name in zip(words, names, strict=True)}
 
 
-def _values(column: Any) -> Any:
-    return column.to_pylist() if isinstance(column, pa.Array | pa.ChunkedArray) else column
+def _held(column: Any, plain: bool) -> Any:
+    """A column to read: Arrow's as it is, unless a list is wanted; another as a list."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if not isinstance(column, pa.Array):
+        return list(column)
+    return column.to_pylist() if plain else column
 
 
 def _misshapen(name: str, column: Any, lists: bool) -> str:
@@ -158,7 +187,10 @@ def _misshapen(name: str, column: Any, lists: bool) -> str:
         return f"column {name}: it must be a list with one value for each row ({_shown(column)}); write {one} for one row."
     if lists:
         return ""
-    wrong = next(((i, value) for i, value in enumerate(_values(column)) if isinstance(value, _MANY)), None)
+    if isinstance(column, pa.Array | pa.ChunkedArray) and not pa.types.is_nested(column.type):
+        return ""
+    values = column.to_pylist() if isinstance(column, pa.Array | pa.ChunkedArray) else column
+    wrong = next(((i, value) for i, value in enumerate(values) if isinstance(value, _MANY)), None)
     if wrong is None:
         return ""
     return f"column {name}: each row must be one value (row {wrong[0]}: {_shown(wrong[1])}); write {one} for one row."
@@ -168,45 +200,69 @@ def _shown(value: Any) -> str:
     return f"given: {str(value)[:60]!r}, of type {type(value).__name__}"
 
 
-def _units(named: dict[str, list[Any]], units: Sequence[str], count: int) -> list[str]:
-    """Whose each row is; of several units the rows' own column, which is taken out, says it.
-
-    Raises:
-        DataError: there is none, or it names a unit that is not served.
-    """
-    if len(units) == 1:
-        return [units[0]] * count
-    known = f"{', '.join(units[:5])}{' ...' if len(units) > 5 else ''}"
-    if UNIT not in named:
-        raise DataError(f"rows to score: there is no column {UNIT}; name the unit of each row, one of {known}.")
-    whose = named.pop(UNIT)
-    problems = []
-    for name in dict.fromkeys(map(str, whose)):
-        if name not in units:
-            places = [i for i, unit in enumerate(whose) if str(unit) == name]
-            problems.append(f"{UNIT}: rows {_first(places)} name {name!r}, which no loaded prompt serves; name one of {known}.")
-    if problems:
-        raise DataError(problems)
-    return [str(name) for name in whose]
-
-
-def _check_domains(given: Sequence[Any], domains: Sequence[str], tuned: Sequence[str]) -> None:
-    """Refuse rows of a domain that there is not, or for which their unit's model was not tuned.
+def _lanes(named: dict[str, Any], names: Sequence[str], count: int, plain: bool) -> tuple[np.ndarray, str]:
+    """(N,) the prompt that each row asks, and the column that says it; the column `unit` is taken out.
 
     Args:
-        tuned: (N,) the domain of each row's unit, empty where it serves all.
+        names: of the prompts. plain: rows of nobody else ask the last one.
 
     Raises:
-        DataError: all such domains, each once for a unit.
+        DataError: of several prompts none is named, or one that is not served.
     """
-    rows = list(zip(encoded(text(given)).to_pylist(), tuned, strict=True))
+    if len(names) == 1 and not (plain and UNIT in named):
+        return np.zeros(count, np.int64), DOMAIN
+    known = f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+    if UNIT not in named and not (plain and DOMAIN in named):
+        either = " or domain" if plain else ""
+        raise DataError(f"rows to score: there is no column {UNIT}{either}; name the unit of each row, one of {known}.")
+    whose = UNIT if UNIT in named else DOMAIN
+    codes = encoded(text(named.pop(UNIT) if whose == UNIT else named[DOMAIN]))
+    place = {name: i for i, name in enumerate(names[: len(names) - plain])}
+    called = [*codes.dictionary.to_pylist(), None]
+    lane = np.array([place.get(name, -1) for name in called], np.int64)
+    code = pc.fill_null(codes.indices, len(called) - 1).to_numpy(zero_copy_only=False)
+    if plain:
+        return np.where(lane < 0, len(names) - 1, lane)[code], whose
+    if wrong := [i for i in dict.fromkeys(code.tolist()) if lane[i] < 0]:
+        raise DataError(
+            f"{UNIT}: rows {_first(np.flatnonzero(code == i).tolist())} name {str(called[i])!r}, which no loaded prompt serves; "
+            f"name one of {known}."
+            for i in wrong
+        )
+    return lane[code], whose
+
+
+def _checked_domains(given: Any, domains: Sequence[str], tuned: pa.Array, unserved: np.ndarray) -> pa.Array:
+    """The domain of each row, null where the backbone alone answers and there is none of this name.
+
+    Args:
+        tuned: (N,) the domain of each row's unit, null where it serves all.
+
+    Raises:
+        DataError: rows of a domain that there is not, or for which their unit's model was not tuned; each once for a unit.
+    """
+    both = (encoded(text(given)), tuned.dictionary_encode())
+    names, units = ([*codes.dictionary.to_pylist(), None] for codes in both)
+    name, unit = (pc.fill_null(codes.indices, len(codes.dictionary)).to_numpy(zero_copy_only=False) for codes in both)
+    pair = name.astype(np.int64) * len(units) + unit
+    served = pair[~unserved]
     problems = [
-        f"domain: rows {_first([i for i, row in enumerate(rows) if row == (name, domain)])} {problem}"
-        for name, domain in dict.fromkeys(rows)
-        if (problem := _wrong_domain(name, domain, domains))
+        f"domain: rows {_first(np.flatnonzero((pair == which) & ~unserved).tolist())} {problem}"
+        for which in served[np.sort(np.unique(served, return_index=True)[1])].tolist()
+        if (problem := _wrong_domain(names[which // len(units)], units[which % len(units)] or "", domains))
     ]
     if problems:
         raise DataError(problems)
+    there = pa.array([n if n in domains else None for n in names], pa.string())
+    return there.take(pa.array(name))
+
+
+def _unserved(name: str, mask: np.ndarray) -> str:
+    places = np.flatnonzero(mask).tolist()
+    return (
+        f"column {name}: no loaded prompt serves {len(places):,} of {len(mask):,} rows (rows {_first(places)}); add a prompt of "
+        "this name, or ask with unknown='backbone', which answers them by the backbone alone and marks them."
+    )
 
 
 def _wrong_domain(name: str | None, tuned: str, domains: Sequence[str]) -> str:
@@ -229,8 +285,10 @@ def _wrong_domain(name: str | None, tuned: str, domains: Sequence[str]) -> str:
     return ""
 
 
-def _missing(values: Sequence[Any]) -> np.ndarray:
+def _missing(values: Any) -> np.ndarray:
     """(N,) bool: None, NaN and the like."""
+    if isinstance(values, pa.Array):
+        return pc.is_null(values, nan_is_null=True).to_numpy(zero_copy_only=False)
     return np.array([value is None or value is pd.NA or value is pd.NaT or value != value for value in values], np.bool_)
 
 

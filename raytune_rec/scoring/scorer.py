@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import DOMAIN, HISTORY, ITEM, Table
 from raytune_rec.scoring.bank import LANE, Bank
+from raytune_rec.scoring.base import Base
 from raytune_rec.scoring.rows import Answers, Rows, Scores, Unknown
 from raytune_rec.task import Unit
 from raytune_rec.tasks.base import PASS, Asked, TaskKind
 from raytune_rec.tasks.kinds import kind_of
-from raytune_rec.tensors import Step
 from raytune_rec.training.feed import device_table, take
 from raytune_rec.training.model import Model
 
@@ -36,12 +37,19 @@ class Scorer:
         store: maps raw rows; `score` and `recommend` need it.
         unit: what a model of one lane serves. Its domain stands for a missing `domain` column.
         batch_size: rows of a pass.
+        base: the backbone, kept in this process for as long as the scorer is.
     """
 
-    def __init__(self, model: Model | Bank, store: Store | None = None, unit: Unit = EVERYBODY, batch_size: int = 16384) -> None:
-        self.bank = model if isinstance(model, Bank) else Bank((model,), (unit,))
-        self.model, self.store, self.batch_size = self.bank.models[0], store, batch_size
-        self._names = [unit.name for unit in self.bank.units]
+    def __init__(
+        self,
+        model: Model | Bank,
+        store: Store | None = None,
+        unit: Unit = EVERYBODY,
+        batch_size: int = 16384,
+        base: Base | None = None,
+    ) -> None:
+        self.bank = model if isinstance(model, Bank) else Bank.of([model], [unit])
+        self.model, self.store, self.batch_size, self.base = self.bank.models[0], store, batch_size, base
 
     def logits(self, table: Table) -> np.ndarray:
         """(N,) float32 logits of prepared rows with global ids; (N, K) of candidates, the positive first."""
@@ -51,15 +59,16 @@ class Scorer:
         index, logits = (torch.cat(parts) for parts in zip(*passes, strict=True))
         return logits[index.argsort()].numpy()
 
-    def score(self, rows: Mapping[str, Sequence[Any]], unknown: Unknown = "backbone") -> Scores:
+    def score(self, rows: Any, unknown: Unknown = "backbone") -> Scores:
         """(N,) probabilities of raw rows.
 
         Where rows are users with histories, the score of one item each: the sigmoid of its logit, of which only the order within
         a user counts. An item that training did not know cannot be ranked and has 0, below all others.
 
         Args:
-            rows: column -> values (a dictionary of lists, or a pandas frame): `user`, `item`, context features, and any user or
-                item features that stand in for the stored ones. `domain` may be left out. Of users with histories: `history`,
+            rows: column -> values (a dictionary of lists, a pandas frame, an Arrow table, or records): `user`, `item`, context
+                features, and any user or item features that stand in for the stored ones, by our names or by those of the log
+                that was prepared. `domain` may be left out. Of users with histories: `history`,
                 `item`, and the columns that `recommend` takes.
             unknown: what becomes of rows with a user, an item or another value that training did not know. `backbone`: they are
                 answered by what the backbone makes of the rest of the row, and `unknown` of the answer marks them; `raise`:
@@ -77,9 +86,7 @@ class Scorer:
         logits = self.logits(Table(columns, np.zeros(given.count, np.float32)))
         return Scores.of(_sigmoid(kind.scored(logits, columns)), marked)
 
-    def recommend(
-        self, rows: Mapping[str, Sequence[Any]], k: int = 10, seen: bool | None = None, unknown: Unknown = "backbone"
-    ) -> Answers:
+    def recommend(self, rows: Any, k: int = 10, seen: bool | None = None, unknown: Unknown = "backbone") -> Answers:
         """The best of all items for users with histories.
 
         Args:
@@ -101,7 +108,7 @@ class Scorer:
         """
         store, given = self._read(rows)
         self._asked("recommend", store, given)
-        named, count = {name: values for name, values in given.named.items() if name != ITEM}, given.count
+        named, count = given.without(ITEM), given.count
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise DataError(
                 f"recommend: k must be a whole number, 1 or more (given: {k!r}); it is how many items each user gets."
@@ -110,7 +117,7 @@ class Scorer:
         besides = named.pop("taken", [[]] * count)
         columns = store.encode(named) | self._lanes(given)
         past, further = store.raw.past(named), store.raw.past({**named, HISTORY: besides})
-        marked = Rows(named | ({"taken": besides} if "taken" in given.named else {}), count).unknown(store, columns, unknown)
+        marked = replace(given, named=given.without(ITEM)).unknown(store, columns, unknown)
         names, domains = store.lookup.catalogue
         answers: list[list[tuple[str, float]]] = [[] for _ in range(count)]
         for index, logits in self.passes(Table(columns, np.zeros(count, np.float32)), _SCORES // len(names) + 1):
@@ -122,7 +129,7 @@ class Scorer:
                 answers[row] = list(zip(names[best].tolist(), _sigmoid(scores[best]).tolist(), strict=True))
         return Answers(answers, marked)
 
-    def predict(self, rows: Mapping[str, Sequence[Any]], unknown: Unknown = "backbone") -> Answers:
+    def predict(self, rows: Any, unknown: Unknown = "backbone") -> Answers:
         """The attribute that the artifact predicts, of users with histories.
 
         Args:
@@ -139,7 +146,7 @@ class Scorer:
         self._asked("predict", store, given)
         if not given.count:
             return Answers([], {})
-        columns = store.encode({name: values for name, values in given.named.items() if name != ITEM}) | self._lanes(given)
+        columns = store.encode(given.without(ITEM)) | self._lanes(given)
         marked = given.unknown(store, columns, unknown)
         names = store.vocabulary(store.schema.task.attribute)["raw"].to_pylist()
         logits = self.logits(Table(columns, np.zeros(given.count, np.float32)))
@@ -150,7 +157,7 @@ class Scorer:
     def _asked(self, asked: Asked, store: Store, given: Rows) -> TaskKind[Any]:
         """The kind of the task; raises DataError where it does not answer."""
         kind = kind_of(store.schema.task)
-        if refusal := kind.refusal(asked, ", ".join(self._names), given.named):
+        if refusal := kind.refusal(asked, ", ".join(self.bank.names[:5]), given.named):
             raise DataError(refusal)
         return kind
 
@@ -160,19 +167,19 @@ class Scorer:
         named = dict(table.columns)
         lane = named.pop(LANE, np.zeros(len(table), np.int64))
         columns, label = device_table(Table(named, table.label), "cpu")
-        for model, rows in self.bank.passes(lane, min(most, PASS) if HISTORY in columns else most):
+        for part, rows in self.bank.passes(lane, min(most, PASS) if HISTORY in columns else most):
             batch, real = take(columns, label, rows.clamp(min=0)), rows >= 0
-            logit = model.scores(batch, model.encode(batch), Step(False, last=True))
+            logit = part.scores(batch)
             yield rows[real], logit.expand(len(rows), *logit.shape[1:])[real]
 
     def _lanes(self, given: Rows) -> Columns:
         """The column that says which lane each row asks, where there are several."""
-        names = self._names
-        return {LANE: np.array([names.index(name) for name in given.units], np.int64)} if len(names) > 1 else {}
+        return {LANE: given.lane} if len(self.bank.units) > 1 else {}
 
     def _read(self, rows: Any) -> tuple[Store, Rows]:
         assert self.store is not None, "a scorer without a store scores prepared rows"
-        return self.store, Rows.read(rows, self.store, self.bank.units)
+        bank = self.bank
+        return self.store, Rows.read(rows, self.store, bank.units, bank.names, bank.plain)
 
 
 def top(scores: np.ndarray, k: int) -> np.ndarray:

@@ -16,6 +16,8 @@ from torch import Tensor
 from raytune_rec.schema.contract import MEMBER, Parameter
 from raytune_rec.schema.prepared import ById, Feedback, UnitData
 from raytune_rec.schema.work import Lane
+from raytune_rec.scoring.bank import Group, TunedRows
+from raytune_rec.scoring.base import Base
 from raytune_rec.training.beside import Beside
 from raytune_rec.training.model import Model
 from raytune_rec.training.parts import Parts
@@ -80,6 +82,26 @@ def scoring_model(parts: Parts, tuned: Sequence[Weights], start: Weights, by_id:
     starts = [whole(weights, start, parts.declared(lane)) for lane, weights in enumerate(tuned)]
     model = stack(replace(parts, trained_groups=frozenset()), [Lane(i) for i in range(len(tuned))], starts)
     return model if by_id is None else replace(model, beside=Beside.of([by_id])).holding()
+
+
+def on_base(base: Base, parts: Parts, tuned: Weights, by_id: ById | None) -> Group:
+    """What one prompt tuned, over a backbone of this process: what it did not tune is the backbone's own tensor.
+
+    Args:
+        parts: of one lane. tuned: from `cut`.
+        by_id: items and users, where the backbone reads them.
+    """
+    declared, start = parts.declared(), base.starts(parts)
+    by_rows = by_id is None and not parts.backbone.schema.task.histories  # ids come from rows alone
+    tables: dict[str, TunedRows] = {}
+    for name, tensor in tuned.items() if by_rows else ():
+        p = None if name.startswith(ROWS) else declared[name]
+        if p is not None and (ids := tuned.get(f"{ROWS}{p.rows}")) is not None:
+            tables[name] = TunedRows(ids, tensor, p.shape[0])
+    start = {**start, **{name: base.zeros(name, declared[name].shape) for name in tables.keys() - start.keys()}}
+    full = whole({name: tensor for name, tensor in tuned.items() if name not in tables}, start, declared)
+    model = stack(replace(parts, trained_groups=frozenset()), [Lane(0)], [full])
+    return Group(model if by_id is None else base.holding(replace(model, beside=base.beside(by_id)), tuned), tables)
 
 
 def events(by_id: ById, lenders: Sequence[int]) -> dict[str, Tensor]:

@@ -15,19 +15,17 @@ import torch
 
 from raytune_rec import config
 from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.components import component, options_of
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema.prepared import ALL_DOMAINS, CANDIDATES, USER, Table
+from raytune_rec.scoring.base import Base
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import lost
 from raytune_rec.storage.marker import files_of
-from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tensors import Step
 from raytune_rec.training.feed import device_table, take
 from raytune_rec.training.model import Model
-from raytune_rec.training.parts import parts_of
 
 _USERS = 1024
 """Users of a pass."""
@@ -115,18 +113,12 @@ def _backbone(run: Path, pretraining: str) -> Path:
 
 def _model(run: Path, folder: Path, store: Store) -> Model:
     """The backbone as it was pre-trained, with the prompt that learned with it."""
-    facts, tensors = backbone_artifact.load(folder, data=False)
+    base = Base(folder, *backbone_artifact.load(folder, data=False))
     folders = [Path(f) for f in config.read(run / "job.toml").components]
-    if store.schema.task.pretrained.name not in component("backbones", facts.name, folders).tasks:
-        raise ArtifactError(f"{folder}: a {facts.name!r} represents no users; name a pre-training of a sequence backbone.")
-    prompt = facts.prompt if facts.learn_prompt else "none"
-    strategy = ALIASES["pretrained" if prompt == "none" else "prompt_untuned"]
-    options = {
-        "backbone": [options_of("backbones", facts.name, facts.options, folders)],
-        "prompt": [options_of("prompts", prompt, facts.prompt_options if prompt != "none" else {}, folders)],
-    }
-    parts = parts_of(facts.name, prompt, strategy, options, store.schema.for_pretraining(), facts, folders)
-    return scoring_model(parts, [{}], tensors, store.by_id(ALL_DOMAINS) if parts.reads_by_id else None)
+    if not base.serves(store.schema.task.pretrained.name, folders):
+        raise ArtifactError(f"{folder}: a {base.facts.name!r} represents no users; name a pre-training of a sequence backbone.")
+    parts = base.pretrained(store.schema.for_pretraining(), folders)
+    return scoring_model(parts, [{}], base.start, store.by_id(ALL_DOMAINS) if parts.reads_by_id else None)
 
 
 @torch.no_grad()

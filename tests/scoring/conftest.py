@@ -47,11 +47,18 @@ def log(domains: tuple[str, ...] = ("shop",)) -> list[str]:
 def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Store]:
     """make(lines, **data options) -> the prepared store."""
 
-    def made(lines: list[str], shared: bool = False, features: Mapping[str, Any] | None = None, **data: Any) -> Store:
+    def made(
+        lines: list[str],
+        shared: bool = False,
+        features: Mapping[str, Any] | None = None,
+        columns: Mapping[str, str] | None = None,
+        **data: Any,
+    ) -> Store:
         folder = tmp_path_factory.mktemp("store")
         (folder / "log.csv").write_text("\n".join(lines) + "\n")
         known = {"colour": {"role": "user"}, "age": {"role": "user", "kind": "numerical"}, **(features or {})}
-        options = {"files": str(folder / "log.csv"), "columns": COLUMNS, "features": known, "shared_items": shared}
+        named = {**COLUMNS, **(columns or {})}
+        options = {"files": str(folder / "log.csv"), "columns": named, "features": known, "shared_items": shared}
         checked = components.options_of("data.sources", "tabular", options)
         reader = components.component("data.sources", "tabular")(checked)
         prepare(DataOptions(source="tabular", options=options, **(data or COLD)), reader, folder / "data")

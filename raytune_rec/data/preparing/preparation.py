@@ -148,6 +148,8 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
         if check is not None:
             check(summary, schema)
         values = {**schema_values(schema), "shared_items": source.shared_items}
+        if columns := dict(getattr(source, "columns", {})):
+            values["columns"] = columns
         if options.sequences is not None:
             values["sequences"] = {"options": options.sequences.model_dump(mode="json"), "seed": options.split.seed}
         write_json(out / "schema.json", values, sort=False)

@@ -30,6 +30,8 @@ class Source(Protocol):
         shared_items: an item id means the same item in every domain; otherwise the vocabulary's key is `<domain>/<item>`.
         rating_range: least and greatest allowed rating; None allows every finite one.
         formats: column -> how text writes its numbers (`data/formats.py`); None: a job cannot say.
+        columns: name of a column -> its name in the log, where that has another one; a source whose files no caller knows has
+            none.
         time_unit: of times that are plain numbers (`s`, `ms`, `us` or `ns`); empty: told by their size.
     """
 

@@ -236,6 +236,14 @@ class Tabular:
     def _wanted(self) -> dict[str, str]:
         return {**self._columns, **self._feature_columns("context")}
 
+    @property
+    def columns(self) -> dict[str, str]:
+        sides: tuple[_Key, _Key] = ("user", "item")
+        roles: tuple[SourceRole, ...] = ("context", *(role for role in sides if self._side(role) is None))
+        features = {name: column for role in roles for name, column in self._feature_columns(role).items()}
+        named = {name: column for name, column in self._columns.items() if not name.startswith(SCORE)} | features
+        return {name: column for name, column in named.items() if name != column}
+
     def _feature_columns(self, role: SourceRole) -> dict[str, str]:
         return {name: f.column or name for name, f in self._options.features.items() if f.role == role}
 

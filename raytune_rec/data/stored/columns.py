@@ -157,12 +157,18 @@ def numbers(values: Sequence[Any], field: Field) -> np.ndarray:
     Raises:
         DataError: one is no finite number.
     """
-    given = values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else list(values)
-    read = np.array([_number(value) for value in given], np.float64)
-    missing = np.array([value is None or value is pd.NA or value != value for value in given], bool)
+    plain = isinstance(values, pa.Array) and (pa.types.is_integer(values.type) or pa.types.is_floating(values.type))
+    if plain:
+        given = values
+        read = pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        missing = np.isnan(read)
+    else:
+        given = values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else list(values)
+        read = np.array([_number(value) for value in given], np.float64)
+        missing = np.array([value is None or value is pd.NA or value != value for value in given], bool)
     wrong = np.flatnonzero(~(np.abs(read) <= LARGEST) & ~missing)
     if len(wrong):
-        row = given[wrong[0]]
+        row = given[int(wrong[0])].as_py() if plain else given[wrong[0]]
         raise DataError(
             f"column {field.name}: each row must be a finite number, or None (row {wrong[0]} is {str(row)[:60]!r}, of type "
             f"{type(row).__name__}); give None where it is not known."

@@ -119,8 +119,7 @@ class RawRows:
         if DOMAIN not in raw:
             raise DataError(f"rows to encode: items belong to domains, and there is no column domain; name {_or(names)}.")
         given = encoded(text(raw[DOMAIN]))
-        wrong = [name for name in given.to_pylist() if name not in names]
-        if wrong and not self._shared_items:
+        if not self._shared_items and (wrong := [name for name in given.dictionary.to_pylist() if name not in names]):
             raise DataError(f"rows to encode: there is no domain {wrong[0]!r}, and items belong to domains; name {_or(names)}.")
         return given
 

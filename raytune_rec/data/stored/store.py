@@ -38,6 +38,7 @@ class Store:
     Attributes:
         path: the store's folder.
         schema: what a model must know of it.
+        columns: name of a column -> its name in the log that was prepared, where that has another one.
         reader: of its rows.
         raw: what maps raw rows.
     """
@@ -45,6 +46,7 @@ class Store:
     def __init__(self, lookup: Lookup, reader: Reader) -> None:
         self.path, self.schema, self.lookup, self.reader = lookup.path, lookup.schema, lookup, reader
         self.raw = RawRows(lookup)
+        self.columns: Mapping[str, str] = {}
 
     @classmethod
     def open(cls, path: Path, complete: bool = True, attribute: str | None = None) -> Store:
@@ -67,7 +69,9 @@ class Store:
             schema, sequences = schema_from(values), values.get("sequences")
             schema = schema if attribute is None else replace(schema, task=schema.task.telling(attribute))
             options, seed = (SequenceOptions(**sequences["options"]), sequences["seed"]) if sequences else (None, 0)
-            return cls.of(path, schema, bool(values["shared_items"]), options, seed)
+            store = cls.of(path, schema, bool(values["shared_items"]), options, seed)
+            store.columns = {str(ours): str(theirs) for ours, theirs in values.get("columns", {}).items()}
+            return store
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             where = path / "schema.json"
             raise DataError(f"{where}: cannot be read ({error}); delete the folder and prepare the data again.") from None
