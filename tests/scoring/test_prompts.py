@@ -105,7 +105,7 @@ def test_a_prompt_may_be_called_otherwise_and_rows_may_name_it_apart(run: tuple[
         served.score({**rows, "domain": ["club", "shop"]}, unknown="raise")
     served.add("shop", artifacts / "shop")  # the remedy
     assert len(served.score({**rows, "domain": ["club", "shop"]}, unknown="raise")) == 2
-    with pytest.raises(DataError, match="no column unit or domain; name the unit of each row"):
+    with pytest.raises(DataError, match=r"no column unit or domain; name the unit of each row"):
         served.score(rows)
 
 
@@ -151,17 +151,17 @@ def test_what_cannot_be_added_or_removed_is_refused(run: tuple[Path, Path], tmp_
     backbone, artifacts = run
     served = load_backbone(backbone)
     served.add("shop", artifacts / "shop")
-    with pytest.raises(ArtifactError, match="there is a prompt 'shop' already; remove it first"):
+    with pytest.raises(ArtifactError, match=r"there is a prompt 'shop' already; remove it first"):
         served.add("shop", artifacts / "club")
     served.remove("shop")  # the remedy
     served.add("shop", artifacts / "club")
-    with pytest.raises(ArtifactError, match="there is no prompt 'x'; there are shop"):
+    with pytest.raises(ArtifactError, match=r"there is no prompt 'x'; there are shop"):
         served.remove("x")
-    with pytest.raises(ArtifactError, match="text without blanks"):
+    with pytest.raises(ArtifactError, match=r"text without blanks"):
         served.add(" shop", artifacts / "shop")
     facts, tensors = prompt_artifact.load(artifacts / "shop", None)
     prompt_artifact.save(tmp_path / "foreign", replace(facts, backbone_fingerprint="0" * 16), tensors)
-    with pytest.raises(ArtifactError, match="was tuned beside backbone 0000"):
+    with pytest.raises(ArtifactError, match=r"was tuned beside backbone 0000"):
         served.add("foreign", tmp_path / "foreign")
     tensors["rows.user"] = tensors["rows.user"].flip(0)
     prompt_artifact.save(tmp_path / "turned", facts, tensors)
