@@ -165,7 +165,7 @@ def test_what_cannot_be_added_or_removed_is_refused(run: tuple[Path, Path], tmp_
         served.add("foreign", tmp_path / "foreign")
     tensors["rows.user"] = tensors["rows.user"].flip(0)
     prompt_artifact.save(tmp_path / "turned", facts, tensors)
-    with pytest.raises(ArtifactError, match="'rows.user' names an id twice, or not in their order"):
+    with pytest.raises(ArtifactError, match=r"'rows.user' names an id twice, or not in their order"):
         served.add("turned", tmp_path / "turned")
     assert served.names == ("shop",)
 
