@@ -46,7 +46,7 @@ class CtrOptions(components.Options):
 
 
 class Ctr(Backbone):
-    """A CTR model. On labelled rows it takes FIELDS; where items are ranked for users with histories also ITEM and TARGET: what
+    """A CTR model. It takes FIELDS and WEIGHTS; where items are ranked for users with histories also ITEM and TARGET: what
     stands there is the embedding of an item in its item field. A user is known there by id and attributes, not by the history.
 
     Of a user may be read the sum of the vectors of his fields, of an item its embedding, and its attributes side by side.
@@ -76,7 +76,7 @@ class Ctr(Backbone):
     @classmethod
     def takes(cls, options: CtrOptions, schema: DataSchema) -> Mapping[Site, int]:
         by_id = (Site.ITEM, Site.TARGET) if schema.task.chooses else ()
-        return dict.fromkeys((Site.FIELDS, *by_id), options.width)
+        return {**dict.fromkeys((Site.FIELDS, *by_id), options.width), Site.WEIGHTS: 0}
 
     @classmethod
     def gives(cls, options: CtrOptions, schema: DataSchema) -> Mapping[str, Reading]:

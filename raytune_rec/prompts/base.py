@@ -42,6 +42,10 @@ class Prompt(Protocol):
     A prompt that reads who took an item says of which other items too, `lenders(readings, batch, options)` -> (U, N) ids, 0 for
     none, so that an artifact keeps what scoring needs. It may be left out.
 
+    A prompt that writes WEIGHTS is told the backbone's parameters before it declares its own, `attach(parameters)`, and answers
+    with the names of those that it changes; `change(params, name)` -> (U, *shape) is what is added to one of them. So it reaches
+    inside layers without their knowing. Other prompts leave both out.
+
     Args of the constructor:
         options: checked options of one lane (in a pack: of the lane whose structural options all share).
         schema: of the prepared data.

@@ -33,6 +33,8 @@ class Site(StrEnum):
     TARGET = "target"
     """(U, B, D): stands for the item that a training row is about, in its place at ITEM or among all items. A prompt that tells
     an item by who took it leaves the row itself out of that. Rows are about one item each."""
+    WEIGHTS = "weights"
+    """(U, *shape), by name: added to tensors of the backbone's own (`prompts.base.Prompt`), wherever it reads them."""
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from raytune_rec.backbones.base import Outputs
 from raytune_rec.schema.contract import Batch, Site
-from raytune_rec.tensors import Step
+from raytune_rec.tensors import Params, Step
 from raytune_rec.training.beside import Beside
 from raytune_rec.training.parts import Parts
+
+
+@dataclass(frozen=True)
+class _Changed(Mapping[str, Tensor]):
+    """Tensors to some of which something is added when they are asked for."""
+
+    own: Mapping[str, Tensor]
+    names: frozenset[str]
+    change: Callable[[str], Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.own[name] + self.change(name) if name in self.names else self.own[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.own)
+
+    def __len__(self) -> int:
+        return len(self.own)
 
 
 @dataclass
@@ -62,7 +81,7 @@ class Model:
     @property
     def encoding_is_frozen(self) -> bool:
         """Whether what `encode` gives is the same for all lanes of a unit and all epochs."""
-        return self.one_start and not self.parts.backbone.encoded_groups & self.trained_groups
+        return self.one_start and not self.parts.backbone.encoded_groups & self.parts.moving_groups
 
     def part(self, places: slice | Sequence[int]) -> Model:
         """Some of the lanes; those of a slice are views, not copies."""
@@ -88,7 +107,7 @@ class Model:
         self.beside = self.beside.each(lambda t: t.to(device, dtype if t.is_floating_point() else t.dtype))
 
     def encode(self, batch: Batch) -> Mapping[str, Tensor]:
-        return self.parts.backbone.encode(self._part("backbone"), batch)
+        return self.parts.backbone.encode(self._of_backbone(), batch)
 
     @torch.no_grad()
     def holding(self) -> Model:
@@ -99,7 +118,7 @@ class Model:
     def holds(self) -> bool:
         """Whether training leaves the encoding of items and users as it is."""
         backbone = self.parts.backbone
-        return not (backbone.item_groups | backbone.user_groups) & self.trained_groups
+        return not (backbone.item_groups | backbone.user_groups) & self.parts.moving_groups
 
     def forward(self, batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Outputs:
         """The backbone's outputs, with what the prompt writes for these rows."""
@@ -150,7 +169,7 @@ class Model:
         return sorted({*ids.unique().tolist()} - {0})
 
     def _run(self, sites: Mapping[Site, Tensor], batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Outputs:
-        return self.parts.backbone.forward(self._part("backbone"), encoded, batch, sites, self.options["backbone"], step)
+        return self.parts.backbone.forward(self._of_backbone(), encoded, batch, sites, self.options["backbone"], step)
 
     def _sites(self, batch: Batch, encoded: Mapping[str, Tensor], step: Step) -> Mapping[Site, Tensor]:
         if self.parts.strategy.prompt != "on":
@@ -163,6 +182,14 @@ class Model:
         shape = (*batch.label.shape[:2],)
         like = next(iter([*self.trained.values(), *self.fixed.values()]))
         return {site: like.new_zeros(*shape, s.count, s.width) for site, s in self.parts.sites.items()}
+
+    def _of_backbone(self) -> Params:
+        """Its tensors, with what the prompt adds to some."""
+        own, changed = self._part("backbone"), self.parts.changed
+        if not changed or self.parts.strategy.prompt != "on":
+            return own
+        change = partial(self.parts.prompts[0].change, self._part("prompt"))  # type: ignore[attr-defined]
+        return _Changed(own, changed, change)
 
     def _part(self, owner: str) -> dict[str, Tensor]:
         start = owner + "."
@@ -177,7 +204,7 @@ class Model:
         return made.knowing(batch.distinct) if batch.distinct else made
 
     def _encoded_beside(self) -> dict[str, Tensor]:
-        backbone, beside, params = self.parts.backbone, self.beside, self._part("backbone")
+        backbone, beside, params = self.parts.backbone, self.beside, self._of_backbone()
         items = backbone.encode_items(params, beside.items) if beside.items else {}
         return {**items, **(backbone.encode_users(params, beside.users) if beside.users else {})}
 

@@ -36,6 +36,7 @@ class Parts:
         gives: what may be read from the backbone.
         reads_by_id: whether the backbone reads items or users by id, beside the rows.
         new: the last items, so many, that no pre-training has (`Field.new`).
+        changed: names of the backbone's parameters to which the prompt adds something.
     """
 
     backbone: Backbone
@@ -47,6 +48,7 @@ class Parts:
     gives: Mapping[str, Reading]
     reads_by_id: bool
     new: int = 0
+    changed: frozenset[str] = frozenset()
 
     @property
     def lanes(self) -> int:
@@ -56,6 +58,11 @@ class Parts:
     def of_backbone(self) -> dict[str, Parameter]:
         """Full name -> what the backbone declares, buffers included."""
         return {f"backbone.{p.name}": p for p in (*self.backbone.parameters(), *self.backbone.buffers())}
+
+    @cached_property
+    def moving_groups(self) -> frozenset[str]:
+        """Groups of the backbone that are not the same for all lanes and epochs: what learns, and what the prompt adds to."""
+        return self.trained_groups | {self.of_backbone[f"backbone.{name}"].group for name in self.changed}
 
     @cached_property
     def buffers(self) -> frozenset[str]:
@@ -143,10 +150,10 @@ def meet(
         )
     prompts = [prompt(o, schema, gives, takes) for o in options["prompt"]] if on else []
     made = backbone(of_backbone, schema, room)
-    by_id = reads_entities(backbone, schema.task.chooses)
-    return Parts(
-        made, prompts, strategy, room, options, _groups(made, prompts, strategy, where), gives, by_id, schema.field(ITEM).new
-    )
+    own = made.parameters()
+    changed = frozenset(n for p in prompts if Site.WEIGHTS in writes for n in p.attach(own))  # type: ignore[attr-defined]
+    by_id, groups = reads_entities(backbone, schema.task.chooses), _groups(made, prompts, strategy, where)
+    return Parts(made, prompts, strategy, room, options, groups, gives, by_id, schema.field(ITEM).new, changed)
 
 
 def _groups(backbone: Backbone, prompts: Sequence[Prompt], strategy: Strategy, where: str) -> frozenset[str]:

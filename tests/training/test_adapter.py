@@ -1,0 +1,71 @@
+"""Adapters: what is added to a backbone's tensors by hand, where it does not reach, and what stays as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from raytune_rec.components import component, options_of
+from raytune_rec.errors import JobError
+from raytune_rec.schema.work import Lane
+from raytune_rec.strategies.aliases import ALIASES
+from raytune_rec.tensors import Step
+from raytune_rec.training.feed import TableFeed
+from raytune_rec.training.parts import meet
+from raytune_rec.training.stack import stack
+from tests.training.conftest import SCHEMA, table
+from tests.training.test_ctr import CTR
+
+
+def adapted(name: str, **options: Any) -> Any:
+    made, prompt = component("backbones", name), component("prompts", "adapter")
+    chosen = {"backbone": [made.Options(width=4, hidden=(6, 5), batch_norm=True)], "prompt": [prompt.Options(**options)]}
+    model = stack(meet(made, prompt, ALIASES["prompt"], chosen, SCHEMA), [Lane(0)], seed=1)
+    model.place("cpu", torch.float64)
+    return model
+
+
+@pytest.mark.parametrize("name", CTR)
+def test_an_adapted_backbone_scores_like_one_whose_tensors_are_the_sums(name: str) -> None:
+    model = adapted(name, rank=2, biases=True)
+    batch = next(iter(TableFeed(table(30, 3), [(1,)], 30, 30).epoch(1)))
+    plain = model.parts.backbone.forward(
+        model._part("backbone"), model.parts.backbone.encode(model._part("backbone"), batch), batch, {},
+        model.options["backbone"], Step(False),
+    )["logit"]  # fmt: skip
+    torch.testing.assert_close(model.forward(batch, model.encode(batch), Step(False))["logit"], plain)  # nothing is added yet
+    draw = torch.Generator().manual_seed(1)
+    model.trained = {n: torch.randn(t.shape, generator=draw, dtype=t.dtype) for n, t in model.trained.items()}
+    tensors = model._part("backbone")
+    for key, value in model._part("prompt").items():
+        if key in tensors:
+            tensors[key] = tensors[key] + value
+        elif key.endswith(".down"):
+            own = key.removesuffix(".down")
+            product = torch.einsum("vr,rd->vd", value[0], model._part("prompt")[f"{own}.up"][0])
+            tensors[own] = tensors[own] + product
+    changed = {key for key in tensors if not torch.equal(tensors[key], model._part("backbone")[key])}
+    assert {"embedding.user", "deep.0.fields", "deep.1.weight", "output.weight", "norm.0.gain", "output.bias"} <= changed
+    assert not [key for key in changed if key.startswith("linear") or key.endswith((".mean", ".var"))]
+    expected = model.parts.backbone.forward(
+        tensors, model.parts.backbone.encode(tensors, batch), batch, {}, model.options["backbone"], Step(False)
+    )["logit"]
+    assert not torch.allclose(expected, plain)
+    torch.testing.assert_close(model.forward(batch, model.encode(batch), Step(False))["logit"], expected)
+
+
+def test_what_is_adapted_is_encoded_anew_and_what_is_not_is_kept() -> None:
+    assert not adapted("deepfm").encoding_is_frozen
+    assert not adapted("deepfm", layers=False).encoding_is_frozen
+    alone = adapted("deepfm", layers=False, embeddings=False, biases=True)
+    assert set(alone.trained) == {
+        f"prompt.{n}" for n in ("norm.0.gain", "norm.0.shift", "norm.1.gain", "norm.1.shift", "output.bias")
+    }
+    assert all(len(shape) == 1 for shape in alone.shapes[0].values())
+
+
+def test_an_adapter_of_nothing_is_refused() -> None:
+    with pytest.raises(JobError, match="layers, embeddings and biases are all off; leave one on, or use the prompt 'none'"):
+        options_of("prompts", "adapter", {"layers": False, "embeddings": False})
