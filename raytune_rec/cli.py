@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -163,6 +163,53 @@ def init(
     from raytune_rec.command.init import init as looking
 
     looking.init(files, out, looking.given(columns or ()), None if rows is None else rows is Rows.HISTORIES, typer.echo)
+
+
+PromptsArgument = Annotated[
+    Path, typer.Argument(metavar="RUN_OR_ARTIFACTS", help="A run folder, a folder of its artifacts, or one artifact.")
+]
+InputOption = Annotated[Path, typer.Option("--input", metavar="PATH", help="Rows: a .parquet or .csv file, or a folder of them.")]
+OutputOption = Annotated[Path, typer.Option("--output", metavar="PATH", help="The rows with their answers, of the same kind.")]
+UnknownOption = Annotated[
+    str, typer.Option("--unknown", help="What becomes of rows that training did not know: backbone, raise.")
+]
+CarryOption = Annotated[
+    list[str] | None, typer.Option("--carry", metavar="COLUMN", help="A column that is no input and is kept; may be repeated.")
+]
+
+
+@app.command()
+def score(
+    prompts: PromptsArgument,
+    given: InputOption,
+    output: OutputOption,
+    unknown: UnknownOption = "backbone",
+    carry: CarryOption = None,
+) -> None:
+    """Score a table of any size; the same command goes on after an interruption."""
+    _answer(prompts, given, output, what="score", unknown=unknown, carry=tuple(carry or ()))
+
+
+@app.command()
+def recommend(
+    prompts: PromptsArgument,
+    given: InputOption,
+    output: OutputOption,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many items each user gets.")] = 10,
+    unknown: UnknownOption = "backbone",
+    carry: CarryOption = None,
+) -> None:
+    """Name the best items for a table of users with histories; the same command goes on after an interruption."""
+    _answer(prompts, given, output, what="recommend", k=count, unknown=unknown, carry=tuple(carry or ()))
+
+
+def _answer(path: Path, given: Path, output: Path, **asked: Any) -> None:
+    from raytune_rec.scoring import whole
+
+    job = path / "job.toml"
+    folders = [Path(folder) for folder in config.read(job).components] if job.is_file() else []
+    with ends_on_sigterm():
+        whole.answer(*whole.prompts_of(path, folders), whole.Asked(**asked), given, output, typer.echo)
 
 
 @app.command()

@@ -31,6 +31,8 @@ _WORDS = {
     "report": _STAGE,
     "vectors": ["--help", "--out", "--pretraining", "RUN"],
     "init": ["FILES", "--column", "--force", "--help", "--out", "--rows"],
+    "score": ["--help", "--carry", "--input", "--output", "--unknown", "PROMPTS"],
+    "recommend": ["--help", "--carry", "--count", "--input", "--output", "--unknown", "PROMPTS"],
     "check": _STAGE,
     "show": ["--help", "WHAT"],
     "doctor": ["--help", "--out", "--start-ray"],

@@ -144,7 +144,7 @@ def _identity(folder: Path) -> Any:
         state = (folder / MARKER).stat()
     except OSError:
         return folder.absolute()
-    return state.st_dev, state.st_ino, state.st_mtime_ns
+    return folder.resolve(), state.st_ino, state.st_mtime_ns
 
 
 def _with_feedback(items: Entities, own: Entities) -> Entities:

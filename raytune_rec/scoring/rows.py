@@ -209,7 +209,8 @@ def _lanes(named: dict[str, Any], names: Sequence[str], count: int, plain: bool)
     Raises:
         DataError: of several prompts none is named, or one that is not served.
     """
-    if len(names) == 1 and not (plain and UNIT in named):
+    apart = UNIT in named or (plain and DOMAIN in named)
+    if (len(names) == 1 and not (plain and UNIT in named)) or (len(names) - plain == 1 and not apart):
         return np.zeros(count, np.int64), DOMAIN
     known = f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
     if UNIT not in named and not (plain and DOMAIN in named):

@@ -1,0 +1,117 @@
+"""Files of rows for scoring: Parquet and CSV, one or a folder of them, read some rows at a time.
+
+A file's rows come in their order, whatever is read of them, so that a part of a result is known by its file and first row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raytune_rec.data.files.delimited import Format
+from raytune_rec.data.files.reading import column_names, read_file
+from raytune_rec.errors import DataError
+from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.fingerprint import file_sha256
+
+KINDS = (".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a file.
+
+    Args:
+        table: with the columns of the file. file, first: whose they are, and the place of the first of them, from 1.
+    """
+
+    table: pa.Table
+    file: Path
+    first: int
+
+    def where(self, row: int) -> str:
+        """A row of this block as a person finds it: of a CSV by its line, whose first has the names."""
+        number = self.first + row
+        return f"{self.file}, line {number + 1}" if self.file.suffix.lower() == ".csv" else f"{self.file}, row {number}"
+
+
+def inputs(path: Path) -> list[Path]:
+    """The files of rows that a path names: itself, or those in the folder, in order.
+
+    Raises:
+        DataError: there are none, or of both kinds.
+    """
+    if not path.is_dir():
+        if path.suffix.lower() not in KINDS:
+            raise DataError(f"--input {path}: rows are read from .parquet and .csv files; name one, or a folder of them.")
+        if not path.is_file():
+            raise DataError(f"--input {path}: there is no such file; mend the path.")
+        return [path]
+    found = [file for file in STORAGE.list(path, "*") if file.suffix.lower() in KINDS and file.is_file()]
+    if not found:
+        raise DataError(f"--input {path}: the folder holds no .parquet or .csv files; name another one.")
+    if len({file.suffix.lower() for file in found}) > 1:
+        raise DataError(f"--input {path}: the folder holds .parquet and .csv files; name a folder of one kind.")
+    return found
+
+
+def identity(file: Path) -> dict[str, str | int]:
+    """What a part of a result stands on: another file of this name is another input."""
+    return {"file": str(file.absolute()), "bytes": file.stat().st_size, "sha256": file_sha256(file)}
+
+
+def blocks(file: Path, rows: int, done: int = 0) -> Iterator[Block]:
+    """All rows of a file, so many at a time.
+
+    Args:
+        done: blocks that nobody needs any more. Of Parquet they are passed over unread, row group by row group.
+
+    Raises:
+        DataError: the file is damaged, or a line of it cannot be read; where, and why.
+    """
+    source = _parquet(file, done * rows) if file.suffix.lower() == ".parquet" else _csv(file, done * rows)
+    held: list[pa.Table] = []
+    count, first = 0, done * rows + 1
+    for table in source:
+        held.append(table)
+        count += len(table)
+        while count >= rows:
+            whole = pa.concat_tables(held)
+            yield Block(whole.slice(0, rows), file, first)
+            held, count, first = [whole.slice(rows)], count - rows, first + rows
+    if count:
+        yield Block(pa.concat_tables(held), file, first)
+
+
+def _parquet(file: Path, skip: int) -> Iterator[pa.Table]:
+    try:
+        with pq.ParquetFile(file, memory_map=True) as source:
+            groups, at = list(range(source.num_row_groups)), 0
+            while groups and skip - at >= (size := source.metadata.row_group(groups[0]).num_rows):
+                at += size
+                groups.pop(0)
+            for batch in source.iter_batches(65_536, row_groups=groups) if groups else ():
+                rest = min(max(skip - at, 0), len(batch))
+                at += len(batch)
+                if rest < len(batch):
+                    yield pa.Table.from_batches([batch.slice(rest)])
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{file}: cannot be read as Parquet ({str(error)[:200]}); write the file again.") from None
+
+
+def _csv(file: Path, skip: int) -> Iterator[pa.Table]:
+    """Cells as text: what a column holds, its use says."""
+    columns = {name: name for name in column_names(file, Format()) or []}
+    for block in read_file(file, columns, Format()):
+        if block.rejects:
+            bad = block.rejects[0]
+            column = f", column {bad.column}" if bad.column else ""
+            raise DataError(f"{file}, line {bad.line}{column}: {bad.reason} ({bad.value[:60]!r}); mend the line.")
+        rest = min(skip, len(block.table))
+        skip -= rest
+        if rest < len(block.table):
+            yield block.table.slice(rest)

@@ -1,0 +1,223 @@
+"""Whole tables of rows, larger than memory: answered some rows at a time, and gone on after any end.
+
+The result is a folder of parts beside the output until all are there; each is written whole or not at all, and belongs to the
+rows of one file by its name. So a killed run goes on behind its last part, and each row is answered once, in its place.
+
+Ray Data is not used: no row needs another, and an order that is kept and a restart at a part are what it does not give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from raytune_rec.artifacts import prompt as prompt_artifact
+from raytune_rec.errors import ArtifactError, DataError
+from raytune_rec.scoring.base import Base, beside
+from raytune_rec.scoring.files import Block, blocks, identity, inputs
+from raytune_rec.scoring.prompts import Prompts
+from raytune_rec.scoring.rows import Answers, Scores, Unknown
+from raytune_rec.storage import claim
+from raytune_rec.storage.files import STORAGE, read_json, write_json
+from raytune_rec.storage.fingerprint import plain
+
+_ROWS = 262_144
+"""Of a part."""
+_FORMAT = 1
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of every row.
+
+    Args:
+        what: `score` or `recommend`. k: items of a recommendation. unknown: as of `Scorer.score`.
+        carry: columns that are no input and go into the answer as they are.
+    """
+
+    what: Literal["score", "recommend"] = "score"
+    k: int = 10
+    unknown: Unknown = "backbone"
+    carry: tuple[str, ...] = ()
+
+    @property
+    def adds(self) -> tuple[str, ...]:
+        """The columns of an answer."""
+        return ("score", "unknown") if self.what == "score" else ("items", "scores", "unknown")
+
+
+def prompts_of(path: Path, folders: list[Path]) -> tuple[Prompts, dict[str, str]]:
+    """The artifacts of a run, or of a folder of them, on their backbone; name -> sha256 of each, and of the backbone.
+
+    Raises:
+        ArtifactError: there are none, or they stand on several backbones.
+    """
+    place = path / "artifacts" if (path / "artifacts").is_dir() else path
+    found = [place] if (place / "prompt.json").is_file() else sorted(p.parent for p in STORAGE.list(place, "*/prompt.json"))
+    facts = {folder: prompt_artifact.read(folder) for folder in found}
+    if not facts:
+        raise ArtifactError(f"{path}: no run with artifacts, and no artifact; name a run folder whose export is done.")
+    standing = {of.backbone_fingerprint for of in facts.values()}
+    if len(standing) > 1:
+        raise ArtifactError(
+            f"{path}: its artifacts stand on several backbones ({', '.join(sorted(standing))}); name one artifact."
+        )
+    prompts = Prompts(Base.loaded(beside(found[0], next(iter(standing)))), folders)
+    for folder, of in facts.items():
+        prompts.add(of.unit.name, folder)
+    weights = {of.unit.name: of.weights_sha256 for of in facts.values()}
+    return prompts, {"": prompts.base.facts.weights_sha256, **weights}
+
+
+def answer(prompts: Prompts, hashes: Mapping[str, str], asked: Asked, given: Path, out: Path, say: Say) -> None:
+    """Answer every row of a table: the rows as they are, with further columns.
+
+    `score` adds `score`, `recommend` `items` and `scores`; both `unknown`, the names of columns that held what training did not
+    know, parted by blanks, empty where there were none.
+
+    Args:
+        hashes: of what answers.
+        given: a Parquet or CSV file, or a folder of them. out: likewise; a folder gets a file of each file's name.
+        say: shows a line.
+
+    Raises:
+        DataError: rows that cannot be read or answered; file, row and remedy.
+        ArtifactError: something lies at `out` that no such command wrote, or wrote from something else.
+    """
+    files = inputs(given)
+    folder = given.is_dir()
+    targets = {file: out / file.name if folder else out for file in files}
+    if not folder and out.suffix.lower() != given.suffix.lower():
+        raise DataError(f"--output {out}: answers are written as the input is; give a name that ends in {given.suffix}.")
+    if asked.what == "recommend" and files[0].suffix.lower() == ".csv":
+        raise DataError(f"--input {given}: histories are lists, which CSV does not hold; give them as Parquet.")
+    if out.is_dir() != folder and out.exists():
+        raise DataError(f"--output {out}: is {'a file' if folder else 'a folder'}, unlike the input; name another one.")
+    for file, target in targets.items():
+        work = target.with_name(f".{target.name}.parts")
+        with STORAGE.lease(work / claim.LOCK) as granted:
+            if not granted:
+                raise ArtifactError(f"{out}: another command writes it; wait until it has ended, or name another --output.")
+            stands_on = plain({"of": hashes, "asked": asked, "input": identity(file), "format": _FORMAT})
+            _file(prompts, stands_on, asked, file, target, work, say)
+
+
+def _file(prompts: Prompts, stands_on: Mapping[str, Any], asked: Asked, file: Path, target: Path, work: Path, say: Say) -> None:
+    """One file."""
+    mark = target.with_name(f".{target.name}.answers.json")
+    written = read_json(mark) if mark.exists() else None
+    if target.exists() and not (written and _is(target, written)):
+        raise ArtifactError(f"{target}: is there, and no command of ours wrote it; name another --output, or move it away.")
+    if written and target.exists() and written["stands_on"] == stands_on:
+        say(f"{target}: done already")
+        return
+    begun = work / "begun.json"
+    if not begun.exists() or read_json(begun) != stands_on:
+        for part in STORAGE.list(work, "*.parquet"):
+            STORAGE.delete(part)
+        write_json(begun, stands_on)
+    STORAGE.sweep(work)
+    parts = _parts(work)
+    rows = sum(pq.read_metadata(part).num_rows for part in parts)
+    if parts:
+        say(f"{target}: going on after {rows:,} rows")
+    for number, block in enumerate(blocks(file, _ROWS, len(parts)), len(parts)):
+        fill = partial(pq.write_table, _answered(prompts, asked, block), compression="zstd")
+        STORAGE.put(work / f"{number:06}.parquet", fill)
+        rows += len(block.table)
+        say(f"{target}: {rows:,} rows answered")
+    if not rows:
+        raise DataError(f"{file}: holds no rows; leave it out.")
+    STORAGE.put(target, partial(_join, _parts(work), csv=target.suffix.lower() == ".csv"))
+    write_json(mark, {"stands_on": stands_on, "rows": rows, **_size(target)})
+    for path in (*_parts(work), begun, work / claim.LOCK):
+        STORAGE.delete(path)
+    STORAGE.prune(work)
+    say(f"{target}: {rows:,} rows written")
+
+
+def _answered(prompts: Prompts, asked: Asked, block: Block) -> pa.Table:
+    """Rows with their answers; raises DataError with the place of the first row that has none."""
+    table = block.table
+    problems = [f"there is no column {name!r} to carry; leave it out." for name in asked.carry if name not in table.column_names]
+    problems += [f"column {name}: is called as an answer is; rename it." for name in asked.adds if name in asked.carry]
+    if problems:
+        raise DataError(f"{block.file}: {problem}" for problem in problems)
+    rows = table.drop_columns(list(asked.carry))
+    try:
+        return _with_answers(prompts, asked, table, rows)
+    except DataError:
+        first = _first_wrong(prompts, asked, rows)
+        try:
+            _with_answers(prompts, asked, table.slice(first, 1), rows.slice(first, 1))
+        except DataError as error:
+            raise DataError(f"{block.where(first)}: {problem}" for problem in error.problems) from None
+        raise
+
+
+def _with_answers(prompts: Prompts, asked: Asked, table: pa.Table, rows: pa.Table) -> pa.Table:
+    answers: Scores | Answers
+    if asked.what == "score":
+        answers = prompts.score(rows, asked.unknown)
+        made = [pa.array(np.asarray(answers))]
+    else:
+        answers = prompts.recommend(rows, asked.k, unknown=asked.unknown)
+        made = [
+            pa.array([[item for item, _ in row] for row in answers], pa.list_(pa.string())),
+            pa.array([[score for _, score in row] for row in answers], pa.list_(pa.float64())),
+        ]
+    for name, column in zip(asked.adds, [*made, _marks(answers.unknown, len(table))], strict=True):
+        table = table.append_column(name, column)
+    return table
+
+
+def _marks(unknown: Mapping[str, np.ndarray], count: int) -> pa.Array:
+    """(N,) names of the columns that held what was not known."""
+    marks = np.full(count, "", object)
+    for name, mask in unknown.items():
+        marks[mask] = [f"{mark} {name}".strip() for mark in marks[mask]]
+    return pa.array(marks, pa.string())
+
+
+def _first_wrong(prompts: Prompts, asked: Asked, rows: pa.Table) -> int:
+    """The first row that cannot be answered, of rows of which one cannot."""
+    first = 0
+    while len(rows) > 1:
+        half = len(rows) // 2
+        try:
+            _with_answers(prompts, asked, rows.slice(0, half), rows.slice(0, half))
+            first, rows = first + half, rows.slice(half)
+        except DataError:
+            rows = rows.slice(0, half)
+    return first
+
+
+def _join(parts: list[Path], target: Path, csv: bool) -> None:
+    """One file of all parts, a part at a time."""
+    schema = pq.read_schema(parts[0])
+    with (pa.csv.CSVWriter if csv else pq.ParquetWriter)(target, schema) as writer:
+        for part in parts:
+            writer.write_table(pq.read_table(part, schema=schema))
+
+
+def _parts(work: Path) -> list[Path]:
+    """Those that follow one another from the first."""
+    return [path for i, path in enumerate(STORAGE.list(work, "*.parquet")) if path.name == f"{i:06}.parquet"]
+
+
+def _size(path: Path) -> dict[str, int]:
+    return {"bytes": path.stat().st_size, "modified": path.stat().st_mtime_ns}
+
+
+def _is(path: Path, written: Mapping[str, Any]) -> bool:
+    """Whether a file is the one that was written."""
+    return {name: written.get(name) for name in ("bytes", "modified")} == _size(path)
