@@ -30,7 +30,7 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     help="Pre-train one recommender backbone, then tune and export one small prompt per domain, on Ray.",
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -63,7 +63,7 @@ class Shown(StrEnum):
 
 @app.callback(invoke_without_command=True)
 def _top(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and leave.")] = False
 ) -> None:
     if version:
         typer.echo(f"raytune-rec {__version__}")
@@ -225,6 +225,25 @@ def check(job: JobArgument, settings: SetOption = None, out: OutOption = None) -
     from raytune_rec.pipeline import check as plan
 
     console(markup=False).print(plan(checked, _folder(checked, out)))
+
+
+@app.command()
+def runs(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of run folders.")] = Path("runs")) -> None:
+    """List the runs in a folder: how far each is, and which method leads."""
+    from raytune_rec.command import runs as finished
+
+    finished.listed(folder)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN RUN", help="Two run folders or more.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE.html", help="Write a page of all metrics too.")] = None,
+) -> None:
+    """Put finished runs side by side."""
+    from raytune_rec.command import runs as finished
+
+    finished.compared(folders, out)
 
 
 @app.command()

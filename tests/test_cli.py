@@ -34,6 +34,8 @@ _WORDS = {
     "score": ["--help", "--carry", "--input", "--output", "--unknown", "PROMPTS"],
     "recommend": ["--help", "--carry", "--count", "--input", "--output", "--unknown", "PROMPTS"],
     "check": _STAGE,
+    "runs": ["--help", "FOLDER"],
+    "compare": ["FOLDERS", "--help", "--out"],
     "show": ["--help", "WHAT"],
     "doctor": ["--help", "--out", "--start-ray"],
 }

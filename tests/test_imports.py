@@ -31,6 +31,7 @@ _LAYERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("stages",),
     ("pipeline",),
+    ("runs",),
     ("command",),
     ("cli",),
     ("__main__",),

@@ -7,6 +7,7 @@ from typing import Any
 
 from raytune_rec.report import tensorboard
 from raytune_rec.report.page import render
+from raytune_rec.report.tables import frames
 from raytune_rec.stages.context import Context
 from raytune_rec.storage.fingerprint import file_sha256
 
@@ -18,7 +19,11 @@ def inputs(context: Context) -> dict[str, Any]:
 
 
 def outputs(context: Context) -> list[Path]:
-    return [context.folder / "report" / "index.html", *tensorboard.files(context.folder)]
+    return [
+        context.folder / "report" / "index.html",
+        *(context.folder / name for name in (frames.RESULTS, frames.TRIALS)),
+        *tensorboard.files(context.folder),
+    ]
 
 
 def page(context: Context) -> None:
@@ -27,5 +32,6 @@ def page(context: Context) -> None:
 
 def run(context: Context) -> dict[str, Any]:
     page(context)
+    frames.write(context.folder)
     tensorboard.write(context.folder)
     return {}

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import raytune_rec
 from raytune_rec import cli, config, pipeline
 from raytune_rec.storage.files import read_json
 from tests.pipeline.here import without_ray
@@ -115,15 +116,30 @@ def test_a_messy_log_becomes_a_job_that_check_passes(
     assert "3 domains (nord, süd, west)" in told and "60 users and 40 items" in told and "steps on" in told
 
 
-def test_the_job_runs_to_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_runs_to_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     files = _semicolons(tmp_path, _rows(random.Random(5)))
     assert cli.main(["init", *files, "--out", "shop.toml"]) == 0
     without_ray(monkeypatch)
     few = [*FEW, "training.batch_size=512", "evaluate.replicates=1"]
     pipeline.run(config.read(Path("shop.toml"), few), tmp_path / "run")
-    assert {"plate", "logistic"} <= set(str(read_json(tmp_path / "run" / "results.json")).replace("'", " ").split())
-    assert (tmp_path / "run" / "report" / "index.html").is_file()
+    run = raytune_rec.open("run")
+    told = read_json(tmp_path / "run" / "results.json")["methods"]
+    auc = run.results.set_index(["method", "unit", "metric"])["value"].unstack()["auc"]
+    assert auc["plate", "nord"] == told["plate"]["units"]["nord"]["auc"]["mean"] and set(run.trials.method) == {*told}
+    assert set(run.winners.unit) == {*SITES} == {*run.artifacts} and run.report.is_file()
+    written = pd.read_csv(tmp_path / "run" / "results.csv")
+    pd.testing.assert_frame_equal(written[["method", "metric"]], run.results[["method", "metric"]])
+    assert len(pd.read_csv(tmp_path / "run" / "trials.csv")) == len(run.trials)
+    capsys.readouterr()
+    assert cli.main(["compare", "run", "run"]) == 0 and cli.main(["compare", "run", "run", "--out", "both.html"]) == 0
+    assert f"{auc['plate', 'nord']:.4f}" in capsys.readouterr().out and "plate" in Path("both.html").read_text()
+    table = raytune_rec.compare([run, "run"])
+    assert (table.iloc[:, 0].dropna() == table.iloc[:, 1].dropna()).all() and table.index[0][0] == "auc"
+    assert cli.main(["compare", "run"]) == 2 and cli.main(["compare", "run", "nowhere"]) == 2
+    assert cli.main(["runs", "."]) == 0 and "all" in capsys.readouterr().out
+    again = raytune_rec.run("shop.toml", out="run", set=few)
+    assert again.results.equals(run.results), "what is done is not done again"
 
 
 def _histories(folder: Path, header: bool) -> None:
