@@ -149,6 +149,7 @@ def compare(runs: Sequence[Run | str | os.PathLike[str]]) -> pd.DataFrame:
         raise ValueError(f"compare: name two runs or more (given: {len(opened)}).")
     names = [each.name for each in opened]
     titles = [each.name if names.count(each.name) == 1 else str(each.folder) for each in opened]
+    titles = [title if titles.count(title) == 1 else f"{title} ({place})" for place, title in enumerate(titles, 1)]
     columns = {
         title: each.results.set_index(["metric", "unit", "method"])["value"] for each, title in zip(opened, titles, strict=True)
     }

@@ -52,8 +52,8 @@ def _results(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def trials(run: Run) -> pd.DataFrame:
-    """One row for each trial of the search: method, unit, number, state, value (validation, at the best epoch), best_epoch, epochs,
-    seconds, parameters, further objectives, and a column for each searched option."""
+    """One row for each trial of the search: method, unit, number, state, value (of validation, the best epoch), best_epoch,
+    epochs, seconds, parameters, further objectives, and a column for each searched option."""
     usual = ["method", "unit", "number", "state", "value", "best_epoch", "epochs", "seconds", "parameters"]
     rows = [{**{name: getattr(t, name) for name in usual}, **t.measures, **t.options} for t in run.trials]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=usual)
