@@ -153,15 +153,9 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over a job that is there.")] = False,
 ) -> None:
     """Look at the files of a log, say what was taken for what and why, and write a job that runs."""
-    if out.suffix != ".toml" or (out.exists() and not force):
-        why = (
-            "is there already; name another file, or add --force"
-            if out.exists()
-            else "a job is a TOML file; end its name in .toml"
-        )
-        raise UserError(f"--out {out}: {why}.")
     from raytune_rec.command.init import init as looking
 
+    looking.check_out(out, force)
     looking.init(files, out, looking.given(columns or ()), None if rows is None else rows is Rows.HISTORIES, typer.echo)
 
 

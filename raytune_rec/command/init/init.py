@@ -55,6 +55,14 @@ def init(
     say(f"{out}: written. See what it will do with `raytune-rec check {out}`, and run it with `raytune-rec run {out}`.")
 
 
+def check_out(out: Path, force: bool) -> None:
+    """Raises JobError where the file that is to be written is no job, or is there already and is not to be written over."""
+    if out.suffix != ".toml":
+        raise JobError(f"--out {out}: a job is a TOML file; end its name in .toml.")
+    if out.exists() and not force:
+        raise JobError(f"--out {out}: is there already; name another file, or add --force.")
+
+
 def given(columns: Sequence[str]) -> dict[str, str]:
     """Role -> column of `ROLE=NAME`.
 
