@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raytune_rec import components
-from raytune_rec.data.sources._logs import merged
+from raytune_rec.data.sources._amazon.logs import merged
 from raytune_rec.data.sources.amazon_text import AmazonText
 from raytune_rec.errors import DataError, JobError
 from tests.data.conftest import Make

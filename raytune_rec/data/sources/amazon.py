@@ -24,8 +24,8 @@ from raytune_rec.data.cells import encoded
 from raytune_rec.data.files.delimited import Format
 from raytune_rec.data.files.problems import each_file
 from raytune_rec.data.files.reading import read_file, read_lines
-from raytune_rec.data.sources._logs import sequence_block
-from raytune_rec.data.sources._products import FEATURES, Feature, fields_of, read_products
+from raytune_rec.data.sources._amazon.logs import sequence_block
+from raytune_rec.data.sources._amazon.products import FEATURES, Feature, fields_of, read_products
 from raytune_rec.data.sources.base import RawBlock, SourceField, digest_files
 from raytune_rec.errors import DataError
 from raytune_rec.names import with_home

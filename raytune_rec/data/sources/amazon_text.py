@@ -18,8 +18,8 @@ from pydantic import Field, model_validator
 from raytune_rec import components
 from raytune_rec.data.files.on_disk import named_files
 from raytune_rec.data.files.problems import each_file
-from raytune_rec.data.sources._item_texts import ATTRIBUTES, ITEMS, Attribute, read_item_texts
-from raytune_rec.data.sources._logs import LOGS, OBJECTS, form_of, read_logs
+from raytune_rec.data.sources._amazon.item_texts import ATTRIBUTES, ITEMS, Attribute, read_item_texts
+from raytune_rec.data.sources._amazon.logs import LOGS, OBJECTS, form_of, read_logs
 from raytune_rec.data.sources.base import RawBlock, SourceField, digest_files
 from raytune_rec.errors import DataError
 from raytune_rec.names import with_home

@@ -25,7 +25,7 @@ from raytune_rec.data.files.delimited import Format, shown
 from raytune_rec.data.files.objects import cell, objects_of
 from raytune_rec.data.files.on_disk import check_content, opened
 from raytune_rec.data.files.reading import column_names, read_file, read_lines
-from raytune_rec.data.sources._logs import OBJECTS, form_of
+from raytune_rec.data.sources._amazon.logs import OBJECTS, form_of
 from raytune_rec.data.sources.base import constant
 from raytune_rec.data.text.cleaning import listed, plain, price
 from raytune_rec.errors import DataError
