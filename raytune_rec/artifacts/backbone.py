@@ -206,7 +206,7 @@ def _copy_data(store: Path, target: Path) -> dict[str, str]:
 
 
 def _check_data(folder: Path, files: Mapping[str, str]) -> None:
-    if outside := [name for name in files if not re.fullmatch(r"(vocabulary/)?[\w.-]+", name) or ".." in name]:
+    if outside := [name for name in files if not re.fullmatch(r"((vocabulary|texts)/)?[\w.-]+", name) or ".." in name]:
         raise ArtifactError(f"{folder}: {outside[0][:99]!r} is no data file of a backbone; copy the whole backbone folder anew.")
     wrong = [folder / name for name, sha256 in files.items() if not _same(folder / name, sha256)]
     problems = [f"{path}: missing or changed since the backbone was saved." for path in wrong]

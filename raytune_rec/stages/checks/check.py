@@ -16,9 +16,10 @@ from raytune_rec.data.cold_items import units_of
 from raytune_rec.data.cold_users import folds_of, predicted
 from raytune_rec.data.preparing.coding.texts import texts_of
 from raytune_rec.errors import AssemblyError, JobError, UserError
+from raytune_rec.job.data import WORDS
 from raytune_rec.report.tables import item_texts
 from raytune_rec.report.words import counted
-from raytune_rec.schema.prepared import ITEM, USER, DataSchema, Field
+from raytune_rec.schema.prepared import ITEM, USER, DataSchema, Field, Phrases
 from raytune_rec.schema.work import recipe_of
 from raytune_rec.stages.checks.heads import look
 from raytune_rec.stages.checks.prepared import prepared, summary_of
@@ -83,6 +84,10 @@ def _refusals(made: Plan) -> Iterator[UserError]:
             yield error
 
 
+LIKELY = Phrases((10,) * 16, (10,) * 2, (10,) * 15, tuple(range(11, 111)), 0, 1, 2)
+"""The words around items, where no tokenizer has been read yet: it may be one of T5's kind, as the store will know."""
+
+
 def declared(job: Job) -> DataSchema:
     """A schema of what the source declares, with vocabularies of a thousand ids."""
     folders = [Path(f) for f in job.components]
@@ -115,7 +120,8 @@ def declared(job: Job) -> DataSchema:
     groups = folds_of(data.sequences) if data.sequences else ()
     if data.split.kind == "cold_items" and data.sequences:
         groups = tuple(units_of(domains, data.sequences))
-    return DataSchema(tuple(fields), tuple(domains), "", task=data.task, groups=groups, texts=texts)
+    phrases = LIKELY if texts and options and options.tokenizer != WORDS else None
+    return DataSchema(tuple(fields), tuple(domains), "", task=data.task, groups=groups, texts=texts, phrases=phrases)
 
 
 def _table(made: Plan) -> Table:
