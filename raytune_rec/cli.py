@@ -59,6 +59,8 @@ class Shown(StrEnum):
     SPACES = "spaces"
     SOURCES = "sources"
     JOBS = "jobs"
+    JOB = "job"
+    SCHEMA = "schema"
 
 
 @app.callback(invoke_without_command=True)

@@ -5,10 +5,12 @@ import json
 import signal
 import subprocess
 import sys
+import tomllib
 import types
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import typer
 from typer.core import TyperOption
@@ -292,3 +294,16 @@ def test_the_cluster_file_is_one_that_ray_takes() -> None:
     head = " ".join(cluster["head_start_ray_commands"])
     assert "RAY_AUTH_MODE=token" in head and "--dashboard-host=127.0.0.1" in head
     assert "RAY_AUTH_MODE=token" in " ".join(cluster["worker_start_ray_commands"])
+
+
+def test_show_job_tells_every_option_and_the_schema_refuses_what_the_job_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show", "job"]) == 0
+    told = capsys.readouterr().out
+    options = ("tune.trials ", "tune.stop.rule ", "methods.<name>.strategy ", "pretrainings.<name>.from ", "data.split.kind ")
+    assert [option for option in options if f"  {option}" not in told] == []
+    assert cli.main(["show", "schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    job = tomllib.loads(_JOB)
+    jsonschema.validate(job, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**job, "tune": {"trails": 3}}, schema)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
 import tomllib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from raytune_rec import components
 from raytune_rec.components import Family
+from raytune_rec.config import Job
 from raytune_rec.job import shipped
 from raytune_rec.strategies.aliases import ALIASES
 
@@ -39,9 +41,12 @@ def show(what: str) -> None:
     """Print one list.
 
     Args:
-        what: backbones, prompts, objectives, sources, strategies, spaces or jobs.
+        what: backbones, prompts, objectives, sources, strategies, spaces, jobs, job (its options) or schema (JSON, for editors).
     """
-    others: dict[str, Callable[[], Table]] = {"strategies": _strategies, "spaces": _spaces, "jobs": _jobs}
+    if what == "schema":
+        print(json.dumps(Job.model_json_schema(), indent=2))
+        return
+    others: dict[str, Callable[[], Table]] = {"strategies": _strategies, "spaces": _spaces, "jobs": _jobs, "job": _job}
     if what in others:
         console().print(others[what]())
         return
@@ -68,6 +73,28 @@ def _type(annotation: Any, bounds: list[Any]) -> str:
     plain = plain.replace("typing.", "")
     limits = [f"{sign} {getattr(b, sign)}" for b in bounds for sign in ("gt", "ge", "lt", "le") if hasattr(b, sign)]
     return ", ".join([plain, *limits])
+
+
+def _job() -> Table:
+    """Every option of a job, section by section."""
+    table = _table("option", "type", "default", "what it is")
+    for cells in _options_of(Job, ""):
+        table.add_row(*(escape(cell) for cell in cells))
+    return table
+
+
+def _options_of(model: type[BaseModel], above: str) -> Iterator[tuple[str, str, str, str]]:
+    """(option with its path, type, default, what it is); `<name>` stands for a name of the user's."""
+    for name, info in model.model_fields.items():
+        path = f"{above}{info.alias or name}"
+        parts = [part for part in (info.annotation, *get_args(info.annotation)) if inspect.isclass(part)]
+        inner = [part for part in parts if issubclass(part, BaseModel)]
+        if inner:
+            named = "" if info.annotation is inner[0] or type(None) in get_args(info.annotation) else ".<name>"
+            yield from _options_of(inner[0], f"{path}{named}.")
+            continue
+        default = "required" if info.is_required() else str(info.get_default(call_default_factory=True))
+        yield path, _type(info.annotation, info.metadata), default, info.description or ""
 
 
 def _strategies() -> Table:
