@@ -1,5 +1,5 @@
 """Amazon reviews with what the items are called (2014: McAuley et al., SIGIR 2015; 2018: Ni et al., EMNLP 2019), many domains in
-one job: each names its log and its items. `_logs` and `_item_texts` say in which forms they may be.
+one job: each names its log and its items. `_amazon` says in which forms they may be.
 
 Attributes are text, for models that read words (UPSR); there is no feature of a CTR model among them. Every row is a click, of
 label 1. Where all logs are reviews, rating and time stand beside it, and with `label = "rating"` there is no label, so that
