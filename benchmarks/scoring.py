@@ -148,8 +148,9 @@ def main() -> None:
     torch.set_num_threads(1)
     held = store(given.store)
     made = lanes(parts(held.schema), max(given.domains))
-    figures = {count: measured(held, made, given.rows, count, given.repeats) for count in given.domains}
-    for count, of in figures.items():
+    figures = {}
+    for count in given.domains:
+        figures[count] = of = measured(held, made, given.rows, count, given.repeats)
         print(f"{count:5} domains: " + ", ".join(f"{name} {value:,.0f}" for name, value in of.items()), flush=True)
     if given.out:
         given.out.write_text(json.dumps(figures, indent=2) + "\n")
