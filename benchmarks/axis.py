@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from benchmarks.mistakes import told
 from raytune_rec.config import parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.data.stored.units import unit_data
@@ -261,4 +262,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -17,6 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.mistakes import told
+from raytune_rec.errors import DataError
+
 
 def products(folder: Path) -> Iterator[dict[str, Any]]:
     """A product for each line of `product.txt.gz`, joined by its ASIN; what is not known of it is left out."""
@@ -32,9 +35,17 @@ def products(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def write(folder: Path, out: Path) -> None:
-    """JSON lines, gzipped."""
+    """JSON lines, gzipped.
+
+    Raises:
+        DataError: the files of the folder do not belong together; nothing is written then.
+    """
+    try:
+        lines = [json.dumps(product) + "\n" for product in products(folder)]
+    except (ValueError, LookupError, EOFError) as error:
+        raise DataError(f"{folder}: its files do not belong together, or one is cut off ({error}); copy them anew.") from None
     with gzip.open(out, "wt", encoding="utf-8") as file:
-        file.writelines(json.dumps(product) + "\n" for product in products(folder))
+        file.writelines(lines)
 
 
 def _lines(path: Path) -> list[str]:
@@ -47,4 +58,5 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
-    write(arguments.folder, arguments.out)
+    with told():
+        write(arguments.folder, arguments.out)

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.mistakes import told
 from raytune_rec import config
 from raytune_rec.data.cold_items import ALL, AMONG, COLD
 from raytune_rec.errors import ArtifactError
@@ -112,4 +113,5 @@ def _interval(value: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

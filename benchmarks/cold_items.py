@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.mistakes import told
 from raytune_rec.config import parse
 from raytune_rec.schema.contract import MEMBER
 from raytune_rec.schema.prepared import ById, DataSchema, Feedback, Field, Items, Table, UnitData
@@ -105,4 +106,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

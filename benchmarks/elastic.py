@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.mistakes import told
 from raytune_rec.cli import read_job
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
@@ -84,4 +85,5 @@ def _used(job: Job, store: Store, row: str, weights: dict[str, Any], options: di
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -19,6 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from benchmarks.mistakes import told
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job, parse
 from raytune_rec.data.preparing.preparation import prepare
@@ -127,4 +128,5 @@ def report(found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import ttest_1samp
 
+from benchmarks.mistakes import told
 from raytune_rec import pipeline
 from raytune_rec.cli import read_job
 from raytune_rec.config import Job
@@ -118,4 +119,5 @@ def _summary(found: Sequence[dict[str, dict[str, float]]], row: str, seeds: Sequ
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -19,6 +19,7 @@ from benchmarks import fuzz
 from benchmarks.fuzz import folders
 from benchmarks.fuzz.damage import damage
 from benchmarks.fuzz.folders import Files
+from benchmarks.mistakes import told
 from raytune_rec import components
 from raytune_rec.errors import RunFailed, UserError
 
@@ -113,4 +114,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with told():
+        sys.exit(main())

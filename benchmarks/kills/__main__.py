@@ -20,6 +20,7 @@ from benchmarks.kills import compare, damage, job
 from benchmarks.kills.moments import EARLY, MOST, draw
 from benchmarks.kills.processes import Command
 from benchmarks.kills.sweep import STAGES, Strike, Sweep
+from benchmarks.mistakes import told
 from raytune_rec.storage.files import write_json
 
 _MOST_WORKERS = 3
@@ -165,4 +166,5 @@ def _print(facts: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with told():
+        sys.exit(main())

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 from benchmarks import same
+from benchmarks.mistakes import told
 from benchmarks.same import jobs
 from benchmarks.same.contents import contents, renames
+from raytune_rec.errors import ArtifactError
 
 
 def main() -> int:
@@ -32,6 +34,8 @@ def main() -> int:
 def _compared(before: Path, after: Path) -> bool:
     """Whether each job's values are the same. What is only in `after` is told, and no difference."""
     same_values = True
+    if empty := [folder for folder in (before, after) if not [*folder.glob("*/job.toml")]]:
+        raise ArtifactError(f"{folder}: holds no runs; name a folder that `keep --out` has made." for folder in empty)
     for job in sorted(path.parent.name for path in before.glob("*/job.toml")):
         old, new = contents(before / job, renames()), contents(after / job, {})
         wrong = [place for place, value in old.items() if new.get(place) != value]
@@ -44,4 +48,5 @@ def _compared(before: Path, after: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with told():
+        sys.exit(main())

@@ -30,6 +30,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.mistakes import told
 from benchmarks.sweep import driver, first, samplers, stopping, widths
 from benchmarks.sweep.case import Case, job_of, prepare
 from benchmarks.sweep.method import PROMPTS, method
@@ -135,4 +136,5 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with told():
+        main()

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from raytune_rec import components
-from raytune_rec.axes import item_rows
+from raytune_rec.axes import every_item, item_rows
 from raytune_rec.backbones._deep import Deep
 from raytune_rec.backbones._fields import FieldLayer, Treatment, side_by_side
 from raytune_rec.backbones.base import Backbone, Outputs, Paired
@@ -144,7 +144,8 @@ class Ctr(Backbone):
             return Paired(score, table.shape[1], {})
         every = torch.arange(table.shape[1], device=table.device).expand(*batch.label.shape, -1)
         pieces = batch.columns.get("candidates", every).split(_ITEMS, dim=2)
-        return Paired(score, table.shape[1], {"logit": torch.cat([score(ids) for ids in pieces], dim=2)})
+        vectors = partial(every_item, encoded["item_vector"], sites, batch)
+        return Paired(score, table.shape[1], {"logit": torch.cat([score(ids) for ids in pieces], dim=2)}, vectors)
 
     def _of_pairs(
         self,

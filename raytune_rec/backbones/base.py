@@ -46,11 +46,18 @@ class Paired(dict[str, Tensor]):
         score: (U, B, K) ids of items -> (U, B, K) scores. That which a training row is about by TARGET.
         size: V.
         outputs: `logit`, outside training.
+        vectors: () -> (U, V, D), what stands for each item in its field; None: a model that has no such thing.
     """
 
-    def __init__(self, score: Callable[[Tensor], Tensor], size: int, outputs: Outputs) -> None:
+    def __init__(
+        self,
+        score: Callable[[Tensor], Tensor],
+        size: int,
+        outputs: Outputs,
+        vectors: Callable[[], Tensor] | None = None,
+    ) -> None:
         super().__init__(outputs)
-        self.score, self.size = score, size
+        self.score, self.size, self.vectors = score, size, vectors
 
 
 class Backbone:

@@ -15,6 +15,7 @@ import torch
 
 from raytune_rec import config
 from raytune_rec.artifacts import backbone as backbone_artifact
+from raytune_rec.backbones.base import Paired
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema.prepared import ALL_DOMAINS, CANDIDATES, USER, Table
@@ -130,7 +131,8 @@ def item_vectors(model: Model, table: Table) -> np.ndarray | None:
     """
     rows, label = device_table(Table({name: values[:1] for name, values in table.columns.items()}, table.label[:1]), "cpu")
     batch = take(rows, label, torch.zeros(1, 1, dtype=torch.long))
-    items = model.forward(batch, model.encode(batch), Step(False, last=True)).get("items")
+    outputs = model.forward(batch, model.encode(batch), Step(False, last=True))
+    items = outputs.vectors() if isinstance(outputs, Paired) and outputs.vectors else outputs.get("items")
     return None if items is None or items.dim() != 3 else items[0].numpy()
 
 

@@ -76,14 +76,14 @@ def run(context: Context) -> dict[str, Any]:
     )
     if any(unit.kind == "items" for unit in context.store.schema.groups):
         results["pools"] = "group"
-    if drawn := _item_map(context, tests.get(COLD, {})):
-        results["item_map"] = drawn
     if failed := recorded(context.folder):
         results["missing"] = [asdict(f) for f in failed]
     domains = read_json(context.store_path / "summary.json")["domains"]
     if untested := {name: told["untested"] for name, told in domains.items() if "untested" in told}:
         results["untested"] = untested
     write_json(context.folder / "results.json", results)
+    if drawn := _item_map(context, tests.get(COLD, {})):
+        write_json(context.folder / "results.json", results | {"item_map": drawn})
     for folder in artifact_folders(context):
         exported = prompt_artifact.read(folder)
         method, unit = exported.method, exported.unit.name
@@ -107,7 +107,15 @@ def _item_map(context: Context, tests: Mapping[str, Table]) -> dict[str, Any] | 
     if before is None or after is None or table.cold is None:
         return None
     warm = np.flatnonzero(~table.cold)[1:]
-    drawn = item_map(before, after, np.array(unit.members), warm, seed)
+    if not (np.isfinite(before).all() and np.isfinite(after).all() and len(warm)):
+        why = "vectors that are not finite" if len(warm) else "no warm item to stand beside"
+        context.say(f"no map of the items of {unit.name}: they have {why}; the results are whole without it")
+        return None
+    try:
+        drawn = item_map(before, after, np.array(unit.members), warm, seed)
+    except (MemoryError, np.linalg.LinAlgError) as error:  # of a picture: the results are whole without it
+        context.say(f"no map of the items of {unit.name} ({error or type(error).__name__})")
+        return None
     return plain({"unit": unit.name, "method": artifact.method, "replicate": artifact.replicate, "seed": seed, **drawn})
 
 

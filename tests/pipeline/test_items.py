@@ -17,6 +17,7 @@ from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.data.stored.store import Store
 from raytune_rec.evaluation.measures import cohorts
 from raytune_rec.scoring import load_prompts
+from raytune_rec.stages import evaluate
 from raytune_rec.storage.files import read_json
 from raytune_rec.task import Unit
 from raytune_rec.training.build import rows_of
@@ -140,6 +141,10 @@ BACKBONES = {
 }
 
 
+def _of_no_memory(*of: object) -> None:
+    raise MemoryError("too large")
+
+
 @pytest.mark.parametrize("backbone", BACKBONES.values(), ids=BACKBONES)
 def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -181,11 +186,14 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     scores = {method: facts["units"]["cold items"]["scores"] for method, facts in results["methods"].items()}
     assert set(scores) == {"popularity", "pretrained", "promo"} and all("scores" not in m for m in of_tables[1:])
     assert all(sum(told["warm negatives"]["shares"]) == pytest.approx(1, abs=1e-3) for told in scores.values())
-    assert ("item_map" in results) == ("dssm" in backbone), "a model of pairs has no vector of an item to draw"
-    if drawn := results.get("item_map"):
-        unit = store.schema.units[0]
-        assert (drawn["unit"], drawn["method"], drawn["cold"]["items"]) == (unit.name, "promo", len(unit.members))
-        assert drawn["warm"]["before"] == drawn["warm"]["after"] and drawn["cold"]["before"] != drawn["cold"]["after"]
+    drawn, unit = results["item_map"], store.schema.units[0]
+    assert (drawn["unit"], drawn["method"], drawn["cold"]["items"]) == (unit.name, "promo", len(unit.members))
+    assert drawn["warm"]["before"] == drawn["warm"]["after"] and drawn["cold"]["before"] != drawn["cold"]["after"]
+    monkeypatch.setattr(evaluate, "item_map", _of_no_memory)
+    (out / "stages" / "evaluate" / "_complete.json").unlink()
+    pipeline.run(config.read(tmp_path / "cold.toml"), out, say=lambda line: said.append(str(line)))
+    assert read_json(out / "results.json") == {k: v for k, v in results.items() if k != "item_map"}, "a map costs no result"
+    assert f"no map of the items of {unit.name} (too large)" in said
     exported = prompt_artifact.read(out / "artifacts" / "cold.1").test
     assert exported is not None
     ranked = "all cold items, without those that the user had taken before"

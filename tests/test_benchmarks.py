@@ -1,0 +1,32 @@
+"""What a benchmark says of a path that leads nowhere."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "cold_curve nowhere --out curve",
+        "beauty_metadata nowhere meta.json.gz",
+        "axis --data nowhere",
+        "elastic nowhere --run nowhere",
+        "splits nowhere",
+        "same compare nowhere nowhere",
+        "sweep --data nowhere --out sweep",
+    ],
+)
+def test_a_wrong_path_is_told_in_a_line_that_names_it(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *arguments = words.split()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [name, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    assert ended.value.code == 2 and "nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "meta.json.gz").exists()
