@@ -240,7 +240,8 @@ def test_show_lists_what_there_is(what: cli.Shown, capsys: pytest.CaptureFixture
 
 def test_show_tells_kinds_defaults_and_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["show", "backbones"])
-    dropout = next(line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("dropout "))
+    of_bert = capsys.readouterr().out.partition("bert4rec")[2]
+    dropout = next(line for line in of_bert.splitlines() if line.strip().startswith("dropout "))
     assert "numeric" in dropout and "float, ge 0, lt 1" in dropout and "0.1" in dropout and "dropout rate" in dropout
 
 
