@@ -123,17 +123,14 @@ def sentence(where: str, error: Any, model: type[BaseModel] | None = None) -> st
         section = _section(model, error["loc"][:-1])
         known = [info.alias or name for name, info in section.model_fields.items()] if section else []
         near = get_close_matches(str(error["loc"][-1]), known, 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        return f"{place}no such option{meant}{f'; known here: {_list(known)}' if known else ''}."
+        meant = f" Did you mean {near[0]}?" if near else ""
+        there = f"; known here: {', '.join(known)}" if known else ""
+        return f"{place}no such option{there}.{meant}"
     if error["type"] == "missing":
         return f"{place}this option is required and is not given."
     whole = error["type"] == "value_error" and isinstance(error["input"], Mapping | BaseModel)  # the rule tells what of it
     given = "" if whole else f" (given: {shown(error['input'])})"
     return f"{place}{error['msg'].removeprefix('Value error, ')}{given}."
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names)
 
 
 def shown(value: object) -> str:

@@ -202,4 +202,4 @@ def test_check_tells_mistakes_of_job_and_files_together(
     assert "label is not a finite number" in said and "nowhere" in said
     assert cli.main(["check", "shop.toml", *wrong[:2], "--set", "tune.trails=3"]) == 2
     said = capsys.readouterr().err
-    assert "label is not a finite number" in said and "trails" in said and "did you mean trials?" in said
+    assert "label is not a finite number" in said and "trails" in said and "Did you mean trials?" in said
