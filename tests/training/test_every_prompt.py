@@ -59,11 +59,15 @@ def trainer(row: Method, lanes: list[Lane]) -> Trainer:
     schema, rows = world_of(row.backbone)
     metric, data = ("ndcg@10", {"data": AS_HISTORIES}) if schema.task.histories else ("auc", {})
     small = {"name": row.backbone, "options": {"width": 8, "inner": 8} if schema.task.histories else {}}
-    training = {"batch_size": 64, "epochs": 2, "objective": objective(row.backbone), "metric": metric}
+    size, count = 64, (150, 60)
+    if row.backbone == "t5":  # its passes are long
+        small["options"] |= {"heads": 2, "head_width": 4, "blocks": 1, "decoder_blocks": 1}
+        size, count = 16, (40, 20)
+    training = {"batch_size": size, "epochs": 2, "objective": objective(row.backbone), "metric": metric}
     own = job(training=training, backbone=small, **data)
-    pack, units = Pack("p", row.name, tuple(lanes)), {"music": unit_of("music", rows(150, 1), rows(60, 2))}
+    pack, units = Pack("p", row.name, tuple(lanes)), {"music": unit_of("music", rows(count[0], 1), rows(count[1], 2))}
     of_lanes = [settings_of(own, row, lane) for lane in lanes]
-    return train_with(own, pack, row, of_lanes, schema, units, table_feed(own, pack, units, 64), dtype=torch.float64)
+    return train_with(own, pack, row, of_lanes, schema, units, table_feed(own, pack, units, size), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("trained", list(TRAINED))
