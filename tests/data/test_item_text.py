@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raytune_rec.data.text.items import item_text, truncated
-from raytune_rec.data.text.sequences import draws, masked_places, sample
+from tests.data.sequences import draws, masked_places, sample
 
 PEN = {"title": "Blue pen", "brand": "Bic", "category": "Office, Pens", "price": "$2.00", "description": ""}
 

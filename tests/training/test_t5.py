@@ -13,7 +13,6 @@ from torch import Tensor
 
 from raytune_rec.backbones._t5 import Drop, Layers
 from raytune_rec.components import component
-from raytune_rec.data.text.sequences import masked_places
 from raytune_rec.errors import AssemblyError
 from raytune_rec.objectives.masked_text import MaskedText
 from raytune_rec.schema.contract import Batch, Site
@@ -22,6 +21,7 @@ from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.model import Model
 from raytune_rec.training.parts import meet
+from tests.data.sequences import masked_places
 from tests.training.conftest import HISTORIES, ITEMS, PHRASES, histories
 from tests.training.test_contract import model_of
 
