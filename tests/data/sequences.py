@@ -2,7 +2,7 @@
 
     Given the following purchase history of user: <item 1>, <item 2>, <extra_id_0>, predict masked item purchased by the user?
 
-The backbone `t5` reads the words of the prompt from here; what it makes of rows is held to `sample` and `masked_places`.
+The plain definition: what the backbone `t5` and its objective make of rows is held to it.
 
 Shapes: N users, L places of a history with the item that follows it.
 """

@@ -1,1 +1,1 @@
-"""Items as text: cleaning, item text, the prompt of a sequence, masked samples, and what attributes are worth."""
+"""Items as text: cleaning, item text, a tokenizer learnt from it, and what attributes are worth."""
