@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from raytune_rec import components
+from raytune_rec.backbones._hub import weights_of
 from raytune_rec.backbones._t5 import Drop, Layers
 from raytune_rec.backbones._text import Part, Texts, read
 from raytune_rec.backbones.base import Backbone, Outputs
@@ -30,15 +31,16 @@ class T5(Backbone):
     text: the lower the perplexity (UPSR, Eq. 2), the higher. An item without text comes last, and items with one text are level.
     The encoder reads a row once, whatever its candidates are.
 
-    Differs from the paper: no weights are taken from elsewhere, it is trained from scratch on the texts of the data; `_text`
-    tells how a history is cut into tokens. From T5: there is no dropout of attention weights.
+    Differs from the paper: without `weights` it is trained from scratch on the texts of the data; `_text` tells how a history is
+    cut into tokens. From T5: there is no dropout of attention weights, and rows of its tables for no token are left out.
 
     Raises:
-        AssemblyError: the items have no such text, or its tokenizer has no special tokens of T5.
+        AssemblyError: the items have no such text, or its tokenizer has no special tokens of T5; see `_hub` for weights.
     """
 
     class Options(components.Options):
         text: str = structural("title", "which text of the items: a text column, or one of data.text.items", min_length=1)
+        weights: str = structural("", "to start from: a folder, or a model on the hub, of a T5 or FLAN-T5 with safetensors")
         length: int = structural(512, "most tokens of a history that are read (the paper: 512)", ge=32, le=16384)
         width: int = structural(64, "D, width of a token (T5 small: 512)", ge=1, le=16384)
         heads: int = structural(4, "attention heads (T5 small: 8)", ge=1, le=1024)
@@ -84,6 +86,10 @@ class T5(Backbone):
         shape = (self.vocabulary, self.options.width)
         head = [] if self.options.tied else [Parameter("lm_head", shape, "output", normal(1.0))]
         return (Parameter("shared", shape, "embedding", normal(1.0)), *self.layers.parameters(), *head)
+
+    def start(self) -> Mapping[str, Tensor]:
+        o = self.options
+        return weights_of(o.weights, o.model_dump(), self.schema.tokenizer, self.parameters()) if o.weights else {}
 
     def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
         """Of the items' texts, see `Texts`."""

@@ -41,7 +41,8 @@ def stack(
     """
     most = parts.backbone.most_lanes
     assert not most or len(lanes) <= most, f"{len(lanes)} lanes of a backbone that stacks {most}"
-    if outside := {f"backbone.{name}": tensor for name, tensor in parts.backbone.start().items()}:
+    if any(name not in start for start in starts for name in parts.of_backbone):  # what has all asks for no file elsewhere
+        outside = {f"backbone.{name}": tensor for name, tensor in parts.backbone.start().items()}
         starts = [{**outside, **start} for start in starts]
     starts = [with_new_items(parts, start) for start in starts]
     starts, rows = (list(each) * (len(lanes) if len(each) == 1 else 1) for each in (starts, rows))
