@@ -62,7 +62,7 @@ def trainer(row: Method, lanes: list[Lane]) -> Trainer:
     size, count = 64, (150, 60)
     if row.backbone == "t5":  # its passes are long
         small["options"] |= {"heads": 2, "head_width": 4, "blocks": 1, "decoder_blocks": 1}
-        size, count = 16, (40, 20)
+        size, count = 8, (20, 12)
     training = {"batch_size": size, "epochs": 2, "objective": objective(row.backbone), "metric": metric}
     own = job(training=training, backbone=small, **data)
     pack, units = Pack("p", row.name, tuple(lanes)), {"music": unit_of("music", rows(count[0], 1), rows(count[1], 2))}
