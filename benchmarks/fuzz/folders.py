@@ -76,7 +76,7 @@ def _artifacts(scratch: Path) -> None:
     tuned = {name: tensor for name, tensor in tensors.items() if declared[name].group in ("prompt", "linear")}
     rows = {name: p.rows for name, p in declared.items() if p.rows in ("user", "item") and p.group == "linear"}
     for name, vocabulary in rows.items():
-        tuned[f"rows.{vocabulary}"] = torch.tensor([0, 2, 1])
+        tuned[f"rows.{vocabulary}"] = torch.tensor([0, 1, 2])
         tuned[name] = tuned[name][[0, 2, 1]].clone()
     plain = {name: o.model_dump(mode="json") for name, o in options.items()}
     sites = {site.value: (shape.count, shape.width) for site, shape in parts.sites.items()}

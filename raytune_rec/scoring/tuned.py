@@ -92,7 +92,7 @@ def on_base(base: Base, parts: Parts, tuned: Weights, by_id: ById | None) -> Gro
         by_id: items and users, where the backbone reads them.
     """
     declared, start = parts.declared(), base.starts(parts)
-    by_rows = by_id is None and not parts.backbone.schema.task.histories  # ids come from rows alone
+    by_rows = by_id is None and not parts.backbone.schema.task.chooses  # every id that it reads stands in the row
     tables: dict[str, TunedRows] = {}
     for name, tensor in tuned.items() if by_rows else ():
         p = None if name.startswith(ROWS) else declared[name]

@@ -16,6 +16,7 @@ from raytune_rec.data.sources.base import ROW_COLUMNS, Source
 from raytune_rec.data.sources.synthetic import Synthetic
 from raytune_rec.errors import DataError, JobError
 from raytune_rec.schema.prepared import ALL_DOMAINS, SPLITS
+from tests.data.test_published import FORMATS, lines_of
 
 LOG = [f"{d},u{u},i{i},{(u * i) % 2},{u % 3},{10 * u + i},a|b" for d in ("x", "y") for u in range(8) for i in range(6)]
 HEADER = "domain,user,item,label,colour,age,tags"
@@ -64,6 +65,8 @@ def source(request: pytest.FixtureRequest, write, tmp_path: Path) -> tuple[str, 
         log = write("reviews.jsonl", [json.dumps(row) for row in rows])
         items = write("meta.jsonl", [json.dumps({"asin": f"B{i}", "title": f"Pen {i}"}) for i in range(12)])
         return "amazon_text", {"domains": {"pens": {"log": log, "items": items}, "ink": {"log": log, "items": items}}}
+    if request.param in FORMATS:
+        return request.param, {"files": write(f"{request.param}.csv", lines_of(request.param))}
     raise AssertionError(f"say here how a tiny {request.param} is made")
 
 

@@ -19,14 +19,14 @@ class Choices:
     """What is decided once the roles of the columns are known.
 
     Args:
-        histories: rows are users with histories; else single interactions with labels.
+        as_histories: rows are users with histories; else single interactions with labels.
         split: kind of the split. cut: of a split in time.
         metric: of validation. smallest: training rows of the smallest domain. rejected: share of rows that may be unusable.
         together: the log is one domain, whatever its rows say.
         negatives: items that each positive is ranked among; 0: all.
     """
 
-    histories: bool
+    as_histories: bool
     split: str
     cut: str = "all"
     metric: str = "auc"
@@ -71,9 +71,9 @@ def _data(name: str, layout: Layout, roles: Roles, choices: Choices, files: Sequ
         "leave_one_out": "The last item of each user tests, the one before validates.",
     }[choices.split]
     lines = ["[data]", 'source = "tabular"', f"# {why}", f"split = {{ {split} }}"]
-    if choices.histories:
+    if choices.as_histories:
         lines.append(f"sequences = {{ length = 50, negatives = {choices.negatives} }}")
-    if roles.above is not None and not choices.histories:
+    if roles.above is not None and not choices.as_histories:
         lines.append(f"positive_above = {roles.above:g}")
     if choices.rejected > 0.01:
         lines.append("# So many rows of the files cannot be used, as `check` tells; mend them rather than leave this so high.")
@@ -92,12 +92,12 @@ def _data(name: str, layout: Layout, roles: Roles, choices: Choices, files: Sequ
     if roles.shared and several:
         lines.append("shared_items = true")
     columns = {r: c for r, c in roles.columns.items() if several or r != "domain"}
-    if choices.histories:
+    if choices.as_histories:
         columns = {
             r: c for r, c in columns.items() if r not in ("label", "rating") or (r == "label" and "label" in roles.columns)
         }
     lines += ["", "[data.options.columns]", *(f"{role} = {_text(column)}" for role, column in columns.items())]
-    features = [f for f in roles.features if not (choices.histories and f.role == "context")]
+    features = [f for f in roles.features if not (choices.as_histories and f.role == "context")]
     forms = {role: form for role, form in roles.formats.items() if role in columns} | {
         f.name: f.format for f in features if f.format
     }
@@ -129,7 +129,7 @@ def _written(layout: Layout) -> Iterator[tuple[str, str]]:
 
 def _models(roles: Roles, choices: Choices) -> str:
     batch = _batch(choices)
-    if choices.histories:
+    if choices.as_histories:
         return _SEQUENCES.format(batch=batch, metric=choices.metric) + (_PPR if _profiles(roles) else _NO_PPR)
     return _ROWS.format(batch=batch, metric=choices.metric)
 
@@ -140,7 +140,7 @@ def _profiles(roles: Roles) -> bool:
 
 def _batch(choices: Choices) -> int:
     """A power of two by which the smallest domain makes some sixteen steps an epoch."""
-    most, rows = (128 if choices.histories else 512), max(1, choices.smallest // 16)
+    most, rows = (128 if choices.as_histories else 512), max(1, choices.smallest // 16)
     return max(16, min(most, 2 ** (rows.bit_length() - 1)))
 
 
