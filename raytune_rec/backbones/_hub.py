@@ -74,7 +74,7 @@ def _check(model: str, config: Mapping[str, Any], options: Mapping[str, Any]) ->
     kind, net, least = (
         config.get(n, d) for n, d in (("model_type", "t5"), ("feed_forward_proj", "relu"), ("layer_norm_epsilon", 1e-6))
     )
-    if kind != "t5" or net not in _GATED or least != 1e-6:
+    if kind != "t5" or str(net) not in _GATED or least != 1e-6:
         raise AssemblyError(
             f"{_WHERE} = {model!r}: {_CONFIG} has model_type = {kind!r}, feed_forward_proj = {net!r}, layer_norm_epsilon = "
             f"{least}; backbone t5 reads 't5', 'relu' or 'gated-gelu', and 1e-06; name the folder of a T5 or a FLAN-T5."

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -53,6 +54,15 @@ class T5(Backbone):
         gated: bool = structural(False, "a gate in the feed-forward net (T5 1.1, FLAN-T5: true)")
         tied: bool = structural(True, "words are told by what embeds them (T5 1.1, FLAN-T5: false)")
         dropout: float = numeric(0.1, "dropout rate (T5: 0.1)", ge=0, lt=1)
+
+        @model_validator(mode="after")
+        def _far_places_have_buckets(self) -> T5.Options:
+            if self.distance <= self.buckets // 2:
+                raise ValueError(
+                    f"distance = {self.distance} is no further than the {self.buckets // 2} nearest places, which have a bucket "
+                    f"each (half of buckets = {self.buckets}); set distance to {self.buckets // 2 + 1} or more, or lower buckets"
+                )
+            return self
 
     groups = frozenset({"embedding", "encoder", "decoder", "output"})
     returns = frozenset({"text"})

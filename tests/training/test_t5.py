@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from raytune_rec.backbones._t5 import Drop, Layers
+from raytune_rec.backbones._t5 import Drop, Layers, _bucket
 from raytune_rec.components import component
 from raytune_rec.errors import AssemblyError
 from raytune_rec.objectives.masked_text import MaskedText
@@ -21,7 +21,6 @@ from raytune_rec.tensors import Noise, Step
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.model import Model
 from raytune_rec.training.parts import meet
-from tests.data.sequences import masked_places
 from tests.training.conftest import HISTORIES, ITEMS, PHRASES, histories
 from tests.training.test_contract import model_of
 
@@ -202,8 +201,11 @@ def test_items_are_masked_as_the_paper_says() -> None:
     assert step.noise is not None
     drawn = torch.cat([step.noise.uniform("masked_text", 7), step.noise.uniform("masked_text.last", 1)], -1)[0].double().numpy()
     length = (items > 0).sum(1)
-    back = np.array([[*row[:n][::-1], *row[n:]] for row, n in zip(drawn, length, strict=True)])  # counted from the last item back
-    np.testing.assert_array_equal(masked, masked_places(back, length, 0.3, 0.1)[:, :7])
+    for row, draw, n in zip(masked, drawn, length, strict=True):
+        several = draw[:n] < 0.3
+        expected = several if several.any() else draw[:n] == draw[:n].min()
+        expected = np.arange(n) == n - 1 if draw[-1] < 0.1 else expected
+        assert row.tolist() == [*expected.tolist(), *[False] * (7 - n)]
     target = batch.columns["target"][0].numpy()
     ends = np.array([row[row > 0][-1] for row in target])
     assert (items[np.arange(400), length - 1] == ends).all(), "the last target is the last item"
@@ -215,3 +217,16 @@ def test_data_without_the_special_tokens_of_t5_are_refused() -> None:
         made(made.Options(), replace(HISTORIES, phrases=None), {})
     with pytest.raises(AssemblyError, match=r"backbone.text = 'plot': is no text of the items with tokens; there are title\."):
         made(made.Options(text="plot"), HISTORIES, {})
+
+
+@pytest.mark.parametrize("buckets", [4, 31, 32, 64])
+def test_a_distance_that_leaves_far_places_no_bucket_is_refused(buckets: int) -> None:
+    """With less, the logarithm of far places is divided by 0 or grows backwards: they look beyond the table, or at others'."""
+    options, near = component("backbones", "t5").Options, max(buckets // 2, 8 - 1)
+    if near >= 8:
+        with pytest.raises(ValueError, match=rf"distance = {near} is no further.*set distance to {near + 1} or more"):
+            options(buckets=buckets, distance=near)
+    least = options(buckets=buckets, distance=near + 1).distance
+    for both in (False, True):
+        found = _bucket(-torch.arange(200), both, buckets, least)
+        assert found.min() >= 0 and found.max() < buckets and (found.diff() >= 0).all(), "further places have later buckets"

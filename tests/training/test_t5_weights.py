@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from raytune_rec.backbones._text import Texts, read
 from raytune_rec.components import component
 from raytune_rec.data.text.unigram import learnt
 from raytune_rec.data.tokens import phrases_of, tokenizer_of
@@ -108,6 +109,29 @@ def test_weights_of_the_hub_rank_as_transformers_does(build: Build, tokenizer: A
                 assert float(scores[row, place]) == pytest.approx(float(np.mean(logs[1:].tolist())), abs=1e-5)
 
 
+def test_a_history_reads_as_the_sentence_of_the_paper(tokenizer: Any) -> None:
+    """The words, in their order, as the package decodes them; and what is left when there is room for two items."""
+    package: Any = pytest.importorskip("tokenizers")
+    decode, phrases = package.Tokenizer.from_str(tokenizer.content.decode()).decode, phrases_of(tokenizer)
+    assert phrases is not None
+    texts = Texts.of(torch.as_tensor(tokenizer.encode(TITLES, 12))[None], phrases.unknown)
+    items, masked = torch.tensor([[[1, 2, 3], [1, 2, 3]]]), torch.tensor([[[False, False, True], [True, False, True]]])
+
+    def said(most: int, row: int) -> list[str]:
+        parts = read(texts, items, masked, phrases, most)
+        lines = [decode(ids[0, row][real[0, row]].tolist(), skip_special_tokens=False) for ids, real in parts]
+        return [line.replace(" ", "") for line in lines]
+
+    whole = "Given the following purchase history of user: {}, predict masked item purchased by the user?</s>".lower()
+    line = lambda shown: whole.format(shown).replace(" ", "")  # noqa: E731
+    assert said(512, 0) == [line("red pen, red ink, <extra_id_0>"), "<extra_id_0>redpaper</s>"]
+    assert said(512, 1) == [line("<extra_id_0>, red ink, <extra_id_1>"), "<extra_id_0>redpen<extra_id_1>redpaper</s>"]
+    most = int(read(texts, items, masked, phrases, 512)[0][1].sum(-1).max())
+    assert said(most - 1, 0) == [line("red ink, <extra_id_0>"), "<extra_id_0>redpaper</s>"], "the oldest items are left out"
+    assert said(most - 1, 1)[0] == line("<extra_id_0>, red ink, <extra_id_1>"), "which fits"
+    assert said(1, 1) == [line("<extra_id_0>"), "<extra_id_0>redpaper</s>"], "the last one stays, with the first sentinel"
+
+
 def ids_of(tokenizer: Any) -> Callable[[str], list[int]]:
     return lambda text: [int(i) - 2 for i in tokenizer.encode([text], 12)[0] if i]
 
@@ -122,7 +146,7 @@ def test_what_is_no_model_is_refused(build: Build, tokenizer: Any, tmp_path: Pat
     (tmp_path / "other").mkdir()
     refused(tmp_path / "other", tokenizer, r"has no file config.json; name the folder of a model that is saved for the hub")
     refused(tmp_path / "nowhere", tokenizer, "there is no such folder; name a folder, or a model on the hub")
-    folder, _ = build()
+    folder, theirs = build()
     weights = folder / "model.safetensors"
     content = weights.read_bytes()
     (folder / "tokenizer.json").rename(folder / "kept")
@@ -139,6 +163,8 @@ def test_what_is_no_model_is_refused(build: Build, tokenizer: Any, tmp_path: Pat
     refused(folder, tokenizer, "has no weights; it needs model.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"shared.weight": "../model.safetensors"}}))
     refused(folder, tokenizer, "names no files of safetensors in its weight_map")
+    theirs.save_pretrained(folder)
+    loaded(folder, tokenizer)
 
 
 def test_options_that_are_not_the_models_are_told_at_once(build: Build, tokenizer: Any) -> None:
@@ -146,6 +172,8 @@ def test_options_that_are_not_the_models_are_told_at_once(build: Build, tokenize
     refused(folder, tokenizer, r"set backbone.options to width = 12, decoder_blocks = 1\.", width=16, decoder_blocks=2)
     loaded(folder, tokenizer, width=12, decoder_blocks=1)
     values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(values | {"feed_forward_proj": ["relu"]}))
+    refused(folder, tokenizer, r"feed_forward_proj = \['relu'\].*'relu' or 'gated-gelu'")
     (folder / "config.json").write_text(json.dumps(values | {"model_type": "bart"}))
     refused(folder, tokenizer, r"has model_type = 'bart'.*name the folder of a T5 or a FLAN-T5")
 
