@@ -92,6 +92,7 @@ class _OfFile:
         self._made.no_padding()
         self._made.no_truncation()
         self.size, self.content, self.fingerprint = self._made.get_vocab_size() + _FIRST, content, _fingerprint(content)
+        self._special = {i for i, token in self._made.get_added_tokens_decoder().items() if token.special}
         unknown = getattr(self._made.model, "unk_token", None)
         of_unigram = json.loads(content)["model"].get("unk_id")
         self._unknown = of_unigram if unknown is None else self._made.token_to_id(unknown)
@@ -104,13 +105,17 @@ class _OfFile:
             return None
         told = BEFORE + sentinel(0) + BETWEEN + sentinel(1) + BEHIND
         ids = self._made.encode(told, add_special_tokens=False).ids
+        if not {*known[:2]} <= {*ids}:  # they have ids, and are cut like other words
+            return None
         first, second = ids.index(known[0]), ids.index(known[1])
         words = (tuple(ids[:first]), tuple(ids[first + 1 : second]), tuple(ids[second + 1 :]))
         return Phrases(*words, tuple(known), pad, end, pad if self._unknown is None else self._unknown)
 
     def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
+        """A special token that a text spells out, `</s>` of a page, is unknown: it would end the text, or mask an item."""
+        no_words = {*self._special, self._unknown}
         ids = [encoded.ids for encoded in self._made.encode_batch(list(texts), add_special_tokens=False)]
-        return _padded([[1 if i == self._unknown else i + _FIRST for i in row] for row in ids], length)
+        return _padded([[1 if i in no_words else i + _FIRST for i in row] for row in ids], length)
 
 
 def phrases_of(tokenizer: Tokenizer) -> Phrases | None:

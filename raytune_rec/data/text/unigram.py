@@ -80,7 +80,10 @@ def _seeds(words: Mapping[str, int], letters: Mapping[str, int], most: int) -> d
         for start in range(len(word)):
             for end in range(start + 2, min(len(word), start + _LONGEST) + 1):
                 parts[word[start:end]] += count
-    often = sorted((part for part, count in parts.items() if count > 1), key=lambda part: (-parts[part] * len(part), part))
+    often = sorted(
+        (part for part, count in parts.items() if count > 1 and part not in _SPECIAL),
+        key=lambda part: (-parts[part] * len(part), part),
+    )
     return _scores({**letters, **{part: parts[part] for part in often[:most]}})
 
 
