@@ -7,7 +7,7 @@ An attribute that an item lacks is left out with its name. UPSR takes category a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 TITLE = "title"
 """The attribute that stands without its name."""
@@ -20,17 +20,3 @@ def item_text(values: Mapping[str, str], attributes: Sequence[str]) -> str:
         values: attribute -> plain text, empty where the item lacks it. attributes: which of them, in which order.
     """
     return " ".join(text if name == TITLE else f"({name}: {text})" for name in attributes if (text := values[name].strip()))
-
-
-def truncated(text: str, most: int, count: Callable[[str], int]) -> str:
-    """The longest start of a text, in whole words, that has no more than `most` tokens (UPSR: 40 of an item).
-
-    Args:
-        count: the number of a text's tokens; more words never have fewer.
-    """
-    words = text.split()
-    low, high = 0, len(words)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if count(" ".join(words[:middle])) <= most else (low, middle - 1)
-    return " ".join(words[:low])
