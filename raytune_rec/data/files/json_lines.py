@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from raytune_rec.data.blocks import RawBlock, Reject
-from raytune_rec.data.cells import id_text
+from raytune_rec.data.files.objects import cell
 
 
 class _Doubled(dict[str, Any]):
@@ -52,7 +52,7 @@ def json_block(
             continue
         lines.append(number)
         for name, key in columns.items():
-            cells[name].append(_cell(row.get(key), separators.get(name)))
+            cells[name].append(_cells(row.get(key), separators.get(name)))
     kinds = {name: pa.list_(pa.string()) if name in separators else pa.string() for name in columns}
     table = pa.table({name: pa.array(values, kinds[name]) for name, values in cells.items()})
     return RawBlock(table, file, np.array(lines, np.int64), tuple(rejects))
@@ -77,16 +77,11 @@ def _fits(value: Any, lists: bool) -> bool:
     return not isinstance(value, dict)
 
 
-def _cell(value: Any, separator: str | None) -> Any:
+def _cells(value: Any, separator: str | None) -> Any:
     if value is None or value == "":
         return None
     if separator is None:
-        return _text(value)
+        return cell(value)
     if isinstance(value, str):
-        return [_text(part) for part in value.split(separator)]
-    return [_text(v) for v in value] if isinstance(value, list) else [_text(value)]
-
-
-def _text(value: Any) -> str | None:
-    """Text as it stands, for `cells` to judge; a lone surrogate is none that Arrow can hold."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else id_text(value)
+        return [cell(part) for part in value.split(separator)]
+    return [cell(v) for v in value] if isinstance(value, list) else [cell(value)]
