@@ -7,7 +7,6 @@ that need them, so that `--help` answers at once.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -214,9 +213,12 @@ def check(job: JobArgument, settings: SetOption = None, out: OutOption = None) -
     try:
         checked = read_job(job, settings or ())
     except JobError as error:  # what is wrong with the files is told beside it
+        data = config.data_of(shipped.job_path(job), settings or ())
+        if data is None:
+            raise
         from raytune_rec.stages.checks.heads import problems_of
 
-        raise JobError(dict.fromkeys([*error.problems, *problems_of(config.data_of(_path(job), settings or ()))])) from None
+        raise JobError(dict.fromkeys([*error.problems, *problems_of(*data)])) from None
     from raytune_rec.command.show import console
     from raytune_rec.pipeline import check as plan
 
@@ -268,17 +270,7 @@ def read_job(job: str, settings: Sequence[str]) -> Job:
     Raises:
         JobError: there is none, or it is wrong.
     """
-    return config.read(_path(job), settings)
-
-
-def _path(job: str) -> Path:
-    path = Path(job)
-    if not os.path.isfile(path):  # of `path` itself a name too long is an error
-        if job not in shipped.names("jobs"):
-            known = ", ".join(shipped.names("jobs")) or "none"
-            raise JobError(f"{job}: no such job file, and no shipped job of that name; shipped are {known}.")
-        path = shipped.folder("jobs") / f"{job}.toml"
-    return path
+    return config.read(shipped.job_path(job), settings)
 
 
 def _pipeline(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
     Field,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -46,7 +47,8 @@ OF_HISTORIES = (
 """What a job of interactions has to change in all its parts to become one of histories."""
 
 
-def _job_name(name: str) -> str:
+def job_name(name: str) -> str:
+    """The name itself. Raises ValueError where a job cannot be called so."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
         raise ValueError("a job's name has letters (A to Z), digits and _ . - alone, at most 100, a letter, digit or _ first")
     return name
@@ -77,7 +79,7 @@ class EvaluateOptions(Section):
 class Job(Section):
     """One job: what `raytune-rec run` does."""
 
-    name: Annotated[str, AfterValidator(_job_name)]
+    name: Annotated[str, AfterValidator(job_name)]
     title: Name = ""
     seed: Seed = 0
     components: list[str] = Field([], description="folders of the user's own components, relative to the job file")
@@ -176,37 +178,56 @@ def parse(values: Mapping[str, Any], known: Sequence[str] = ()) -> Job:
     return job
 
 
-def read(path: Path, settings: Sequence[str] = ()) -> Job:
-    """The job in a TOML file, with `part.option=value` settings over it. A value is read as TOML, and as text where it is none.
+Settings = Sequence[str] | Mapping[str, Any]
+"""Over a job: `part.option=value`, where a value is read as TOML, and as text where it is none; or option -> value."""
+
+
+def read(path: Path, settings: Settings = ()) -> Job:
+    """The job in a TOML file, with settings over it.
 
     Raises:
         JobError: the file is missing or no TOML, or the job is wrong.
     """
     values, problems = _tables(path, settings)
     job = parse(values, problems)
-    base = Path(path).resolve().parent
-    return job.model_copy(update={"components": [str(base / folder) for folder in job.components]})
+    return job.model_copy(update={"components": _beside(path, job.components)})
 
 
-def data_of(path: Path, settings: Sequence[str] = ()) -> DataOptions | None:
-    """The data of a job that is wrong elsewhere; None where they cannot be read either."""
+def data_of(path: Path, settings: Settings = ()) -> tuple[DataOptions, list[str]] | None:
+    """The data of a job that is wrong elsewhere, and its folders of components; None where they cannot be read either."""
     try:
         values, _ = _tables(path, settings)
-        return None if toml.problems(values.get("data")) else DataOptions.model_validate(values.get("data"))
+        if toml.problems(values.get("data")):
+            return None
+        folders = TypeAdapter(list[str]).validate_python(values.get("components", []))
+        return DataOptions.model_validate(values.get("data")), _beside(path, folders)
     except ValueError:
         return None
 
 
-def _tables(path: Path, settings: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def _beside(path: Path, folders: Sequence[str]) -> list[str]:
+    return [str(Path(path).resolve().parent / folder) for folder in folders]
+
+
+def _tables(path: Path, settings: Settings) -> tuple[dict[str, Any], list[str]]:
     """A job's tables with the settings over them, and a sentence for each old name."""
     values = toml.read(Path(path))
     problems = rename(values)
+    for setting, key, value in _pairs(settings):
+        given = flat.key_of(setting, key)
+        if (now := renamed_path(given)) != given:
+            problems.append(f"--set {old_name(given)}")
+        flat.assign(values, flat.place_of(values, now), value)
+    return values, problems
+
+
+def _pairs(settings: Settings) -> Iterator[tuple[str, str, Any]]:
+    """(A setting as it was given, its key, its value)."""
+    if isinstance(settings, Mapping):
+        yield from ((key, key, value) for key, value in settings.items())
+        return
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
             raise JobError(f"--set {shown(setting)}: write part.option=value.")
-        given = flat.key_of(setting, key.strip())
-        if (now := renamed_path(given)) != given:
-            problems.append(f"--set {old_name(given)}")
-        flat.assign(values, flat.place_of(values, now), flat.value_of(setting, text.strip()))
-    return values, problems
+        yield setting, key.strip(), flat.value_of(setting, text.strip())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from raytune_rec import config
 from raytune_rec.config import Job
-from raytune_rec.errors import ArtifactError, JobError
+from raytune_rec.errors import ArtifactError, JobError, UserError
 from raytune_rec.job import shipped
 from raytune_rec.names import path_name, with_home
 from raytune_rec.storage.files import STORAGE
@@ -93,7 +93,7 @@ class Run:
 def run(
     job: Job | str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
-    set: Sequence[str] | Mapping[str, Any] = (),
+    set: config.Settings = (),
 ) -> Run:
     """Run a job, or go on with it, as `raytune-rec run` does.
 
@@ -110,8 +110,7 @@ def run(
             raise JobError("set changes a job that is read from a file; of a Job use model_copy, or give its path.")
         checked = job
     else:
-        settings = [f"{key}={_toml(value)}" for key, value in set.items()] if isinstance(set, Mapping) else list(set)
-        checked = config.read(_path(job), settings)
+        checked = config.read(shipped.job_path(job), set)
     from raytune_rec import pipeline
 
     folder = with_home(Path(out or Path("runs") / checked.name)).absolute()
@@ -140,13 +139,13 @@ def compare(runs: Sequence[Run | str | os.PathLike[str]]) -> pd.DataFrame:
     no paired tests: those stand in each run's own comparisons.
 
     Raises:
-        ArtifactError: a folder holds no results. ValueError: fewer than two runs.
+        ArtifactError: a folder holds no results. UserError: fewer than two runs.
     """
     import pandas as pd
 
     opened = [each if isinstance(each, Run) else open(each) for each in runs]
     if len(opened) < 2:
-        raise ValueError(f"compare: name two runs or more (given: {len(opened)}).")
+        raise UserError(f"compare: name two runs or more (given: {len(opened)}).")
     names = [each.name for each in opened]
     titles = [each.name if names.count(each.name) == 1 else str(each.folder) for each in opened]
     titles = [title if titles.count(title) == 1 else f"{title} ({place})" for place, title in enumerate(titles, 1)]
@@ -165,16 +164,3 @@ def found(folder: Path) -> list[tuple[Path, list[str]]]:
 
     places = sorted({path.parent for path in STORAGE.list(folder, "*/run.json")})
     return [(place, [stage for stage in _STAGES if complete(place / "stages" / stage)]) for place in places]
-
-
-def _path(job: str | os.PathLike[str]) -> Path:
-    path = with_home(Path(job))
-    if not os.path.isfile(path) and str(job) in shipped.names("jobs"):
-        return shipped.folder("jobs") / f"{job}.toml"
-    return path
-
-
-def _toml(value: Any) -> str:
-    import tomli_w
-
-    return tomli_w.dumps({"x": value}).partition("=")[2].strip() if not isinstance(value, Mapping) else str(value)

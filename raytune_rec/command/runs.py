@@ -39,11 +39,8 @@ def listed(folder: Path) -> None:
 
 def compared(folders: Sequence[Path], out: Path | None) -> None:
     """Runs side by side, by the metric that ranks each; with `out` as a page of all metrics too."""
-    try:
-        opened = [runs.open(folder) for folder in folders]
-        frame = runs.compare(opened)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    opened = [runs.open(folder) for folder in folders]
+    frame = runs.compare(opened)
     notes = []
     if len({run.data for run in opened}) > 1:
         notes.append("warning: the runs stand on different data, or on other splits of it: their levels cannot be compared.")

@@ -66,9 +66,9 @@ def look(data: DataOptions, metric: str | None, folders: Sequence[Path]) -> Look
     return replace(seen, schema=seen.schema and replace(seen.schema, rows={}), lines=[*seen.lines, more])
 
 
-def problems_of(data: DataOptions | None) -> list[str]:
-    """What is wrong with the files of a job whose other parts are wrong too."""
-    seen = look(data, None, []) if data else None
+def problems_of(data: DataOptions, folders: Sequence[str]) -> list[str]:
+    """What is wrong with the files of a job whose other parts are wrong too. folders: of the user's own components."""
+    seen = look(data, None, [Path(folder) for folder in folders])
     return seen.problems if seen else []
 
 
