@@ -1,1 +1,1 @@
-"""What verbs of the command show that are no stage: `show` and `doctor`."""
+"""The verbs of the command that are no stage, and `tune --only-new`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
+import shutil
 import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import raytune_rec
 from raytune_rec import cli, config, pipeline
+from raytune_rec.data.sources import tabular
 from raytune_rec.storage.files import read_json
 from tests.pipeline.here import without_ray
 
@@ -140,6 +145,22 @@ def test_the_job_runs_to_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert cli.main(["runs", "."]) == 0 and "all" in capsys.readouterr().out
     again = raytune_rec.run("shop.toml", out="run", set=few)
     assert again.results.equals(run.results), "what is done is not done again"
+    _as_readme_shows(tmp_path / "run", monkeypatch)
+
+
+def _as_readme_shows(run: Path, patch: pytest.MonkeyPatch) -> None:
+    """The code that README shows, of two runs that are done."""
+    for name in ("quickstart", "second"):
+        shutil.copytree(run, Path("runs") / name)
+    started: list[tuple[str, Path]] = []
+    patch.setattr(pipeline, "run", lambda job, out: started.append((job.name, out)))
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"^```python\n(.*?)^```", readme, re.S | re.M) if "raytune_rec.run(" in block]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert started == [("quickstart", Path("runs/quickstart").absolute())]
+    assert list(names["both"].columns) == ["quickstart", "second"] and names["both"].notna().any(axis=None)
+    assert names["run"].report.is_file() and all(folder.is_dir() for folder in names["run"].artifacts.values())
 
 
 def _histories(folder: Path, header: bool) -> None:
@@ -203,3 +224,80 @@ def test_check_tells_mistakes_of_job_and_files_together(
     assert cli.main(["check", "shop.toml", *wrong[:2], "--set", "tune.trails=3"]) == 2
     said = capsys.readouterr().err
     assert "label is not a finite number" in said and "trails" in said and "Did you mean trials?" in said
+
+
+def test_line_breaks_within_quotes_leave_quotes_what_they_are_and_parquet_keeps_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw = random.Random(6)
+    rows = [(f"u{draw.randint(0, 30)}", f'pan, {draw.randint(0, 20)}"', draw.randint(0, 1), "a") for _ in range(600)]
+    rows[::10] = [(*row[:3], "two\nlines, here") for row in rows[::10]]
+    table = pd.DataFrame(rows, columns=["user", "item", "click", "note"])
+    table.to_csv("log.csv", index=False)
+    assert cli.main(["init", "log.csv"]) == 0
+    said = capsys.readouterr().out
+    assert "60 rows at the head of the files have a line break within quotes" in said and "540 rows in 1 domain" in said
+    assert "quote" not in config.read(Path("job.toml")).data.options
+    pd.read_csv("log.csv").to_parquet("log.parquet")  # as it was told to
+    assert cli.main(["init", "log.parquet", "--force"]) == 0 and "600 rows in 1 domain" in capsys.readouterr().out
+    stray = [f'"{user},{item[:-1].replace(", ", "")},{click}' for user, item, click, _ in rows]
+    (tmp_path / "stray.csv").write_text("\n".join(["user,item,click", *stray]) + "\n")
+    assert cli.main(["init", "stray.csv", "--force"]) == 0 and config.read(Path("job.toml")).data.options["quote"] == ""
+
+
+def test_a_column_of_a_type_that_is_no_feature_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw = random.Random(7)
+    ids = {name: [draw.randint(0, 20) for _ in range(600)] for name in ("user", "item", "size")}
+    odd = {"parts": [[{"a": n}] for n in ids["size"]], "bytes": [bytes([200 + n]) for n in ids["size"]]}
+    pq.write_table(pa.table({**ids, **odd, "clicked": [draw.random() < 0.5 for _ in range(600)]}), "log.parquet")
+    assert cli.main(["init", "log.parquet"]) == 0 and cli.main(["check", "job.toml"]) == 0
+    assert list(config.read(Path("job.toml")).data.options["features"]) == ["size"]
+
+
+def test_two_numbers_that_say_no_and_yes_are_a_rating(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw = random.Random(8)
+    lines = [f"u{draw.randint(0, 30)},i{draw.randint(0, 20)},{draw.choice([-1, 1])}" for _ in range(600)]
+    (tmp_path / "log.csv").write_text("\n".join(["user,item,label", *lines]) + "\n")
+    assert cli.main(["init", "log.csv", "--column", "label=label"]) == 2
+    assert "give its numbers as --column rating=label" in capsys.readouterr().err
+    assert cli.main(["init", "log.csv", "--column", "rating=label"]) == 0
+    assert config.read(Path("job.toml")).data.positive_above == -1 and cli.main(["check", "job.toml"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "out", "said"),
+    [
+        ("\n\n", "job.toml", "its first lines are blank"),
+        ("user,item,label\n", "job.toml", "holds no rows that can be read"),
+        ("user,item,label\na,b,1\n", "my shop.toml", "the file is called as the job"),
+    ],
+)
+def test_what_is_no_log_is_told(
+    text: str, out: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("log.csv").write_text(text)
+    assert cli.main(["init", "log.csv", "--out", out]) == 2
+    assert said in capsys.readouterr().err and not Path(out).exists()
+
+
+def test_check_finds_the_sources_of_a_job_that_is_wrong_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["init", *_semicolons(tmp_path, _rows(random.Random(5))), "--out", "shop.toml"]) == 0
+    source = Path(str(tabular.__file__)).read_text(encoding="utf-8")
+    (tmp_path / "mine" / "data" / "sources").mkdir(parents=True)
+    (tmp_path / "mine" / "data" / "sources" / "shop.py").write_text(source, encoding="utf-8")
+    wrong = ["--set", "components=['mine']", "--set", "data.source=shop", "--set", "data.options.encoding=utf-8"]
+    assert cli.main(["check", "shop.toml", *wrong, "--set", "tune.trails=3"]) == 2
+    said = capsys.readouterr().err
+    assert "no such option" in said and "not utf-8" in said and "shop.py" not in said and "source" not in said
+    settings = {"data.split": {"kind": "hash", "seed": 3}, "tune.trials": 2, "data.options.missing": ["NA", "-"]}
+    job = config.read(Path("shop.toml"), settings)
+    assert (job.data.split.kind, job.data.split.seed, job.tune.trials, job.data.options["missing"]) == ("hash", 3, 2, ["NA", "-"])

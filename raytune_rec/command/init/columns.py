@@ -12,12 +12,13 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from raytune_rec.data.cells import encoded, flat_lists
 from raytune_rec.data.formats import PARSERS, plain_number
 from raytune_rec.data.instants import parts_of_iso
+from raytune_rec.errors import DataError
 
 MISSING = ("NA", "N/A", "n/a", "na", "NaN", "nan", "NULL", "Null", "null", "None", "none", "\\N", "-", "?", "#N/A", "<NA>")
 """What stands for nothing in the files of others."""
-_BOOL = {"true", "false", "yes", "no", "t", "f", "y", "n", "0", "1", "0.0", "1.0"}
 _SEPARATORS = ("|", ";", ",", "/", " ")
 _SOUND = 0.98
 """Share of the cells that read as what a column is said to be; the others are rejected rows, and told."""
@@ -39,6 +40,15 @@ class Column:
     @property
     def lists(self) -> bool:
         return pa.types.is_nested(self.cells.type)
+
+    @property
+    def readable(self) -> bool:
+        """Whether single values, or lists of these, are read from its type."""
+        try:
+            flat_lists(self.cells) if self.lists else encoded(self.cells)
+        except DataError:
+            return False
+        return True
 
     @property
     def typed_time(self) -> bool:
@@ -107,8 +117,7 @@ class Column:
     @cached_property
     def two_valued(self) -> bool:
         """True and false in any words, both or one of them."""
-        texts = {text.casefold() for text in self.counts}
-        return bool(texts) and texts <= _BOOL
+        return bool(self.counts) and all(PARSERS["bool"](text) is not None for text in self.counts)
 
     @cached_property
     def iso(self) -> bool:

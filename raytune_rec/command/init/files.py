@@ -21,6 +21,8 @@ from raytune_rec.errors import DataError
 ROWS = 50_000
 """Of each file, looked at."""
 _LINES = 2000
+_BROKEN = 20
+"""Lines that a row with line breaks within quotes may take."""
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 
 
@@ -80,9 +82,17 @@ def layout_of(paths: Sequence[Path]) -> Layout:
     found.delimiter = next(iter(delimiters.values()))
     named = _DELIMITERS[found.delimiter]
     found.why.append(f"cells are parted by {named}: by these every line has as many cells as the first")
-    if any(_unclosed(path, lines, found) for path, lines in tables.items()):
+    stray, broken = (
+        sum(counts) for counts in zip(*(_unclosed(path, lines, found) for path, lines in tables.items()), strict=True)
+    )
+    if stray > max(broken, sum(map(len, tables.values())) / 200):
         found.quote = ""
         found.why.append("quotes are letters: some are not closed on their line")
+    elif broken:
+        found.why.append(
+            f"{broken:,} rows at the head of the files have a line break within quotes, and are lost, since a row is one line; "
+            "Parquet keeps them: pandas.read_csv(FILE).to_parquet(OTHER)"
+        )
     headless = {path: _headless(lines, path, found) for path, lines in tables.items()}
     _agree("header line", headless, "give all of them one, or none")
     if width := next(iter(headless.values())):
@@ -109,8 +119,8 @@ def _group(names: list[str], paths: list[Path], layout: Layout) -> Group:
         if block is not None:
             tables.append(_plain(block))
             file += [place] * len(tables[-1])
-    if not tables:
-        raise DataError(f"{paths[0]}: holds no rows; name files with rows.")
+    if not file:
+        raise DataError(f"{paths[0]}: holds no rows that can be read; name files with rows.")
     return Group(paths, once, pa.concat_tables(tables, promote_options="permissive"), file)
 
 
@@ -146,7 +156,10 @@ def _keys(path: Path, encoding: str) -> tuple[list[str], list[str]]:
 def _head(path: Path, encoding: str) -> list[str]:
     with opened(path) as file:
         lines = file.read(1 << 20).removeprefix(codecs.BOM_UTF8).decode(encoding, "replace").split("\n")
-    return [line.rstrip("\r") for line in lines[: min(_LINES, max(1, len(lines) - 1))] if line.strip()]
+    filled = [line.rstrip("\r") for line in lines[: min(_LINES, max(1, len(lines) - 1))] if line.strip()]
+    if not filled:
+        raise DataError(f"{path}: its first lines are blank; name files with rows.")
+    return filled
 
 
 def _encoding(path: Path) -> str:
@@ -196,14 +209,23 @@ def _delimiter(path: Path, lines: list[str], encoding: str) -> str:
     return best
 
 
-def _unclosed(path: Path, lines: list[str], layout: Layout) -> bool:
+def _unclosed(path: Path, lines: list[str], layout: Layout) -> tuple[int, int]:
+    """(Lines with a quote that is not closed, rows whose quote is closed some lines on, so that all cells are there)."""
     text = DelimitedText(path, layout.form, [])
-    return sum(text.cells(line) is None for line in lines) > len(lines) / 200
+    width, counts, at = len(text.cells(lines[0]) or ()), [0, 0], 0
+    while at < len(lines):
+        end = at + 1
+        if text.cells(lines[at]) is None:
+            rows = {last: text.cells("\n".join(lines[at:last])) for last in range(at + 2, min(at + _BROKEN, len(lines)) + 1)}
+            end = next((last for last, cells in rows.items() if cells and len(cells) == width), end)
+            counts[end > at + 1] += 1
+        at = end
+    return counts[0], counts[1]
 
 
 def _headless(lines: list[str], path: Path, layout: Layout) -> int:
     """How many columns a file without a header line has; 0 where it has one."""
     cells = DelimitedText(path, layout.form, []).cells(lines[0]) or []
-    counts = Counter(cells)
+    counts = Counter(cell for cell in cells if cell.strip())
     data = any(plain_number(cell) is not None or suggested(cell) in ("iso", "decimal") for cell in cells if cell.strip())
-    return len(cells) if data or max(counts.values()) > 1 else 0
+    return len(cells) if data or max(counts.values(), default=0) > 1 else 0

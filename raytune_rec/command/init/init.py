@@ -42,13 +42,16 @@ def init(
         raise DataError("init: no file was named; give the files of a log, such as log/*.csv.")
     layout = layout_of(files)
     roles = roles_of(groups_of(files, layout), given)
-    asked = _asked(roles, histories)
-    for line in (*layout.why, *roles.why, asked[1]):
+    as_histories, why = _asked(roles, histories)
+    if not as_histories and roles.above is not None:
+        share = f"{roles.positives:.0%} of them are, the nearest to half"
+        roles.why.append(f"a rating above {roles.above:g} counts as a positive: {share}")
+    roles.why.append(why)
+    for line in (*layout.why, *roles.why):
         say(line)
     for column, why in roles.left_out.items():
         say(f"not read: {column}: {why}")
-    roles.why.append(asked[1])
-    text, told = _fitted(out.stem, roles, layout, asked[0])
+    text, told = _fitted(out.stem, roles, layout, as_histories)
     for line in told:
         say(line)
     write_text(out, text)
@@ -59,6 +62,10 @@ def check_out(out: Path, force: bool) -> None:
     """Raises JobError where the file that is to be written is no job, or is there already and is not to be written over."""
     if out.suffix != ".toml":
         raise JobError(f"--out {out}: a job is a TOML file; end its name in .toml.")
+    try:
+        config.job_name(out.stem)
+    except ValueError as error:
+        raise JobError(f"--out {out}: the file is called as the job, and {error}.") from None
     if out.exists() and not force:
         raise JobError(f"--out {out}: is there already; name another file, or add --force.")
 
@@ -116,12 +123,10 @@ def _ways(roles: Roles, histories: bool) -> Iterator[tuple[Choices, Roles]]:
     """From what is wanted to what still runs."""
     smallest = min(roles.domains.values(), default=roles.rows)
     if histories:
-        yield Choices(True, "leave_one_out", metric="ndcg@10", smallest=smallest // 10), roles
-        yield Choices(True, "leave_one_out", metric="ndcg@10", smallest=smallest // 10, negatives=0), roles
-        yield (
-            Choices(True, "leave_one_out", metric="ndcg@10", smallest=smallest // 10, negatives=0, together=True),
-            _together(roles),
-        )
+        sampled = Choices(True, "leave_one_out", metric="ndcg@10", smallest=smallest // 10)
+        yield sampled, roles
+        yield replace(sampled, negatives=0), roles
+        yield replace(sampled, negatives=0, together=True), _together(roles)
         return
     cuts = [("time", "all"), ("time", "each")] if "timestamp" in roles.columns else []
     for metric in ("auc", "logloss"):

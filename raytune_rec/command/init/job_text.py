@@ -93,9 +93,7 @@ def _data(name: str, layout: Layout, roles: Roles, choices: Choices, files: Sequ
         lines.append("shared_items = true")
     columns = {r: c for r, c in roles.columns.items() if several or r != "domain"}
     if choices.as_histories:
-        columns = {
-            r: c for r, c in columns.items() if r not in ("label", "rating") or (r == "label" and "label" in roles.columns)
-        }
+        columns = {r: c for r, c in columns.items() if r != "rating"}
     lines += ["", "[data.options.columns]", *(f"{role} = {_text(column)}" for role, column in columns.items())]
     features = [f for f in roles.features if not (choices.as_histories and f.role == "context")]
     forms = {role: form for role, form in roles.formats.items() if role in columns} | {

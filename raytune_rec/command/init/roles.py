@@ -13,12 +13,19 @@ from raytune_rec.command.init.columns import Column, fixed, tells, words
 from raytune_rec.command.init.files import Group
 from raytune_rec.command.init.telling import by_name, fraction, useless
 from raytune_rec.data.blocks import ROW_COLUMNS, SourceKind, SourceRole
+from raytune_rec.data.formats import PARSERS
 from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import ALL_DOMAINS, BESIDE, SPLITS
 
 _RESERVED = {*ROW_COLUMNS, ALL_DOMAINS, *SPLITS, *BESIDE, "raw", "count", "hash", "row", "id"}
 _FIXED = 0.97
 _MOST_DOMAINS = 100
+_RULES = {
+    "timestamp": "times, which are dates in ISO form or numbers since 1970",
+    "label": "two values, which are true and false, yes and no, t and f, y and n, or 1 and 0",
+    "rating": "numbers, two of them or more",
+}
+"""What a column must hold to be what the user says."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Roles:
         domain_from: each file is a domain.
         formats: label, rating or timestamp -> how text writes it.
         missing: what stands for nothing. shared: an item is the same in every domain.
-        above: a rating above it is a positive.
+        above: a rating above it is a positive. positives: share of the ratings above it.
         why: what was taken for what, and why. left_out: column -> why it is not read.
     """
 
@@ -67,6 +74,7 @@ class Roles:
     missing: list[str] = field(default_factory=list)
     shared: bool = False
     above: float | None = None
+    positives: float = 0.0
     why: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -131,9 +139,11 @@ def _asked(roles: Roles, columns: Mapping[str, Column], given: Mapping[str, str]
         if role in given and not given[role]:
             continue
         name, why = given.get(role, ""), "as you said"
-        if name and not fit(columns[name]):
+        if name and not fit(columns[name]) and not (role == "rating" and _numbers(columns[name])):
+            other = f", or give its numbers as --column rating={name}" if role == "label" and _numbers(columns[name]) else ""
             raise DataError(
-                f"--column {role}={name}: this column does not hold {kinds[role]} ({_example(columns[name])}); name another."
+                f"--column {role}={name}: this column does not hold {_RULES[role]} ({_example(columns[name])}); "
+                f"name another{other}."
             )
         if not name:
             name, why = by_name(role, left, fit), f"by its name and {kinds[role]}"
@@ -163,6 +173,10 @@ def _asked(roles: Roles, columns: Mapping[str, Column], given: Mapping[str, str]
         _threshold(roles, columns[roles.columns["rating"]])
 
 
+def _numbers(column: Column) -> bool:
+    return column.number is not None and len(column.counts) > 1
+
+
 def _format(roles: Roles, role: str, column: Column) -> None:
     if role == "timestamp" and column.iso:
         roles.formats[role] = "iso"
@@ -176,8 +190,7 @@ def _threshold(roles: Roles, column: Column) -> None:
     values = column.values[np.isfinite(column.values)]
     steps = np.unique(values)[:-1]
     roles.above = float(min(steps[:1000], key=lambda step: abs((values > step).mean() - 0.5)))
-    share = float((values > roles.above).mean())
-    roles.why.append(f"a rating above {roles.above:g} counts as a positive: {share:.0%} of them are, the nearest to half")
+    roles.positives = float((values > roles.above).mean())
 
 
 def _domain(roles: Roles, group: Group, columns: Mapping[str, Column], given: Mapping[str, str]) -> None:
@@ -227,7 +240,7 @@ def _log_features(roles: Roles, columns: Mapping[str, Column]) -> None:
 def _labels(roles: Roles, columns: Mapping[str, Column]) -> np.ndarray | None:
     """(N,) bool, of ratings too; None where rows have neither."""
     if name := roles.columns.get("label"):
-        return np.array([text.casefold() in ("true", "yes", "t", "y", "1", "1.0") for text in columns[name].texts], bool)
+        return np.array([PARSERS["bool"](text) == 1 for text in columns[name].texts], bool)
     if (name := roles.columns.get("rating")) and roles.above is not None:
         return np.asarray(columns[name].values > roles.above)
     return None

@@ -38,6 +38,8 @@ def by_name(role: str, columns: Iterable[Column], fits: Callable[[Column], bool]
 
 def useless(column: Column) -> str:
     """Why a column tells nothing, empty where it may."""
+    if not column.readable:
+        return f"of type {column.cells.type}, from which no feature is read"
     filled, distinct = column.counts.total(), len(column.counts)
     said = words(column.name)
     if distinct < 2:
