@@ -201,8 +201,8 @@ def recommend(
 def _answer(path: Path, given: Path, output: Path, **asked: Any) -> None:
     from raytune_rec.scoring import whole
 
-    job = path / "job.toml"
-    folders = [Path(folder) for folder in config.read(job).components] if job.is_file() else []
+    runs = [place for place in (path, *path.absolute().parents[:2]) if (place / "job.toml").is_file()]  # of an artifact its run
+    folders = [Path(folder) for folder in config.read(runs[0] / "job.toml").components] if runs else []
     with ends_on_sigterm():
         whole.answer(*whole.prompts_of(path, folders), whole.Asked(**asked), given, output, typer.echo)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,17 +27,17 @@ class Block:
     """Some rows of a file.
 
     Args:
-        table: with the columns of the file. file, first: whose they are, and the place of the first of them, from 1.
+        table: with the columns of the file, which is `file`.
+        places: (N,) the line of each row of a CSV, of Parquet its number; both from 1.
     """
 
     table: pa.Table
     file: Path
-    first: int
+    places: np.ndarray
 
     def where(self, row: int) -> str:
-        """A row of this block as a person finds it: of a CSV by its line, whose first has the names."""
-        number = self.first + row
-        return f"{self.file}, line {number + 1}" if self.file.suffix.lower() == ".csv" else f"{self.file}, row {number}"
+        """A row of this block as a person finds it."""
+        return f"{self.file}, {'line' if self.file.suffix.lower() == '.csv' else 'row'} {self.places[row]}"
 
 
 def inputs(path: Path) -> list[Path]:
@@ -51,12 +52,12 @@ def inputs(path: Path) -> list[Path]:
         if not path.is_file():
             raise DataError(f"--input {path}: there is no such file; mend the path.")
         return [path]
-    found = [file for file in STORAGE.list(path, "*") if file.suffix.lower() in KINDS and file.is_file()]
-    if not found:
+    files = [file for file in STORAGE.list(path, "*") if file.suffix.lower() in KINDS and file.is_file()]
+    if not files:
         raise DataError(f"--input {path}: the folder holds no .parquet or .csv files; name another one.")
-    if len({file.suffix.lower() for file in found}) > 1:
+    if len({file.suffix.lower() for file in files}) > 1:
         raise DataError(f"--input {path}: the folder holds .parquet and .csv files; name a folder of one kind.")
-    return found
+    return files
 
 
 def identity(file: Path) -> dict[str, str | int]:
@@ -74,37 +75,39 @@ def blocks(file: Path, rows: int, done: int = 0) -> Iterator[Block]:
         DataError: the file is damaged, or a line of it cannot be read; where, and why.
     """
     source = _parquet(file, done * rows) if file.suffix.lower() == ".parquet" else _csv(file, done * rows)
-    held: list[pa.Table] = []
-    count, first = 0, done * rows + 1
-    for table in source:
-        held.append(table)
+    tables: list[pa.Table] = []
+    places: list[np.ndarray] = []
+    count = 0
+    for table, numbers in source:
+        tables.append(table)
+        places.append(numbers)
         count += len(table)
         while count >= rows:
-            whole = pa.concat_tables(held)
-            yield Block(whole.slice(0, rows), file, first)
-            held, count, first = [whole.slice(rows)], count - rows, first + rows
+            whole, numbers = pa.concat_tables(tables), np.concatenate(places)
+            yield Block(whole.slice(0, rows), file, numbers[:rows])
+            tables, places, count = [whole.slice(rows)], [numbers[rows:]], count - rows
     if count:
-        yield Block(pa.concat_tables(held), file, first)
+        yield Block(pa.concat_tables(tables), file, np.concatenate(places))
 
 
-def _parquet(file: Path, skip: int) -> Iterator[pa.Table]:
+def _parquet(file: Path, skip: int) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    """Rows and their numbers."""
     try:
         with pq.ParquetFile(file, memory_map=True) as source:
-            groups, at = list(range(source.num_row_groups)), 0
+            groups, at = range(source.num_row_groups), 0
             while groups and skip - at >= (size := source.metadata.row_group(groups[0]).num_rows):
-                at += size
-                groups.pop(0)
-            for batch in source.iter_batches(65_536, row_groups=groups) if groups else ():
+                groups, at = groups[1:], at + size
+            for batch in source.iter_batches(65_536, row_groups=list(groups)) if groups else ():
                 rest = min(max(skip - at, 0), len(batch))
-                at += len(batch)
                 if rest < len(batch):
-                    yield pa.Table.from_batches([batch.slice(rest)])
+                    yield pa.Table.from_batches([batch.slice(rest)]), np.arange(at + rest, at + len(batch)) + 1
+                at += len(batch)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{file}: cannot be read as Parquet ({str(error)[:200]}); write the file again.") from None
 
 
-def _csv(file: Path, skip: int) -> Iterator[pa.Table]:
-    """Cells as text: what a column holds, its use says."""
+def _csv(file: Path, skip: int) -> Iterator[tuple[pa.Table, np.ndarray]]:
+    """Rows and their lines. Cells are text: what a column holds, its use says."""
     columns = {name: name for name in column_names(file, Format()) or []}
     for block in read_file(file, columns, Format()):
         if block.rejects:
@@ -114,4 +117,4 @@ def _csv(file: Path, skip: int) -> Iterator[pa.Table]:
         rest = min(skip, len(block.table))
         skip -= rest
         if rest < len(block.table):
-            yield block.table.slice(rest)
+            yield block.table.slice(rest), block.lines[rest:]

@@ -32,7 +32,7 @@ def load_backbone(path: str | Path, components: Sequence[str | Path] = ()) -> Pr
 class Prompts:
     """The prompts on one backbone, by the names that rows call them.
 
-    A row names its prompt in the column `unit`, or, without one, in `domain`. What no prompt serves, the backbone answers as it
+    A row names its prompt in the column `unit`, or, without one or where the data have a feature of this name, in `domain`. What no prompt serves, the backbone answers as it
     was pre-trained, and the answer marks it (`Scores.unknown`). Threads may add, remove and ask at any time; an answer is made by
     the prompts of one moment.
     """
@@ -136,7 +136,10 @@ class Prompts:
         elif not lanes:
             raise ArtifactError(f"{self.base.folder}: there is no prompt, and by itself it does not answer; add one first.")
         elif len(lanes) > 1 and any(field.name == UNIT for field in store.schema.fields):
-            raise ArtifactError(f"the data have a feature {UNIT!r}, and so is called the column that names a row's prompt.")
+            raise ArtifactError(
+                f"the data have a feature {UNIT!r}, and so is called the column that names a row's prompt; load each prompt with "
+                "load_prompt."
+            )
         return Scorer(bank, store, base=self.base)
 
     def _plain(self, task: str) -> Group | None:

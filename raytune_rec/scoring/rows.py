@@ -95,7 +95,8 @@ class Rows:
         if len(set(lengths.values())) > 1:
             raise DataError(f"rows to score: columns of unequal length ({lengths}); give one value for each row.")
         count = max(lengths.values(), default=0)
-        lane, whose = _lanes(named, names or [unit.name for unit in units], count, plain)
+        features = [field.name for field in schema.fields]
+        lane, whose = _lanes(named, names or [unit.name for unit in units], count, plain, UNIT in features)
         of_units = pa.array([unit.domain or None for unit in units], pa.string())
         tuned, unserved = of_units.take(pa.array(lane)), (lane == len(units) - 1) & plain
         if whose == DOMAIN and plain and DOMAIN in named:  # a prompt may be called otherwise than its domain
@@ -200,25 +201,29 @@ def _shown(value: Any) -> str:
     return f"given: {str(value)[:60]!r}, of type {type(value).__name__}"
 
 
-def _lanes(named: dict[str, Any], names: Sequence[str], count: int, plain: bool) -> tuple[np.ndarray, str]:
+def _lanes(named: dict[str, Any], names: Sequence[str], count: int, plain: bool, feature: bool) -> tuple[np.ndarray, str]:
     """(N,) the prompt that each row asks, and the column that says it; the column `unit` is taken out.
 
     Args:
         names: of the prompts. plain: rows of nobody else ask the last one.
+        feature: the data have a feature `unit`, so that no column of this name says whose a row is.
 
     Raises:
         DataError: of several prompts none is named, or one that is not served.
     """
-    apart = UNIT in named or (plain and DOMAIN in named)
-    if (len(names) == 1 and not (plain and UNIT in named)) or (len(names) - plain == 1 and not apart):
+    by_unit, prompts = UNIT in named and not feature, names[: len(names) - plain]
+    apart = by_unit or (plain and DOMAIN in named)
+    if (len(names) == 1 and not (plain and by_unit)) or (len(prompts) == 1 and not apart):
         return np.zeros(count, np.int64), DOMAIN
-    known = f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
-    if UNIT not in named and not (plain and DOMAIN in named):
-        either = " or domain" if plain else ""
-        raise DataError(f"rows to score: there is no column {UNIT}{either}; name the unit of each row, one of {known}.")
-    whose = UNIT if UNIT in named else DOMAIN
+    known = f"{', '.join(prompts[:5])}{' ...' if len(prompts) > 5 else ''}"
+    if not apart:
+        either = f"{UNIT} or {DOMAIN}" if plain else UNIT
+        raise DataError(
+            f"rows to score: there is no column {DOMAIN if feature else either}; name the unit of each row, one of {known}."
+        )
+    whose = UNIT if by_unit else DOMAIN
     codes = encoded(text(named.pop(UNIT) if whose == UNIT else named[DOMAIN]))
-    place = {name: i for i, name in enumerate(names[: len(names) - plain])}
+    place = {name: i for i, name in enumerate(prompts)}
     called = [*codes.dictionary.to_pylist(), None]
     lane = np.array([place.get(name, -1) for name in called], np.int64)
     code = pc.fill_null(codes.indices, len(called) - 1).to_numpy(zero_copy_only=False)

@@ -3,7 +3,7 @@
 The result is a folder of parts beside the output until all are there; each is written whole or not at all, and belongs to the
 rows of one file by its name. So a killed run goes on behind its last part, and each row is answered once, in its place.
 
-Ray Data is not used: no row needs another, and an order that is kept and a restart at a part are what it does not give.
+Ray Data is not used: no row needs another, and what matters here, a restart behind the last part, it does not give.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from raytune_rec.storage import claim
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import plain
 
-_ROWS = 262_144
-"""Of a part."""
+_ROWS = {"score": 262_144, "recommend": 16_384}
+"""Of a part: an answer is a number, or a list of items, each of them an object in memory."""
 _FORMAT = 1
+_BEGUN = "begun.json"
 Say = Callable[[str], None]
 
 
@@ -62,19 +63,20 @@ def prompts_of(path: Path, folders: list[Path]) -> tuple[Prompts, dict[str, str]
         ArtifactError: there are none, or they stand on several backbones.
     """
     place = path / "artifacts" if (path / "artifacts").is_dir() else path
-    found = [place] if (place / "prompt.json").is_file() else sorted(p.parent for p in STORAGE.list(place, "*/prompt.json"))
-    facts = {folder: prompt_artifact.read(folder) for folder in found}
+    single = (place / "prompt.json").is_file()
+    artifacts = [place] if single else [file.parent for file in STORAGE.list(place, "*/prompt.json")]
+    facts = {folder: prompt_artifact.read(folder) for folder in artifacts}
     if not facts:
         raise ArtifactError(f"{path}: no run with artifacts, and no artifact; name a run folder whose export is done.")
-    standing = {of.backbone_fingerprint for of in facts.values()}
+    standing = {artifact.backbone_fingerprint for artifact in facts.values()}
     if len(standing) > 1:
         raise ArtifactError(
             f"{path}: its artifacts stand on several backbones ({', '.join(sorted(standing))}); name one artifact."
         )
-    prompts = Prompts(Base.loaded(beside(found[0], next(iter(standing)))), folders)
-    for folder, of in facts.items():
-        prompts.add(of.unit.name, folder)
-    weights = {of.unit.name: of.weights_sha256 for of in facts.values()}
+    prompts = Prompts(Base.loaded(beside(artifacts[0], next(iter(standing)))), folders)
+    for folder, artifact in facts.items():
+        prompts.add(artifact.unit.name, folder)
+    weights = {artifact.unit.name: artifact.weights_sha256 for artifact in facts.values()}
     return prompts, {"": prompts.base.facts.weights_sha256, **weights}
 
 
@@ -107,41 +109,44 @@ def answer(prompts: Prompts, hashes: Mapping[str, str], asked: Asked, given: Pat
         with STORAGE.lease(work / claim.LOCK) as granted:
             if not granted:
                 raise ArtifactError(f"{out}: another command writes it; wait until it has ended, or name another --output.")
-            stands_on = plain({"of": hashes, "asked": asked, "input": identity(file), "format": _FORMAT})
-            _file(prompts, stands_on, asked, file, target, work, say)
+            part = {"format": _FORMAT, "rows": _ROWS[asked.what]}
+            stands_on = plain({"of": hashes, "asked": asked, "input": identity(file), "part": part})
+            try:
+                _file(prompts, stands_on, asked, file, target, work, say)
+            finally:
+                _tidy(work)
 
 
 def _file(prompts: Prompts, stands_on: Mapping[str, Any], asked: Asked, file: Path, target: Path, work: Path, say: Say) -> None:
     """One file."""
     mark = target.with_name(f".{target.name}.answers.json")
-    written = read_json(mark) if mark.exists() else None
-    if target.exists() and not (written and _is(target, written)):
+    written = read_json(mark) if mark.exists() else {}
+    there = _state(target) if target.exists() else None
+    if there and there not in (written.get("file"), written.get("replaced")):
         raise ArtifactError(f"{target}: is there, and no command of ours wrote it; name another --output, or move it away.")
-    if written and target.exists() and written["stands_on"] == stands_on:
+    if there and there == written["file"] and written["stands_on"] == stands_on:
+        _drop_parts(work)
         say(f"{target}: done already")
         return
-    begun = work / "begun.json"
+    begun = work / _BEGUN
     if not begun.exists() or read_json(begun) != stands_on:
-        for part in STORAGE.list(work, "*.parquet"):
-            STORAGE.delete(part)
+        _drop_parts(work)
         write_json(begun, stands_on)
     STORAGE.sweep(work)
     parts = _parts(work)
     rows = sum(pq.read_metadata(part).num_rows for part in parts)
     if parts:
         say(f"{target}: going on after {rows:,} rows")
-    for number, block in enumerate(blocks(file, _ROWS, len(parts)), len(parts)):
-        fill = partial(pq.write_table, _answered(prompts, asked, block), compression="zstd")
-        STORAGE.put(work / f"{number:06}.parquet", fill)
+    for number, block in enumerate(blocks(file, _ROWS[asked.what], len(parts)), len(parts)):
+        answers = _answered(prompts, asked, block)
+        STORAGE.put(work / f"{number:06}.parquet", partial(pq.write_table, answers, compression="zstd"))
         rows += len(block.table)
         say(f"{target}: {rows:,} rows answered")
     if not rows:
         raise DataError(f"{file}: holds no rows; leave it out.")
-    STORAGE.put(target, partial(_join, _parts(work), csv=target.suffix.lower() == ".csv"))
-    write_json(mark, {"stands_on": stands_on, "rows": rows, **_size(target)})
-    for path in (*_parts(work), begun, work / claim.LOCK):
-        STORAGE.delete(path)
-    STORAGE.prune(work)
+    says = {"stands_on": stands_on, "rows": rows, "replaced": there}
+    STORAGE.put(target, partial(_join, _parts(work), target.suffix.lower() == ".csv", mark, says))
+    _drop_parts(work)
     say(f"{target}: {rows:,} rows written")
 
 
@@ -150,6 +155,8 @@ def _answered(prompts: Prompts, asked: Asked, block: Block) -> pa.Table:
     table = block.table
     problems = [f"there is no column {name!r} to carry; leave it out." for name in asked.carry if name not in table.column_names]
     problems += [f"column {name}: is called as an answer is; rename it." for name in asked.adds if name in asked.carry]
+    twice = [name for name in asked.carry if table.column_names.count(name) > 1]
+    problems += [f"column {name}: stands there twice; let each have a name of its own." for name in twice]
     if problems:
         raise DataError(f"{block.file}: {problem}" for problem in problems)
     rows = table.drop_columns(list(asked.carry))
@@ -201,12 +208,15 @@ def _first_wrong(prompts: Prompts, asked: Asked, rows: pa.Table) -> int:
     return first
 
 
-def _join(parts: list[Path], target: Path, csv: bool) -> None:
-    """One file of all parts, a part at a time."""
+def _join(parts: list[Path], csv: bool, mark: Path, says: Mapping[str, Any], target: Path) -> None:
+    """One file of all parts, a part at a time; and its mark, before the file has its name: a command that is killed between the
+    two would not know its own file again.
+    """
     schema = pq.read_schema(parts[0])
     with (pa.csv.CSVWriter if csv else pq.ParquetWriter)(target, schema) as writer:
         for part in parts:
             writer.write_table(pq.read_table(part, schema=schema))
+    write_json(mark, {**says, "file": _state(target)})
 
 
 def _parts(work: Path) -> list[Path]:
@@ -214,10 +224,19 @@ def _parts(work: Path) -> list[Path]:
     return [path for i, path in enumerate(STORAGE.list(work, "*.parquet")) if path.name == f"{i:06}.parquet"]
 
 
-def _size(path: Path) -> dict[str, int]:
+def _drop_parts(work: Path) -> None:
+    for part in STORAGE.list(work, "*.parquet"):
+        STORAGE.delete(part)
+
+
+def _tidy(work: Path) -> None:
+    """Leave no folder of parts that has none."""
+    if not STORAGE.list(work, "*.parquet"):
+        for name in (_BEGUN, claim.LOCK):
+            STORAGE.delete(work / name)
+        STORAGE.prune(work)
+
+
+def _state(path: Path) -> dict[str, int]:
+    """What tells a file from any other that may stand in its place."""
     return {"bytes": path.stat().st_size, "modified": path.stat().st_mtime_ns}
-
-
-def _is(path: Path, written: Mapping[str, Any]) -> bool:
-    """Whether a file is the one that was written."""
-    return {name: written.get(name) for name in ("bytes", "modified")} == _size(path)

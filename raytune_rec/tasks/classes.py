@@ -82,7 +82,7 @@ class Classes:
     def refusal(self, asked: Asked, unit: str, columns: Collection[str]) -> str:
         if asked == "predict":
             return ""
-        return f"{asked}: the artifact of {unit!r} predicts {self.task.attribute}, and ranks no items; ask `predict`."
+        return f"{asked}: the artifact of {unit!r} predicts {self.task.attribute}, and ranks no items; ask `predict`, in Python."
 
     def scored(self, logits: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         raise AssertionError("classes are predicted")

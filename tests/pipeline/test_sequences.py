@@ -203,7 +203,7 @@ def test_an_attribute_is_predicted_evaluated_and_served(predicted: Path) -> None
     assert served.predict({**rows, "colour": ["c1"] * len(right)}) == found, "what is predicted is never read"
     assert served.predict({"history": []}) == [] and all(1 / 3 <= chance <= 1 for _, chance in found)
     for asked in (served.score, served.recommend):
-        with pytest.raises(DataError, match=r"'colour\.1' predicts colour, and ranks no items; ask `predict`"):
+        with pytest.raises(DataError, match=r"'colour\.1' predicts colour, and ranks no items; ask `predict`, in Python"):
             asked({**rows, "item": ["i1"] * len(right)})
     card = (predicted / "artifacts" / "colour.1" / "README.md").read_text()
     assert "It tells the colour of new users" in card and "prompt.predict(users)" in card and "prompt.recommend" not in card

@@ -105,7 +105,25 @@ def test_a_prompt_may_be_called_otherwise_and_rows_may_name_it_apart(run: tuple[
         served.score({**rows, "domain": ["club", "shop"]}, unknown="raise")
     served.add("shop", artifacts / "shop")  # the remedy
     assert len(served.score({**rows, "domain": ["club", "shop"]}, unknown="raise")) == 2
-    with pytest.raises(DataError, match=r"no column unit or domain; name the unit of each row"):
+    with pytest.raises(DataError, match=r"no column unit or domain; name the unit of each row, one of shop-b, club, shop\.$"):
+        served.score(rows)
+
+
+def test_a_feature_called_unit_stays_one_and_rows_name_their_prompt_by_domain(make: Callable[..., Store], tmp_path: Path) -> None:
+    lines = [line.replace("colour", "unit") for line in log(("shop", "club"))]
+    store = make(
+        lines, features={"unit": {"role": "user"}, "colour": {"role": "user", "column": "age"}},
+        split={"kind": "hash", "valid": 0.1, "test": 0.1},
+    )  # fmt: skip
+    backbone, artifacts = made.run(store, tmp_path, ("shop", "club"))
+    served, rows = load_backbone(backbone), {"user": ["u1", "u1"], "item": ["i1", "i1"], "unit": ["c3", "c2"]}
+    for name in ("shop", "club"):
+        served.add(name, artifacts / name)
+    scores = served.score({**rows, "domain": ["shop", "club"]}, unknown="raise")
+    for i, name in enumerate(("shop", "club")):
+        alone = load_prompt(artifacts / name, backbone).score({column: values[i : i + 1] for column, values in rows.items()})
+        np.testing.assert_allclose(scores[i], alone[0], rtol=1e-6)
+    with pytest.raises(DataError, match=r"there is no column domain; name the unit of each row, one of shop, club\.$"):
         served.score(rows)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 
 from raytune_rec import cli
 from raytune_rec.data.stored.store import Store
+from raytune_rec.job import shipped
 from raytune_rec.scoring import load_backbone, load_prompt, whole
 from raytune_rec.scoring.prompts import Prompts
 from tests.scoring import made
@@ -32,7 +35,7 @@ def run(make: Callable[..., Store], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pa.Table:
     """Also as `rows.parquet` in row groups that are no parts, and as `rows.csv`."""
-    monkeypatch.setattr(whole, "_ROWS", 40)
+    monkeypatch.setattr(whole, "_ROWS", {"score": 40, "recommend": 40})
     draw = np.random.default_rng(1)
     table = pa.table(
         {
@@ -94,6 +97,30 @@ def test_a_killed_command_goes_on_behind_its_last_part(
     np.testing.assert_allclose(answers["score"].to_numpy(), expected(run, rows), rtol=1e-6)
     assert ask(run, tmp_path / "rows.parquet", tmp_path / "out.parquet") == 0
     assert "done already" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".parts")] == []
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_command_killed_while_its_file_gets_its_name_knows_it_again(
+    run: Path, rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    given, out, rename = tmp_path / "rows.parquet", tmp_path / "out.parquet", os.replace
+    assert ask(run, given, out) == 0
+    pq.write_table(rows.slice(3), given)
+
+    def killed(source: Path, target: Path) -> None:
+        if named or target != out:
+            rename(source, target)
+        if target == out:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        assert ask(run, given, out) == 130
+    assert len(pq.read_table(out)) == (COUNT - 3 if named else COUNT)
+    assert ask(run, given, out) == 0
+    assert pq.read_table(out)["request"].to_pylist() == rows["request"].to_pylist()[3:]
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".parts")] == []
 
 
 def test_another_input_is_scored_anew_and_a_folder_file_by_file(run: Path, rows: pa.Table, tmp_path: Path) -> None:
@@ -121,6 +148,12 @@ def test_what_cannot_be_scored_is_told_with_its_place(
     ages[77] = "old"  # type: ignore[call-overload]
     pa.csv.write_csv(rows.append_column("age", pa.array(ages, pa.string())), tmp_path / "ages.csv")
     assert "ages.csv, line 79: column age: each row must be a finite number" in told("ages.csv", to=tmp_path / "out.csv")
+    (tmp_path / "blank.csv").write_text("request,user,item,domain,age\nr1,u1,i1,shop,1\n\n\nr2,u2,i2,shop,old\n")
+    assert "blank.csv, line 5: column age" in told("blank.csv", to=tmp_path / "out.csv")
+    (tmp_path / "head.csv").write_text("request,user,item,domain\n")
+    assert "head.csv: holds no rows; leave it out" in told("head.csv", to=tmp_path / "out.csv")
+    pq.write_table(rows.append_column("request", rows["user"]), tmp_path / "twice.parquet")
+    assert "twice.parquet: column request: stands there twice; let each have a name of its own" in told("twice.parquet")
     pq.write_table(rows.append_column("colr", rows["user"]), tmp_path / "odd.parquet")
     assert "odd.parquet, row 1: rows to encode: there is no column 'colr'" in told("odd.parquet")
     assert ask(run, tmp_path / "odd.parquet", out, "--carry", "colr") == 0  # a remedy
@@ -135,6 +168,26 @@ def test_what_cannot_be_scored_is_told_with_its_place(
     assert "there is no such file" in told("none.parquet", to=again)
     assert "answers are written as the input is" in told("rows.csv", to=again)
     assert "must be 'backbone' or 'raise'" in told("rows.parquet", "--unknown", "ignore", to=again)
+    assert "rows.parquet: is there, and no command of ours wrote it" in told("rows.parquet", to=tmp_path / "rows.parquet")
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".parts")] == []
+
+
+@pytest.mark.parametrize("named", ["", "artifacts", "artifacts/shop"])
+def test_the_users_own_components_are_those_of_the_run(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "job.toml").write_text('components = ["mine"]\n' + (shipped.folder("jobs") / "plate_douban.toml").read_text())
+    prompts_of, given = whole.prompts_of, list[Path]()
+
+    def read(path: Path, folders: list[Path]) -> Any:
+        given.extend(folders)
+        return prompts_of(path, [])
+
+    monkeypatch.setattr(whole, "prompts_of", read)
+    pq.write_table(pa.table({"user": ["u1"], "item": ["i1"], "domain": ["shop"], "request": ["r"]}), tmp_path / "one.parquet")
+    assert ask(folder / named, tmp_path / "one.parquet", tmp_path / "out.parquet") == 0
+    assert given == [folder / "mine"]
 
 
 def test_recommendations_of_a_table_are_those_of_its_rows(make: Callable[..., Store], tmp_path: Path) -> None:
