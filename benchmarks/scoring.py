@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,9 +55,9 @@ def store(folder: Path) -> Store:
     users = {"raw": ["", *raws["user"]], "colour": draw.integers(0, COLOURS, USERS), "age": draw.normal(40, 9, USERS)}
     pq.write_table(pa.table(users), folder / "users.parquet")
     pq.write_table(pa.table({"raw": ["", *raws["item"]]}), folder / "items.parquet")
-    of: list[Any] = [Field(n, "categorical", n, sizes[n]) for n in ("user", "item", "domain")]  # type: ignore[arg-type]
-    of += [Field("colour", "categorical", "user", COLOURS), Field("age", "numerical", "user", 10, mean=40, std=9)]
-    return Store.of(folder, DataSchema(tuple(of), tuple(raws["domain"]), "0" * 16), True, None, 0)
+    fields: list[Any] = [Field(n, "categorical", n, sizes[n]) for n in ("user", "item", "domain")]  # type: ignore[arg-type]
+    fields += [Field("colour", "categorical", "user", COLOURS), Field("age", "numerical", "user", 10, mean=40, std=9)]
+    return Store.of(folder, DataSchema(tuple(fields), tuple(raws["domain"]), "0" * 16), True, None, 0)
 
 
 def parts(schema: DataSchema, strategy: str = "prompt_linear") -> Parts:
@@ -142,16 +143,16 @@ def main() -> None:
     parser.add_argument("--domains", type=int, nargs="+", default=[1, 10, 100, 1000])
     parser.add_argument("--rows", type=int, default=16_384)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--store", type=Path, default=Path("/tmp/raytune_rec_scoring"), help="folder of the made-up store")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    held = store(given.store)
-    made = lanes(parts(held.schema), max(given.domains))
     figures = {}
-    for count in given.domains:
-        figures[count] = of = measured(held, made, given.rows, count, given.repeats)
-        print(f"{count:5} domains: " + ", ".join(f"{name} {value:,.0f}" for name, value in of.items()), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        held = store(Path(folder))
+        made = lanes(parts(held.schema), max(given.domains))
+        for count in given.domains:
+            figures[count] = rates = measured(held, made, given.rows, count, given.repeats)
+            print(f"{count:5} domains: " + ", ".join(f"{name} {value:,.0f}" for name, value in rates.items()), flush=True)
     if given.out:
         given.out.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -32,9 +32,9 @@ def load_backbone(path: str | Path, components: Sequence[str | Path] = ()) -> Pr
 class Prompts:
     """The prompts on one backbone, by the names that rows call them.
 
-    A row names its prompt in the column `unit`, or, without one or where the data have a feature of this name, in `domain`. What no prompt serves, the backbone answers as it
-    was pre-trained, and the answer marks it (`Scores.unknown`). Threads may add, remove and ask at any time; an answer is made by
-    the prompts of one moment.
+    A row names its prompt in the column `unit`, or, without one or where the data have a feature of this name, in `domain`. What
+    no prompt serves, the backbone answers as it was pre-trained, and the answer marks it (`Scores.unknown`). Threads may add,
+    remove and ask at any time; an answer is made by the prompts of one moment.
     """
 
     def __init__(self, base: Base, components: Sequence[Path] = ()) -> None:
