@@ -9,7 +9,7 @@ of a pair the share of the user's fields and that of the item's are computed onc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -30,6 +30,9 @@ from raytune_rec.tensors import Params, Step, linear, lookup, xavier, zeros
 
 _ITEMS = 128
 """Items of each row whose pairs are scored at once, outside training."""
+
+DeepPart = Callable[[Tensor, Tensor | None], Tensor]
+"""(U, B, H) what the first layer has of the fields, (U, B, n*D) prompt fields or None -> (U, B) logits of the deep part."""
 
 
 class CtrOptions(components.Options):
@@ -131,10 +134,10 @@ class Ctr(Backbone):
         options: Mapping[str, Tensor],
         step: Step,
     ) -> Outputs:
-        prompt = sites[Site.FIELDS] if self.prompts else None  # (U, B, n, D)
+        prompt = sites[Site.FIELDS].flatten(2) if self.prompts else None  # (U, B, n*D)
         if not self.ranks:
-            first = self.first_order(params, batch.columns)
-            return {"logit": self.of_rows(params, encoded, first, prompt, options, batch.weight, step)}
+            deep = partial(self._of_deep, params, options, batch.weight, step, 1)
+            return {"logit": self.of_rows(params, encoded, self.first_order(params, batch.columns), prompt, deep)}
         user = encoded["user_share"]
         if prompt is not None:
             user = user + pad(self.share_of_prompt(params, prompt), (0, self.orders))
@@ -174,8 +177,8 @@ class Ctr(Backbone):
         pairs = (user.unsqueeze(2) + items).flatten(1, 2)
         weight = (batch.weight.unsqueeze(-1) * (ids > 0)).flatten(1, 2)
         share, first = pairs[..., : -self.orders], pairs[..., -self.orders :]
-        logit = self.of_share(params, share, first, options, weight, step, ids.shape[2])
-        return logit.unflatten(1, ids.shape[1:])
+        deep = partial(self._of_deep, params, options, weight, step, ids.shape[2])
+        return self.of_share(params, share, first, deep).unflatten(1, ids.shape[1:])
 
     def _in_its_field(self, params: Params, vectors: Tensor, rest: Tensor) -> Tensor:
         """(U, N, X + F): the share of items whose embedding is another.
@@ -193,17 +196,29 @@ class Ctr(Backbone):
         Args:
             columns: as of `FieldLayer.vectors`. bias: whether the bias is in it.
         """
-        first = self.layer.linear(params, columns, self.layer.fields if fields is None else fields)
-        return (first + params["linear.bias"] if bias else first).unsqueeze(-1)
+        return self.layer.linear(params, columns, fields, bias).unsqueeze(-1)
 
     def output_parameters(self) -> tuple[Parameter, ...]:
         """Of the layer over the deep part."""
         shape = (self.options.hidden[-1], 1)
         return (Parameter("output.weight", shape, "output", xavier), Parameter("output.bias", (1,), "output", zeros))
 
-    @staticmethod
-    def output(params: Params, hidden: Tensor) -> Tensor:
-        """(U, B) of the deep part's last layer (U, B, H)."""
+    def _of_deep(
+        self,
+        params: Params,
+        options: Mapping[str, Tensor],
+        weight: Tensor,
+        step: Step,
+        each: int,
+        first: Tensor,
+        prompt: Tensor | None,
+    ) -> Tensor:
+        """Bound to a pass a `DeepPart`: the deep part and the output layer over it.
+
+        Args:
+            weight, each: as of `Deep`.
+        """
+        hidden = self.deep(params, first, prompt, options, weight, step, each)
         return linear(hidden, params["output.weight"], params["output.bias"]).squeeze(-1)
 
     def encode_rows(self, params: Params, vectors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -215,20 +230,12 @@ class Ctr(Backbone):
         raise NotImplementedError
 
     def of_rows(
-        self,
-        params: Params,
-        encoded: Mapping[str, Tensor],
-        first: Tensor,
-        prompt: Tensor | None,
-        options: Mapping[str, Tensor],
-        weight: Tensor,
-        step: Step,
-        each: int = 1,
+        self, params: Params, encoded: Mapping[str, Tensor], first: Tensor, prompt: Tensor | None, deep: DeepPart
     ) -> Tensor:
         """(U, B) logits of labelled rows.
 
         Args:
-            first: (U, B, F) the first-order part. prompt: (U, B, n, D). weight: (U, B). each: as of `Deep`.
+            first: (U, B, F) the first-order part. prompt: (U, B, n*D).
         """
         raise NotImplementedError
 
@@ -245,26 +252,16 @@ class Ctr(Backbone):
         return pad(side_by_side(held), (0, self.prompts))
 
     def share_of_prompt(self, params: Params, prompt: Tensor) -> Tensor:
-        """(U, B, X): likewise of prompt fields (U, B, n, D)."""
-        return pad(prompt.flatten(2), (sum(self.layer.widths), 0))
+        """(U, B, X): likewise of prompt fields (U, B, n*D)."""
+        return pad(prompt, (sum(self.layer.widths), 0))
 
-    def of_share(
-        self,
-        params: Params,
-        share: Tensor,
-        first: Tensor,
-        options: Mapping[str, Tensor],
-        weight: Tensor,
-        step: Step,
-        each: int,
-    ) -> Tensor:
+    def of_share(self, params: Params, share: Tensor, first: Tensor, deep: DeepPart) -> Tensor:
         """(U, N) logits.
 
         Args:
-            share: (U, N, X), the sum over all fields. first: (U, N, F), the first-order part. weight: (U, N). each: as of `Deep`.
+            share: (U, N, X), the sum over all fields. first: (U, N, F), the first-order part.
         """
         fields, prompts = share.split([sum(self.layer.widths), self.prompts], dim=-1)
         sides = fields.split(self.layer.widths, dim=-1)
         encoded = self.encode_rows(params, {f.name: side for f, side in zip(self.layer.ordered, sides, strict=True)})
-        prompt = prompts.unflatten(-1, (-1, self.options.width)) if self.prompts else None
-        return self.of_rows(params, encoded, first, prompt, options, weight, step, each)
+        return self.of_rows(params, encoded, first, prompts if self.prompts else None, deep)

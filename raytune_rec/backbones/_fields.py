@@ -117,9 +117,9 @@ class FieldLayer:
         spans = {f.name: slice(end - w, end) for f, w, end in zip(self.ordered, self.widths, ends, strict=True)}
         return torch.cat([weight[:, spans[name]] for name in names], dim=1)
 
-    def linear(self, params: Params, columns: Columns, fields: Sequence[Field] | None = None) -> Tensor:
-        """(U, B): the first-order part; of some fields alone without the bias."""
-        total: Tensor = params["linear.bias"] if fields is None else torch.zeros_like(params["linear.bias"])
+    def linear(self, params: Params, columns: Columns, fields: Sequence[Field] | None = None, bias: bool = True) -> Tensor:
+        """(U, B): the first-order part of all fields or of some, with the bias or without."""
+        total: Tensor = params["linear.bias"] if bias else torch.zeros_like(params["linear.bias"])
         chosen = {f.name for f in (self.fields if fields is None else fields)}
         for f in self.tables:
             if f.name not in chosen:

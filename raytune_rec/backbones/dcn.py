@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from raytune_rec.backbones._ctr import Ctr, CtrOptions
+from raytune_rec.backbones._ctr import Ctr, CtrOptions, DeepPart
 from raytune_rec.backbones._fields import side_by_side
 from raytune_rec.components import structural
 from raytune_rec.schema.contract import Parameter, Site, SiteShape
 from raytune_rec.schema.prepared import DataSchema
-from raytune_rec.tensors import Params, Step, linear, xavier, zeros
+from raytune_rec.tensors import Params, linear, xavier, zeros
 
 
 class Dcn(Ctr):
@@ -60,24 +60,13 @@ class Dcn(Ctr):
         return {"fields": fields, "cross": linear(fields, params["cross.fields"]), "first": self.deep.first(params, fields)}
 
     def of_rows(
-        self,
-        params: Params,
-        encoded: Mapping[str, Tensor],
-        first: Tensor,
-        prompt: Tensor | None,
-        options: Mapping[str, Tensor],
-        weight: Tensor,
-        step: Step,
-        each: int = 1,
+        self, params: Params, encoded: Mapping[str, Tensor], first: Tensor, prompt: Tensor | None, deep: DeepPart
     ) -> Tensor:
         products, out = encoded["cross"], linear(encoded["fields"], params["output.fields"])
-        prompts = None if prompt is None else prompt.flatten(2)  # (U, B, n*D)
-        if prompts is not None:
-            products = products + linear(prompts, params["cross.prompt"])
-            out = out + linear(prompts, params["output.prompt"])
-        hidden = self.deep(params, encoded["first"], prompts, options, weight, step, each)
-        deep = self.output(params, hidden)
-        return first.squeeze(-1) + self._crossed(params, products, out.squeeze(-1)) + deep
+        if prompt is not None:
+            products = products + linear(prompt, params["cross.prompt"])
+            out = out + linear(prompt, params["output.prompt"])
+        return first.squeeze(-1) + self._crossed(params, products, out.squeeze(-1)) + deep(encoded["first"], prompt)
 
     def share(self, params: Params, vectors: Mapping[str, Tensor]) -> Tensor:
         fields = side_by_side(vectors.values())
@@ -85,23 +74,11 @@ class Dcn(Ctr):
         return side_by_side(linear(fields, self.layer.rows(weight, vectors)) for weight in weights)
 
     def share_of_prompt(self, params: Params, prompt: Tensor) -> Tensor:
-        prompts = prompt.flatten(2)
-        return side_by_side(linear(prompts, params[name]) for name in ("cross.prompt", "output.prompt", "deep.0.prompt"))
+        return side_by_side(linear(prompt, params[name]) for name in ("cross.prompt", "output.prompt", "deep.0.prompt"))
 
-    def of_share(
-        self,
-        params: Params,
-        share: Tensor,
-        first: Tensor,
-        options: Mapping[str, Tensor],
-        weight: Tensor,
-        step: Step,
-        each: int,
-    ) -> Tensor:
-        products, out, deep = share.split([self.options.cross, 1, self.options.hidden[0]], dim=-1)
-        hidden = self.deep(params, deep, None, options, weight, step, each)
-        of_deep = self.output(params, hidden)
-        return first.squeeze(-1) + self._crossed(params, products, out.squeeze(-1)) + of_deep
+    def of_share(self, params: Params, share: Tensor, first: Tensor, deep: DeepPart) -> Tensor:
+        products, out, hidden = share.split([self.options.cross, 1, self.options.hidden[0]], dim=-1)
+        return first.squeeze(-1) + self._crossed(params, products, out.squeeze(-1)) + deep(hidden, None)
 
     def _crossed(self, params: Params, products: Tensor, out: Tensor) -> Tensor:
         """(U, B): the output layer over the last cross layer.

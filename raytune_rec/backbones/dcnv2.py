@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from raytune_rec.backbones._ctr import Ctr, CtrOptions
+from raytune_rec.backbones._ctr import Ctr, CtrOptions, DeepPart
 from raytune_rec.backbones._fields import side_by_side
 from raytune_rec.components import structural
 from raytune_rec.schema.contract import Parameter
-from raytune_rec.tensors import Params, Step, linear, xavier, zeros
+from raytune_rec.tensors import Params, linear, xavier, zeros
 
 
 class Dcnv2(Ctr):
@@ -49,19 +49,9 @@ class Dcnv2(Ctr):
         return {"fields": fields, "first": self.deep.first(params, fields)}
 
     def of_rows(
-        self,
-        params: Params,
-        encoded: Mapping[str, Tensor],
-        first: Tensor,
-        prompt: Tensor | None,
-        options: Mapping[str, Tensor],
-        weight: Tensor,
-        step: Step,
-        each: int = 1,
+        self, params: Params, encoded: Mapping[str, Tensor], first: Tensor, prompt: Tensor | None, deep: DeepPart
     ) -> Tensor:
-        prompts = None if prompt is None else prompt.flatten(2)  # (U, B, n*D)
-        start = encoded["fields"] if prompts is None else side_by_side([encoded["fields"], prompts])
-        crossed = start
+        start = crossed = encoded["fields"] if prompt is None else side_by_side([encoded["fields"], prompt])
         for i in range(self.options.cross):
             bias = params[f"cross.{i}.bias"]
             if self.options.rank:
@@ -69,5 +59,4 @@ class Dcnv2(Ctr):
             else:
                 change = linear(crossed, params[f"cross.{i}.weight"], bias)
             crossed = torch.addcmul(crossed, start, change)
-        hidden = self.deep(params, encoded["first"], prompts, options, weight, step, each)
-        return first.squeeze(-1) + linear(crossed, params["output.cross"]).squeeze(-1) + self.output(params, hidden)
+        return first.squeeze(-1) + linear(crossed, params["output.cross"]).squeeze(-1) + deep(encoded["first"], prompt)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from raytune_rec.backbones._ctr import Ctr, CtrOptions
+from raytune_rec.backbones._ctr import Ctr, CtrOptions, DeepPart
 from raytune_rec.backbones._fields import side_by_side
 from raytune_rec.schema.contract import Parameter
-from raytune_rec.tensors import Params, Step, linear, moments
+from raytune_rec.tensors import Params, linear, moments
 
 
 class DeepFM(Ctr):
@@ -34,23 +34,14 @@ class DeepFM(Ctr):
         return {"sum": total, "square": square, "first": self.deep.first(params, side_by_side(vectors.values()))}
 
     def of_rows(
-        self,
-        params: Params,
-        encoded: Mapping[str, Tensor],
-        first: Tensor,
-        prompt: Tensor | None,
-        options: Mapping[str, Tensor],
-        weight: Tensor,
-        step: Step,
-        each: int = 1,
+        self, params: Params, encoded: Mapping[str, Tensor], first: Tensor, prompt: Tensor | None, deep: DeepPart
     ) -> Tensor:
         total, square = encoded["sum"], encoded["square"]
         if prompt is not None:
-            of_prompt = moments(prompt.unbind(2))
+            of_prompt = moments(prompt.split(self.options.width, dim=-1))
             total, square = total + of_prompt[0], square + of_prompt[1]
         pairs = (total.square().sum(-1) - square) / 2
-        hidden = self.deep(params, encoded["first"], None if prompt is None else prompt.flatten(2), options, weight, step, each)
-        return first.squeeze(-1) + pairs + self.output(params, hidden)
+        return first.squeeze(-1) + pairs + deep(encoded["first"], prompt)
 
     def share(self, params: Params, vectors: Mapping[str, Tensor]) -> Tensor:
         total, square = moments([vectors[f.name] for f in self.layer.embedded if f.name in vectors])
@@ -58,20 +49,10 @@ class DeepFM(Ctr):
         return side_by_side([total, square.unsqueeze(-1), first])
 
     def share_of_prompt(self, params: Params, prompt: Tensor) -> Tensor:
-        total, square = moments(prompt.unbind(2))
-        return side_by_side([total, square.unsqueeze(-1), linear(prompt.flatten(2), params["deep.0.prompt"])])
+        total, square = moments(prompt.split(self.options.width, dim=-1))
+        return side_by_side([total, square.unsqueeze(-1), linear(prompt, params["deep.0.prompt"])])
 
-    def of_share(
-        self,
-        params: Params,
-        share: Tensor,
-        first: Tensor,
-        options: Mapping[str, Tensor],
-        weight: Tensor,
-        step: Step,
-        each: int,
-    ) -> Tensor:
-        total, square, deep = share.split([self.options.width, 1, self.options.hidden[0]], dim=-1)
+    def of_share(self, params: Params, share: Tensor, first: Tensor, deep: DeepPart) -> Tensor:
+        total, square, hidden = share.split([self.options.width, 1, self.options.hidden[0]], dim=-1)
         pairs = (total.square().sum(-1) - square.squeeze(-1)) / 2
-        hidden = self.deep(params, deep, None, options, weight, step, each)
-        return first.squeeze(-1) + pairs + self.output(params, hidden)
+        return first.squeeze(-1) + pairs + deep(hidden, None)

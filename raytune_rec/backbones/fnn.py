@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from raytune_rec.backbones._ctr import Ctr, CtrOptions
+from raytune_rec.backbones._ctr import Ctr, CtrOptions, DeepPart
 from raytune_rec.backbones._fields import side_by_side
 from raytune_rec.schema.contract import Parameter, Site, SiteShape
 from raytune_rec.schema.prepared import DataSchema, Field
-from raytune_rec.tensors import Params, Step, linear, xavier
+from raytune_rec.tensors import Params, linear, xavier
 
 
 class Fnn(Ctr):
@@ -40,7 +40,7 @@ class Fnn(Ctr):
     ) -> Tensor:
         """(U, N, F + 1): the weight of each field, 0 of those that are not asked for, and the bias last."""
         chosen = self.layer.fields if fields is None else fields
-        held = {f.name: self.layer.linear(params, columns, [f]) for f in chosen}  # (U, N)
+        held = {f.name: self.layer.linear(params, columns, [f], bias=False) for f in chosen}  # (U, N)
         like = next(iter(held.values()))
         nothing = like.new_zeros(1, like.shape[1])
         constant = params["linear.bias"] + nothing if bias else nothing
@@ -51,16 +51,6 @@ class Fnn(Ctr):
         return {"first": self.deep.first(params, side_by_side(vectors.values()))}
 
     def of_rows(
-        self,
-        params: Params,
-        encoded: Mapping[str, Tensor],
-        first: Tensor,
-        prompt: Tensor | None,
-        options: Mapping[str, Tensor],
-        weight: Tensor,
-        step: Step,
-        each: int = 1,
+        self, params: Params, encoded: Mapping[str, Tensor], first: Tensor, prompt: Tensor | None, deep: DeepPart
     ) -> Tensor:
-        prompts = None if prompt is None else prompt.flatten(2)
-        own = encoded["first"] + linear(first, params["deep.0.linear"])
-        return self.output(params, self.deep(params, own, prompts, options, weight, step, each))
+        return deep(encoded["first"] + linear(first, params["deep.0.linear"]), prompt)

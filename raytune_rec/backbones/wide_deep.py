@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from raytune_rec.backbones._ctr import Ctr, CtrOptions
+from raytune_rec.backbones._ctr import Ctr, CtrOptions, DeepPart
 from raytune_rec.backbones._fields import side_by_side
 from raytune_rec.schema.contract import Parameter
-from raytune_rec.tensors import Params, Step
+from raytune_rec.tensors import Params
 
 
 class WideDeep(Ctr):
@@ -32,16 +32,6 @@ class WideDeep(Ctr):
         return {"first": self.deep.first(params, side_by_side(vectors.values()))}
 
     def of_rows(
-        self,
-        params: Params,
-        encoded: Mapping[str, Tensor],
-        first: Tensor,
-        prompt: Tensor | None,
-        options: Mapping[str, Tensor],
-        weight: Tensor,
-        step: Step,
-        each: int = 1,
+        self, params: Params, encoded: Mapping[str, Tensor], first: Tensor, prompt: Tensor | None, deep: DeepPart
     ) -> Tensor:
-        prompts = None if prompt is None else prompt.flatten(2)
-        hidden = self.deep(params, encoded["first"], prompts, options, weight, step, each)
-        return first.squeeze(-1) + self.output(params, hidden)
+        return first.squeeze(-1) + deep(encoded["first"], prompt)

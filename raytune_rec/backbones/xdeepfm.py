@@ -13,11 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from raytune_rec.backbones._ctr import Ctr, CtrOptions
+from raytune_rec.backbones._ctr import Ctr, CtrOptions, DeepPart
 from raytune_rec.backbones._fields import side_by_side
 from raytune_rec.components import structural
 from raytune_rec.schema.contract import Parameter
-from raytune_rec.tensors import Params, Step, linear, xavier
+from raytune_rec.tensors import Params, linear, xavier
 
 
 class XDeepFM(Ctr):
@@ -55,20 +55,10 @@ class XDeepFM(Ctr):
         return {"fields": fields, "first": self.deep.first(params, side_by_side(vectors.values()))}
 
     def of_rows(
-        self,
-        params: Params,
-        encoded: Mapping[str, Tensor],
-        first: Tensor,
-        prompt: Tensor | None,
-        options: Mapping[str, Tensor],
-        weight: Tensor,
-        step: Step,
-        each: int = 1,
+        self, params: Params, encoded: Mapping[str, Tensor], first: Tensor, prompt: Tensor | None, deep: DeepPart
     ) -> Tensor:
-        prompts = None if prompt is None else prompt.flatten(2)  # (U, B, n*D)
-        fields = encoded["fields"] if prompts is None else side_by_side([encoded["fields"], prompts])
-        hidden = self.deep(params, encoded["first"], prompts, options, weight, step, each)
-        return first.squeeze(-1) + self._interactions(params, fields) + self.output(params, hidden)
+        fields = encoded["fields"] if prompt is None else side_by_side([encoded["fields"], prompt])
+        return first.squeeze(-1) + self._interactions(params, fields) + deep(encoded["first"], prompt)
 
     def _interactions(self, params: Params, fields: Tensor) -> Tensor:
         """(U, B) of the fields (U, B, M*D)."""
