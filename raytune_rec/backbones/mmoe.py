@@ -19,6 +19,8 @@ class Mmoe(MultiDomain):
     Differs from the paper: domains stand for tasks; a gate has a bias.
     """
 
+    gates_by_domain = True
+
     class Options(DomainOptions):
         experts: int = structural(4, "networks that are mixed", ge=1, le=1024)
 
@@ -34,7 +36,8 @@ class Mmoe(MultiDomain):
 
     @property
     def _gate(self) -> Layers:
-        return Layers("gate", (self.inputs, self.options.experts), self.domains, last=False)
+        gates = self.domains if self.gates_by_domain else 0
+        return Layers("gate", (self.inputs, self.options.experts), gates, last=False)
 
     @property
     def _tower(self) -> Layers:

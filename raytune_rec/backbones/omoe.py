@@ -1,41 +1,15 @@
-"""OMoE (one gate; Jacobs et al., 1991; Ma et al., KDD 2018) over domains: experts and one gate that all share, a tower each.
-
-Shapes: as in `_domains`.
-"""
+"""OMoE (one gate; Jacobs et al., 1991; Ma et al., KDD 2018) over domains: experts and one gate that all share, a tower each."""
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from raytune_rec.backbones._domains import DomainOptions, Layers, MultiDomain, Place, mixed
-from raytune_rec.components import structural
-from raytune_rec.schema.contract import Parameter
+from raytune_rec.backbones.mmoe import Mmoe
 
 
-class Omoe(MultiDomain):
+class Omoe(Mmoe):
     """Linear part + tower_d(sum_e g(x)_e expert_e(x)) with g(x) = softmax(W x), where x are the fields side by side and d is the
     row's domain.
 
     Differs from the paper: domains stand for tasks; the gate has a bias.
     """
 
-    class Options(DomainOptions):
-        experts: int = structural(4, "networks that are mixed", ge=1, le=1024)
-
-    def network(self) -> tuple[Parameter, ...]:
-        return (*self._experts.parameters(), *self._gate.parameters(), *self._tower.parameters())
-
-    def score(self, at: Place, fields: Tensor) -> Tensor:
-        return self._tower(at, mixed(self._gate(at, fields), self._experts(at, fields)))
-
-    @property
-    def _experts(self) -> Layers:
-        return Layers("expert", (self.inputs, *self.options.hidden), experts=self.options.experts)
-
-    @property
-    def _gate(self) -> Layers:
-        return Layers("gate", (self.inputs, self.options.experts), last=False)
-
-    @property
-    def _tower(self) -> Layers:
-        return Layers("tower", (self.options.hidden[-1], *self.options.tower, 1), self.domains, last=False)
+    gates_by_domain = False
