@@ -44,7 +44,7 @@ class MultiDomain(Backbone):
     """Linear part + what a network makes of the fields side by side and of the row's domain.
 
     The linear part stands beside, as with every model of PLATE (section 2.2.2).
-    The group `domain` has what each domain has of its own. It takes nothing from a prompt that writes fields.
+    The group `domain` has what each domain has of its own. It takes nothing from a prompt.
     """
 
     groups: frozenset[str] = frozenset({"embedding", "linear", "interaction", "domain"})

@@ -120,8 +120,11 @@ def meet(
     on = strategy.prompt != "off"
     writes = prompt.writes(of_prompt) if on else {}
     names = f"{where}prompt {prompt.__name__} and backbone {backbone.__name__}"
+    remedy = (
+        "choose another prompt, or" if takes else "leave the prompt out, of a method with a strategy that has none, or choose"
+    )
     problems = [
-        f"{names} do not fit: the prompt writes {s.value!r}, the backbone takes {_list(takes)}; choose another prompt, or a "
+        f"{names} do not fit: the prompt writes {s.value!r}, the backbone takes {_list(takes)}; {remedy} a "
         f"backbone that takes {s.value!r}."
         for s in writes
         if s not in takes
@@ -135,8 +138,7 @@ def meet(
             f"name another backbone, or, for {remedies}."
         )
     problems += [
-        f"{names} do not fit: the prompt reads {r!r}, the backbone gives {_list(gives)}; choose another prompt, or a backbone "
-        f"that gives {r!r}."
+        f"{names} do not fit: the prompt reads {r!r}, the backbone gives {_list(gives)}; {remedy} a backbone that gives {r!r}."
         for r in missing
     ]
     if problems:

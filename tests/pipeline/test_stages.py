@@ -168,6 +168,17 @@ def test_a_mistake_in_a_method_is_refused_before_anything_is_done(tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_backbone_that_takes_no_prompt_is_refused_with_one_and_tuned_without(tmp_path: Path) -> None:
+    with_prompts: dict[str, Any] = {"backbone": {"name": "mmoe"}}
+    remedy = r"the backbone takes nothing; leave the prompt out, of a method with a strategy that has none, or choose a backbone"
+    with pytest.raises(UserError, match=rf"pretrainings\.plate: prompt Plate and backbone Mmoe do not fit: .*{remedy}"):
+        pipeline.run(job(**with_prompts), tmp_path)
+    without = {"pretrainings": {"plain": {}}, "methods": {"x": {"strategy": "finetune_all", "pretraining": "plain"}}}
+    pipeline.run(job(**with_prompts, **without), tmp_path, only="prepare")
+    other = {"name": "wide_deep"}
+    pipeline.run(job(backbone=other), tmp_path / "other", only="prepare")
+
+
 def test_a_second_driver_of_a_folder_is_refused(tmp_path: Path) -> None:
     with held(tmp_path), pytest.raises(UserError, match=r"another raytune-rec works in this folder; wait until it has ended"):
         pipeline.run(job(), tmp_path, only="prepare")
