@@ -60,7 +60,7 @@ class Adapter:
         o = self.options
         for p in parameters:
             layer, flat = p.group in _LAYERS and p.rows is None, len(p.shape) == 1
-            table = p.group == "embedding" and p.rows is not None
+            table = p.group == "embedding" and not flat
             if (layer and not flat and o.layers) or (layer and flat and o.biases) or (table and o.embeddings):
                 self._changed.append(p)
         return frozenset(p.name for p in self._changed)

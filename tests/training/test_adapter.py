@@ -19,9 +19,12 @@ from tests.training.conftest import SCHEMA, table
 from tests.training.test_ctr import CTR
 
 
-def adapted(name: str, **options: Any) -> Any:
+def adapted(name: str, numbers: str = "field", **options: Any) -> Any:
     made, prompt = component("backbones", name), component("prompts", "adapter")
-    chosen = {"backbone": [made.Options(width=4, hidden=(6, 5), batch_norm=True)], "prompt": [prompt.Options(**options)]}
+    chosen = {
+        "backbone": [made.Options(width=4, hidden=(6, 5), batch_norm=True, numbers=numbers)],
+        "prompt": [prompt.Options(**options)],
+    }
     model = stack(meet(made, prompt, ALIASES["prompt"], chosen, SCHEMA), [Lane(0)], seed=1)
     model.place("cpu", torch.float64)
     return model
@@ -64,6 +67,13 @@ def test_what_is_adapted_is_encoded_anew_and_what_is_not_is_kept() -> None:
         f"prompt.{n}" for n in ("norm.0.gain", "norm.0.shift", "norm.1.gain", "norm.1.shift", "output.bias")
     }
     assert all(len(shape) == 1 for shape in alone.shapes[0].values())
+
+
+def test_tables_of_buckets_are_adapted_like_those_of_ids() -> None:
+    model = adapted("deepfm", numbers="discretize", layers=False)
+    assert {f"prompt.embedding.{name}.down" for name in ("price", "tags", "user")} <= set(model.trained)
+    started = {name: bool(model.trained[f"prompt.embedding.{name}.down"].any()) for name in ("price", "tags")}
+    assert started == {"price": True, "tags": False}  # of a table of ids the rows are zero, of all others the second factor
 
 
 def test_an_adapter_of_nothing_is_refused() -> None:
