@@ -21,6 +21,12 @@ FORMATS: dict[str, tuple[list[str], dict[str, str]]] = {
     "ali_ccp": (_ALI, {"domain": "301", "user": "101", "item": "205"}),
     "kuairand": (_KUAI, {"domain": "tab", "user": "user_id", "item": "video_id"}),
 }
+OTHERS = {
+    "mind": {"subcategory": "SubCategory"},
+    "ali_ccp": {"label": "click"} | {f"f{n}": str(n) for n in (121, 122, *range(124, 130), 206, 207, 210, 216)},
+    "kuairand": {"label": "is_click"},
+}
+"""Further columns that we call otherwise."""
 LABEL = {"mind": "label", "ali_ccp": "click", "kuairand": "is_click"}
 
 
@@ -44,6 +50,7 @@ def lines_of(name: str) -> list[str]:
 def test_rows_of_a_published_format_become_domains_users_items_and_features(name: str, make: Any, write: Any) -> None:
     store = make(name, {"files": write(f"{name}.csv", lines_of(name))})
     assert store.schema.domains == ("d0", "d1") and sum(store.schema.rows.values()) == 300
+    assert store.columns == FORMATS[name][1] | OTHERS[name]  # so that rows to score may come as they are published
     counts = {"mind": {"item": 1}, "ali_ccp": {"user": 8, "item": 4}, "kuairand": {"user": 4, "item": 1, "context": 1}}[name]
     further = [f for f in store.schema.fields if f.name not in ("user", "item", "domain")]
     assert {role: sum(f.role == role for f in further) for role in counts} == counts and len(further) == sum(counts.values())

@@ -33,6 +33,10 @@ class Published:
         self._table = Tabular(Tabular.Options.model_validate(options))
         self.formats: Mapping[str, str] | None = None
 
+    @property
+    def columns(self) -> Mapping[str, str]:
+        return self._table.columns
+
     def fields(self) -> tuple[SourceField, ...]:
         return self._table.fields()
 
