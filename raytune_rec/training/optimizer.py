@@ -92,7 +92,7 @@ class Adam:
     def _step_of_rows(self, name: str, grad: Tensor, idle: Sequence[int], factors: Sequence[float]) -> None:
         """One update of the rows that have a gradient, of all lanes at once. Shapes: R rows that are updated."""
         lanes, rows = self.taken[name].shape
-        met = (grad.flatten(2) != 0).any(2)
+        met = (grad.reshape(lanes, rows, -1) != 0).any(2)
         met[torch.tensor(idle, dtype=torch.long)] = False
         at = met.flatten().nonzero().squeeze(1)  # (R,)
         held = [t.detach().view(lanes * rows, -1) for t in (self.params[name], self.first[name], self.second[name])]

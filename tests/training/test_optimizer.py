@@ -130,15 +130,16 @@ def test_a_lane_that_idles_is_left_alone_and_counts_its_own_steps() -> None:
     assert torch.equal(both["w"][0], alone["w"][0])
 
 
-def test_a_row_of_an_item_is_torchs_adam_over_the_steps_in_which_it_has_a_gradient() -> None:
+@pytest.mark.parametrize("shape", [(3, 2), ()])
+def test_a_row_of_an_item_is_torchs_adam_over_the_steps_in_which_it_has_a_gradient(shape: tuple[int, ...]) -> None:
     """Whatever other rows do: each item's way is that of an Adam of its own."""
     draw = torch.Generator().manual_seed(0)
-    start = torch.randn(2, 5, 3, 2, generator=draw, dtype=torch.float64)
+    start = torch.randn(2, 5, *shape, generator=draw, dtype=torch.float64)
     params = {"w": start.clone()}
     ours = Adam(params, {"w": "a"}, [r[0] for r in RATES], [r[1] for r in RATES], [{}, {}], [r[2] for r in RATES], ["w"])
     met = torch.rand(20, 2, 5, generator=draw) < 0.4
     met[:, :, 4] = False
-    grads = torch.randn(20, 2, 5, 3, 2, generator=draw, dtype=torch.float64) * met[..., None, None]
+    grads = torch.randn(20, 2, 5, *shape, generator=draw, dtype=torch.float64) * met.view(20, 2, 5, *[1 for _ in shape])
     for g in grads:
         ours.step({"w": g}, factors=(0.5, 2.0))
     for t, (lr, decay, betas) in enumerate(RATES):
