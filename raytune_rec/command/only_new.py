@@ -46,8 +46,10 @@ def run(job: Job, out: Path, say: Callable[[str], None] | None = None) -> None:
         try:
             pipeline.run(grown, folder, say=say)
         finally:
-            if marker.complete(folder / "stages" / "report"):  # a failure of some of it too is told at the end
-                _publish(Context(grown, folder, print, {}), out)
+            finished = [each for each in folders(out) if _finished(each)]  # a failure of some of it too is told at the end
+            for each in finished:
+                _publish(Context(grown, each, print, {}), out)
+            if finished:
                 pipeline.report_again(job, out)
 
 
@@ -79,19 +81,33 @@ def _methods(job: Job, context: Context) -> list[str]:
 
 
 def _place(job: Job, out: Path, methods: list[str]) -> tuple[Path, Job]:
-    """The folder of the items that are new now, and the job that is run there. One that is not finished is gone on with."""
-    before, *done = [out, *folders(out)]
-    if done:
-        before, last = [out, *done][-2:]
+    """The folder of the items that are new now, and the job that is run there. One that is not finished is gone on with.
+
+    Raises:
+        ArtifactError: one that is not finished was begun with another log.
+    """
+    runs = [out, *folders(out)]
+    number = len(runs)
+    if number > 1:
+        before, last = runs[-2:]
         grown = _grown(job, out, before, methods)
-        if not marker.complete(last / "stages" / "report") or _same_log(grown, last):
+        same = _same_log(grown, last)
+        if not same and marker.complete(last / "stages" / "prepare") and not _finished(last):
+            raise ArtifactError(
+                f"{last}: is not finished, and the log or [data] is not what it was begun with; finish it with these as they "
+                "were, or delete this folder and run again."
+            )
+        if same or not _finished(last):
             return last, grown
-        before = last
-    return out / FOLDER / str(len(done) + 1), _grown(job, out, before, methods)
+    return out / FOLDER / str(number), _grown(job, out, runs[-1], methods)
+
+
+def _finished(folder: Path) -> bool:
+    return marker.complete(folder / "stages" / "report")
 
 
 def _same_log(job: Job, folder: Path) -> bool:
-    """Whether a finished folder was made of the log as it is now."""
+    """Whether the prepared data of a folder are there, and of the log as it is now."""
     stage = Stage(folder / "stages" / "prepare", "prepare", prepare.inputs(Context(job, folder, print, {})), prepare.FORMAT)
     try:
         return stage.done()
@@ -111,7 +127,9 @@ def _grown(job: Job, out: Path, before: Path, methods: list[str]) -> Job:
     values["data"]["split"] = {"kind": "cold_items", **split, "cold_least": job.data.split.cold_first + 2}
     values["methods"] = {name: values["methods"][name] for name in job.methods if name in methods}
     used = {method_of(job, name).pretraining for name in methods}
-    values["pretrainings"] = {name: {**v, "from": str(out)} for name, v in values["pretrainings"].items() if name in used}
+    values["pretrainings"] = {
+        name: {**v, "from": str(out), "new_ids": False} for name, v in values["pretrainings"].items() if name in used
+    }
     values["pretrain"]["trials"] = 0
     values["tune"] |= {"winners_of": str(out), "warm_start": []}
     values["evaluate"] |= {"export": methods[0], "compare": [n for n in values["evaluate"]["compare"] if n in methods]}

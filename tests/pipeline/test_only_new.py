@@ -19,7 +19,7 @@ from raytune_rec.cli import main
 from raytune_rec.command import only_new
 from raytune_rec.data.stored.store import Store
 from raytune_rec.scoring import load_prompts
-from raytune_rec.stages import export
+from raytune_rec.stages import export, tune
 from raytune_rec.storage.files import read_json
 from tests.pipeline.here import served_ndcg, without_ray
 
@@ -204,6 +204,7 @@ def test_items_that_came_later_get_prompts_and_the_others_keep_their_bytes(here:
         (["--out", "nowhere"], "--only-new adds to a finished run; finish it with `raytune-rec run JOB --out"),
         (["--set", "methods.promo.strategy=prompt_backbone"], "trains more than a prompt (strategy 'prompt_backbone')"),
         (["--set", "data.options.features={}"], "its features are tags, price, and the log has none; read both with the same"),
+        (["--set", "data.options.features.price.kind=categorical"], "price is a numerical feature of the item there, and a cate"),
         (["--set", "data.options.domain=fair"], "the log names the domain 'fair', and there shop are known"),
         ([], "no item of the log is new: all have ids in data.known (30 items); nothing is to be added."),
     ],
@@ -218,3 +219,22 @@ def test_what_cannot_be_added_is_told(
         shutil.copytree(here / "run", run, ignore=shutil.ignore_patterns("grown", "cold.2", "cold.3"))
     assert main(["tune", "job.toml", "--only-new", *settings]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_one_that_was_begun_with_another_log_is_finished_with_that_one_or_deleted(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run, job = tmp_path / "run", here / "job.toml"
+    shutil.copytree(here / "run", run, ignore=shutil.ignore_patterns("grown", "cold.2", "cold.3"))
+    log(here / "taken.csv", 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(tune, "run", lambda context: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            only_new.run(config.read(job), run, lambda line: None)
+    log(here / "taken.csv", 6)
+    assert main(["tune", str(job), "--only-new", "--out", str(run)]) == 2
+    assert f"{run / 'grown' / '1'}: is not finished, and the log" in " ".join(capsys.readouterr().err.split())
+    shutil.rmtree(run / "grown" / "1")
+    only_new.run(config.read(job), run, lambda line: None)
+    (unit,) = Store.open(run / "grown" / "1" / "data").schema.units
+    assert len(unit.members) == 6 and (run / "artifacts" / "cold.2" / "_complete.json").exists()

@@ -116,6 +116,8 @@ def write_sequences(
         return schema, told
     before = known.groups if known else 0
     table, groups = grouped(joined(held, taken), hashed["users"], hashed["items"], schema.domains, options, seed, before)
+    if known:  # what came later may be of some domains alone
+        groups = tuple(unit for unit in groups if unit.members)
     pq.write_table(table, folder / EVENTS, compression="zstd")
     out = HeldOut(table, schema.domains, options.repeats == "count")
     told = {domain: {**counts_of, "repeats": out.repeats(domain)} for domain, counts_of in told.items()}

@@ -71,10 +71,14 @@ class Known:
         Raises:
             DataError: what differs.
         """
-        had, features = [f.name for f in self.schema.fields[3:]], [f.name for f in fields if f.kind != "text"]
+        had = {f.name: (f.kind, f.role) for f in self.schema.fields[3:]}
+        given = {f.name: (f.kind, f.role) for f in fields if f.kind != "text"}
         problems = []
-        if sorted(features) != sorted(had):
-            problems.append(f"its features are {', '.join(had) or 'none'}, and the log has {', '.join(features) or 'none'}")
+        if sorted(given) != sorted(had):
+            problems.append(f"its features are {', '.join(had) or 'none'}, and the log has {', '.join(given) or 'none'}")
+        for name in [name for name in given if name in had and given[name] != had[name]]:
+            (kind, role), (kind_now, role_now) = had[name], given[name]
+            problems.append(f"{name} is a {kind} feature of the {role} there, and a {kind_now} one of the {role_now} in the log")
         if shared_items != self.shared_items:
             problems.append(f"shared_items = {str(self.shared_items).lower()} there, and not for this log")
         if problems:
