@@ -21,10 +21,9 @@ def test_the_quickstarts_known_order_of_methods_comes_out(tmp_path: Path, capsys
         ray.shutdown()
     results = json.loads((out / "results.json").read_text())
     mean = {name: row["mean"]["auc"]["mean"] for name, row in results["methods"].items()}
-    assert mean["logistic"] < mean["single"] < min(mean["pretrained"], mean["plate"])
+    assert mean["logistic"] < mean["single"] < mean["pretrained"] < mean["plate"]
     by = {c["baseline"]: c for c in results["comparisons"] if c["unit"] == "mean"}
     assert by["logistic"]["low"] > 0 and by["single"]["low"] > 0
-    assert by["pretrained"]["high"] > 0, "they stand level: which is ahead is the processor's and the search's luck"
     assert results["methods"]["plate"]["tuned_parameters"] < 0.3 * results["methods"]["finetune_all"]["tuned_parameters"]
     assert sorted(p.name for p in (out / "artifacts").iterdir()) == ["banner", "feed", "search"]
     shown = capsys.readouterr().out
