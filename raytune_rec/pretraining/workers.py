@@ -27,7 +27,7 @@ from ray.train.torch import TorchTrainer
 from torch import Tensor
 
 from raytune_rec.data.stored.store import Store
-from raytune_rec.errors import DataError, RunFailed
+from raytune_rec.errors import DataError, RunFailed, UserError
 from raytune_rec.machine.ray_address import is_local
 from raytune_rec.pretraining import checkpoint
 from raytune_rec.pretraining.artifact import Facts, export, summary
@@ -43,6 +43,8 @@ from raytune_rec.training.loop import Trainer
 Watch = Callable[[Trainer], None]
 
 _ROWS = "train"
+_REFUSED = "refused"
+"""Among the facts of a worker: the sentences of a mistake, which each attempt would meet again. An exception would be retried."""
 _SWITCH = 2e-4
 """Seconds that the thread driving Ray Data may keep the interpreter from the training loop; Python's own 5 ms is a whole step."""
 _POLL = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
@@ -73,7 +75,7 @@ def train(spec: Pretraining, store: Store, tell: Tell, watch: Watch | None = Non
     """Pre-train on the cluster that Ray is connected to (or on a local one), and export.
 
     Raises:
-        DataError: there is nothing to train on.
+        DataError: there is nothing to train on, or the model refuses what it is given.
         RunFailed: workers failed more often than `pretrain.max_failures` allows.
     """
     name, folder = spec.name(store.schema), spec.run_folder / "train"
@@ -97,6 +99,8 @@ def train(spec: Pretraining, store: Store, tell: Tell, watch: Watch | None = Non
             facts: Facts = trainer.fit().return_value  # type: ignore[attr-defined]
     except ray.train.TrainingFailedError as error:
         raise RunFailed(_reason(spec, error)) from error
+    if refused := facts.get(_REFUSED):
+        raise DataError(refused)
     remove_scratch(folder / name)
     STORAGE.delete(progress)
     return facts
@@ -143,7 +147,10 @@ def _work(config: dict[str, Any]) -> Facts:
     device = str(ray.train.torch.get_device())
     blocks = Blocks(store, work.groups, None if work.keep else ray.train.get_dataset_shard(_ROWS))
     feed = StreamFeed(blocks, spec.key, spec.settings.training.batch_size, device, rank, world, _rows(store))
-    trainer = spec.trainer(store, streamed(store, spec), feed, device, sum_over_workers if world > 1 else None)
+    try:
+        trainer = spec.trainer(store, streamed(store, spec), feed, device, sum_over_workers if world > 1 else None)
+    except UserError as error:
+        return {_REFUSED: list(error.problems)}
     if (last := ray.train.get_checkpoint()) is not None:
         with last.as_directory() as held:
             checkpoint.restore(Path(held), trainer)

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from raytune_rec.artifacts import backbone
 from raytune_rec.data.stored.store import Store
-from raytune_rec.errors import RunFailed
+from raytune_rec.errors import DataError, RunFailed
 from raytune_rec.machine import ray_address, ray_start
 from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.pretraining.train import pretrain
@@ -166,3 +167,28 @@ def test_too_many_failures_end_the_run(store: Store, plan: Callable[..., Pretrai
     own = job(1, pretrain={"workers": 1, "max_failures": 0, "training": {"epochs": 2}}, pretrainings={"plain": {}})
     with pytest.raises(RunFailed, match=r"max_failures = 0.*no space left"):
         cluster.train(plan(own, "plain"), store, lambda facts: None, KillAlways())
+
+
+def test_what_a_model_refuses_is_told_at_once(
+    store: Store, plan: Callable[..., Pretraining], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that do not fit, say: a worker that raised would be started again and again."""
+    attempts: list[int] = []
+
+    def refuse(self: Pretraining, *args: object) -> Trainer:
+        attempts.append(1)
+        raise DataError(["backbone.weights = 'x': has no config.json; name another folder.", "width = 3, and 8 there."])
+
+    class Here:
+        """Ray Train's trainer with its one worker in this process."""
+
+        def __init__(self, function: Callable[..., object], train_loop_config: dict[str, object], **kept: object) -> None:
+            self.fit = lambda: SimpleNamespace(return_value=function(train_loop_config))
+
+    monkeypatch.setattr(Pretraining, "trainer", refuse)
+    monkeypatch.setattr(cluster, "TorchTrainer", Here)
+    monkeypatch.setattr("ray.train.get_context", lambda: SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1))
+    monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cpu"))
+    with pytest.raises(DataError, match=r"has no config\.json(.|\n)*width = 3"):
+        cluster.train(plan(job(1), "plain"), store, lambda facts: None)
+    assert attempts == [1]
