@@ -16,6 +16,7 @@ import pytest
         "axis --data nowhere",
         "elastic nowhere --run nowhere",
         "splits nowhere",
+        "retention nowhere",
         "same compare nowhere nowhere",
         "sweep --data nowhere --out sweep",
     ],

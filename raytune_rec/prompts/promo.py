@@ -263,7 +263,7 @@ class Promo:
             taken = torch.cat([batch.columns["history"], target], dim=-1)
             warm = (member_rows(batch.members.ids, size, drawn) == 0) & (taken != drawn.unsqueeze(-1)).all(-1)
             positive, logit = _scored(outputs, target, drawn)
-            up, down = cold, warm
+            up, down = batch.label * cold, warm
         up, down = up * batch.weight, down * batch.weight  # (U, B)
         ups, downs = up.sum(1), down.sum(1)
         above, below = (positive * up).sum(1), (logit * down).sum(1)

@@ -96,7 +96,7 @@ def replicates(context: Context, method: str, unit: str) -> list[int]:
     return list(stands(context, method, unit).numbers)
 
 
-def _start(context: Context, method: str, number: int) -> Mapping[str, Tensor]:
+def start_of(context: Context, method: str, number: int) -> Mapping[str, Tensor]:
     planned = context.plan.method(method).method
     if planned.strategy.start != "backbone":
         return {}
@@ -113,7 +113,7 @@ def before_and_after(context: Context, method: str, unit: str, number: int) -> t
     plain = parts_of(
         resolved.method.backbone, "none", ALIASES["pretrained"], nothing, context.store.schema, resolved.start, context.own
     )
-    start = _start(context, method, facts["replicates"][place]["pretraining"] or 0)
+    start = start_of(context, method, facts["replicates"][place]["pretraining"] or 0)
     by_id = context.store.by_id(unit) if parts.reads_by_id else None
     return scoring_model(plain, [{}], start, by_id), next(islice(_models(context, method, unit), place, None))
 
@@ -125,7 +125,7 @@ def _models(context: Context, method: str, unit: str) -> Iterator[Model]:
     facts = read_json(folder / "winner.json")
     _, parts = winner_settings(context, method, facts)
     numbers = [replicate["pretraining"] or 0 for replicate in facts["replicates"]]
-    starts = {number: _start(context, method, number) for number in dict.fromkeys(numbers)}
+    starts = {number: start_of(context, method, number) for number in dict.fromkeys(numbers)}
     by_id = context.store.by_id(unit) if parts.reads_by_id else None
     for replicate, number in zip(facts["replicates"], numbers, strict=True):
         yield scoring_model(parts, [tuned(folder, replicate)], starts[number], by_id)

@@ -211,7 +211,7 @@ def test_cold_positives_are_lifted_above_warm_negatives_of_the_batch_as_plain_su
 @pytest.mark.parametrize("printed", [False, True])
 @pytest.mark.parametrize("units", ["one", "two"])
 def test_rows_with_histories_draw_a_warm_item_each(units: str, printed: bool) -> None:
-    """None that the row holds; the state is the one in front of the target."""
+    """None that the row holds; the state is the one in front of the target. What a user declined is no positive."""
     own, lanes = world(), weighed(units, printed=printed)
     rows, draw = rows_of(own, lanes[:1] if units == "one" else lanes), torch.Generator().manual_seed(4)
     batch = batch_of(own, lanes, rows)
@@ -219,7 +219,8 @@ def test_rows_with_histories_draw_a_warm_item_each(units: str, printed: bool) ->
     history, at = torch.randint(0, ITEMS, (*shape, 4), generator=draw), torch.randint(0, 5, shape, generator=draw)
     target = torch.zeros((*shape, 5), dtype=torch.int64).scatter(2, at.unsqueeze(-1), batch.columns["item"].unsqueeze(-1))
     batch = replace(batch, columns={"user": batch.columns["user"], "history": history, "target": target})
-    batch = replace(batch, weight=(torch.rand(shape, generator=draw) < 0.8).double())
+    weight, label = ((torch.rand(shape, generator=draw) < share).double() for share in (0.8, 0.7))
+    batch = replace(batch, weight=weight, label=label)
     state, items, own_item = (
         torch.randn(3, *size, 4, generator=draw, dtype=torch.float64) / (6 if printed else 1)
         for size in ((shape[1], 5), (ITEMS,), (shape[1],))
@@ -232,7 +233,7 @@ def test_rows_with_histories_draw_a_warm_item_each(units: str, printed: bool) ->
             if not batch.weight[of, place]:
                 continue
             before, other = state[i, place, at[of, place]], int(drawn[of, place])
-            if item in one.members:
+            if item in one.members and label[of, place]:
                 cold.append(float(before @ own_item[i, place]))
             taken = other == item or other in history[of, place].tolist()
             held += taken
