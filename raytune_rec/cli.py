@@ -21,6 +21,7 @@ from raytune_rec.heartbeat import SECONDS, Heartbeat
 from raytune_rec.job import shipped
 from raytune_rec.machine.signals import ends_on_sigterm
 from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.places import located, shown
 
 if TYPE_CHECKING:
     from raytune_rec.config import Job
@@ -38,7 +39,10 @@ JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A TOML file, or
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="PART.OPTION=VALUE", help="Change an option of the job; may be repeated.")
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run folder. Default: runs/<the job's name>.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="The run folder, or its URI (s3://bucket/run). Default: runs/<the job's name>."),
+]
 
 
 class Rows(StrEnum):
@@ -292,7 +296,7 @@ def _pipeline(
 
 
 def _folder(job: Job, out: Path | None) -> Path:
-    return (out or Path("runs") / job.name).absolute()
+    return located(out or Path("runs") / job.name).absolute()
 
 
 def _writable(folder: Path) -> None:
@@ -336,5 +340,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _say(problems: Sequence[str], code: int) -> int:
     for problem in problems:
-        print(f"raytune-rec: {' '.join(problem.split())}", file=sys.stderr)
+        print(f"raytune-rec: {' '.join(shown(problem).split())}", file=sys.stderr)
     return code

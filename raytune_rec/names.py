@@ -7,9 +7,7 @@ stands inside, in the facts.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from pathlib import Path
 
 SLUG = 40
 """Most characters of the readable part."""
@@ -18,11 +16,6 @@ _PLAIN = re.compile(rf"[a-z0-9](?:[a-z0-9._-]{{0,{SLUG - 2}}}[a-z0-9_-])?")
 _HASHED = re.compile(r"(?:.*-)?[0-9a-f]{12}", re.DOTALL)
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?")
 """What Windows keeps for itself."""
-
-
-def with_home(path: str | Path) -> Path:
-    """A path with a home folder in place of `~`; of somebody who has none it stays as it is, and is found nowhere."""
-    return Path(os.path.expanduser(path))
 
 
 def path_name(name: str) -> str:

@@ -30,6 +30,7 @@ from raytune_rec.storage import claim, listing
 from raytune_rec.storage.files import STORAGE, read_json, write_text
 from raytune_rec.storage.listing import Files
 from raytune_rec.storage.marker import complete
+from raytune_rec.storage.places import shown
 from raytune_rec.storage.stage import Stage
 from raytune_rec.tuning.run import resources
 
@@ -73,7 +74,7 @@ def run(
     os.environ.setdefault("OMP_NUM_THREADS", str(job.tune.threads))
     check(job)  # a mistake in a method must not wait for the end of the pre-training
     console = _console()
-    context = Context(job, out, say or partial(console.print, soft_wrap=True), {})
+    context = Context(job, out, _said_of(say or partial(console.print, soft_wrap=True)), {})
     names = list(STAGES)
     claim.check(out)
     if only not in (None, names[0]) and not claim.claimed(out):
@@ -108,6 +109,11 @@ def report_again(job: Job, out: Path) -> None:
         marker.reopen()
         report.page(context)
         marker.finish({}, _files(context, report))
+
+
+def _said_of(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Lines name what lies in an object store by its URI."""
+    return lambda line: say(shown(line))
 
 
 def _console() -> Console:

@@ -50,6 +50,7 @@ def read_facts(
         ArtifactError: there is no such artifact, it is unfinished, of an unknown format, or its facts are not whole.
     """
     path = folder / f"{kind}.json"
+    STORAGE.fetch(folder)
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: there is no such folder; give the folder that holds {path.name}.")
     if not marker.complete(folder):

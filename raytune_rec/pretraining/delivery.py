@@ -23,6 +23,7 @@ from ray.data.block import BlockMetadata
 
 from raytune_rec.data.stored.store import Store
 from raytune_rec.schema.prepared import Table
+from raytune_rec.storage.files import STORAGE
 
 _AHEAD = 8
 """Blocks that may lie read ahead of training, where they are large."""
@@ -108,6 +109,7 @@ def _delivered(shard: DataIterator) -> Iterator[pa.Table]:
 
 
 def _read(group: RowGroup) -> Iterable[pa.Table]:
+    STORAGE.fetch(Path(group.path))
     return [pq.ParquetFile(group.path).read_row_group(group.number, use_threads=False)]
 
 

@@ -12,12 +12,12 @@ from raytune_rec.components import component, kinds, options_of
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
-from raytune_rec.names import with_home
 from raytune_rec.pretraining.artifact import Facts
 from raytune_rec.pretraining.new_ids import renewed
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.schema.work import Method, recipe_of
 from raytune_rec.storage import marker
+from raytune_rec.storage.files import at_hand
 from raytune_rec.training.settings import method_of
 
 
@@ -94,7 +94,7 @@ def sources_of(job: Job, pretraining: str) -> list[Path]:
     Raises:
         ArtifactError: there is no finished backbone, or a run has several and none of the pre-training's name.
     """
-    path = with_home(job.pretrainings[pretraining].from_path).absolute()
+    path = at_hand(job.pretrainings[pretraining].from_path).absolute()
     if not any((path / name).exists() for name in ("backbone.json", backbone.PRETRAINED)):
         raise ArtifactError(
             f"{_where(pretraining, path)} holds no backbone (backbone.json) and is no run with a finished pre-training "

@@ -66,10 +66,10 @@ def _follow(path: Path, tell: Tell, ended: threading.Event) -> None:
     while not last:
         last = ended.wait(_SECONDS)
         try:
-            facts = read_json(path) if path.exists() else None
+            facts = read_json(path)
         except ArtifactError:
             continue
-        if facts is not None and facts["epochs"] > told:
+        if facts["epochs"] > told:
             told = facts["epochs"]
             tell(facts)
 

@@ -23,6 +23,7 @@ import ray
 import ray.train
 import torch
 import torch.distributed as distributed
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 from ray.train.torch import TorchTrainer
 from torch import Tensor
 
@@ -37,6 +38,8 @@ from raytune_rec.pretraining.progress import Tell, following
 from raytune_rec.pretraining.rendezvous import interfaces, meeting
 from raytune_rec.storage.claim import begin_scratch, remove_scratch
 from raytune_rec.storage.files import STORAGE, scratch, write_json
+from raytune_rec.storage.objects import store as object_store
+from raytune_rec.storage.places import address
 from raytune_rec.training.feed import StreamFeed
 from raytune_rec.training.loop import Trainer
 
@@ -124,12 +127,19 @@ def _run_config(spec: Pretraining, name: str, folder: Path) -> ray.train.RunConf
     # mypy is shown the class of the old API; these arguments are of the one that is there
     return ray.train.RunConfig(  # type: ignore[call-arg]
         name=name,
-        storage_path=str(folder),
+        **_place(folder),
         failure_config=ray.train.FailureConfig(max_failures=spec.job.pretrain.max_failures),
         checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
         worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(spec.job.tune.threads), **interfaces()}},
         logging_config=ray.train.LoggingConfig(log_level="ERROR"),
     )
+
+
+def _place(folder: Path) -> dict[str, Any]:
+    """Where Ray Train keeps its checkpoints: the path alone, or an object store and the key in it."""
+    if (place := address(folder)) is None:
+        return {"storage_path": str(folder)}
+    return {"storage_path": place[1], "storage_filesystem": PyFileSystem(FSSpecHandler(object_store(place[0])))}
 
 
 def _work(config: dict[str, Any]) -> Facts:

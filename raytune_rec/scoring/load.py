@@ -22,6 +22,7 @@ from raytune_rec.scoring.base import Base, beside
 from raytune_rec.scoring.rows import UNIT
 from raytune_rec.scoring.scorer import Scorer
 from raytune_rec.scoring.tuned import FEEDBACK, ROWS, Weights, on_base, with_events, wrong_events
+from raytune_rec.storage.places import located
 from raytune_rec.task import COLD_TASKS, Unit
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.parts import Parts, parts_of
@@ -51,7 +52,8 @@ def load_prompt(path: str | Path, backbone: str | Path | None = None, components
     Raises:
         ArtifactError: one of them is missing, damaged or does not belong to the other, or needs components that are not named.
     """
-    place = beside(Path(path), prompt_artifact.read(Path(path)).backbone_fingerprint) if backbone is None else backbone
+    path = located(path)
+    place = beside(path, prompt_artifact.read(path).backbone_fingerprint) if backbone is None else backbone
     return load_prompts([path], place, components)
 
 
@@ -66,11 +68,11 @@ def load_prompts(paths: Sequence[str | Path], backbone: str | Path, components: 
         ArtifactError: as `load_prompt`, of all prompts at once; there is none, two serve one unit, they have different tasks, or
             the data have a feature called `unit`.
     """
-    base = Base.loaded(Path(backbone))
+    base = Base.loaded(located(backbone))
     folders = [Path(f) for f in components]
     prompts: list[Loaded] = []
     problems: list[str] = []
-    for path in map(Path, paths):
+    for path in map(located, paths):
         try:
             prompts.append(loaded(path, base, folders))
         except ArtifactError as error:

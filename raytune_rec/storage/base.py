@@ -42,10 +42,6 @@ class Storage(Protocol):
         """Publish a file unless there is one; whether it was published. Of two callers at once one succeeds."""
         ...
 
-    def copy(self, source: Path, path: Path) -> None:
-        """`put` of what another file holds."""
-        ...
-
     def list(self, folder: Path, *patterns: str) -> list[Path]:
         """What lies in a folder by patterns of relative names (`*`, `**`), in order; nothing of a folder that is not there."""
         ...
@@ -73,4 +69,16 @@ class Storage(Protocol):
 
     def lease(self, path: Path) -> AbstractContextManager[bool]:
         """While the block runs nobody else has `path`; whether this caller has it. It ends with the process."""
+        ...
+
+    def fetch(self, path: Path, only: bool = False) -> None:
+        """Before a library reads a file, or the files of a folder, by itself: they lie here as they are in the store.
+
+        Args:
+            only: of the folder, nothing else lies here afterwards.
+        """
+        ...
+
+    def publish(self, path: Path) -> None:
+        """After a library has written a file, or files into a folder, by itself: they are in the store."""
         ...

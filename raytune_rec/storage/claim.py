@@ -10,6 +10,7 @@ import raytune_rec
 from raytune_rec.errors import ArtifactError
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.marker import BEGUN, MARKER
+from raytune_rec.storage.places import address
 
 RUN = "run.json"
 """Written first into a run folder: it says whose the folder is."""
@@ -25,7 +26,8 @@ def check(folder: Path) -> None:
         ArtifactError: it holds something else; what is named.
     """
     try:
-        held = sorted(path.name for path in folder.iterdir() if not _of_a_beginning(path))
+        there = STORAGE.list(folder, "*") if address(folder) else folder.iterdir()
+        held = sorted(path.name for path in there if not _of_a_beginning(path))
     except FileNotFoundError:
         return
     except NotADirectoryError:
@@ -65,6 +67,7 @@ def held(folder: Path) -> Iterator[None]:
             raise ArtifactError(
                 f"{folder}: another raytune-rec works in this folder; wait until it has ended, or use another --out folder."
             )
+        STORAGE.fetch(folder, only=True)
         yield
 
 
@@ -81,7 +84,8 @@ def remove_scratch(folder: Path) -> None:
 
 def _of_a_beginning(path: Path) -> bool:
     """What an interruption before the claim leaves."""
-    return (path.name == LOCK and path.is_file() and not path.stat().st_size) or path.match(f".{RUN}.*.tmp")
+    ours = address(path) is not None or (path.is_file() and not path.stat().st_size)
+    return (path.name == LOCK and ours) or path.match(f".{RUN}.*.tmp")
 
 
 def _says(path: Path, key: str) -> bool:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage.base import TEMPORARY, Storage
-from raytune_rec.storage.local import Local
+from raytune_rec.storage.anywhere import Anywhere
+from raytune_rec.storage.base import TEMPORARY
+from raytune_rec.storage.places import address, located
 
-STORAGE: Storage = Local()
+STORAGE = Anywhere()
 """Where all files of a run lie: nothing else in the package renames, lists, locks or removes any."""
 
 _ROOM = 2**20
@@ -40,8 +41,20 @@ def scratch(place: Path | None = None) -> Iterator[Path]:
         yield Path(folder)
 
 
+def at_hand(path: str | Path) -> Path:
+    """A file or folder of the user's, by its path or URI, to be read here."""
+    STORAGE.fetch(place := located(path))
+    return place
+
+
 def matching(pattern: str) -> list[Path]:
     """Files of the user's that a pattern names, in order."""
+    if address(path := Path(pattern)):
+        plain = next((at for at, part in enumerate(path.parts) if glob.has_magic(part)), len(path.parts) - 1)
+        found = STORAGE.list(Path(*path.parts[:plain]), "/".join(path.parts[plain:]))
+        for file in found:
+            STORAGE.fetch(file)
+        return found
     return sorted(map(Path, glob.glob(pattern, recursive=True)))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from raytune_rec.errors import ArtifactError
+from raytune_rec.storage.files import STORAGE
 
 
 def fingerprint(value: Any) -> str:
@@ -65,6 +66,7 @@ def file_sha256(path: Path) -> str:
         ArtifactError: it cannot be read.
     """
     try:
+        STORAGE.fetch(Path(path))
         if Path(path).exists() and not Path(path).is_file():  # a pipe would keep its reader waiting
             raise ArtifactError(f"{path}: is no file; check the path, or run its stage again.")
         with Path(path).open("rb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ def listing(root: Path, paths: Iterable[Path], rewritten: Iterable[str] = ()) ->
     Args:
         rewritten: names of files whose content is not theirs to say.
     """
+    paths = list(paths)
+    for path in paths:
+        STORAGE.publish(path)  # what a library has written
+        STORAGE.fetch(path)  # what another process has put
     inside = {file for path in paths for file in (STORAGE.list(path, "**/*") if path.is_dir() else (path,))}
     files = [file for file in inside if file.is_file()]
     named = {file.relative_to(root).as_posix(): file for file in files if not (file.name[0] == "." and file.suffix == ".tmp")}
@@ -39,10 +44,10 @@ def lost(root: Path, files: Mapping[str, Mapping[str, Any]], every: bool = False
 
 def remove_files(folder: Path, *patterns: str) -> None:
     """Remove files of a folder by patterns of names that only we give, and the folders that are empty then."""
-    if folder.is_symlink() or not folder.is_dir():
+    if folder.is_symlink():
         return
     for path in STORAGE.list(folder, *patterns):
-        if path.is_file() or path.is_symlink():
+        if path.is_file() or path.is_symlink() or not os.path.lexists(path):  # not every file of a store has its copy here
             STORAGE.delete(path)
     STORAGE.prune(folder)  # what is not empty holds what is not ours
 

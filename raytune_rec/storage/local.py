@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 from raytune_rec.storage.base import TEMPORARY
@@ -43,9 +42,6 @@ class Local:
                 os.replace(temporary, path)
         return True
 
-    def copy(self, source: Path, path: Path) -> None:
-        self.put(path, partial(shutil.copyfile, source))
-
     def list(self, folder: Path, *patterns: str) -> list[Path]:
         return sorted({path for pattern in patterns for path in folder.glob(pattern)})
 
@@ -72,6 +68,12 @@ class Local:
         for temporary in found:
             with suppress(OSError):
                 _sweep(temporary)
+
+    def fetch(self, path: Path, only: bool = False) -> None:
+        """What is on a disk is here."""
+
+    def publish(self, path: Path) -> None:
+        """Likewise."""
 
     @contextmanager
     def lease(self, path: Path) -> Iterator[bool]:

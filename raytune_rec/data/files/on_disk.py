@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from raytune_rec.errors import DataError
-from raytune_rec.names import with_home
-from raytune_rec.storage.files import matching
+from raytune_rec.storage.files import at_hand, matching
 
 BLOCK_BYTES = 8 << 20
 _LINE_BYTES = 8 << 20
@@ -82,7 +81,7 @@ def named_files(patterns: str | Sequence[str]) -> tuple[list[Path], list[str]]:
     files: dict[tuple[int, int], Path] = {}
     problems: list[str] = []
     for pattern in (patterns,) if isinstance(patterns, str) else patterns:
-        literal = with_home(pattern)
+        literal = at_hand(pattern)
         try:
             paths = [literal] if os.path.lexists(literal) else matching(str(literal))
         except ValueError:  # a NUL byte

@@ -154,6 +154,7 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
             values["sequences"] = {"options": options.sequences.model_dump(mode="json"), "seed": options.split.seed}
         write_json(out / "schema.json", values, sort=False)
         write_json(out / "summary.json", summary, sort=False)
+        STORAGE.publish(out)
         stage.finish({"fingerprint": schema.fingerprint}, listing(out, files(out)))
     except OSError as error:
         raise DataError(f"{out}: the store cannot be written ({error}); make room or choose another folder.") from None

@@ -28,7 +28,7 @@ from raytune_rec.data.sources._amazon.logs import sequence_block
 from raytune_rec.data.sources._amazon.products import FEATURES, Feature, fields_of, read_products
 from raytune_rec.data.sources.base import RawBlock, SourceField, digest_files
 from raytune_rec.errors import DataError
-from raytune_rec.names import with_home
+from raytune_rec.storage.files import at_hand
 
 _NAMES = ("user_sequence.txt.gz", "user_sequence.txt")
 _COLUMNS = {"user": "user", "vector": "vector"}
@@ -82,11 +82,11 @@ class Amazon:
             return domains
 
     def __init__(self, options: Options) -> None:
-        self._folder = with_home(options.path)
+        self._folder = at_hand(options.path)
         self._domains = options.domains
-        self._vectors = with_home(options.vectors) if options.vectors else None
+        self._vectors = at_hand(options.vectors) if options.vectors else None
         self._overlap = options.overlap
-        self._metadata = {domain: with_home(options.metadata[domain]) for domain in options.domains if domain in options.metadata}
+        self._metadata = {domain: at_hand(options.metadata[domain]) for domain in options.domains if domain in options.metadata}
         self._features, self._words = options.features, options.words
 
     def fields(self) -> tuple[SourceField, ...]:

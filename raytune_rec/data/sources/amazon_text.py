@@ -22,7 +22,7 @@ from raytune_rec.data.sources._amazon.item_texts import ATTRIBUTES, ITEMS, Attri
 from raytune_rec.data.sources._amazon.logs import LOGS, OBJECTS, form_of, read_logs
 from raytune_rec.data.sources.base import RawBlock, SourceField, digest_files
 from raytune_rec.errors import DataError
-from raytune_rec.names import with_home
+from raytune_rec.storage.files import at_hand
 
 
 class _Domain(components.Options):
@@ -89,7 +89,7 @@ class AmazonText:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        folder = with_home(options.path)
+        folder = at_hand(options.path)
         self._logs = {name: [str(folder / log) for log in domain.logs] for name, domain in options.domains.items()}
         self._items = {name: str(folder / domain.items) for name, domain in options.domains.items() if domain.items}
         times = ("rating", "timestamp") if options.rated else ("position",)
@@ -104,23 +104,23 @@ class AmazonText:
         return tuple(self._options.domains)
 
     def read(self) -> Iterator[RawBlock]:
-        logs, _ = self._located()
+        logs, _ = self._at_hand()
         return each_file((paths[0], read_logs(paths, name, self._columns)) for name, paths in logs.items())
 
     def users(self) -> Iterator[RawBlock]:
         return iter(())
 
     def items(self) -> Iterator[RawBlock]:
-        _, items = self._located()
+        _, items = self._at_hand()
         return each_file((path, read_item_texts(path, name, self._options.attributes)) for name, path in items.items())
 
     def fingerprint_inputs(self) -> Mapping[str, Any]:
-        logs, items = self._located()
+        logs, items = self._at_hand()
         digests = {name: digest_files([*paths, *([items[name]] if name in items else [])]) for name, paths in logs.items()}
         chosen = {"domains": list(self._options.domains), "attributes": list(self._options.attributes)}
         return {"source": "amazon_text", **chosen, "label": self._options.label, "files": digests}
 
-    def _located(self) -> tuple[dict[str, list[Path]], dict[str, Path]]:
+    def _at_hand(self) -> tuple[dict[str, list[Path]], dict[str, Path]]:
         """(domain -> its logs, domain -> its items). Raises DataError for all files that are missing or no files."""
         problems: list[str] = []
 

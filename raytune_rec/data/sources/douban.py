@@ -21,7 +21,7 @@ from raytune_rec.data.files.delimited import Format
 from raytune_rec.data.files.problems import each_file
 from raytune_rec.data.files.reading import read_file
 from raytune_rec.data.sources.base import RawBlock, SourceField, constant, digest_files
-from raytune_rec.names import with_home
+from raytune_rec.storage.files import at_hand
 
 _POSITIVE_ABOVE = 3
 _RATINGS = Format(delimiter="\t", header=("user", "item", "rating"))
@@ -47,7 +47,7 @@ class Douban:
         )
 
     def __init__(self, options: Options) -> None:
-        self._folder = with_home(options.path)
+        self._folder = at_hand(options.path)
         self._domains = options.domains
 
     def fields(self) -> tuple[SourceField, ...]:

@@ -30,7 +30,7 @@ from raytune_rec.data.files.delimited import Format, shown
 from raytune_rec.data.files.reading import read_file
 from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
 from raytune_rec.errors import DataError
-from raytune_rec.names import with_home
+from raytune_rec.storage.files import at_hand
 
 _DOMAIN = "movies"
 _LATIN = "iso-8859-1"
@@ -73,7 +73,7 @@ class MovieLens:
         )
 
     def __init__(self, options: Options) -> None:
-        self._folder = with_home(options.path)
+        self._folder = at_hand(options.path)
         self._edition, self._label = options.edition, options.label
 
     def fields(self) -> tuple[SourceField, ...]:

@@ -26,6 +26,7 @@ from raytune_rec.errors import DataError
 from raytune_rec.job.data import SequenceOptions
 from raytune_rec.schema.prepared import ITEM, USER, ById, DataSchema, Items, Split, Table
 from raytune_rec.storage import marker
+from raytune_rec.storage.files import STORAGE
 from raytune_rec.task import Unit
 
 
@@ -60,6 +61,7 @@ class Store:
             DataError: there is none, or it is not complete.
         """
         path = Path(path)
+        STORAGE.fetch(path, only=True)
         if complete and not marker.complete(path):
             raise DataError(
                 f"{path}: no prepared data here (there is no {marker.MARKER}); run `raytune-rec prepare` on the job first."

@@ -11,9 +11,9 @@ from typing import Any
 
 from raytune_rec.errors import JobError
 from raytune_rec.evaluation.metrics.scores import METRICS
-from raytune_rec.names import with_home
 from raytune_rec.schema.work import Scalar
 from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.places import located
 from raytune_rec.tuning.search.records import SEARCH, studies, trials
 from raytune_rec.tuning.search.space import Point, Space
 
@@ -40,7 +40,7 @@ def read(folders: Sequence[str], metric: str) -> list[Past]:
     """
     problems, earlier = [], list[Past]()
     for folder in folders:
-        journal = with_home(folder) / "journal"
+        journal = located(folder) / "journal"
         if not STORAGE.list(journal, "[0-9]*.json"):
             problems.append(f"tune.warm_start: {folder} holds no journal; name the folder of a run that has searched.")
             continue

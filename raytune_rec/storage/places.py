@@ -1,0 +1,51 @@
+"""Where a path lies: on a disk, or in an object store, named by a URI.
+
+What lies in an object store has a path too: that of a copy on this machine, below one folder whose name tells it. So a path says
+where its file belongs, in every process and on every node, and whoever reads a file reads a plain one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+SCHEMES = ("s3", "gs", "abfs", "memory")
+"""Of object stores: `fsspec` knows them. `memory` is of one process, for tests."""
+
+_URI = re.compile(rf"({'|'.join(SCHEMES)}):/{{1,2}}(?!/)(.+)", re.DOTALL)
+_COPIES = re.compile(r"raytune_rec-\w+\.objects")
+_SHOWN = re.compile(rf"(?:file://)?(?:/[^\s:'\"/]+)*/raytune_rec-\w+\.objects/({'|'.join(SCHEMES)})/")
+
+
+def located(path: str | Path) -> Path:
+    """The path of a file or folder that a user names: by a URI, or on a disk with `~` for the home folder.
+
+    A `Path` that was made of a URI has lost a slash; it is known all the same.
+    """
+    if uri := _URI.fullmatch(str(path)):
+        inside = [part for part in uri[2].split("/") if part not in ("", ".")]
+        if ".." not in inside:
+            return _root() / uri[1] / "/".join(inside)
+    return Path(os.path.expanduser(path))
+
+
+def address(path: Path) -> tuple[str, str] | None:
+    """(Scheme, bucket and key) of what lies in an object store; None of what lies on a disk."""
+    for place, part in enumerate(path.parts):
+        if _COPIES.fullmatch(part) and len(path.parts) > place + 2:
+            return path.parts[place + 1], "/".join(path.parts[place + 2 :])
+    return None
+
+
+def shown(text: object) -> str:
+    """A text for people: URIs in place of the paths of their copies."""
+    return _SHOWN.sub(r"\1://", str(text))
+
+
+def _root() -> Path:
+    """The folder of the copies. Its path is the same on all machines of a cluster where they have the same user and settings, and
+    is taken from the driver where they have not."""
+    place = os.environ.get("RAYTUNE_REC_CACHE") or tempfile.gettempdir()
+    return Path(place).absolute() / f"raytune_rec-{os.getuid() if hasattr(os, 'getuid') else 'user'}.objects"

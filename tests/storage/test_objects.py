@@ -1,0 +1,89 @@
+"""An S3-compatible server as the place where files lie: the contract of `storage.base`, a lease in place of a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raytune_rec.errors import ArtifactError
+from raytune_rec.storage import claim, lease
+from raytune_rec.storage.files import STORAGE, at_hand, matching, read_json, write_json
+from raytune_rec.storage.objects import store
+from raytune_rec.storage.places import address, located, shown
+from tests.storage.server import BUCKET, serving
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch, serving(patch) as address:
+        yield address
+
+
+@pytest.fixture
+def run(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run folder of this test alone."""
+    monkeypatch.setenv("RAYTUNE_REC_CACHE", str(tmp_path / "here"))
+    return located(f"s3://{BUCKET}/{tmp_path.name}")
+
+
+def elsewhere(run: Path, tmp_path: Path) -> Path:
+    """The same folder as another machine sees it, that has nothing yet."""
+    return Path(str(run).replace(str(tmp_path / "here"), str(tmp_path / "there")))
+
+
+def test_a_uri_is_a_path_and_is_shown_as_a_uri(run: Path, tmp_path: Path) -> None:
+    uri = f"s3://{BUCKET}/{tmp_path.name}"
+    assert located(uri) == located(Path(uri)) == run and address(run) == ("s3", uri.removeprefix("s3://"))
+    assert shown(f"{run / 'a b'}: x") == f"{uri}/a b: x" and shown((run / "x").as_uri()) == f"{uri}/x"
+    assert address(Path("/data/run")) is None and located("/data/run") == Path("/data/run")
+    assert address(located("s3://bucket/../../etc")) is None
+
+
+def test_files_are_put_listed_fetched_and_removed(run: Path, tmp_path: Path) -> None:
+    there = elsewhere(run, tmp_path)
+    write_json(run / "a" / "x.json", {"n": 1})
+    assert STORAGE.put_if_absent(run / "journal" / "0.json", b"first")
+    assert not STORAGE.put_if_absent(there / "journal" / "0.json", b"other")
+    assert STORAGE.get(there / "journal" / "0.json") == b"first"
+    assert STORAGE.list(there, "*") == [there / "a", there / "journal"]
+    assert STORAGE.list(there, "**/*.json") == [there / "a" / "x.json", there / "journal" / "0.json"]
+    STORAGE.fetch(there)
+    assert (there / "a" / "x.json").read_bytes() == (run / "a" / "x.json").read_bytes()
+    write_json(run / "a" / "x.json", {"n": 2})
+    STORAGE.delete(run / "journal" / "0.json")
+    STORAGE.fetch(there, only=True)
+    assert read_json(there / "a" / "x.json") == {"n": 2} and (there / "a" / "x.json").read_text().count("2")
+    assert not (there / "journal" / "0.json").exists()
+    (run / "a" / "by a library").write_text("y")
+    STORAGE.publish(run)
+    assert at_hand(there / "a" / "by a library").read_text() == "y"
+    assert matching(str(there / "a" / "*.json")) == [there / "a" / "x.json"]
+    STORAGE.clear(there)
+    assert STORAGE.list(there, "**/*") == []
+
+
+def test_what_is_not_there_is_told_with_its_uri(run: Path) -> None:
+    with pytest.raises(ArtifactError, match="no such object") as raised:
+        read_json(run / "missing.json")
+    assert "s3://" in shown(raised.value)
+    with pytest.raises(OSError, match="no such object, or no such bucket") as failed:
+        STORAGE.put(located("s3://no-such-bucket/x"), lambda path: path.write_text("x"))
+    assert shown(failed.value.filename) == "s3://no-such-bucket/x"
+
+
+def test_a_lease_has_one_holder_and_goes_on_after_its_death(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.05)
+    monkeypatch.setattr(lease, "_gone", lambda facts: False)  # of another machine
+    there = elsewhere(run, tmp_path)
+    with claim.held(run), pytest.raises(ArtifactError, match="another raytune-rec works in this folder"), claim.held(there):
+        pass
+    with claim.held(there):  # at once: the first one said that it had ended
+        pass
+    dead = lease.Lease(STORAGE, run / claim.LOCK)
+    assert dead._take()
+    monkeypatch.setattr(lease, "SILENT", 0.3)
+    with claim.held(there):
+        assert len(store("s3").find(f"{BUCKET}/{tmp_path.name}/lock")) == 1
+        assert dead._last() > dead.number, "a holder that was only slow sees that it has lost"
