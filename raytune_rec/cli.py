@@ -20,7 +20,7 @@ from raytune_rec.errors import JobError, RunFailed, UserError, out_of_memory, to
 from raytune_rec.heartbeat import SECONDS, Heartbeat
 from raytune_rec.job import shipped
 from raytune_rec.machine.signals import ends_on_sigterm
-from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.files import STORAGE, at_hand
 from raytune_rec.storage.places import located, shown
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def vectors(
         raise UserError(f"--out {out}: vectors are written as Parquet; give a name that ends in .parquet.")
     from raytune_rec.scoring.vectors import write_vectors
 
-    with Heartbeat(typer.echo, 0 if sys.stdout.isatty() else SECONDS) as heartbeat:
+    with Heartbeat(_echo, 0 if sys.stdout.isatty() else SECONDS) as heartbeat:
         heartbeat.begin("vectors")
         write_vectors(run, out, pretraining, heartbeat.say, heartbeat.at)
 
@@ -205,10 +205,16 @@ def recommend(
 def _answer(path: Path, given: Path, output: Path, **asked: Any) -> None:
     from raytune_rec.scoring import whole
 
-    runs = [place for place in (path, *path.absolute().parents[:2]) if (place / "job.toml").is_file()]  # of an artifact its run
-    folders = [Path(folder) for folder in config.read(runs[0] / "job.toml").components] if runs else []
+    path = located(path).absolute()
+    jobs = (at_hand(place / "job.toml") for place in (path, *path.parents[:2]))  # of an artifact its run's
+    job = next((file for file in jobs if file.is_file()), None)
+    folders = [Path(folder) for folder in config.read(job).components] if job else []
     with ends_on_sigterm():
-        whole.answer(*whole.prompts_of(path, folders), whole.Asked(**asked), given, output, typer.echo)
+        whole.answer(*whole.prompts_of(path, folders), whole.Asked(**asked), at_hand(given), output, _echo)
+
+
+def _echo(line: str) -> None:
+    typer.echo(shown(line))
 
 
 @app.command()

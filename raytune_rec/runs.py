@@ -12,8 +12,9 @@ from raytune_rec import config
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, JobError, UserError
 from raytune_rec.job import shipped
-from raytune_rec.names import path_name, with_home
-from raytune_rec.storage.files import STORAGE
+from raytune_rec.names import path_name
+from raytune_rec.storage.files import STORAGE, at_hand
+from raytune_rec.storage.places import located, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +35,7 @@ class Run:
         self.folder = folder
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r})"
+        return f"Run({shown(self.folder)!r})"
 
     @property
     def name(self) -> str:
@@ -113,7 +114,7 @@ def run(
         checked = config.read(shipped.job_path(job), set)
     from raytune_rec import pipeline
 
-    folder = with_home(Path(out or Path("runs") / checked.name)).absolute()
+    folder = located(out or Path("runs") / checked.name).absolute()
     pipeline.run(checked, folder)
     return Run(folder)
 
@@ -124,8 +125,8 @@ def open(run: str | os.PathLike[str]) -> Run:
     Raises:
         ArtifactError: there is none in this folder.
     """
-    folder = with_home(Path(run)).absolute()
-    if not (folder / "results.json").is_file():
+    folder = located(run).absolute()
+    if not at_hand(folder / "results.json").is_file():
         raise ArtifactError(
             f"{folder}: there are no results of a run here; name a run folder, or finish it with `raytune-rec run`."
         )
@@ -147,7 +148,7 @@ def compare(runs: Sequence[Run | str | os.PathLike[str]]) -> pd.DataFrame:
     if len(opened) < 2:
         raise UserError(f"compare: name two runs or more (given: {len(opened)}).")
     names = [each.name for each in opened]
-    titles = [each.name if names.count(each.name) == 1 else str(each.folder) for each in opened]
+    titles = [each.name if names.count(each.name) == 1 else shown(each.folder) for each in opened]
     titles = [title if titles.count(title) == 1 else f"{title} ({place})" for place, title in enumerate(titles, 1)]
     columns = {
         title: each.results.set_index(["metric", "unit", "method"])["value"] for each, title in zip(opened, titles, strict=True)
@@ -162,5 +163,7 @@ def found(folder: Path) -> list[tuple[Path, list[str]]]:
     """Run folders in a folder, each with the stages that are done, by name."""
     from raytune_rec.storage.marker import complete
 
-    places = sorted({path.parent for path in STORAGE.list(folder, "*/run.json")})
+    places = sorted({path.parent for path in STORAGE.list(located(folder), "*/run.json")})
+    for place in places:
+        STORAGE.fetch(place / "stages")
     return [(place, [stage for stage in _STAGES if complete(place / "stages" / stage)]) for place in places]

@@ -21,7 +21,8 @@ from raytune_rec.command.show import console
 from raytune_rec.machine import ray_start
 from raytune_rec.machine.finding import Finding
 from raytune_rec.machine.hardware import cpus, memory_mib
-from raytune_rec.storage.files import scratch
+from raytune_rec.storage.files import scratch, unwritable
+from raytune_rec.storage.places import address, located, shown
 
 _START = """
 import ray
@@ -89,6 +90,10 @@ def _dashboard() -> Finding:
 
 
 def _storage(out: Path) -> Finding:
+    if address(bucket := located(out)):
+        problem = unwritable(bucket)
+        text = f"cannot be written ({problem.strerror}); mend that, or name another --out." if problem else "writable"
+        return Finding("storage", "wrong" if problem else "ok", f"{shown(bucket)}: {text}")
     place = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     try:
         with scratch(place):

@@ -20,7 +20,7 @@ from raytune_rec.stages import prepare
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import artifact_folders
 from raytune_rec.storage import claim, marker
-from raytune_rec.storage.files import read_json
+from raytune_rec.storage.files import STORAGE, read_json
 from raytune_rec.storage.stage import Stage
 from raytune_rec.training.settings import method_of
 
@@ -38,6 +38,7 @@ def run(job: Job, out: Path, say: Callable[[str], None] | None = None) -> None:
         UserError: the run is not finished or has no artifacts of cold items, or the job is wrong.
         RunFailed: as `pipeline.run`.
     """
+    STORAGE.fetch(out / "stages")
     if not claim.claimed(out) or not marker.complete(out / "stages" / "export"):
         raise ArtifactError(f"{out}: --only-new adds to a finished run; finish it with `raytune-rec run JOB --out {out}`.")
     with claim.held(out):

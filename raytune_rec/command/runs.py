@@ -12,6 +12,7 @@ from raytune_rec import runs
 from raytune_rec.command.show import console
 from raytune_rec.errors import UserError
 from raytune_rec.storage.files import write_text
+from raytune_rec.storage.places import located, shown
 
 _STYLE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Runs side by side</title><style>
@@ -46,9 +47,9 @@ def compared(folders: Sequence[Path], out: Path | None) -> None:
         notes.append("warning: the runs stand on different data, or on other splits of it: their levels cannot be compared.")
     if len(leads := list(dict.fromkeys(run.metric for run in opened))) > 1:
         notes.append(f"warning: the runs are ranked by different metrics: {', '.join(leads)}.")
-    shown = frame[frame.index.get_level_values("metric").isin(leads)]
+    leading = frame[frame.index.get_level_values("metric").isin(leads)]
     table = Table("metric", "unit", "method", *frame.columns, box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for place, values in zip(shown.index.to_list(), shown.to_numpy(), strict=True):
+    for place, values in zip(leading.index.to_list(), leading.to_numpy(), strict=True):
         table.add_row(*place, *("-" if pd.isna(value) else f"{value:.4f}" for value in values))
     console(markup=False).print(table)
     for note in notes:
@@ -56,5 +57,5 @@ def compared(folders: Sequence[Path], out: Path | None) -> None:
     if out:
         body = frame.to_html(float_format="{:.4f}".format, na_rep="-", border=0, escape=True)
         told = "".join(f"<p>{note}</p>" for note in notes)
-        write_text(out, f"{_STYLE}{told}<div>{body}</div></html>\n")
-        console(markup=False).print(f"page: {out.absolute().as_uri()}")
+        write_text(out := located(out).absolute(), f"{_STYLE}{told}<div>{body}</div></html>\n")
+        console(markup=False).print(f"page: {shown(out.as_uri())}")

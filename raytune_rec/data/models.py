@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.errors import DataError
-from raytune_rec.names import with_home
+from raytune_rec.storage.files import at_hand
+from raytune_rec.storage.places import located
 
 _HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -38,7 +39,7 @@ def file_of_model(model: str, name: str, where: str) -> Path:
     Raises:
         DataError: there is no such folder, model or file, or the hub cannot be reached.
     """
-    folder = with_home(model)
+    folder = at_hand(located(model) / name).parent
     if folder.exists():
         if not (path := folder / name).is_file():
             raise DataError(f"{where} = {model!r}: has no file {name}; name the folder of a model that is saved for the hub.")

@@ -18,9 +18,9 @@ import numpy as np
 from raytune_rec.data.models import file_of_model, package
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import UNIGRAM, WORDS
-from raytune_rec.names import with_home
 from raytune_rec.schema.prepared import Phrases
 from raytune_rec.storage.files import STORAGE, parse_json, write_text
+from raytune_rec.storage.places import located
 
 FILE = "tokenizer.json"
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
@@ -131,7 +131,7 @@ def file_of(tokenizer: str) -> bytes:
     """
     if tokenizer in (WORDS, UNIGRAM):
         return b""
-    path = with_home(tokenizer)
+    path = located(tokenizer)
     try:
         return STORAGE.get(path if path.suffix == ".json" else file_of_model(tokenizer, FILE, "data.text.tokenizer"))
     except OSError as error:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from raytune_rec.errors import JobError
-from raytune_rec.names import with_home
-from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.files import STORAGE, at_hand
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -30,7 +29,7 @@ def job_path(job: str | os.PathLike[str]) -> Path:
     Raises:
         JobError: there is neither.
     """
-    path = with_home(Path(job))
+    path = at_hand(job)
     if os.path.isfile(path):  # of `path` itself a name too long is an error
         return path
     if str(job) not in names("jobs"):

@@ -17,7 +17,7 @@ from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.evaluation.results import FORMAT
 from raytune_rec.report import grown
 from raytune_rec.schema.work import Scalar
-from raytune_rec.storage.files import STORAGE, read_json
+from raytune_rec.storage.files import STORAGE, matching, read_json
 
 
 @dataclass(frozen=True)
@@ -208,6 +208,10 @@ class Run:
         return (facts.get(MEAN) if unit == MEAN else facts["units"].get(unit)) or {}
 
 
+_READ = ("*.json", "job.toml", "data/summary.json", "grown/*/results.json", "grown/*/data/summary.json")
+"""Of a run in an object store, what is fetched."""
+
+
 def read(folder: Path) -> Run:
     """The run in a folder.
 
@@ -215,6 +219,8 @@ def read(folder: Path) -> Run:
         ArtifactError: `results.json` or `job.toml` is missing, or a file is damaged or of an unknown format.
     """
     folder = Path(folder)
+    for files in _READ:
+        matching(str(folder / files))
     results = read_json(folder / "results.json")
     known = results.get("format") if isinstance(results, dict) else None
     if known != FORMAT:

@@ -18,6 +18,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema.contract import Entities
 from raytune_rec.schema.prepared import ById, DataSchema
+from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.marker import MARKER
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.task import Unit
@@ -54,6 +55,7 @@ class Base:
         Raises:
             ArtifactError: see `artifacts.backbone.load`.
         """
+        STORAGE.fetch(folder)
         with _LOADING:
             key = _identity(folder)
             base = _LOADED.get(key)
@@ -130,6 +132,7 @@ def beside(prompt: Path, fingerprint: str) -> Path:
     """
     places = [parent / "backbones" / fingerprint for parent in prompt.absolute().parents[:2]]
     for place in places:
+        STORAGE.fetch(place)
         if (place / "backbone.json").is_file():
             return place
     looked = " and ".join(map(str, reversed(places)))

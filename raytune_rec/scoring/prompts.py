@@ -14,6 +14,7 @@ from raytune_rec.scoring.load import Loaded, loaded
 from raytune_rec.scoring.rows import UNIT, Answers, Scores, Unknown
 from raytune_rec.scoring.scorer import EVERYBODY, Scorer
 from raytune_rec.scoring.tuned import on_base
+from raytune_rec.storage.places import located
 
 
 def load_backbone(path: str | Path, components: Sequence[str | Path] = ()) -> Prompts:
@@ -26,7 +27,7 @@ def load_backbone(path: str | Path, components: Sequence[str | Path] = ()) -> Pr
     Raises:
         ArtifactError: it is missing or damaged.
     """
-    return Prompts(Base.loaded(Path(path)), [Path(f) for f in components])
+    return Prompts(Base.loaded(located(path)), [Path(f) for f in components])
 
 
 class Prompts:
@@ -63,7 +64,7 @@ class Prompts:
         """
         if not isinstance(name, str) or not name.strip() or name != name.strip():
             raise ArtifactError(f"add: a prompt's name is text without blanks at its ends (given: {name!r}); rows name it so.")
-        made = loaded(Path(path), self.base, self._folders)
+        made = loaded(located(path), self.base, self._folders)
         with self._lock:
             if name in self._names():
                 raise ArtifactError(f"add: there is a prompt {name!r} already; remove it first, or give this one another name.")

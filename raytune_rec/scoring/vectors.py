@@ -21,7 +21,7 @@ from raytune_rec.errors import ArtifactError
 from raytune_rec.schema.prepared import ALL_DOMAINS, CANDIDATES, USER, Table
 from raytune_rec.scoring.base import Base
 from raytune_rec.scoring.tuned import scoring_model
-from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.files import STORAGE, at_hand
 from raytune_rec.storage.listing import lost
 from raytune_rec.storage.marker import files_of
 from raytune_rec.tensors import Step
@@ -54,12 +54,13 @@ def write_vectors(run: Path, out: Path, pretraining: str = "", say: Say = _silen
     Raises:
         ArtifactError: the run has no such pre-training, or its backbone knows no users.
     """
-    _check_out(Path(out))
-    STORAGE.sweep(Path(out))
-    table = user_vectors(Path(run), pretraining, say, at)
-    STORAGE.put(Path(out), partial(pq.write_table, table, compression="zstd"))
+    out = at_hand(out).absolute()
+    _check_out(out)
+    STORAGE.sweep(out)
+    table = user_vectors(at_hand(run), pretraining, say, at)
+    STORAGE.put(out, partial(pq.write_table, table, compression="zstd"))
     numbers = len(table["vector"][0])
-    say(f"{Path(out).absolute()}: {len(table):,} rows written, a user and a vector of {numbers:,} numbers each")
+    say(f"{out}: {len(table):,} rows written, a user and a vector of {numbers:,} numbers each")
 
 
 def _check_out(out: Path) -> None:

@@ -26,8 +26,9 @@ from raytune_rec.scoring.files import Block, blocks, identity, inputs
 from raytune_rec.scoring.prompts import Prompts
 from raytune_rec.scoring.rows import Answers, Scores, Unknown
 from raytune_rec.storage import claim
-from raytune_rec.storage.files import STORAGE, read_json, write_json
+from raytune_rec.storage.files import STORAGE, at_hand, read_json, write_json
 from raytune_rec.storage.fingerprint import plain
+from raytune_rec.storage.places import address, located
 
 _ROWS = {"score": 262_144, "recommend": 16_384}
 """Of a part: an answer is a number, or a list of items, each of them an object in memory."""
@@ -62,7 +63,7 @@ def prompts_of(path: Path, folders: list[Path]) -> tuple[Prompts, dict[str, str]
     Raises:
         ArtifactError: there are none, or they stand on several backbones.
     """
-    place = path / "artifacts" if (path / "artifacts").is_dir() else path
+    place = inside if at_hand(inside := path / "artifacts").is_dir() else at_hand(path)
     single = (place / "prompt.json").is_file()
     artifacts = [place] if single else [file.parent for file in STORAGE.list(place, "*/prompt.json")]
     facts = {folder: prompt_artifact.read(folder) for folder in artifacts}
@@ -95,6 +96,8 @@ def answer(prompts: Prompts, hashes: Mapping[str, str], asked: Asked, given: Pat
         DataError: rows that cannot be read or answered; file, row and remedy.
         ArtifactError: something lies at `out` that no such command wrote, or wrote from something else.
     """
+    if address(place := located(out)):
+        raise DataError(f"--output {place}: an answer grows beside its parts, on a disk; name a path there, and copy it then.")
     files = inputs(given)
     folder = given.is_dir()
     targets = {file: out / file.name if folder else out for file in files}

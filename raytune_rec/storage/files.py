@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import json
 import math
+import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -41,7 +42,7 @@ def scratch(place: Path | None = None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def at_hand(path: str | Path) -> Path:
+def at_hand(path: str | os.PathLike[str]) -> Path:
     """A file or folder of the user's, by its path or URI, to be read here."""
     STORAGE.fetch(place := located(path))
     return place

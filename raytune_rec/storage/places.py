@@ -19,12 +19,12 @@ _COPIES = re.compile(r"raytune_rec-\w+\.objects")
 _SHOWN = re.compile(rf"(?:file://)?(?:/[^\s:'\"/]+)*/raytune_rec-\w+\.objects/({'|'.join(SCHEMES)})/")
 
 
-def located(path: str | Path) -> Path:
+def located(path: str | os.PathLike[str]) -> Path:
     """The path of a file or folder that a user names: by a URI, or on a disk with `~` for the home folder.
 
     A `Path` that was made of a URI has lost a slash; it is known all the same.
     """
-    if uri := _URI.fullmatch(str(path)):
+    if uri := _URI.fullmatch(os.fspath(path)):
         inside = [part for part in uri[2].split("/") if part not in ("", ".")]
         if ".." not in inside:
             return _root() / uri[1] / "/".join(inside)

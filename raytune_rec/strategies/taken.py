@@ -15,11 +15,12 @@ from raytune_rec.artifacts import weights
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
-from raytune_rec.names import path_name, with_home
+from raytune_rec.names import path_name
 from raytune_rec.schema.contract import MEMBER, Parameter
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.schema.work import Lane
-from raytune_rec.storage.files import read_json
+from raytune_rec.storage.files import at_hand, read_json
+from raytune_rec.storage.places import located
 
 
 def winner_folder(run: Path, method: str, unit: str) -> Path:
@@ -40,7 +41,7 @@ def lenders(job: Job, schema: DataSchema) -> dict[str, str]:
 
 def winner(job: Job, schema: DataSchema, method: str, unit: str) -> dict[str, Any] | None:
     """Facts and replicates of what a unit takes; None where the finished run has none."""
-    path = _folder(job, schema, method, unit) / "winner.json"
+    path = at_hand(_folder(job, schema, method, unit) / "winner.json")
     known: dict[str, Any] = read_json(path) if path.exists() else {}
     return known if known.get("replicates") else None
 
@@ -71,11 +72,11 @@ def shared(
 
 
 def _folder(job: Job, schema: DataSchema, method: str, unit: str) -> Path:
-    return winner_folder(with_home(job.tune.winners_of), method, lenders(job, schema)[unit])
+    return winner_folder(located(job.tune.winners_of), method, lenders(job, schema)[unit])
 
 
 def _schema(job: Job) -> DataSchema:
-    return _opened(with_home(job.tune.winners_of) / "data")
+    return _opened(located(job.tune.winners_of) / "data")
 
 
 @lru_cache(maxsize=2)
@@ -86,4 +87,4 @@ def _opened(store: Path) -> DataSchema:
 @lru_cache(maxsize=64)
 def _read(folder: Path, replicate: int, sha256: str) -> dict[str, Tensor]:
     """Once, so that lanes which take the same share it."""
-    return weights.read(folder / f"replicate-{replicate}.safetensors", sha256)
+    return weights.read(at_hand(folder / f"replicate-{replicate}.safetensors"), sha256)

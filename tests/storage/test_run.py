@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from raytune_rec import config
+from raytune_rec import config, runs
+from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.pipeline import run
+from raytune_rec.scoring import load_backbone, load_prompt
+from raytune_rec.scoring.base import beside
+from raytune_rec.scoring.whole import prompts_of
+from raytune_rec.stages.checks.prepared import prepared
 from raytune_rec.storage import files as storage_files
 from raytune_rec.storage.objects import store
 from raytune_rec.storage.places import located
@@ -67,6 +72,27 @@ def test_a_run_in_an_object_store_is_the_run_on_a_disk(monkeypatch: pytest.Monke
         len(same) > 8 and [n for n in same if n.endswith(".safetensors") and _sha(there[n]) != _sha(here[n].read_bytes())] == []
     )
     assert {n for n in here if not n.startswith(("lock", "tensorboard"))} - set(there) == set()
+    monkeypatch.setenv("RAYTUNE_REC_CACHE", str(tmp_path / "third"))
+    _readers(job, tmp_path / "disk")
+
+
+def _readers(job: config.Job, disk: Path) -> None:
+    """Whoever takes a run, on a machine that has nothing of it."""
+    uri = f"memory://{BUCKET}/runs/one"
+    assert runs.found(Path(f"memory://{BUCKET}/runs"))[0][1] == ["prepare", "pretrain", "tune", "export", "evaluate", "report"]
+    there, here = runs.open(uri), runs.open(disk)
+    assert runs.compare([there, here]).drop_duplicates().notna().all(axis=None) and repr(there) == f"Run({uri!r})"
+    assert prepared(job, located(uri)) == prepared(job, disk)
+    rows = {"user": ["1", "nobody"], "item": ["2", "2"], "domain": ["a", "a"]}
+    scores = [load_backbone(beside(run.artifacts["a"], _base(run))).score(rows) for run in (there, here)]
+    assert scores[0].tolist() == scores[1].tolist()
+    assert load_prompt(f"{uri}/artifacts/a").score(rows).tolist() == load_prompt(disk / "artifacts" / "a").score(rows).tolist()
+    prompts, _ = prompts_of(located(uri), [])
+    assert prompts.names == ("a", "b")
+
+
+def _base(run: runs.Run) -> str:
+    return prompt_artifact.read(run.artifacts["a"]).backbone_fingerprint
 
 
 def _sha(content: bytes) -> str:

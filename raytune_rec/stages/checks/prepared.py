@@ -10,7 +10,7 @@ from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import UserError
 from raytune_rec.schema.prepared import DataSchema
-from raytune_rec.storage.files import read_json
+from raytune_rec.storage.files import at_hand, read_json
 
 
 def summary_of(run: Path) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def prepared(job: Job, run: Path) -> DataSchema | None:
     Raw files are not looked at: whether they have changed since is for `prepare` to say.
     """
     try:
-        of_run = config.read(run / "job.toml")
+        of_run = config.read(at_hand(run / "job.toml"))
         same = of_run.data.model_dump(mode="json") == job.data.model_dump(mode="json")
         return Store.open(run / "data").schema if same else None
     except UserError:

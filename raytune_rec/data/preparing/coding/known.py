@@ -13,9 +13,8 @@ from raytune_rec.data.layout import vocabulary_file
 from raytune_rec.data.preparing.coding.vocabulary import Codes
 from raytune_rec.data.schema_file import schema_from
 from raytune_rec.errors import ArtifactError, DataError
-from raytune_rec.names import with_home
 from raytune_rec.schema.prepared import ITEM, Field
-from raytune_rec.storage.files import read_json
+from raytune_rec.storage.files import at_hand, read_json
 
 
 class Known:
@@ -29,7 +28,7 @@ class Known:
     """
 
     def __init__(self, given: str) -> None:
-        self.given, self.path = given, with_home(given)
+        self.given, self.path = given, at_hand(given)
         try:
             values = read_json(self.path / "schema.json")
             self.schema, self.shared_items = schema_from(values), bool(values["shared_items"])
