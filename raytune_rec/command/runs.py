@@ -10,7 +10,7 @@ from rich.table import Table
 
 from raytune_rec import runs
 from raytune_rec.command.show import console
-from raytune_rec.errors import UserError
+from raytune_rec.errors import ArtifactError, UserError
 from raytune_rec.storage.files import write_text
 from raytune_rec.storage.places import located, shown
 
@@ -27,15 +27,25 @@ def listed(folder: Path) -> None:
     if not there:
         raise UserError(f"{folder}: there are no runs here; name the folder that holds run folders.")
     table = Table("run", "done", "best on test", box=None, header_style="bold", padding=(0, 2, 0, 0))
+    damaged = []
     for place, stages in there:
         best = "-"
         if "evaluate" in stages:
-            run = runs.open(place)
-            values = run.results[run.results.metric == run.metric].groupby("method")["value"].mean()
-            best = f"{values.idxmax()} ({run.metric} {values.max():.4f})" if values.notna().any() else "-"
+            try:
+                best = _best(runs.open(place))
+            except ArtifactError as error:  # the others are listed all the same
+                best = "cannot be read"
+                damaged += error.problems
         done = "all" if "report" in stages else f"up to {stages[-1]}" if stages else "nothing"
         table.add_row(place.name, done, best)
     console(markup=False).print(table)
+    if damaged:
+        raise ArtifactError(damaged)
+
+
+def _best(run: runs.Run) -> str:
+    values = run.results[run.results.metric == run.metric].groupby("method")["value"].mean()
+    return f"{values.idxmax()} ({run.metric} {values.max():.4f})" if values.notna().any() else "-"
 
 
 def compared(folders: Sequence[Path], out: Path | None) -> None:

@@ -226,6 +226,10 @@ def read(folder: Path) -> Run:
     if known != FORMAT:
         where = folder / "results.json"
         raise ArtifactError(f"{where}: format {known!r}; this version reads {FORMAT}. Run the job again in another --out folder.")
+    if not isinstance(methods := results.get("methods"), dict) or not all(isinstance(m, dict) for m in methods.values()):
+        raise ArtifactError(
+            f"{folder / 'results.json'}: its methods are damaged; `raytune-rec run` with this --out makes it anew."
+        )
     try:
         job = (folder / "job.toml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -143,6 +143,12 @@ def test_the_job_runs_to_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (table.iloc[:, 0].dropna() == table.iloc[:, 1].dropna()).all() and table.index[0][0] == "auc"
     assert cli.main(["compare", "run"]) == 2 and cli.main(["compare", "run", "nowhere"]) == 2
     assert cli.main(["runs", "."]) == 0 and "all" in capsys.readouterr().out
+    shutil.copytree("run", "torn")
+    for content in ("{", '{"format": 0}', json.dumps({**read_json(Path("run/results.json")), "methods": 3})):
+        Path("torn/results.json").write_text(content)
+        assert cli.main(["runs", "."]) == 2, "it is told, and the others are listed"
+        out, err = capsys.readouterr()
+        assert "(auc 0." in out and "cannot be read" in out and "torn" in err and "results.json" in err
     again = raytune_rec.run("shop.toml", out="run", set=few)
     assert again.results.equals(run.results), "what is done is not done again"
     _as_readme_shows(tmp_path / "run", monkeypatch)
