@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from raytune_rec import __version__, config
+from raytune_rec.command.listing import Shown
 from raytune_rec.errors import JobError, RunFailed, UserError, out_of_memory, told
 from raytune_rec.heartbeat import SECONDS, Heartbeat
 from raytune_rec.job import shipped
@@ -34,8 +35,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A TOML file, or the name of a shipped job (quickstart).")]
+JobArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB",
+        help="A TOML file, or the name of a shipped job (quickstart).",
+        autocompletion=lambda incomplete: [name for name in shipped.names("jobs") if name.startswith(incomplete)],
+    ),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="PART.OPTION=VALUE", help="Change an option of the job; may be repeated.")
 ]
@@ -50,20 +57,6 @@ class Rows(StrEnum):
 
     INTERACTIONS = "interactions"
     HISTORIES = "histories"
-
-
-class Shown(StrEnum):
-    """What `show` can list."""
-
-    BACKBONES = "backbones"
-    PROMPTS = "prompts"
-    OBJECTIVES = "objectives"
-    STRATEGIES = "strategies"
-    SPACES = "spaces"
-    SOURCES = "sources"
-    JOBS = "jobs"
-    JOB = "job"
-    SCHEMA = "schema"
 
 
 @app.callback(invoke_without_command=True)

@@ -57,12 +57,12 @@ def job_name(name: str) -> str:
 class MethodOptions(Section):
     """A line of the results table."""
 
-    strategy: str
-    prompt: str = "none"
-    backbone: str = ""
+    strategy: str = Field(description="who trains what, from which start: `show strategies`")
+    prompt: str = Field("none", description="component in prompts")
+    backbone: str = Field("", description="component in backbones; empty: that of its pre-training, or the job's")
     pretraining: str = Field("", description="pre-training it starts from; empty: the only one, or none for scratch")
-    space: list[str] = ["training"]
-    options: Flat = {}
+    space: list[str] = Field(["training"], description="search spaces, put together: `show spaces`, or those under spaces")
+    options: Flat = Field({}, description="options of this method alone that are not searched, such as `prompt.tokens`")
     baseline: bool = Field(False, description="a method that the others are compared with")
 
 
@@ -72,16 +72,18 @@ class EvaluateOptions(Section):
         "", description="method whose winners become the artifacts; empty: the prompt method of best mean validation rank"
     )
     compare: list[str] = Field([], description="methods that claim something; each is tested against every baseline")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
     bootstrap: int = Field(2000, ge=100, le=10**6, description="resamples of the users; 2,000 know the standard error to 1.6 %")
 
 
 class Job(Section):
     """One job: what `raytune-rec run` does."""
 
-    name: Annotated[str, AfterValidator(job_name)]
-    title: Name = ""
-    seed: Seed = 0
+    name: Annotated[str, AfterValidator(job_name)] = Field(description="names the run folder, runs/<name>")
+    title: Name = Field("", description="of the report")
+    seed: Seed = Field(
+        0, description="of start values, batch order, noise and the search; splits and sources have seeds of their own"
+    )
     components: list[str] = Field([], description="folders of the user's own components, relative to the job file")
     data: DataOptions
     backbone: Component

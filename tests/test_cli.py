@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,12 @@ import jsonschema
 import pytest
 import typer
 from typer.core import TyperOption
+from typer.testing import CliRunner
 
 from raytune_rec import __version__, cli, components
 from raytune_rec.command import doctor
+from raytune_rec.command.listing import FAMILIES, listed
+from raytune_rec.data.sources.movielens import MovieLens
 from raytune_rec.errors import DataError, RunFailed
 from raytune_rec.machine import ray_start
 from raytune_rec.strategies.aliases import ALIASES
@@ -243,6 +247,28 @@ def test_show_tells_kinds_defaults_and_bounds(capsys: pytest.CaptureFixture[str]
     of_bert = capsys.readouterr().out.partition("bert4rec")[2]
     dropout = next(line for line in of_bert.splitlines() if line.strip().startswith("dropout "))
     assert "numeric" in dropout and "float, ge 0, lt 1" in dropout and "0.1" in dropout and "dropout rate" in dropout
+
+
+def test_every_option_says_what_it_does() -> None:
+    options = [(what, t.name, *row) for what in (*FAMILIES, "job") for t in listed(what) for row in t.options]
+    assert len(options) > 300 and [option for option in options if not option[-1]] == []
+
+
+def test_show_sources_tells_files_options_and_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["show", "sources"])
+    shown = capsys.readouterr().out
+    of_movies, of_tables = (re.split(r"\n(?=\w+  \w)", shown.partition(f"\n{name}  ")[2])[0] for name in ("movielens", "tabular"))
+    assert "`u.data`, `u.user`, `u.item`, `u.genre`" in of_movies and "features.<name>.separator " in of_tables
+    told = {words[0]: words[1:] for line in of_movies.splitlines() if len(words := line.split()) == 3}
+    for field in MovieLens(MovieLens.Options(path="x", edition="100k")).fields():
+        assert told[field.name] == [field.role, field.kind]
+
+
+@pytest.mark.parametrize(("words", "offered"), [("run quick", "quickstart"), ("show sou", "sources"), ("eval", "evaluate")])
+def test_a_shell_completes_commands_and_jobs(words: str, offered: str) -> None:
+    environment = {"COMP_WORDS": f"raytune-rec {words}", "COMP_CWORD": str(len(words.split()))}
+    completed = CliRunner(env={**environment, "_RAYTUNE_REC_COMPLETE": "complete_bash"}).invoke(cli.app, prog_name="raytune-rec")
+    assert completed.output.split() == [offered]
 
 
 def test_doctor_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

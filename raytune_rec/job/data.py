@@ -64,7 +64,7 @@ class SplitOptions(Section):
         description="items with so many training rows at most are the cold ones instead, and the last row of each user tests, "
         "whatever its item (leave-one-out); 0: by share (cold_items)",
     )
-    seed: Seed = 0
+    seed: Seed = Field(0, description="of the hashes that decide who is where")
 
     @model_validator(mode="after")
     def _something_is_left(self) -> SplitOptions:
@@ -195,7 +195,7 @@ class TextOptions(Section):
 
 class DataOptions(Section):
     source: str = Field(description="component in data/sources")
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field({}, description="of the source: `show sources`")
     split: SplitOptions = SplitOptions()
     positive_above: float | None = Field(
         None, ge=-1e30, le=1e30, description="label = rating > this, where the source gives ratings and no label"

@@ -27,5 +27,5 @@ class Section(BaseModel):
 class Component(Section):
     """A component by name, with its options."""
 
-    name: str
-    options: dict[str, Any] = {}
+    name: str = Field(description="component in backbones")
+    options: dict[str, Any] = Field({}, description="of it: `show backbones`")

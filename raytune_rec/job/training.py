@@ -16,14 +16,14 @@ class TrainingOptions(Section):
 
     objective: str = Field("bce", description="component in objectives; of histories softmax, where the job names none")
     metric: Literal[RowMetric, ListMetric] = Field("auc", description="of validation; auc, logloss: of rows; others: of lists")
-    epochs: int = Field(20, ge=1, le=TIMES)
+    epochs: int = Field(20, ge=1, le=TIMES, description="most epochs of a lane")
     patience: int = Field(3, ge=1, le=TIMES, description="epochs without a better validation metric before a lane stops")
-    batch_size: int = Field(512, ge=1, le=2**24)
-    valid_batch_size: int = Field(16384, ge=1, le=2**24)
-    lr: dict[str, Rate] = {"default": 1e-3}
-    weight_decay: dict[str, Rate] = {"default": 1e-5}
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
+    batch_size: int = Field(512, ge=1, le=2**24, description="rows of a step")
+    valid_batch_size: int = Field(16384, ge=1, le=2**24, description="rows of a pass that validates; changes no number")
+    lr: dict[str, Rate] = Field({"default": 1e-3}, description="parameter group -> learning rate of Adam")
+    weight_decay: dict[str, Rate] = Field({"default": 1e-5}, description="parameter group -> weight decay, coupled as L2 is")
+    beta1: float = Field(0.9, ge=0, lt=1, description="of Adam")
+    beta2: float = Field(0.999, ge=0, lt=1, description="of Adam")
     schedule: Literal["constant", "linear", "cosine"] = Field("constant", description="of the learning rates, to 0 at the end")
     warmup: float = Field(0.0, ge=0, le=TIMES, description="epochs over which the learning rates grow from 0")
     cache_mib: int = Field(512, ge=0, le=10**8, description="memory for what is computed once for all epochs")
@@ -51,8 +51,8 @@ class TrainingOptions(Section):
 class PretrainingOptions(Section):
     """One pre-training: a backbone, with or without prompt fields."""
 
-    backbone: str = ""
-    prompt: str = "none"
+    backbone: str = Field("", description="component in backbones; empty: the job's")
+    prompt: str = Field("none", description="component in prompts whose fields it has")
     learn_prompt: bool = Field(True, description="false: the prompt's place is kept and holds zeros (PTE)")
     options: Flat = Field({}, description="flat, over the job's own (prompt.meta_prompts ...)")
     space: list[str] = Field(["training"], description="search spaces of its recipe")
@@ -74,7 +74,7 @@ class PretrainOptions(Section):
     trials: int = Field(0, ge=0, le=TIMES, description="recipes tried on validation before it; 0: the job's own recipe")
     replicates: int = Field(1, ge=1, le=1000, description="times that each is made; 3 or more to compare methods of several")
     workers: int = Field(1, ge=0, le=10_000, description="Ray Train workers; 0 runs in this process")
-    gpu: bool = False
+    gpu: bool = Field(False, description="a GPU for each worker")
     mixed_precision: bool = Field(False, description="bf16 on GPU")
     training: Flat = Field({}, description="flat options over [training] for pre-training (epochs, batch_size ...)")
-    max_failures: int = Field(2, ge=0, le=1000)
+    max_failures: int = Field(2, ge=0, le=1000, description="times that a pre-training goes on after a crash of its process")

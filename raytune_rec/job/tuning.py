@@ -41,7 +41,9 @@ class TuneOptions(Section):
         le=10**9,
         description="groups of cold items with fewer validation rows are not searched: they take what wins on the largest",
     )
-    sampler: Literal["tpe", "random", "grid", "gp", "qmc", "nsga2"] = "tpe"
+    sampler: Literal["tpe", "random", "grid", "gp", "qmc", "nsga2"] = Field(
+        "tpe", description="Optuna's, what proposes configurations; nsga2: for several objectives"
+    )
     objectives: list[Literal[RowMetric, ListMetric, "parameters"]] = Field(
         [], description="further objectives beside training.metric, which still chooses the winner; parameters: as few as can be"
     )
@@ -59,7 +61,7 @@ class TuneOptions(Section):
     gpus: float = Field(0, ge=0, le=1000, description="GPUs of a pack, a fraction shares one")
     wait_minutes: float = Field(15, ge=0, le=10_000, description="for a cluster with an autoscaler to bring what a job asks for")
     threads: int = Field(1, ge=1, le=1024, description="torch threads of a pack")
-    max_failures: int = Field(2, ge=0, le=1000)
+    max_failures: int = Field(2, ge=0, le=1000, description="times that a pack goes on after a crash of its process")
 
     @field_validator("gpus")
     @classmethod

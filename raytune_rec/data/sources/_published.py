@@ -19,6 +19,7 @@ class Published:
 
     rating_range = None
     time_unit = ""
+    example: Mapping[str, Any] = {"files": "FILE"}
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ class Amazon:
     rating_range = None
     formats = None
     time_unit = ""
+    example: Mapping[str, Any] = {"path": "FOLDER", "domains": ("Beauty",), "vectors": "FILE", "metadata": {"Beauty": "FILE"}}
 
     class Options(components.Options):
         path: str = Field(description="folder that holds <domain>/user_sequence.txt.gz, or .txt")

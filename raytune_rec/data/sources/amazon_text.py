@@ -1,5 +1,9 @@
 """Amazon reviews with what the items are called (2014: McAuley et al., SIGIR 2015; 2018: Ni et al., EMNLP 2019), many domains in
-one job: each names its log and its items. `_amazon` says in which forms they may be.
+one job: each names its log and its items.
+
+Logs are reviews (`.json`, a review on each line), sequences (`.txt`, a line for each user), MiniOneRec's `.csv` or RecBole's
+`.inter`; items are metadata (`.json`, an item on each line), MiniOneRec's `.item.json` or RecBole's `.item`; each may be
+gzipped.
 
 Attributes are text, for models that read words (UPSR); there is no feature of a CTR model among them. Every row is a click, of
 label 1. Where all logs are reviews, rating and time stand beside it, and with `label = "rating"` there is no label, so that
@@ -51,6 +55,7 @@ class AmazonText:
     """Amazon domains whose items have text."""
 
     shared_items = False
+    example: Mapping[str, Any] = {"domains": {"pens": {"log": "FILE.json", "items": "FILE.json"}}}
     formats = None
 
     class Options(components.Options):

@@ -33,6 +33,7 @@ class Source(Protocol):
         columns: name of a column -> its name in the log, where that has another one; a source whose files no caller knows has
             none.
         time_unit: of times that are plain numbers (`s`, `ms`, `us` or `ns`); empty: told by their size.
+        example: options with which it has all the fields that it can have, for `show sources`.
     """
 
     Options: type[Options]
@@ -40,6 +41,7 @@ class Source(Protocol):
     rating_range: tuple[float, float] | None
     formats: Mapping[str, str] | None
     time_unit: str
+    example: Mapping[str, Any]
 
     def __init__(self, options: Any) -> None: ...
 

@@ -39,6 +39,7 @@ class Douban:
     rating_range = (1.0, 5.0)
     formats = None
     time_unit = ""
+    example: Mapping[str, Any] = {"path": "FOLDER"}
 
     class Options(components.Options):
         path: str = Field(description="folder that holds douban_music, douban_book and douban_movie_part")

@@ -6,7 +6,7 @@ header, user_id, item_id, rating and position (the rating's place in its user's 
 
 Every rating is a click: label 1, with the rating beside it. With `label = "rating"` there is no label, and data.positive_above
 makes one of the rating. Rows come in the order of the file. Clock times tie: in 100k, two thirds of the first nine events of a
-user share their second with another of these. `data/preparing/order.py` says how such are ordered.
+user share their second with another of these; a hash of user and item orders such.
 
 Both editions say ages in the seven brackets of 1m. The occupations of 1m are the names that its README gives for the codes. A
 region is the first character of a zip code, a year the last one in brackets in a title, which is left whole.
@@ -62,6 +62,7 @@ class MovieLens:
     rating_range = (1.0, 5.0)
     formats = None
     time_unit = ""
+    example: Mapping[str, Any] = {"path": "FOLDER", "edition": "1m"}
 
     class Options(components.Options):
         path: str = Field(description="folder that holds the files of the edition")

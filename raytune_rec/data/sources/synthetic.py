@@ -69,6 +69,7 @@ class Synthetic:
     rating_range = None
     formats = None
     time_unit = ""
+    example: Mapping[str, Any] = {}
 
     class Options(components.Options):
         interactions: dict[str, Annotated[int, Field(ge=0, le=10**8)]] = Field(

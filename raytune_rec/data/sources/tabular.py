@@ -69,6 +69,8 @@ class _Side(components.Options):
 class Tabular:
     """CSV, TSV, JSON lines or Parquet by a column mapping."""
 
+    example: Mapping[str, Any] = {"files": "FILE"}  # what it reads a job says
+
     class Options(components.Options):
         files: _Paths = Field((), description="interactions: path, glob, or a list of these")
         train: _Paths = Field((), description="with valid and test, in place of files: the user's own split")
