@@ -24,7 +24,36 @@ _NAMES = {
     "distance": ("relative_attention_max_distance", 128),
 }  # fmt: skip
 """Option -> its name in config.json, and what holds where it is not there."""
+SIZES = frozenset({*_NAMES, "decoder_blocks", "gated", "tied"})
+"""The options that config.json says."""
 _GATED = {"relu": False, "gated-gelu": True}
+
+
+def sizes_of(model: str) -> dict[str, Any]:
+    """Option -> its value in the config.json of a folder, or of a model on the hub.
+
+    Raises:
+        DataError: there is no such file. AssemblyError: it is of no T5 or FLAN-T5.
+    """
+    config = _json(model, _CONFIG)
+    kind, net, least = (
+        config.get(n, d) for n, d in (("model_type", "t5"), ("feed_forward_proj", "relu"), ("layer_norm_epsilon", 1e-6))
+    )
+    if kind != "t5" or str(net) not in _GATED or least != 1e-6:
+        raise AssemblyError(
+            f"{_WHERE} = {model!r}: {_CONFIG} has model_type = {kind!r}, feed_forward_proj = {net!r}, layer_norm_epsilon = "
+            f"{least}; backbone t5 reads 't5', 'relu' or 'gated-gelu', and 1e-06; name the folder of a T5 or a FLAN-T5."
+        )
+    sizes = {option: config.get(name, default) for option, (name, default) in _NAMES.items()}
+    decoder = config.get("num_decoder_layers")
+    # version 5 of transformers always says that they are tied, and beside it whether they are told apart
+    scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings") is not False)
+    return {
+        **sizes,
+        "decoder_blocks": sizes["blocks"] if decoder is None else decoder,
+        "gated": _GATED[net],
+        "tied": bool(scaled),
+    }
 
 
 def weights_of(model: str, options: Mapping[str, Any], tokenizer: str, declared: Sequence[Parameter]) -> dict[str, Tensor]:
@@ -38,8 +67,7 @@ def weights_of(model: str, options: Mapping[str, Any], tokenizer: str, declared:
         DataError: a file is missing or is not what it should be, or the weights are a pickle.
         AssemblyError: the weights are of another model than the options say, or the data are not cut by their tokenizer.
     """
-    config = _json(model, _CONFIG)
-    _check(model, config, options)
+    _check(model, options)
     path = file_of_model(model, tokens.FILE, _WHERE)
     if tokens.tokenizer_of(STORAGE.get(path), str(path)).fingerprint != tokenizer:
         raise AssemblyError(
@@ -69,26 +97,13 @@ def _json(model: str, name: str) -> dict[str, Any]:
     return values
 
 
-def _check(model: str, config: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+def _check(model: str, options: Mapping[str, Any]) -> None:
     """The options are those of the weights."""
-    kind, net, least = (
-        config.get(n, d) for n, d in (("model_type", "t5"), ("feed_forward_proj", "relu"), ("layer_norm_epsilon", 1e-6))
-    )
-    if kind != "t5" or str(net) not in _GATED or least != 1e-6:
-        raise AssemblyError(
-            f"{_WHERE} = {model!r}: {_CONFIG} has model_type = {kind!r}, feed_forward_proj = {net!r}, layer_norm_epsilon = "
-            f"{least}; backbone t5 reads 't5', 'relu' or 'gated-gelu', and 1e-06; name the folder of a T5 or a FLAN-T5."
-        )
-    wanted = {option: config.get(name, default) for option, (name, default) in _NAMES.items()}
-    decoder = config.get("num_decoder_layers")
-    wanted["decoder_blocks"] = wanted["blocks"] if decoder is None else decoder
-    # version 5 of transformers always says that they are tied, and beside it whether they are told apart
-    scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings") is not False)
-    wanted |= {"gated": _GATED[net], "tied": bool(scaled)}
-    if other := {name: value for name, value in wanted.items() if options[name] != value}:
+    if other := {name: value for name, value in sizes_of(model).items() if options[name] != value}:
         told = ", ".join(f"{name} = {str(value).lower()}" for name, value in other.items())
         raise AssemblyError(
-            f"{_WHERE} = {model!r}: {_CONFIG} has another model than the options; set backbone.options to {told}."
+            f"{_WHERE} = {model!r}: {_CONFIG} has another model than the options; set backbone.options to {told}, or "
+            "leave them out."
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from pydantic import model_validator
@@ -11,12 +12,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from raytune_rec import components
-from raytune_rec.backbones._hub import weights_of
+from raytune_rec.backbones._hub import SIZES, sizes_of, weights_of
 from raytune_rec.backbones._t5 import Drop, Layers
 from raytune_rec.backbones._text import Part, Texts, read
 from raytune_rec.backbones.base import Backbone, Outputs
 from raytune_rec.components import numeric, structural
-from raytune_rec.errors import AssemblyError
+from raytune_rec.errors import AssemblyError, UserError
 from raytune_rec.schema.contract import Batch, Entities, Parameter, Site, SiteShape
 from raytune_rec.schema.prepared import ITEM, DataSchema
 from raytune_rec.tensors import Params, Step, lookup, normal
@@ -41,7 +42,10 @@ class T5(Backbone):
 
     class Options(components.Options):
         text: str = structural("title", "which text of the items: a text column, or one of data.text.items", min_length=1)
-        weights: str = structural("", "to start from: a folder, or a model on the hub, of a T5 or FLAN-T5 with safetensors")
+        weights: str = structural(
+            "",
+            "to start from: a folder, or a model on the hub, of a T5 or FLAN-T5 with safetensors; sizes are of its config.json",
+        )
         length: int = structural(512, "most tokens of a history that are read (the paper: 512)", ge=32, le=16384)
         width: int = structural(64, "D, width of a token (T5 small: 512)", ge=1, le=16384)
         heads: int = structural(4, "attention heads (T5 small: 8)", ge=1, le=1024)
@@ -54,6 +58,16 @@ class T5(Backbone):
         gated: bool = structural(False, "a gate in the feed-forward net (T5 1.1, FLAN-T5: true)")
         tied: bool = structural(True, "words are told by what embeds them (T5 1.1, FLAN-T5: false)")
         dropout: float = numeric(0.1, "dropout rate (T5: 0.1)", ge=0, lt=1)
+
+        @model_validator(mode="before")
+        @classmethod
+        def _sizes_are_those_of_the_weights(cls, values: dict[str, Any]) -> dict[str, Any]:
+            if not isinstance(model := values.get("weights"), str) or not model or values.keys() >= SIZES:
+                return values
+            try:
+                return sizes_of(model) | values
+            except UserError as error:
+                raise ValueError(str(error).removesuffix(".")) from None
 
         @model_validator(mode="after")
         def _far_places_have_buckets(self) -> T5.Options:

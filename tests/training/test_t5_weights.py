@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from raytune_rec.backbones._text import Texts, read
-from raytune_rec.components import component
+from raytune_rec.components import component, options_of
 from raytune_rec.data.text.unigram import learnt
 from raytune_rec.data.tokens import phrases_of, tokenizer_of
-from raytune_rec.errors import AssemblyError, DataError, UserError
+from raytune_rec.errors import AssemblyError, DataError, JobError, UserError
 from raytune_rec.schema.prepared import DataSchema, Phrases
 from raytune_rec.schema.work import Lane
 from raytune_rec.strategies.aliases import ALIASES
@@ -27,7 +27,11 @@ from raytune_rec.training.parts import meet
 from raytune_rec.training.stack import stack
 from tests.training.conftest import HISTORIES, ITEMS, TITLE, histories, unit_of
 
-SMALL = {"width": 12, "head_width": 5, "heads": 3, "inner": 20, "blocks": 2, "decoder_blocks": 1, "buckets": 8, "distance": 20}
+SMALL = {
+    "width": 12, "head_width": 5, "heads": 3, "inner": 20, "blocks": 2, "decoder_blocks": 1, "buckets": 8, "distance": 20,
+    "gated": False, "tied": True,
+}  # fmt: skip
+"""All sizes."""
 COLOURS, THINGS = ("red", "blue", "green", "grey", "white"), ("pen", "ink", "paper", "card", "tape", "glue")
 TITLES = ["", *(f"{colour} {thing}" for colour in COLOURS for thing in THINGS)]
 """Of each item."""
@@ -169,13 +173,26 @@ def test_what_is_no_model_is_refused(build: Build, tokenizer: Any, tmp_path: Pat
 
 def test_options_that_are_not_the_models_are_told_at_once(build: Build, tokenizer: Any) -> None:
     folder, _ = build()
-    refused(folder, tokenizer, r"set backbone.options to width = 12, decoder_blocks = 1\.", width=16, decoder_blocks=2)
+    says = r"set backbone.options to width = 12, decoder_blocks = 1, or leave them out\."
+    refused(folder, tokenizer, says, width=16, decoder_blocks=2)
     loaded(folder, tokenizer, width=12, decoder_blocks=1)
     values = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(values | {"feed_forward_proj": ["relu"]}))
     refused(folder, tokenizer, r"feed_forward_proj = \['relu'\].*'relu' or 'gated-gelu'")
     (folder / "config.json").write_text(json.dumps(values | {"model_type": "bart"}))
     refused(folder, tokenizer, r"has model_type = 'bart'.*name the folder of a T5 or a FLAN-T5")
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_sizes_are_those_of_the_weights_unless_all_are_given(build: Build, tokenizer: Any, gated: bool) -> None:
+    folder, _ = build(gated)
+    found = options_of("backbones", "t5", {"weights": str(folder), "dropout": 0.2, "length": 64})
+    assert {**found.model_dump(), **SMALL, "gated": gated, "tied": not gated} == found.model_dump()
+    assert (found.dropout, found.length) == (0.2, 64)
+    with pytest.raises(JobError, match=r"there is no such folder; name a folder, or a model on the hub.*[^.][.]$"):
+        options_of("backbones", "t5", {"weights": str(folder / "none")})
+    (folder / "config.json").unlink()  # what was trained goes on where the folder is not
+    assert options_of("backbones", "t5", found.model_dump()) == found
 
 
 def test_weights_of_fewer_tokens_are_refused(build: Build, tokenizer: Any) -> None:
