@@ -73,6 +73,11 @@ class EvaluateOptions(Section):
     )
     compare: list[str] = Field([], description="methods that claim something; each is tested against every baseline")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
+    shuffled: bool = Field(False, description="rank test lists once more with the items of each history in a random order")
+    retriever: str = Field("", description="method that finds items for each test list, which all methods rank (rerank)")
+    rerank: list[Annotated[int, Field(ge=50, le=10_000)]] = Field(
+        [], description="how many of the items that the retriever ranks first are ranked again, such as [100, 300]"
+    )
     bootstrap: int = Field(2000, ge=100, le=10**6, description="resamples of the users; 2,000 know the standard error to 1.6 %")
 
 
@@ -138,7 +143,15 @@ class Job(Section):
             problems.append(
                 f"tune.stop.rule = {self.tune.stop.rule!r} compares trials by one objective; leave it out, or tune.objectives"
             )
-        unknown = [r for r in [*self.evaluate.compare, self.evaluate.export] if r and r not in self.methods]
+        further = [name for name in ("shuffled", "rerank") if getattr(self.evaluate, name)]
+        if task.name != "lists":
+            problems += [f"evaluate.{name} is of candidate lists, and the rows are none; leave it out" for name in further]
+        if bool(self.evaluate.retriever) != bool(self.evaluate.rerank):
+            problems.append(
+                "evaluate: retriever names who finds items, and rerank how many are ranked again; set both, or neither"
+            )
+        methods = [*self.evaluate.compare, self.evaluate.export, self.evaluate.retriever]
+        unknown = [r for r in methods if r and r not in self.methods]
         problems += [f"evaluate: no method {r!r}; the job has {', '.join(self.methods)}" for r in unknown]
         if problems:
             raise ValueError("; ".join(problems))

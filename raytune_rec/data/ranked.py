@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from raytune_rec.data.cold_users import first_of, members
+from raytune_rec.data.hashing import user_hash
 from raytune_rec.job.data import SequenceOptions
 from raytune_rec.schema.prepared import SPLITS, Split
 from raytune_rec.task import Unit
@@ -27,18 +28,27 @@ class Ranked:
     Args:
         users: the table of histories.
         shared: domains share their items, and what a user took in another one (at any time) is taken.
+        seed: of the split.
     """
 
-    def __init__(self, users: pa.Table, options: SequenceOptions, shared: bool) -> None:
+    def __init__(self, users: pa.Table, options: SequenceOptions, shared: bool, seed: int) -> None:
         lists = users["items"].combine_chunks()
         self._users, self._options = users, options
         self._sizes = lists.value_lengths().to_numpy().astype(np.int64)
         self._starts = np.cumsum(self._sizes) - self._sizes
+        self._asked = self._drawn(seed)
         self._fresh = self._first_times(lists.flatten().to_numpy().astype(np.int64), shared)
 
-    def held_out(self, split: Split) -> Events:
-        """The one event of a split of each user who is no cold one."""
-        return self._kept(self._held_out(split))
+    def held_out(self, split: Split, ahead: int = 0) -> Events:
+        """The events of a split of each user who is no cold one, one each unless `data.sequences.ahead` tests several.
+
+        Args:
+            ahead: the n-th of those that test alone, from 1; 0: all.
+        """
+        rows, place = self._kept(self._held_out(split))
+        first = (self._users["train"].to_numpy() + self._users["valid"].to_numpy())[rows]
+        nth = place == first + ahead - 1 if ahead else np.ones(len(rows), bool)
+        return rows[nth], place[nth]
 
     def of_cold(self, unit: Unit, split: Split, only: str = "") -> Events:
         """What a unit of cold users ranks.
@@ -79,16 +89,29 @@ class Ranked:
         firsts[first] = True
         return firsts
 
-    def _held_out(self, split: Split) -> Events:
-        train, valid, here, fold = (self._users[name].to_numpy() for name in ("train", "valid", split, "fold"))
-        rows = np.flatnonzero((fold == 0) & (here > 0))
-        return rows, (train + valid if split == "test" else train)[rows].astype(np.int64)
+    def _drawn(self, seed: int) -> np.ndarray:
+        """(rows of the table,) bool: who validates and tests, of those who are no cold ones."""
+        domain, valid, test, fold = (self._users[name].to_numpy() for name in ("domain", "valid", "test", "fold"))
+        asked = (fold == 0) & (valid + test > 0)
+        if not (most := self._options.users):
+            return asked
+        hashes = user_hash(seed, "ranked", self._users["hash"].to_numpy())
+        for place in np.unique(domain):
+            here = np.flatnonzero(asked & (domain == place))
+            asked[here[hashes[here].argsort(kind="stable")[most:]]] = False
+        return asked
 
-    def _between(self, rows: np.ndarray, first: int, last: int) -> Events:
+    def _held_out(self, split: Split) -> Events:
+        train, valid, here = (self._users[name].to_numpy().astype(np.int64) for name in ("train", "valid", split))
+        rows = np.flatnonzero(self._asked & (here > 0))
+        first = (train + valid if split == "test" else train)[rows]
+        return self._between(rows, first, first + here[rows])
+
+    def _between(self, rows: np.ndarray, first: int | np.ndarray, last: int | np.ndarray) -> Events:
         """All places of each row from `first` to before `last`, as far as its history goes."""
         each = np.maximum(np.minimum(self._sizes[rows], last) - first, 0)
-        place = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each) + first
-        return np.repeat(rows, each), place
+        before = np.cumsum(each) - each - first
+        return np.repeat(rows, each), np.arange(each.sum()) - np.repeat(before, each)
 
     def _kept(self, events: Events) -> Events:
         if self._options.repeats == "count":

@@ -108,6 +108,20 @@ class SequenceOptions(Section):
         99, ge=0, le=100_000, description="items drawn beside each positive, none of them the user's; 0: rank all items"
     )
     full: bool = Field(True, description="rank the test rows among all items too, those of the history left out")
+    users: int = Field(
+        0,
+        ge=0,
+        le=10**9,
+        description="most users of a domain who validate and test, by a hash of (seed, user); what is held out of the others is "
+        "used for nothing; 0: all (split leave_one_out)",
+    )
+    ahead: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="last items of each user that test, each after all that he took before it and in a table of its own (next 1, "
+        "next 2, ...), so that the model is the older, the later the item; the one before them validates (split leave_one_out)",
+    )
     repeats: Literal["leave_out", "count"] = Field(
         "leave_out",
         description="a row whose item stands in its history already: leave_out: is not tested, as `recommend` names nothing that "
@@ -237,6 +251,12 @@ class DataOptions(Section):
                 f"known = {self.known!r} makes what is new the cold items; set split.kind = 'cold_items' with cold_kept and "
                 "cold_held, or leave it out"
             )
+        for name in ("users", "ahead") if self.split.kind != "leave_one_out" and self.sequences else ():
+            if (value := getattr(self.sequences, name)) != SequenceOptions.model_fields[name].default:
+                raise ValueError(
+                    f"sequences.{name} = {value} is of users whose last items are held out, and split.kind = "
+                    f"{self.split.kind!r}; set it to 'leave_one_out', or leave {name} out"
+                )
         for name in ("item_groups", "grouped_by") if self.split.kind != "cold_items" and self.sequences else ():
             if (value := getattr(self.sequences, name)) != SequenceOptions.model_fields[name].default:
                 raise ValueError(

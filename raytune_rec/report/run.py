@@ -13,6 +13,7 @@ from typing import Any
 from raytune_rec.errors import ArtifactError
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.measures.measure_classes import RARE
+from raytune_rec.evaluation.measures.measure_lists import SHUFFLED
 from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.evaluation.results import FORMAT
 from raytune_rec.report import grown
@@ -300,6 +301,8 @@ def title(name: str) -> str:
     """A metric or an objective as a person writes it."""
     if name.startswith(RARE):
         return f"{title(name.removeprefix(RARE))} of the rarer"
+    if name.startswith(SHUFFLED):
+        return f"{title(name.removeprefix(SHUFFLED))} shuffled"
     metric, at, cut = name.partition("@")
     return _TITLES.get(metric, metric.replace("_", " ")) + at + cut
 

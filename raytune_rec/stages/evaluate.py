@@ -23,12 +23,18 @@ from raytune_rec.stages import export
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import artifact_folders, winner_settings
 from raytune_rec.stages.failures import recorded, winner
-from raytune_rec.stages.outcomes import before_and_after, outcomes, parts_of_unit, pooled, replicates
+from raytune_rec.stages.outcomes import before_and_after, outcomes, parts_of_unit, pooled, replicates, retrieval
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256
 from raytune_rec.tasks.kinds import kind_of
 
 FORMAT = 3
+_BEST = (
+    "of all items, the history left out, those that method {} (first replicate) ranks first; a positive that is not among them "
+    "stands behind them"
+)
+_ADDED = ("shuffled", "retriever", "rerank")
+"""Options that old runs do not have."""
 
 
 def inputs(context: Context) -> dict[str, Any]:
@@ -37,6 +43,7 @@ def inputs(context: Context) -> dict[str, Any]:
     }
     baselines = [name for name, method in context.job.methods.items() if method.baseline]
     evaluate = context.job.evaluate.model_dump(mode="json")
+    evaluate = {name: value for name, value in evaluate.items() if value or name not in _ADDED}
     return {"evaluate": evaluate, "winners": winners, "baselines": baselines, "seed": context.job.seed}
 
 
@@ -52,7 +59,8 @@ def run(context: Context) -> dict[str, Any]:
         context.say(f"not evaluated, for want of test rows: {', '.join(empty)}")
     tests = {name: units for name, units in tests.items() if units}
     kind = kind_of(context.store.schema.task)
-    of_methods = {method: outcomes(context, kind, method, tests) for method in job.methods}
+    found = retrieval(context, tests)
+    of_methods = {method: outcomes(context, kind, method, tests, found) for method in job.methods}
     together = pooled(context, kind, of_methods, tests)
     tests = {name: units for name, units in tests.items() if any(o.unit == name for o in together)}
     if not tests:
@@ -71,7 +79,7 @@ def run(context: Context) -> dict[str, Any]:
         job.seed,
         {name: kind.masks(context.store, name, units) for name, units in tests.items()},
         _provenance(context),
-        mean=not context.store.schema.groups,
+        mean=all(name in context.store.schema.domains for name in tests),
         tables={name: list(units) for name, units in tests.items()},
     )
     if any(unit.kind == "items" for unit in context.store.schema.groups):
@@ -157,6 +165,8 @@ def _protocol(context: Context, candidates: Mapping[str, str]) -> dict[str, Any]
         "chosen by": f"validation {job.training.metric}",
         "replicates": job.evaluate.replicates,
         "pre-trainings": job.pretrain.replicates,
+        **({"shuffled": f"items of each history in a random order (seed {job.seed})"} if job.evaluate.shuffled else {}),
+        **({"best": _BEST.format(job.evaluate.retriever)} if job.evaluate.rerank else {}),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
@@ -21,7 +22,8 @@ from raytune_rec.stages.export import tuned, winner_settings
 from raytune_rec.stages.failures import winner
 from raytune_rec.storage.files import read_json
 from raytune_rec.strategies.aliases import ALIASES
-from raytune_rec.tasks.base import TaskKind
+from raytune_rec.tasks.base import Further, TaskKind
+from raytune_rec.tasks.lists import retrieved
 from raytune_rec.training.model import Model
 from raytune_rec.training.parts import LaneOptions, parts_of
 
@@ -31,10 +33,32 @@ Outcomes = Mapping[str, Mapping[str, Any]]
 """Likewise, of one method: its outcome, of the kind of the task."""
 
 
-def outcomes(context: Context, kind: TaskKind[Any], method: str, tests: Tests) -> Outcomes:
-    """What the winners of a method reach on the units on which it has some. No row is scored for two tables."""
-    sequences = context.job.data.sequences
+def retrieval(context: Context, tests: Tests) -> dict[str, dict[str, np.ndarray]]:
+    """What the winners of the retriever find for the lists of each table and unit; empty where none is named."""
+    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in tests}
+    if not (method := context.job.evaluate.retriever):
+        return found
+    for name, units in tests.items():
+        for unit, table in units.items():
+            if winner(context, method, unit):
+                model = next(_models(context, method, unit))
+                found[name][unit] = retrieved(Scorer(model).passes, table, max(context.job.evaluate.rerank))
+            else:
+                context.say(f"{unit}: nothing to rank again, for want of a winner of {method}, the retriever")
+    return found
+
+
+def outcomes(
+    context: Context, kind: TaskKind[Any], method: str, tests: Tests, found: Mapping[str, Mapping[str, np.ndarray]]
+) -> Outcomes:
+    """What the winners of a method reach on the units on which it has some. No row is scored for two tables.
+
+    Args:
+        found: of `retrieval`.
+    """
+    sequences, evaluate = context.job.data.sequences, context.job.evaluate
     full = sequences is not None and sequences.full
+    seed = context.job.seed if evaluate.shuffled else None
     reached: dict[str, dict[str, Any]] = {}
     for name, units in tests.items():
         for unit, table in units.items():
@@ -46,7 +70,8 @@ def outcomes(context: Context, kind: TaskKind[Any], method: str, tests: Tests) -
                 every = list(range(len(trained.numbers)))
                 made = kind.pooled(method, unit, [(part, every) for part in of_unit], trained)
             else:
-                each = [kind.test(Scorer(m).passes, table, full) for m in _models(context, method, unit)]
+                further = Further(full, seed, found[name].get(unit), tuple(evaluate.rerank))
+                each = [kind.test(Scorer(m).passes, table, further) for m in _models(context, method, unit)]
                 made = kind.outcome(method, unit, each, table, trained)
             reached.setdefault(name, {})[unit] = made
     return reached

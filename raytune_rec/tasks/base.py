@@ -9,6 +9,7 @@ Shapes: U lanes, N rows, n rows of a pass, K scores of a row.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -27,6 +28,22 @@ Passes = Callable[[Table, int], Iterator[tuple[Tensor, Tensor]]]
 Asked = Literal["score", "recommend", "predict"]
 PASS = 1024
 """Most rows of a pass that ranks all items, or reads histories."""
+
+
+@dataclass(frozen=True)
+class Further:
+    """What is measured of lists besides where their positives stand among the protocol's candidates.
+
+    Args:
+        full: among all items. shuffled: with histories shuffled by this seed; None: not.
+        retrieved: (N, K) ids that another method found for each list, its best first, 0 behind where there are fewer.
+        sizes: of these the first so many are ranked.
+    """
+
+    full: bool = False
+    shuffled: int | None = None
+    retrieved: np.ndarray | None = None
+    sizes: tuple[int, ...] = ()
 
 
 class TaskKind(Protocol[O]):
@@ -66,8 +83,8 @@ class TaskKind(Protocol[O]):
     def value(self, metric: str, kept: tuple[Tensor, ...], label: Tensor) -> Tensor:
         """A validation metric (U,) of what was kept (U, N, ...); label (N,)."""
 
-    def test(self, passes: Passes, table: Table, full: bool) -> Any:
-        """What one replicate of a winner reaches on the test rows of a unit; `full`: among all items too."""
+    def test(self, passes: Passes, table: Table, further: Further) -> Any:
+        """What one replicate of a winner reaches on the test rows of a unit. further: what is measured of lists besides."""
 
     def outcome(self, method: str, unit: str, reached: Sequence[Any], table: Table, trained: Replicates) -> O:
         """All replicates of it together."""

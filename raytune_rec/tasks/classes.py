@@ -18,7 +18,7 @@ from raytune_rec.evaluation.measures.tested import ClassesTested, Groups
 from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import POSITIVE, Table
 from raytune_rec.task import Task, UnitKind
-from raytune_rec.tasks.base import PASS, Asked, Passes
+from raytune_rec.tasks.base import PASS, Asked, Further, Passes
 from raytune_rec.tasks.lists import Lists
 
 
@@ -44,7 +44,7 @@ class Classes:
     def value(self, metric: str, kept: tuple[Tensor, ...], label: Tensor) -> Tensor:
         return self._lists.value(metric, kept, label)
 
-    def test(self, passes: Passes, table: Table, full: bool) -> np.ndarray:
+    def test(self, passes: Passes, table: Table, further: Further) -> np.ndarray:
         """(N,) ids of the likeliest classes; of equal ones the lowest."""
         logits = torch.cat([logits for _, logits in passes(table, PASS)])
         return logits[:, 1:].argmax(1).numpy() + 1  # id 0 is no class

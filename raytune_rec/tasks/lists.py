@@ -16,16 +16,17 @@ from raytune_rec.errors import DataError
 from raytune_rec.evaluation.measures import measure_lists, spread
 from raytune_rec.evaluation.measures.cohorts import taken
 from raytune_rec.evaluation.measures.inputs import ListOutcomes, Outcome, Replicates
+from raytune_rec.evaluation.measures.measure_lists import BEST, SHUFFLED
 from raytune_rec.evaluation.measures.tested import Groups, ListsTested
-from raytune_rec.evaluation.metrics.candidate_lists import mean_of, outcome, positive_first
+from raytune_rec.evaluation.metrics.candidate_lists import mean_of, outcome, places, positive_first
 from raytune_rec.job.data import DataOptions
-from raytune_rec.schema.prepared import CANDIDATES, DOMAIN, ITEM, POSITIVE, SEEN, DataSchema, Split, Table
+from raytune_rec.schema.prepared import CANDIDATES, DOMAIN, HISTORY, ITEM, POSITIVE, SEEN, DataSchema, Split, Table
 from raytune_rec.task import Task, UnitKind
-from raytune_rec.tasks.base import PASS, Asked, Passes
+from raytune_rec.tasks.base import PASS, Asked, Further, Passes
 
-Reached = tuple[Outcome, Outcome | None, spread.Spread | None]
+Reached = tuple[Outcome, Outcome | None, spread.Spread | None, Mapping[str, Outcome]]
 """Where the positives stand among the candidates, and among all items where that is asked too; how the scores lie where rows tell
-cold items from warm ones."""
+cold items from warm ones; and the other rankings of `Further`."""
 
 
 class Lists:
@@ -52,21 +53,26 @@ class Lists:
     def value(self, metric: str, kept: tuple[Tensor, ...], label: Tensor) -> Tensor:
         return mean_of(metric, *kept)
 
-    def test(self, passes: Passes, table: Table, full: bool) -> Reached:
+    def test(self, passes: Passes, table: Table, further: Further) -> Reached:
         """With one replicate. Without candidates the ranking of all items is the only one."""
         whole = {n: c for n, c in table.columns.items() if n != CANDIDATES}
         sampled, of_all = table, None
         if CANDIDATES in table.columns:
             sampled = replace(table, columns={n: c for n, c in table.columns.items() if n not in (POSITIVE, SEEN)})
-            of_all = self._places(passes, replace(table, columns=whole, cold=None))[0] if full else None
+            of_all = self._places(passes, replace(table, columns=whole, cold=None))[0] if further.full else None
         places, lie = self._places(passes, sampled)
-        return places, of_all, lie
+        others = reranked(passes, table, further)
+        if further.shuffled is not None:
+            columns = {**sampled.columns, HISTORY: shuffled(table.columns[HISTORY], further.shuffled)}
+            others[SHUFFLED] = self._places(passes, replace(sampled, columns=columns, cold=None))[0]
+        return places, of_all, lie, others
 
     def outcome(self, method: str, unit: str, reached: Sequence[Reached], table: Table, trained: Replicates) -> ListOutcomes:
-        full = [of_all for _, of_all, _ in reached if of_all is not None]
-        sampled = joined([of_candidates for of_candidates, _, _ in reached], axis=0)
-        lie = spread.together([lie for _, _, lie in reached], axis=0)
-        return ListOutcomes(method, unit, sampled, joined(full, axis=0) if full else None, trained, lie)
+        full = [of_all for _, of_all, _, _ in reached if of_all is not None]
+        sampled = joined([of_candidates for of_candidates, _, _, _ in reached], axis=0)
+        lie = spread.together([lie for _, _, lie, _ in reached], axis=0)
+        others = {name: joined([further[name] for *_, further in reached], axis=0) for name in reached[0][3]}
+        return ListOutcomes(method, unit, sampled, joined(full, axis=0) if full else None, trained, lie, others)
 
     def pooled(
         self, method: str, name: str, parts: Sequence[tuple[ListOutcomes, list[int]]], trained: Replicates
@@ -74,7 +80,12 @@ class Lists:
         full = [_chosen(o.full, places) for o, places in parts if o.full is not None]
         sampled = joined([_chosen(o.sampled, places) for o, places in parts], axis=1)
         lie = spread.together([o.spread and o.spread.of(places) for o, places in parts], axis=1)
-        return ListOutcomes(method, name, sampled, joined(full, axis=1) if full else None, trained, lie)
+        others = {
+            ranking: joined([_chosen(o.others[ranking], places) for o, places in parts], axis=1)
+            for ranking in parts[0][0].others
+            if all(ranking in o.others for o, _ in parts)
+        }
+        return ListOutcomes(method, name, sampled, joined(full, axis=1) if full else None, trained, lie, others)
 
     def tested(self, outcomes: Sequence[ListOutcomes], tables: Mapping[str, Mapping[str, Table]], groups: Groups) -> ListsTested:
         return ListsTested(outcomes, groups)
@@ -122,6 +133,10 @@ class Lists:
                 rows = f"the last row of each user; cold items have {cold.cold_most} training rows at most"
             among = {f"candidates of {name}": f"all {kind}{without}" for name, kind in AMONG.items()}
         cohort = sequences.cold_users if sequences.tasks else rows
+        if sequences.users:
+            cohort += f" of at most {sequences.users:,} users of a domain, by a hash (seed {data.split.seed})"
+        if sequences.ahead > 1:
+            cohort += f", the last {sequences.ahead} of each user apart, each after what he took before it"
         if sequences.repeats == "leave_out":
             cohort += ", but none that repeats an item of its history"
         if not sequences.negatives:
@@ -162,6 +177,52 @@ def _listed(logit: Tensor, columns: Mapping[str, Tensor], rows: Tensor, item_dom
         return logit
     positive, seen, domain = (columns[name][rows] for name in (POSITIVE, SEEN, DOMAIN))
     return positive_first(logit, positive, seen, domain, item_domains)
+
+
+def shuffled(histories: np.ndarray, seed: int) -> np.ndarray:
+    """Histories (N, L), padded behind, each in a random order."""
+    keys = np.random.default_rng(seed).random(histories.shape)
+    return np.take_along_axis(histories, np.where(histories > 0, keys, 2).argsort(1, kind="stable"), 1)
+
+
+def retrieved(passes: Passes, table: Table, most: int) -> np.ndarray:
+    """(N, K) ids of the items that a model ranks first for each list, of all that may be recommended there, best first; K is
+    `most`, and 0 stands behind where there are fewer.
+    """
+    columns = {n: torch.as_tensor(table.columns[n]) for n in (POSITIVE, SEEN, DOMAIN)}
+    domains = None if table.item_domains is None else torch.as_tensor(table.item_domains)
+    found = np.zeros((len(table), most), np.int64)
+    for rows, logits in passes(replace(table, columns={n: c for n, c in table.columns.items() if n != CANDIDATES}), PASS):
+        listed = _listed(logits.unsqueeze(0), columns, rows, domains)[0]
+        scores = listed[:, 1:].scatter(1, columns[POSITIVE][rows].unsqueeze(1), listed[:, :1])
+        best, ids = (part[:, :most] for part in scores.sort(dim=1, descending=True, stable=True))
+        found[rows.numpy(), : ids.shape[1]] = ids.where(best > -torch.inf, 0).numpy()
+    return found
+
+
+def reranked(passes: Passes, table: Table, further: Further) -> dict[str, Outcome]:
+    """Where the positives stand among what another method found (UPSR, section 4.4). One that is not among it stands behind it,
+    with one candidate more: no reranking finds it again.
+
+    Differs from the paper: which does not say what becomes of such a positive.
+    """
+    if further.retrieved is None:
+        return {}
+    ids = torch.as_tensor(np.concatenate([table.columns[POSITIVE][:, None], further.retrieved], axis=1))
+    columns = {n: c for n, c in table.columns.items() if n not in (POSITIVE, SEEN)} | {CANDIDATES: ids.numpy()}
+    parts: dict[int, list[tuple[Tensor, ...]]] = {size: [] for size in further.sizes}
+    for rows, logits in passes(replace(table, columns=columns, item_domains=None, cold=None), PASS):
+        is_positive = ids[rows, 1:] == ids[rows, :1]
+        others = logits[:, 1:].masked_fill(is_positive | (ids[rows, 1:] == 0), -torch.inf)
+        for size, found in parts.items():
+            known = is_positive[:, :size].any(1, keepdim=True)
+            better, ties = places(torch.cat([logits[:, :1].where(known, -torch.inf), others[:, :size]], 1).unsqueeze(0))
+            real = (ids[rows, 1:][:, :size] > 0).sum(1) + ~known[:, 0]
+            found.append((torch.where(known[:, 0], better, real.double() - 1), ties, real.expand(1, -1)))
+    outcomes = {
+        f"{BEST}{size}.": [torch.cat(each, 1).numpy() for each in zip(*found, strict=True)] for size, found in parts.items()
+    }
+    return {name: Outcome(better, ties, real[0]) for name, (better, ties, real) in outcomes.items()}
 
 
 def joined(outcomes: Sequence[Outcome], axis: int) -> Outcome:

@@ -17,7 +17,7 @@ from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import ITEM, USER, Table
 from raytune_rec.task import Task, UnitKind
-from raytune_rec.tasks.base import Asked, Passes
+from raytune_rec.tasks.base import Asked, Further, Passes
 
 _PASS = 16384
 
@@ -44,7 +44,7 @@ class LabelledRows:
     def value(self, metric: str, kept: tuple[Tensor, ...], label: Tensor) -> Tensor:
         return METRICS[metric].function(kept[0], label)
 
-    def test(self, passes: Passes, table: Table, full: bool) -> np.ndarray:
+    def test(self, passes: Passes, table: Table, further: Further) -> np.ndarray:
         """(N,) float32 logits."""
         return torch.cat([logits for _, logits in passes(table, _PASS)]).numpy()
 

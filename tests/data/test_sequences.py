@@ -77,6 +77,50 @@ def test_the_last_item_tests_and_the_one_before_validates(store) -> None:
             assert [i for i in history if i] == mine[max(0, len(mine) - back - 5) : len(mine) - back]
 
 
+def test_of_many_users_some_validate_and_test(store) -> None:
+    """The same ones, whom a hash chooses; the others' last items are nobody's, and training and its fingerprint are the same."""
+    whole = store(LEAVE, "whole")
+    own = store({**LEAVE, "sequences": {**LEAVE["sequences"], "users": 7}})
+    other = store({"split": {**LEAVE["split"], "seed": 1}, "sequences": {**LEAVE["sequences"], "users": 7}}, "other")
+    everyone = own.schema.unit(ALL_DOMAINS)
+    tested, valid = (set(own.reader._last(everyone, s)["user"].tolist()) for s in ("test", "valid"))
+    assert len(tested) == 7 and valid == tested != set(other.reader._last(everyone, "test")["user"].tolist())
+    assert [own.schema.rows["x", s] for s in SPLITS] == [whole.schema.rows["x", "train"], 7, 7]
+    a, b = own.reader._windows(everyone), whole.reader._windows(everyone)
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert own.schema.trained == whole.schema.trained and own.schema.fingerprint != whole.schema.fingerprint
+
+
+@pytest.mark.parametrize("ahead", [2, 3])
+def test_several_last_items_are_tested_apart(store, ahead: int) -> None:
+    """A plain loop: of a user with two items more, each of the last ones after all before it; the one before them validates."""
+    own = store({**LEAVE, "sequences": {**LEAVE["sequences"], "ahead": ahead}})
+    items, everyone = taken(own), own.schema.unit(ALL_DOMAINS)
+    enough = {u: mine for u, mine in items.items() if len(mine) >= ahead + 2}
+    assert 0 < len(enough) < len(items)
+    tables = own.tests()
+    assert list(tables) == [f"x next {k}" for k in range(1, ahead + 1)]
+    for k, units in enumerate(tables.values(), 1):
+        (table,) = units.values()
+        assert set(table.owner.tolist()) == set(enough) and own.schema.rows["x", "test"] == len(enough) * ahead
+        for user, history, candidates, seen in zip(
+            table.owner, *(table.columns[name] for name in ("history", "candidates", "seen")), strict=True
+        ):
+            mine = enough[user]
+            place = len(mine) - ahead + k - 1
+            assert candidates[0] == mine[place] and not set(candidates[1:]) & set(mine)
+            assert [i for i in history if i] == mine[max(0, place - 5) : place] and [i for i in seen if i] == mine[:place]
+    valid = own.reader._last(everyone, "valid")
+    assert {u: c[0] for u, c in zip(valid["user"], valid["candidates"], strict=True)} == {
+        u: mine[-ahead - 1] for u, mine in enough.items()
+    }
+    shown = {
+        u: [i for i in h if i] for u, h in zip(*(own.reader._windows(everyone)[n] for n in ("user", "history")), strict=True)
+    }
+    assert all(set(known) <= set(items[u][: -ahead - 1] if u in enough else items[u]) for u, known in shown.items())
+    assert own.schema.trained != store(LEAVE, "one").schema.trained, "a backbone of one job has met what the other tests"
+
+
 def test_at_equal_times_the_split_and_the_history_agree_which_item_is_the_last(store) -> None:
     """Else tested interactions would count for ids and popularity."""
     lines = [line.split(",") for line in log()]
@@ -324,7 +368,8 @@ def test_streamed_windows_are_the_rows_in_memory(store) -> None:
 
 def test_stores_of_before_an_attribute_could_be_predicted_are_the_same() -> None:
     own = DataOptions(source="tabular", **COLD)
-    assert "predict" not in stage_inputs(own, SimpleNamespace(fingerprint_inputs=dict))["options"]["sequences"]
+    told = stage_inputs(own, SimpleNamespace(fingerprint_inputs=dict))["options"]["sequences"]
+    assert not {"predict", "users", "ahead"} & told.keys()
 
 
 def test_a_store_opens_again_as_it_was(store) -> None:
@@ -353,6 +398,14 @@ def test_too_many_negatives_are_refused(store) -> None:
         ({"split": {"kind": "leave_one_out"}, "sequences": {"warm": True}}, "there are no tasks; name some, or leave it out"),
         ({"sequences": {"predict": "age"}}, "sequences.predict is of cold users, and split.kind = 'hash'"),
         ({"split": {"kind": "cold_users"}, "sequences": {"predict": "age", "tasks": ["few"]}}, "of its own; leave out tasks few"),
+        (
+            {"split": {"kind": "cold_users"}, "sequences": {"tasks": ["few"], "users": 9}},
+            "users = 9 is .* 'leave_one_out', or leave",
+        ),
+        (
+            {"split": {"kind": "cold_items"}, "sequences": {"ahead": 3}},
+            "ahead = 3 is of users whose last items .* leave ahead out",
+        ),
         ({"sequences": {}}, "need split.kind = 'leave_one_out' or 'cold_users'"),
     ],
 )

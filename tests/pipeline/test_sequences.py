@@ -19,6 +19,7 @@ from raytune_rec.config import Job, parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.scoring import load_prompt
+from raytune_rec.tasks.base import Further
 from raytune_rec.tasks.kinds import kind_of
 from tests.pipeline.here import without_ray
 
@@ -124,7 +125,7 @@ def test_each_artifact_has_the_test_values_of_its_own_lists(done: tuple[Job, Pat
         for unit, lists in tests[table].items():
             facts = prompt_artifact.read(out / "artifacts" / unit)
             served = load_prompt(out / "artifacts" / unit, out / "backbones" / facts.backbone_fingerprint)
-            sampled, full, _ = kind_of(lists.task).test(served.passes, lists, full=True)
+            sampled, full, *_ = kind_of(lists.task).test(served.passes, lists, Further(full=True))
             assert facts.test and full and facts.test["protocol"].startswith("9 items that the user never took")
             assert facts.test[prefix + "auc"] == pytest.approx(1 - (sampled.better + sampled.ties / 2).mean() / 9)
             assert facts.test[prefix + "full.hit@5"] == pytest.approx((full.better < 5).mean())

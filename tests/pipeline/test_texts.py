@@ -72,11 +72,20 @@ def test_a_language_model_is_pre_trained_on_domains_and_ranks_a_new_one(tmp_path
     new = small("upsr_amazon", write_log(tmp_path, ("beauty",), 30))
     new["tune"] = {"trials": 1}
     new["methods"] = {name: new["methods"][name] for name in ("pretrained", "upsr", "soft_prompt")}
+    new["data"]["sequences"]["users"] = 25
+    new["evaluate"] |= {"shuffled": True, "retriever": "upsr", "rerank": [50]}
     run = tmp_path / "runs" / "upsr_amazon"
     pipeline.run(parse(new), run, say=lambda line: None)
     results = read_json(run / "results.json")
     values = {name: row["units"]["beauty"]["auc"]["mean"] for name, row in results["methods"].items()}
     assert {*values} == {*new["methods"]} and not any(row.get("failed") for row in results["methods"].values())
+    beauty, said = results["units"]["beauty"], results["protocol"]
+    assert 10 < beauty["n"] <= 25 and "at most 25 users of a domain, by a hash (seed 0)" in said["cohort"]
+    assert beauty["best 50_found"] == 1 and beauty["best 50_candidates"][1] <= 32, "all but the history of 4, of 36"
+    assert "that method upsr (first replicate) ranks first" in said["best"] and "seed 1" in said["shuffled"]
+    for row in results["methods"].values():
+        of = row["units"]["beauty"]
+        assert 0 <= of["shuffled.ndcg@10"]["low"] <= of["shuffled.ndcg@10"]["mean"] and of["best 50.ndcg@10"]["mean"] > 0
     store = Store.open(run / "data")
     served = load_prompt(run / "artifacts" / "beauty", of_run(run)["t5"])
     best = read_json(run / "winners" / "soft_prompt" / "beauty" / "winner.json")["replicates"][0]["best"]

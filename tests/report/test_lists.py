@@ -117,14 +117,14 @@ def _section(page: str, heading: str) -> str:
 
 
 def test_each_task_has_a_table_and_the_full_ranking_one_of_its_own(page: str, run: Run) -> None:
-    names = ("auc", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20", "hit@50", "ndcg@50")
+    names = ("auc", "hit@1", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20", "hit@50", "ndcg@50")
     for heading, unit, prefix, protocol in [
         ("few: sampled ranking", "few", "", "the positive and 99 sampled items (100 a list)"),
         ("zero: sampled ranking", "zero", "", "the positive and 99 sampled items (100 a list)"),
         ("few: full ranking", "few", "full.", "all items but those seen (3\u202f000 a list)"),
     ]:
         said = _section(page, heading)
-        assert said.strip().startswith("method AUC HIT@5 NDCG@5 HIT@10 NDCG@10 HIT@20 NDCG@20 HIT@50 NDCG@50")
+        assert said.strip().startswith("method AUC HIT@1 HIT@5 NDCG@5 HIT@10 NDCG@10 HIT@20 NDCG@20 HIT@50 NDCG@50")
         for row in ROWS:
             m = run.measures(row, unit)
             values = [f"{m[prefix + n]['mean']:.4f}" if m else words.NONE for n in names]
@@ -154,7 +154,32 @@ def test_a_ranking_of_all_items_is_not_called_sampled(folder: Path, tmp_path: Pa
 def test_the_best_of_each_column_is_marked(page: str, run: Run) -> None:
     table = page.partition("<h3>zero: sampled ranking</h3>")[2].partition("</table>")[0]
     best = max(run.measures(r, "zero").get("hit@5", {}).get("mean", 0) for r in ROWS)
-    assert f'<td class="best">{best:.4f}<small>' in table and table.count('class="best"') == 8  # all have found HIT@50
+    assert f'<td class="best">{best:.4f}<small>' in table and table.count('class="best"') == 9  # all have found HIT@50
+
+
+def test_shuffled_histories_have_columns_and_rerankings_tables_of_their_own(folder: Path, tmp_path: Path) -> None:
+    results = json.loads((folder / "results.json").read_text())
+    results["units"]["few"] |= {f"best {n}_{k}": v for n, found in ((300, 0.5), (50, 0.25)) for k, v in
+                                {"candidates": [n, n + 1], "constant": {"hit@10": 0.01}, "found": found}.items()}  # fmt: skip
+    results["protocol"]["best"] = "those that sasrec ranks first"
+    for place, row in enumerate(results["methods"].values()):
+        if few := row["units"].get("few"):
+            few |= {f"{ranking}{name}": {"mean": 0.5 + place / 100 + (ranking == "best 50.") / 1000, "sd": None}
+                    for ranking in ("shuffled.", "best 300.", "best 50.") for name in rankings.METRICS}  # fmt: skip
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    (tmp_path / "job.toml").write_text('name = "cold"\n')
+    said = build(tmp_path).read_text(encoding="utf-8")
+    few, zero = (_section(said, f"{unit}: sampled ranking") for unit in LISTS)
+    assert "HIT@50 NDCG@50 HIT@10 shuffled NDCG@10 shuffled" in few and "0.5000 0.5000" in few and "shuffled" not in zero
+    assert said.index("few: full ranking") < said.index("few: reranking (best 50)") < said.index("few: reranking (best 300)")
+    table = _section(said, "few: reranking (best 50)")
+    assert (
+        "pretrained 0.5310 0.5310" in table
+        and f"(50 to 51 a list); {words.percent(0.25)} of the positives are among them" in table
+    )
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(console(results))
+    assert "few: reranking (best 300)" in shown.getvalue() and "shuffled" in shown.getvalue()
 
 
 def test_what_only_rows_with_labels_have_is_left_out(page: str) -> None:

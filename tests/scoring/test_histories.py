@@ -21,6 +21,7 @@ from raytune_rec.scoring import Scorer, load_prompt
 from raytune_rec.scoring.scorer import EVERYBODY, top
 from raytune_rec.stages.export import domains_to_name
 from raytune_rec.task import Unit
+from raytune_rec.tasks.base import Further
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.validation import Validation
 from tests.scoring.conftest import COLD, LENGTH, export, log, scorer
@@ -78,7 +79,7 @@ def test_without_negatives_validation_and_test_rank_all_items(make: Callable[...
     found = Validation(table, model, ["list_auc"], 4, "cpu").values(model)
     assert found["list_auc"] == pytest.approx([1 - np.mean(better)]) and 0.05 < np.mean(better) < 0.95
     (tests,) = (units[unit] for units in own.tests().values() if unit in units)
-    outcome, further, _ = kind_of(tests.task).test(Scorer(model).passes, tests, full=True)
+    outcome, further, *_ = kind_of(tests.task).test(Scorer(model).passes, tests, Further(full=True))
     assert further is None and outcome.better.shape == (1, len(tests)) and outcome.candidates.min() > 20
 
 
@@ -86,7 +87,7 @@ def test_without_negatives_validation_and_test_rank_all_items(make: Callable[...
 def test_a_recommended_place_is_the_evaluated_one(warm: Store, backbone: str) -> None:
     """Among all items, whose users took more than the L items that the model reads."""
     own, table = scorer(warm, "shop", backbone), warm.tests()["shop"]["shop"]
-    outcome = kind_of(table.task).test(Scorer(own.model).passes, table, full=True)[1]
+    outcome = kind_of(table.task).test(Scorer(own.model).passes, table, Further(full=True))[1]
     assert outcome is not None and not outcome.ties.any() and table.columns["seen"].shape[1] > LENGTH
     items, _ = warm.lookup.catalogue
     best = own.recommend(raw_rows(warm, table), k=len(items))
@@ -109,7 +110,10 @@ def test_domains_rank_alike_in_validation_test_and_serving(make: Callable[..., S
     assert told["candidates"] == said.format(*(("", ", or in another domain") if shared else (" of the list's domain", "")))
     for place, unit in enumerate(own.schema.domains, 1):
         served, table = scorer(own, unit, backbone), own.tests()[unit][unit]
-        (outcome, *_), raw = kind_of(table.task).test(Scorer(served.model).passes, table, full=True), raw_rows(own, table)
+        (outcome, *_), raw = (
+            kind_of(table.task).test(Scorer(served.model).passes, table, Further(full=True)),
+            raw_rows(own, table),
+        )
         best = [[item for item, _ in row] for row in served.recommend({**raw, "domain": [unit] * len(table)}, k=99)]
         of_domain = set(names[1:]) if shared else set(names[domains == place])
         for row, positive, history, size in zip(best, table.columns["positive"], raw["history"], outcome.candidates, strict=True):

@@ -16,6 +16,7 @@ from raytune_rec.errors import DataError
 from raytune_rec.job.data import DataOptions
 from raytune_rec.schema.prepared import ALL_DOMAINS, Table
 from raytune_rec.stages.notes import notes
+from raytune_rec.tasks.base import Further
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.tasks.lists import check_ranked
 from raytune_rec.training.validation import Validation
@@ -74,7 +75,7 @@ def test_every_tested_row_is_recommended_where_it_was_ranked(kind: str, backbone
     """Where repeats count, an item of the history is recommended at the place at which the test saw it."""
     store: Store = request.getfixturevalue(kind)
     served, table = scorer(store, "shop", backbone), store.tests()["shop"]["shop"]
-    outcome = kind_of(table.task).test(served.passes, table, full=True)[1]
+    outcome = kind_of(table.task).test(served.passes, table, Further(full=True))[1]
     assert outcome is not None and len(table) == (USERS if kind == "counted" else 20)
     rows = histories_of(store, table)
     best = served.recommend(rows, k=99)
@@ -133,7 +134,7 @@ def test_what_was_taken_in_another_domain_is_left_out_there_and_by_who_serves(ma
     owners = [int(pq.read_table(own.path / "users.parquet")["raw"][u].as_py()[1:]) for u in table.owner]
     assert owners and all(u >= 20 for u in owners)
     served, rows = scorer(own, "shop"), histories_of_shop(own, table)
-    outcome = kind_of(table.task).test(served.passes, table, full=True)[1]
+    outcome = kind_of(table.task).test(served.passes, table, Further(full=True))[1]
     assert outcome is not None
     elsewhere = raw_rows(own, table)["history"]
     best = served.recommend({**rows, "taken": elsewhere}, k=99)

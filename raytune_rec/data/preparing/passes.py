@@ -189,9 +189,9 @@ class Preparation:
             raise DataError(dict.fromkeys(problems))  # features in the log are read from the same files
 
     def _splitter(self, coded: _Coded, columns: set[str]) -> Splitter:
-        histories = self._options.sequences is not None
+        sequences = self._options.sequences
         known = self._known.items if self._known else None
-        return splitter(self._options.split, columns, coded.user.hashes, coded.item.hashes, histories, known)
+        return splitter(self._options.split, columns, coded.user.hashes, coded.item.hashes, sequences, known)
 
     def _code(self, coded: _Coded, checked: Checked, start: int) -> dict[str, np.ndarray | pa.Array]:
         domain = coded.domain.add(checked.text["domain"])

@@ -28,7 +28,7 @@ from raytune_rec.data.schema_file import schema_values
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.tokens import file_of, phrases_of
 from raytune_rec.errors import ArtifactError, DataError
-from raytune_rec.job.data import UNIGRAM, DataOptions
+from raytune_rec.job.data import UNIGRAM, DataOptions, SequenceOptions
 from raytune_rec.schema.prepared import ALL_DOMAINS, BESIDE, SPLITS, DataSchema
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.listing import listing, lost, remove_files
@@ -68,8 +68,10 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
     if options.sequences and options.split.kind != "cold_items":
         for name in ("item_groups", "grouped_by"):
             del chosen["sequences"][name]
-    if options.sequences and not options.sequences.predict:
-        del chosen["sequences"]["predict"]
+    if options.sequences:
+        for name in ("predict", "users", "ahead"):
+            if chosen["sequences"][name] == SequenceOptions.model_fields[name].default:
+                del chosen["sequences"][name]
     if chosen.pop("known"):
         chosen["known"] = Known(options.known).schema.fingerprint
     inputs: dict[str, Any] = {"options": chosen, "source": dict(source.fingerprint_inputs())}
@@ -95,7 +97,8 @@ def trained(inputs: Mapping[str, Any]) -> str:
     options["split"] = {name: value for name, value in options["split"].items() if name != "cold_from"}
     if sequences := options.get("sequences"):
         served = ("repeats",) if sequences["repeats"] == "count" else ()  # what stands beside a backbone says what is recommended
-        options["sequences"] = {name: sequences[name] for name in ("length", "windows", *served)}
+        held = ("ahead",) if "ahead" in sequences else ()
+        options["sequences"] = {name: sequences[name] for name in ("length", "windows", *held, *served)}
     return fingerprint({**inputs, "options": options}, _TRAINED)
 
 

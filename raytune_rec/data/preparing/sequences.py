@@ -106,7 +106,7 @@ def write_sequences(
     windows.close()
     if not counts.sum():
         raise DataError("no history of two items or more can train; check data.split, and the time column of the source.")
-    ranked = Ranked(users, options, shared_items)
+    ranked = Ranked(users, options, shared_items, seed)
     for place, domain in enumerate(schema.domains, 1):
         told[domain]["repeats"] = ranked.repeats(place)
     if options.predict:

@@ -4,7 +4,8 @@
 SplitMix64. It depends on nothing else, neither on other rows nor on their order, so a row keeps its place when data are added.
 Repeated interactions of one (domain, user, item) fall together: a repeated row never stands on both sides.
 `leave_one_out`: of each (domain, user) with three rows or more the last is tested and the one before validates (`order` says
-which is the last). Users stop at times of their own: who trains on all of them has seen what others did later than a test row.
+which is the last); with `data.sequences.ahead` the last few, of those with two rows more than that. Users stop at times of their
+own: who trains on all of them has seen what others did later than a test row.
 `time`: by quantiles of time; rows of one instant stay together, on the earlier side. One cut for all domains, so that nothing
 trains on what is later than any test row; or each domain at its own quantiles (`cut = "each"`).
 `given`: the source says.
@@ -29,7 +30,7 @@ import numpy as np
 from raytune_rec.data.hashing import share, user_hash
 from raytune_rec.data.preparing.order import clock_of, in_time, times_of
 from raytune_rec.errors import DataError
-from raytune_rec.job.data import SplitOptions
+from raytune_rec.job.data import SequenceOptions, SplitOptions
 from raytune_rec.schema.prepared import SPLITS
 
 TRAIN, VALID, TEST = range(len(SPLITS))
@@ -52,7 +53,7 @@ def splitter(
     columns: set[str],
     users: Callable[[], np.ndarray],
     items: Callable[[], np.ndarray],
-    histories: bool = False,
+    sequences: SequenceOptions | None = None,
     known: int | None = None,
 ) -> Splitter:
     """The splitter that a job asks for.
@@ -60,7 +61,7 @@ def splitter(
     Args:
         columns: what the source gives.
         users, items: `text_hash` of each one met so far, by code.
-        histories: rows become histories, which not every kind of split suits.
+        sequences: of the histories that rows become, which not every kind of split suits.
         known: how many items, those of the first codes, a finished run knows: all others are cold; None: there is no such run.
 
     Raises:
@@ -68,7 +69,7 @@ def splitter(
     """
     if "split" in columns and options.kind != "given":
         left = "histories cannot keep it; leave out columns.split, or name its train, valid and test files as files"
-        remedy = left if histories else "set data.split.kind = 'given'"
+        remedy = left if sequences else "set data.split.kind = 'given'"
         raise DataError(f"data.split.kind = {options.kind!r}, but the source brings its own split; {remedy}.")
     if options.kind == "given":
         if "split" not in columns:
@@ -80,7 +81,7 @@ def splitter(
         return _Hash(options.valid, options.test)
     times = times_of(columns)
     if not times:
-        remedy = "map timestamp or position in data.options.columns" if histories else "choose hash"
+        remedy = "map timestamp or position in data.options.columns" if sequences else "choose hash"
         raise DataError(
             f"data.split.kind = {options.kind!r} needs a timestamp or a position, and the source gives neither; {remedy}."
         )
@@ -88,7 +89,7 @@ def splitter(
         return _ColdUsers(times, options, users)
     if options.kind == "cold_items" and not options.cold_most:
         return _ColdItems(times, clock_of(columns), options, items, known)
-    return _Time(times[0], options) if options.kind == "time" else _LeaveOneOut(times)
+    return _Time(times[0], options) if options.kind == "time" else _LeaveOneOut(times, sequences.ahead if sequences else 1)
 
 
 class _Hash:
@@ -145,10 +146,14 @@ class _Time:
 
 
 class _LeaveOneOut:
-    """Keeps the three latest rows of every (domain, user)."""
+    """Keeps the latest rows of every (domain, user): those that test, one that validates and one that trains.
 
-    def __init__(self, times: Sequence[str]) -> None:
-        self._times = times
+    Args:
+        ahead: how many test.
+    """
+
+    def __init__(self, times: Sequence[str], ahead: int = 1) -> None:
+        self._times, self._ahead = times, ahead
         self._latest: Rows = {}
         self._pending: list[Rows] = []
         self._waiting = 0
@@ -171,19 +176,19 @@ class _LeaveOneOut:
         parts = [*([self._latest] if self._latest else []), *self._pending]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         order = in_time(joined["key"], [joined[name] for name in self._times], joined["hash"])
-        order = order[_from_end(joined["key"][order]) < 3]
+        order = order[_from_end(joined["key"][order]) < self._ahead + 2]
         self._latest = {name: values[order] for name, values in joined.items()}
         self._pending, self._waiting = [], 0
 
     def _find_last(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sorted row numbers of the last rows and of those before them, where a user has three rows or more."""
+        """Sorted row numbers of the last rows and of those before them, where a user has rows enough."""
         if self._pending:
             self._merge()
         key, row = self._latest["key"], self._latest["row"]
         _, inverse, sizes = np.unique(key, return_inverse=True, return_counts=True)
-        place = np.where(sizes[inverse] == 3, _from_end(key), -1)
+        place = np.where(sizes[inverse] == self._ahead + 2, _from_end(key), self._ahead + 1)
         self._latest = {}
-        return np.sort(row[place == 0]), np.sort(row[place == 1])
+        return np.sort(row[place < self._ahead]), np.sort(row[place == self._ahead])
 
 
 class _ColdUsers:

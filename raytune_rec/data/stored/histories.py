@@ -35,6 +35,9 @@ from raytune_rec.schema.prepared import CANDIDATES, CLASS, DOMAIN, HISTORY, POSI
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.task import Unit
 
+NEXT = "next "
+"""In front of the number of a part of a unit's rows, where several items of a user test."""
+
 
 class Histories:
     """The histories of a store.
@@ -57,7 +60,9 @@ class Histories:
         return self._with_profile(self.columns(unit, split), self._pools(unit))
 
     def test(self, unit: Unit, part: str = "") -> Table:
-        """`part` is `few` or `zero`: those rows of a unit that has both; or, of cold items, a key of `tables`."""
+        """`part` is `few` or `zero`: those rows of a unit that has both; `next 2`: the second item that tests of each user; or,
+        of cold items, a key of `tables`.
+        """
         columns = self.test_columns(unit, AMONG.get(part, part))
         if not self._held or part not in AMONG:
             cold = ~self._held.warm(len(self.lookup.pools)) if self._held and part == COLD else None
@@ -90,7 +95,7 @@ class Histories:
         if self._held:
             return self._held_out(self._held, unit, "test", part, seen=True)
         if unit.kind != "fold":
-            return self._last(unit, "test", seen=True)
+            return self._last(unit, "test", seen=True, ahead=int(part.removeprefix(NEXT) or 0))
         return self._classes(unit, "test") if self._tells else self._cold(unit, "test", part, seen=True)
 
     def tables(self) -> dict[str, dict[str, str]]:
@@ -100,6 +105,8 @@ class Histories:
                 parts = {COLD: COLD, WARM: WARM, ALL: "", **{name: name for name in AMONG}}
             elif unit.task == "joint" and not self._tells:
                 parts = {f"{unit.task} {part}": part for part in ("few", "zero")}
+            elif unit.kind == "domain" and self.options.ahead > 1:
+                parts = {f"{unit.name} {NEXT}{k}": f"{NEXT}{k}" for k in range(1, self.options.ahead + 1)}
             else:
                 parts = {unit.task or unit.name: ""}
             for name, part in parts.items():
@@ -145,9 +152,9 @@ class Histories:
         items = rows["items"].to_numpy()
         return self._trained(rows[USER].to_numpy().astype(np.int64), rows[DOMAIN].to_numpy().astype(np.int64), items)
 
-    def _last(self, unit: Unit, split: Split, seen: bool = False) -> Columns:
-        """The one row of each user who is no cold one."""
-        rows, place = self._ranked.held_out(split)
+    def _last(self, unit: Unit, split: Split, seen: bool = False, ahead: int = 0) -> Columns:
+        """The row of each user who is no cold one, or the n-th of those that test."""
+        rows, place = self._ranked.held_out(split, ahead)
         if unit.domain:
             here = self._users[DOMAIN].to_numpy()[rows] == self._place(unit)
             rows, place = rows[here], place[here]
@@ -295,7 +302,7 @@ class Histories:
 
     @cached_property
     def _ranked(self) -> Ranked:
-        return Ranked(self._users, self.options, self.lookup.shared_items)
+        return Ranked(self._users, self.options, self.lookup.shared_items, self.seed)
 
 
 def recent(past: Sequence[np.ndarray], length: int) -> np.ndarray:

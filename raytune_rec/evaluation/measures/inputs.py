@@ -105,6 +105,7 @@ class ListOutcomes:
     Args:
         sampled: among the protocol's candidates, which may be all items. full: among all items, where that was measured beside.
         replicates: as of `Predictions`.
+        others: ranking -> outcomes, of the same positives (`measure_lists.SHUFFLED`, `measure_lists.BEST`).
         spread: how the scores lie, of lists of cold items; None where it was not measured.
     """
 
@@ -114,6 +115,12 @@ class ListOutcomes:
     full: Outcome | None = None
     replicates: Replicates | None = None
     spread: Spread | None = None
+    others: Mapping[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def rankings(self) -> dict[str, Outcome]:
+        """What stands in front of the names of its metrics -> each ranking."""
+        return {"": self.sampled, **({"full.": self.full} if self.full else {}), **self.others}
 
     @property
     def trained(self) -> Replicates:

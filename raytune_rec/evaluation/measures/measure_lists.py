@@ -16,7 +16,12 @@ from raytune_rec.evaluation.uncertainty.resampled import Means
 
 FULL = "full."
 """In front of the metrics of the full ranking."""
-WITH_INTERVAL = ("auc", "hit@10", "ndcg@10", f"{FULL}hit@10", f"{FULL}ndcg@10")
+SHUFFLED = "shuffled."
+"""Of the protocol's candidates, with the items of each history in a random order."""
+BEST = "best "
+"""Of a ranking of items that another method found: `best 100.`, with how many."""
+WITH_INTERVAL = ("hit@10", "ndcg@10")
+"""Of every ranking, and AUC of the protocol's."""
 COMPARED = ("auc", "ndcg@10")
 OF_COHORTS = ("auc", "hit@10", "ndcg@10")
 
@@ -36,7 +41,7 @@ class ListMeter:
         each = {method: {n: v for n, v in values(o).items() if not names or n in names} for method, o in outcomes.items()}
         self.values = {method: {name: _mean(v) for name, v in measures.items()} for method, measures in each.items()}
         self.replicates = {method: o.trained for method, o in outcomes.items()}
-        self._drawn = [(method, name) for method, measures in each.items() for name in WITH_INTERVAL if name in measures]
+        self._drawn = [(method, name) for method, measures in each.items() for name in measures if _has_interval(name)]
         self._means = Means(np.concatenate([each[method][name] for method, name in self._drawn]), users, size)
 
     def drawn(self, times: Array) -> dict[str, dict[str, Array]]:
@@ -50,17 +55,18 @@ class ListMeter:
 
 
 def values(outcomes: ListOutcomes) -> dict[str, Array]:
-    """Metric -> (R, N), its value for each list; those of the full ranking with `FULL` in front."""
-    metrics = _of(outcomes.sampled)
-    if outcomes.full is not None:
-        metrics |= {FULL + name: v for name, v in _of(outcomes.full).items()}
-    return metrics
+    """Metric -> (R, N), its value for each list, with what stands in front of those of a ranking (`ListOutcomes.rankings`)."""
+    return {ranking + name: v for ranking, outcome in outcomes.rankings.items() for name, v in _of(outcome).items()}
+
+
+def _has_interval(name: str) -> bool:
+    return name == "auc" or name.rpartition(".")[2] in WITH_INTERVAL
 
 
 def chosen(outcomes: ListOutcomes, mask: NDArray[np.bool_]) -> ListOutcomes:
     """The lists in `mask`, with the first of their rankings."""
     better, ties = (np.atleast_2d(x)[:, mask] for x in (outcomes.sampled.better, outcomes.sampled.ties))
-    return replace(outcomes, sampled=Outcome(better, ties, outcomes.sampled.candidates[mask]), full=None, spread=None)
+    return replace(outcomes, sampled=Outcome(better, ties, outcomes.sampled.candidates[mask]), full=None, spread=None, others={})
 
 
 def _mean(each: Array) -> Array:

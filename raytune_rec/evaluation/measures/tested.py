@@ -16,7 +16,7 @@ from raytune_rec.evaluation.measures import measure_classes
 from raytune_rec.evaluation.measures import spread as spreads
 from raytune_rec.evaluation.measures.inputs import ClassOutcomes, ListOutcomes, Outcome, Predictions
 from raytune_rec.evaluation.measures.measure import Meter, RowMeter, Undrawn, cohort
-from raytune_rec.evaluation.measures.measure_lists import COMPARED, OF_COHORTS, ListMeter, chosen
+from raytune_rec.evaluation.measures.measure_lists import BEST, COMPARED, OF_COHORTS, SHUFFLED, ListMeter, chosen
 from raytune_rec.evaluation.metrics.candidate_lists import mean_of
 from raytune_rec.evaluation.uncertainty.users import Users
 
@@ -119,10 +119,13 @@ class ListsTested:
 
     def facts(self, unit: str) -> dict[str, Any]:
         outcomes = self._of(unit).values()
-        full = [o.full for o in outcomes if o.full is not None]
-        rankings = {"": next(iter(outcomes)).sampled, **({"full_": full[0]} if full else {})}
+        known: dict[str, Outcome] = {}
+        for o in outcomes:
+            known = o.rankings | known
+        rankings = {name.replace(".", "_"): known[name] for name in known if name != SHUFFLED}
         sizes: dict[str, Any] = {f"{name}candidates": _range(ranking) for name, ranking in rankings.items()}
         sizes |= {f"{name}constant": _constant(ranking) for name, ranking in rankings.items()}
+        sizes |= {f"{name}found": _found(name, ranking) for name, ranking in rankings.items() if name.startswith(BEST)}
         tied = [method for method, o in self._of(unit).items() if _alike(o.sampled)]
         facts = {"n": self._count(unit), "users": len(np.unique(self.groups[unit])), **sizes}
         spread = {"score_edges": spreads.EDGES} if any(o.spread is not None for o in outcomes) else {}
@@ -148,7 +151,7 @@ class ListsTested:
     def _same(self, unit: str) -> None:
         count = self._count(unit)
         for method, o in self._of(unit).items():
-            for outcome in [o.sampled, *([] if o.full is None else [o.full])]:
+            for outcome in o.rankings.values():
                 if (lists := np.shape(outcome.better)[-1]) != count or np.shape(outcome.ties)[-1] != count:
                     rule = f"method {method!r} has {lists} lists, others {count}"
                     raise UserError(f"{unit}: {rule}; test all methods on the same lists.")
@@ -230,6 +233,11 @@ def _constant(outcome: Outcome) -> dict[str, float]:
     size = torch.as_tensor(outcome.candidates).double().unsqueeze(0)
     nothing = torch.zeros_like(size)
     return {name: float(mean_of(name, nothing, size - 1, size)) for name in ("hit@10", "ndcg@10")}
+
+
+def _found(name: str, outcome: Outcome) -> float:
+    """Share of the lists of a ranking (`BEST`) that hold the positive; the others have one candidate more."""
+    return float(np.mean(np.asarray(outcome.candidates) <= int(name.removeprefix(BEST).removesuffix("_"))))
 
 
 def _range(outcome: Outcome) -> list[int]:

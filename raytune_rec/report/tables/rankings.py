@@ -5,38 +5,58 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raytune_rec.evaluation.measures.measure_lists import FULL
+from raytune_rec.evaluation.measures.measure_lists import BEST, FULL, SHUFFLED
 from raytune_rec.report import words
 from raytune_rec.report.run import Run, title
 from raytune_rec.report.tables.web import Cell, Line, WebTable
 
-METRICS = ("auc", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20", "hit@50", "ndcg@50")
-"""As the tables of papers on sequential recommendation have them."""
+METRICS = ("auc", "hit@1", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20", "hit@50", "ndcg@50")
+"""As the tables of papers on sequential recommendation have them; NDCG@1 is HIT@1."""
 
 
 def tables(run: Run, colour: Mapping[str, str]) -> list[tuple[str, WebTable]]:
-    """(heading, table): first those among the protocol's candidates, then those among all items, of the units on which that was
-    measured. None where rows with labels were tested."""
+    """(heading, table): first those among the protocol's candidates, then those among all items, then those of what another
+    method found, of the units on which that was measured. None where rows with labels were tested."""
     if not run.lists:
         return []
-    measured_units = [(unit, prefix) for prefix in ("", FULL) for unit in run.units if measured(run.results, unit, prefix)]
+    measured_units = [
+        (unit, prefix) for prefix in prefixes(run.results) for unit in run.units if measured(run.results, unit, prefix)
+    ]
     return [(heading(run.results, unit, prefix), _table(run, colour, unit, prefix)) for unit, prefix in measured_units]
 
 
+def prefixes(results: Mapping[str, Any]) -> list[str]:
+    """What stands in front of the metrics of each ranking."""
+    every = {name for facts in results["units"].values() for name in facts}
+    best = sorted((name.removesuffix("_found") for name in every if name.endswith("_found")), key=lambda n: int(n.split()[1]))
+    return ["", FULL, *(f"{name}." for name in best)]
+
+
+def metrics(results: Mapping[str, Any], unit: str, prefix: str) -> list[str]:
+    """The columns of a ranking: beside the protocol's candidates also what shuffled histories reach."""
+    shuffled = [] if prefix else [SHUFFLED + name for name in ("hit@10", "ndcg@10")]
+    known = {name for measures in measured(results, unit, prefix).values() for name in measures}
+    return [*METRICS, *(name for name in shuffled if name in known)]
+
+
 def heading(results: Mapping[str, Any], unit: str, prefix: str) -> str:
-    return f"{unit}: {_kind(results, unit, prefix)} ranking"
+    return f"{unit}: {_kind(results, unit, prefix)}"
 
 
 def _kind(results: Mapping[str, Any], unit: str, prefix: str) -> str:
     protocol = results["protocol"]
-    return "full" if prefix or _own(unit) in protocol else str(protocol.get("ranking", "sampled"))
+    if prefix.startswith(BEST):
+        return f"reranking ({prefix.removesuffix('.')})"
+    kind = "full" if prefix or _own(unit) in protocol else protocol.get("ranking", "sampled")
+    return f"{kind} ranking"
 
 
 def values(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, list[tuple[float | None, float | None, bool]]]:
-    """Method -> (mean, sd, whether it is the best) of each of `METRICS`; empty where it was not measured. Where all are equal
+    """Method -> (mean, sd, whether it is the best) of each of `metrics`; empty where it was not measured. Where all are equal
     there is no best."""
-    means = {method: [m.get(prefix + name, {}) for name in METRICS] for method, m in measured(results, unit, prefix).items()}
-    known = [[row[i]["mean"] for row in means.values() if row[i].get("mean") is not None] for i in range(len(METRICS))]
+    names = metrics(results, unit, prefix)
+    means = {method: [m.get(prefix + name, {}) for name in names] for method, m in measured(results, unit, prefix).items()}
+    known = [[row[i]["mean"] for row in means.values() if row[i].get("mean") is not None] for i in range(len(names))]
     best = [max(column) if len(set(column)) > 1 else None for column in known]
     return {
         method: [
@@ -50,10 +70,14 @@ def values(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, list
 def candidates(results: Mapping[str, Any], unit: str, prefix: str) -> str:
     """The ranking's protocol in words, and what a constant score reaches."""
     protocol, facts = results["protocol"], results["units"][unit]
-    said = protocol.get("full", "all items") if prefix else protocol.get(_own(unit), protocol["candidates"])
-    least, most = facts["full_candidates" if prefix else "candidates"]
+    key = prefix.replace(".", "_")
+    told = "best" if prefix.startswith(BEST) else "full"
+    said = protocol.get(told, "all items") if prefix else protocol.get(_own(unit), protocol["candidates"])
+    least, most = facts[f"{key}candidates"]
     said += f" ({words.count(least) if least == most else f'{words.count(least)} to {words.count(most)}'} a list)"
-    constant = facts.get("full_constant" if prefix else "constant", {})
+    if (found := facts.get(f"{key}found")) is not None:
+        said += f"; {words.percent(found)} of the positives are among them"
+    constant = facts.get(f"{key}constant", {})
     reached = ", ".join(f"{title(name)} {words.fixed(value)}" for name, value in constant.items())
     return said + (f"; a constant score reaches {reached}" if reached else "")
 
@@ -71,20 +95,22 @@ def measured(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, Ma
 
 def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> WebTable:
     shown = values(run.results, unit, prefix)
-    lines = [Line(method, colour[method], "", _cells(row)) for method, row in shown.items()]
+    lines = [
+        Line(method, colour[method], "", _cells(row, len(metrics(run.results, unit, prefix)))) for method, row in shown.items()
+    ]
     repeated = any(sd is not None for row in shown.values() for _, sd, _ in row)
     means = "lists and replicates, with the standard deviation over replicates below it" if repeated else "lists"
     protocol, facts = run.results["protocol"], run.results["units"][unit]
     users = "" if facts.get("users") is None else f" of {words.count(facts['users'])} users"
     caption = (
-        f"{_kind(run.results, unit, prefix).capitalize()} ranking of {words.count(facts['n'])} test lists{users}; candidates: "
+        f"{_kind(run.results, unit, prefix).capitalize()} of {words.count(facts['n'])} test lists{users}; candidates: "
         f"{candidates(run.results, unit, prefix)}; split: {protocol['split']}; cohort: {protocol['cohort']}; "
         f"ties: {protocol['ties']}. Mean over {means}; the best of a column is bold.{words.tied(run.results, unit, ' ')}"
     )
-    return WebTable(caption, ["method", *(title(name) for name in METRICS)], lines)
+    return WebTable(caption, ["method", *(title(name) for name in metrics(run.results, unit, prefix))], lines)
 
 
-def _cells(values: Sequence[tuple[float | None, float | None, bool]]) -> list[Cell]:
+def _cells(values: Sequence[tuple[float | None, float | None, bool]], count: int) -> list[Cell]:
     if not values:
-        return [Cell(words.NONE)] * len(METRICS)
+        return [Cell(words.NONE)] * count
     return [Cell(words.fixed(mean), f"sd {words.fixed(sd)}" if sd is not None else "", best) for mean, sd, best in values]

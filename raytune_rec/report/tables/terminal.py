@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from raytune_rec.evaluation.comparisons import MEAN
-from raytune_rec.evaluation.measures.measure_lists import FULL
 from raytune_rec.report import missing
 from raytune_rec.report.run import lead, title
 from raytune_rec.report.tables import predictions, rankings
@@ -28,7 +27,7 @@ def console(results: Mapping[str, Any]) -> Group:
     units = list(results.get("unit_order") or results["units"])
     tables: list[RenderableType] = [_Main(results, [*units, MEAN] if len(units) > 1 and MEAN in results["winners"] else units)]
     if results.get("kind") == "lists":
-        for prefix in ("", FULL):
+        for prefix in rankings.prefixes(results):
             tables += [_ranking(results, unit, prefix) for unit in units if rankings.measured(results, unit, prefix)]
     if results.get("kind") == "classes":
         tables += [_classes(results, unit) for unit in units]
@@ -88,11 +87,12 @@ def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
     said += tied(results, unit, ". ")
     table = Table(title=Text(rankings.heading(results, unit, prefix)), caption=Text(said), box=SIMPLE_HEAD, padding=0)
     table.add_column("method", overflow="fold")
-    for name in rankings.METRICS:
-        table.add_column(title(name).replace("@", "\n@"), justify="right", no_wrap=True, min_width=6)
+    names = rankings.metrics(results, unit, prefix)
+    for name in names:
+        table.add_column(title(name).replace("@", "\n@").replace(" ", "\n"), justify="right", no_wrap=True, min_width=6)
     for method, values in rankings.values(results, unit, prefix).items():
         cells = [Text(fixed(mean), style="bold" if best else "") for mean, _, best in values]
-        table.add_row(Text(method), *(cells or [Text(fixed(None))] * len(rankings.METRICS)))
+        table.add_row(Text(method), *(cells or [Text(fixed(None))] * len(names)))
     return table
 
 
