@@ -104,7 +104,7 @@ class T5(Backbone):
 
     @classmethod
     def takes(cls, options: Options, schema: DataSchema) -> Mapping[Site, int]:
-        return {Site.PREFIX: options.width}
+        return {Site.PREFIX: options.width, Site.WEIGHTS: 0}
 
     def parameters(self) -> tuple[Parameter, ...]:
         shape = (self.vocabulary, self.options.width)

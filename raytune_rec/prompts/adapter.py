@@ -1,4 +1,5 @@
-"""Low-rank adapters of one backbone for each domain (MLoRA: Yang et al., RecSys 2024), and its biases and norms alone.
+"""Low-rank adapters of one backbone for each domain (LoRA: Hu et al., ICLR 2022; MLoRA: Yang et al., RecSys 2024), and its biases
+and norms alone.
 
 Shapes: U: 1 or T lanes, K and H widths of a layer, V ids, D width of an embedding, R rank.
 """
@@ -17,23 +18,27 @@ from raytune_rec.schema.contract import Batch, Parameter, Reading, Site
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.tensors import Params, Step, xavier, zeros
 
-_LAYERS = {"interaction", "output"}
+_LAYERS = {"interaction", "output", "encoder", "decoder"}
 
 
 class Adapter:
-    """Adds to each matrix W (K, H) of the deep part and the output A B, with A (K, R) and B (R, H); likewise to each table of
-    embeddings (V, D); and to biases and norms a vector of their size. The backbone stays as it is.
+    """Adds to each matrix W (K, H) of the deep part (of a language model: of encoder and decoder) and of the output A B, with
+    A (K, R) and B (R, H); likewise to each table of embeddings (V, D); and to biases and norms a vector of their size. The
+    backbone stays as it is.
 
     At the start all of it adds zero: B is zero in layers; in tables A is, so that an id without a training row is not changed.
 
-    Differs from the paper: one rank R for all layers, and the scale of A B is left to the learning rate.
+    Differs from the papers: one rank R for all layers, attention and feed-forward net alike, and the scale of A B is left to the
+    learning rate.
     """
 
     groups: frozenset[str] = frozenset({"prompt"})
 
     class Options(components.Options):
         rank: int = padded(4, "R of the adapters of layers and tables; no larger than a layer is of use", ge=1, le=1024)
-        layers: bool = structural(True, "adapt the matrices of the deep part, explicit interactions and output")
+        layers: bool = structural(
+            True, "adapt the matrices of the deep part (encoder, decoder), explicit interactions and output"
+        )
         embeddings: bool = structural(True, "adapt the tables of embeddings")
         biases: bool = structural(False, "tune the biases and norms of the same layers; alone: layers and embeddings off")
 

@@ -15,7 +15,8 @@ from raytune_rec.tensors import Step
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.parts import meet
 from raytune_rec.training.stack import stack
-from tests.training.conftest import SCHEMA, table
+from tests.training.conftest import HISTORIES, SCHEMA, histories, table
+from tests.training.test_contract import model_of
 from tests.training.test_ctr import CTR
 
 
@@ -74,6 +75,32 @@ def test_tables_of_buckets_are_adapted_like_those_of_ids() -> None:
     assert {f"prompt.embedding.{name}.down" for name in ("price", "tags", "user")} <= set(model.trained)
     started = {name: bool(model.trained[f"prompt.embedding.{name}.down"].any()) for name in ("price", "tags")}
     assert started == {"price": True, "tags": False}  # of a table of ids the rows are zero, of all others the second factor
+
+
+def test_an_adapted_language_model_is_one_whose_tensors_are_the_sums() -> None:
+    """Two lanes; of its layers every matrix and norm."""
+    made, prompt, none = component("backbones", "t5"), component("prompts", "adapter"), component("prompts", "none")
+    own = made.Options(width=8, heads=2, head_width=4, inner=12, blocks=1, decoder_blocks=1)
+    chosen = {"backbone": [own] * 2, "prompt": [prompt.Options(rank=2, embeddings=False, biases=True)] * 2}
+    model = model_of(meet(made, prompt, ALIASES["prompt"], chosen, HISTORIES, None))
+    model.place("cpu", torch.float64)
+    batch = next(iter(TableFeed(histories(8, 4), [(1,)], 8, 8).epoch(1)))
+    draw, plain = torch.Generator().manual_seed(1), model.scores(batch, model.encode(batch), Step(False, last=True))
+    torch.testing.assert_close(plain[0], plain[1])  # nothing is added yet
+    model.trained = {n: torch.randn(t.shape, generator=draw, dtype=t.dtype) * 0.2 for n, t in model.trained.items()}
+    found, given = model.scores(batch, model.encode(batch), Step(False, last=True)), model._part("prompt")
+    changed = {p.name for p in model.parts.backbone.parameters() if p.group in ("encoder", "decoder")}
+    assert {name.removesuffix(".down").removesuffix(".up") for name in given} == changed
+    for lane in range(2):
+        alone = model_of(
+            meet(made, none, ALIASES["tuning_free"], {"backbone": [own], "prompt": [none.Options()]}, HISTORIES, None)
+        )
+        alone.fixed = {name: tensor[:1].clone() for name, tensor in model.fixed.items()}
+        for name in changed:
+            added = given[name][lane] if name in given else given[f"{name}.down"][lane] @ given[f"{name}.up"][lane]
+            alone.fixed[f"backbone.{name}"] += added
+        torch.testing.assert_close(found[lane], alone.scores(batch, alone.encode(batch), Step(False, last=True))[0])
+        assert not torch.allclose(found[lane], plain[0])
 
 
 def test_an_adapter_of_nothing_is_refused() -> None:
