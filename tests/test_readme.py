@@ -1,8 +1,9 @@
-"""What README, RESULTS and heads of jobs say works: jobs are jobs, commands exist, the component is one, links lead somewhere."""
+"""What README, the docs, RESULTS and heads of jobs say works: jobs are jobs, commands exist, links lead somewhere."""
 
 import re
 import shlex
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +11,51 @@ import pytest
 import typer
 
 from raytune_rec import cli, components, config
+from raytune_rec.command.listing import FAMILIES, listed
 from raytune_rec.job import shipped
 from raytune_rec.job.data import TextOptions
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tuning.search import space_files as catalogue
+from tests.pages import PAGES, ROOT, TEXT, block, blocks
 
-_ROOT = Path(__file__).parents[1]
-_TEXT = (_ROOT / "README.md").read_text(encoding="utf-8")
-_RESULTS = (_ROOT / "RESULTS.md").read_text(encoding="utf-8")
+_RESULTS = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
 _HEADS = "\n".join((shipped.folder("jobs") / f"{name}.toml").read_text(encoding="utf-8") for name in shipped.names("jobs"))
-
-
-def _blocks(language: str, text: str = _TEXT) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+_RUN_IN = {
+    'load_prompt("runs/quickstart': "pipeline/test_quickstart.py",
+    'load_prompt("runs/ppr_ml1m': "scoring/test_pages.py",
+    'load_prompt("runs/own': "pipeline/test_own.py",
+    "class Nudge": "pipeline/test_own.py",
+    'raytune_rec.run("quickstart"': "pipeline/test_init.py",
+}
+"""What a block of Python holds -> the test that runs it as it stands."""
+FORMATTED = ("label", "timestamp", "price")
+"""Columns that pages give a format."""
+_OTHERS = ("git clone ", "make quickstart", "pip install -c constraints.txt .", "ray get-auth-token", "ray up ", "ray attach ")
+_PLAIN: dict[str, Any] = {"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}, "methods": {}}
 
 
 def _commands() -> list[list[str]]:
     lines = []
-    for text in (_TEXT, _RESULTS):
-        lines += [line for block in _blocks("bash", text) for line in block.splitlines()]
+    for text in (TEXT, _RESULTS):
+        lines += [line for block in blocks("bash", text) for line in block.splitlines()]
         lines += re.findall(r"`((?:RAY_ADDRESS=auto )?raytune-rec [^`]*)`", text)
     lines += re.findall(r"^#   (raytune-rec .*)$", _HEADS.replace("\\\n#", ""), re.MULTILINE)
-    found = [shlex.split(line.removeprefix("RAY_ADDRESS=auto "), comments=True) for line in lines]
+    found = [shlex.split(line.removeprefix("RAY_ADDRESS=auto "), comments=True) for line in dict.fromkeys(lines)]
     return [words[1:] for words in found if words and words[0] == "raytune-rec"]
 
 
-def test_jobs_are_jobs() -> None:
-    jobs = [tomllib.loads(block) for block in _blocks("toml")]
-    job = config.parse(next(values for values in jobs if "name" in values))
+def test_readme_is_for_a_stranger() -> None:
+    assert len(PAGES["README.md"].split()) < 1500
+
+
+@pytest.mark.parametrize("text", blocks("toml"), ids=lambda text: text.partition("\n")[0])
+def test_jobs_and_parts_of_jobs_are_such(text: str) -> None:
+    """A space of one's own, and a job that needs it, run in `pipeline/test_own.py`."""
+    values = tomllib.loads(text)
+    if "space" in values or "components" in values:
+        assert "nudge" in text or "prompt.scale" in text
+        return
+    job = config.parse(values if "name" in values else _PLAIN | {part: _PLAIN.get(part, {}) | values[part] for part in values})
     components.options_of("data.sources", job.data.source, job.data.options)
     components.options_of("backbones", job.backbone.name, job.backbone.options)
     for name, options in job.prompts.items():
@@ -48,20 +66,54 @@ def test_jobs_are_jobs() -> None:
 
 
 def test_the_options_of_the_search_are_options() -> None:
-    options = next(values for block in _blocks("toml") if set(values := tomllib.loads(block)) == {"tune"})
-    job = config.parse({"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}, "methods": {}, **options})
-    assert job.tune.stop.rule == "hyperband"
+    options = next(values for block in blocks("toml") if set(values := tomllib.loads(block)) == {"tune"})
+    assert config.parse({**_PLAIN, **options}).tune.stop.rule == "hyperband"
+
+
+@cache
+def _options() -> list[str]:
+    """Those of a job and of components, as a job writes them."""
+    found = [(what, row[0]) for what in (*FAMILIES, "job") for thing in listed(what) for row in thing.options]
+    return [f".{what.removesuffix('s')}.{option}" for what, option in found]
+
+
+@pytest.mark.parametrize("line", sorted(set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)* = [^`]+)`", TEXT))))
+def test_options_within_a_sentence_are_options(line: str) -> None:
+    """Of a table whose names are the user's, such as `formats`, the table is one."""
+    for path in _leaves(tomllib.loads(line)):
+        heads = [path[: end or None] for end in (0, *(-len(path) + dot.start() for dot in re.finditer(r"\.", path)))]
+        assert any(option.endswith(f".{head}") for head in heads for option in _options()) or path in FORMATTED, path
+
+
+def _leaves(values: dict[str, Any], above: str = "") -> list[str]:
+    """Options with their paths."""
+    inner = [(name, value) for name, value in values.items() if isinstance(value, dict)]
+    return [f"{above}{name}" for name in values if name not in dict(inner)] + [
+        path for name, value in inner for path in _leaves(value, f"{above}{name}.")
+    ]
+
+
+def test_code_runs_in_a_test() -> None:
+    for code in blocks("python"):
+        (test,) = [test for words, test in _RUN_IN.items() if words in code]
+        assert "tests.pages" in (ROOT / "tests" / test).read_text(encoding="utf-8"), code
+
+
+def test_other_commands_are_few() -> None:
+    lines = [line for text in blocks("bash") for line in text.splitlines()]
+    others = [line for line in lines if not line.removeprefix("RAY_ADDRESS=auto ").startswith(("raytune-rec ", *_OTHERS))]
+    assert others == []
 
 
 @pytest.mark.parametrize("words", _commands(), ids=" ".join)
 def test_commands_exist_with_their_flags(words: list[str]) -> None:
     group: Any = typer.main.get_command(cli.app)
-    command = group.commands[words[0]]
+    command = group if words[0].startswith("--") else group.commands[words[0]]
     flags = {flag for parameter in command.params for flag in getattr(parameter, "opts", ())}
-    assert {word for word in words[1:] if word.startswith("--")} <= flags
+    assert {word for word in words if word.startswith("--")} <= {"--help", *flags}
     if words[0] == "show":
         assert words[1] in list(cli.Shown)
-    if words[0] in ("run", "check") and len(words) > 1:
+    if words[0] in ("run", "check", "tune") and len(words) > 1:
         assert words[1] in [*shipped.names("jobs"), "JOB"] or words[1].endswith(".toml")
 
 
@@ -78,55 +130,54 @@ def test_what_a_command_sets_is_an_option_of_its_job(name: str, settings: list[s
 
 
 def test_benchmarks_exist_with_their_flags() -> None:
-    pages = [(_ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "ARCHITECTURE.md")]
-    told = re.findall(r"python -m benchmarks\.(\w+)([^`\n]*)", "\n".join([_TEXT, _RESULTS, _HEADS, *pages]))
+    pages = [(ROOT / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "ARCHITECTURE.md")]
+    told = re.findall(r"python -m benchmarks\.(\w+)([^`\n]*)", "\n".join([TEXT, _RESULTS, _HEADS, *pages]))
     assert {"sweep", "cold_curve", "beauty_metadata"} <= {name for name, _ in told}
     for name, words in told:
-        (path,) = [p for p in (_ROOT / "benchmarks" / f"{name}.py", _ROOT / "benchmarks" / name / "__main__.py") if p.is_file()]
+        (path,) = [p for p in (ROOT / "benchmarks" / f"{name}.py", ROOT / "benchmarks" / name / "__main__.py") if p.is_file()]
         source = path.read_text(encoding="utf-8")
         assert [flag for flag in re.findall(r"--[\w-]+", words) if f'"{flag}"' not in source] == [], name
 
 
 @pytest.mark.parametrize("name", ["README.md", "RESULTS.md", "ARCHITECTURE.md"])
 def test_links_lead_somewhere(name: str) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", (_ROOT / name).read_text(encoding="utf-8")):
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", (ROOT / name).read_text(encoding="utf-8")):
         path, _, part = target.partition("#")
-        assert (_ROOT / path).is_file(), target
-        heads = re.findall(r"^#+ (.+)$", (_ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+        assert (ROOT / path).is_file(), target
+        heads = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
         assert not part or part in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}, target
 
 
 def test_every_command_is_told() -> None:
     group: Any = typer.main.get_command(cli.app)
-    assert [name for name in group.commands if f"`{name}`" not in _TEXT and f"raytune-rec {name}" not in _TEXT] == []
+    assert [name for name in group.commands if f"`{name}`" not in TEXT and f"raytune-rec {name}" not in TEXT] == []
 
 
 def test_the_new_method_is_found_and_its_space_fits(tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     (tmp_path / "search_spaces").mkdir()
-    (tmp_path / "prompts" / "nudge.py").write_text(next(block for block in _blocks("python") if "class Nudge" in block))
-    (tmp_path / "search_spaces" / "nudge.toml").write_text(next(block for block in _blocks("toml") if "prompt.scale" in block))
+    (tmp_path / "prompts" / "nudge.py").write_text(block("python", "class Nudge"))
+    (tmp_path / "search_spaces" / "nudge.toml").write_text(block("toml", "prompt.scale"))
     assert components.options_of("prompts", "nudge", {}, [tmp_path]).scale == 1.0
-    values = {"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}, "methods": {}}
-    job = config.parse({**values, "components": [str(tmp_path)]})
+    job = config.parse({**_PLAIN, "components": [str(tmp_path)]})
     assert "prompt.scale" in {dimension.key for dimension in catalogue.compose(["nudge"], job).dimensions}
 
 
 def test_the_table_of_strategies_is_complete() -> None:
-    told = {name for name in ALIASES if f"| `{name}` |" in _TEXT}
+    told = {name for name in ALIASES if f"\n| `{name}` |" in PAGES["docs/search.md"]}
     assert {name for name in ALIASES if not name.startswith("pretrain_") and name != "pretrain"} == told
 
 
-def test_the_split_of_cold_items_that_readme_shows_is_one() -> None:
-    (line,) = re.findall(r"`(split = \{ kind = \"cold_items\".*?\})`", _TEXT)
+def test_the_split_of_cold_items_that_pages_show_is_one() -> None:
+    (line,) = re.findall(r"`(split = \{ kind = \"cold_items\".*?\})`", TEXT)
     data = {"source": "synthetic", "sequences": {}, **tomllib.loads(line)}
     job = {"name": "x", "data": data, "backbone": {"name": "dssm"}, "methods": {}, "training": {"metric": "ndcg@10"}}
     split = config.parse(job).data.split
     assert (split.cold, split.cold_least, split.cold_kept, split.cold_held) == (0.2, 60, 5, 20)
 
 
-@pytest.mark.parametrize("line", re.findall(r"`(data\.text\S* = \{.*?\})`", _TEXT))
-def test_the_texts_that_readme_shows_are_options(line: str) -> None:
+@pytest.mark.parametrize("line", re.findall(r"`(data\.text\S* = \{.*?\})`", TEXT))
+def test_the_texts_that_pages_show_are_options(line: str) -> None:
     data = tomllib.loads(line)["data"]
     job = {"name": "x", "data": {"source": "synthetic", **data}, "backbone": {"name": "deepfm"}, "methods": {}}
     assert config.parse(job).data.text == TextOptions(**data["text"])

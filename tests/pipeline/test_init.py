@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import re
 import shutil
 import tomllib
 from collections.abc import Callable
@@ -22,6 +21,7 @@ import raytune_rec
 from raytune_rec import cli, config, pipeline
 from raytune_rec.data.sources import tabular
 from raytune_rec.storage.files import read_json
+from tests.pages import blocks
 from tests.pipeline.here import without_ray
 
 FEW = ["pretrain.trials=0", "pretrain.workers=0", "tune.trials=1", "training.epochs=1", "evaluate.bootstrap=100"]
@@ -151,20 +151,20 @@ def test_the_job_runs_to_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert "(auc 0." in out and "cannot be read" in out and "torn" in err and "results.json" in err
     again = raytune_rec.run("shop.toml", out="run", set=few)
     assert again.results.equals(run.results), "what is done is not done again"
-    _as_readme_shows(tmp_path / "run", monkeypatch)
+    _as_the_pages_show(tmp_path / "run", monkeypatch)
 
 
-def _as_readme_shows(run: Path, patch: pytest.MonkeyPatch) -> None:
-    """The code that README shows, of two runs that are done."""
+def _as_the_pages_show(run: Path, patch: pytest.MonkeyPatch) -> None:
+    """The code that the pages show, of two runs that are done."""
     for name in ("quickstart", "second"):
         shutil.copytree(run, Path("runs") / name)
     started: list[tuple[str, Path]] = []
     patch.setattr(pipeline, "run", lambda job, out: started.append((job.name, out)))
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (code,) = [block for block in re.findall(r"^```python\n(.*?)^```", readme, re.S | re.M) if "raytune_rec.run(" in block]
     names: dict[str, Any] = {}
-    exec(code, names)
-    assert started == [("quickstart", Path("runs/quickstart").absolute())]
+    shown = [code for code in blocks("python") if "raytune_rec.run(" in code]
+    for code in shown:
+        exec(code, names)
+    assert started == [("quickstart", Path("runs/quickstart").absolute())] * len(shown)
     assert list(names["both"].columns) == ["quickstart", "second"] and names["both"].notna().any(axis=None)
     assert names["run"].report.is_file() and all(folder.is_dir() for folder in names["run"].artifacts.values())
 

@@ -1,9 +1,10 @@
-"""Components of the user's own as whole jobs: what README shows, and every family in one folder."""
+"""Components of the user's own as whole jobs: what the tutorial shows."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,68 +14,37 @@ from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.errors import ArtifactError
 from raytune_rec.scoring import load_prompt
 from raytune_rec.storage.files import read_json
+from tests.pages import PAGES, block
 from tests.pipeline.here import without_ray
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-JOB = """name = "own"
-{components}
-[data]
-source = "synthetic"
-options = {{ interactions = {{ feed = 500, search = 400 }}, users = 40, items = 30 }}
-[backbone]
-name = "deepfm"
-options = {{ width = 4, hidden = [8] }}
-[training]
-batch_size = 128
-epochs = 2
-[pretrain]
-workers = 0
-[pretrainings.nudge]
-{prompt}
-[tune]
-trials = 3
-[methods.nudge]
-strategy = "prompt_linear"
-{prompt}
-{space}
-[evaluate]
-replicates = 1
-bootstrap = 100
-"""
+
+def write_the_pages_files(folder: Path) -> None:
+    """The files of the tutorial, where it says that they lie."""
+    page = PAGES["docs/tutorials/own_method.md"]
+    for name, language in re.findall(r"`((?:mine|own)[\w/]*\.\w+)`[^`\n]*:\n\n```(\w+)\n", page):
+        code = re.search(rf"`{re.escape(name)}`[^`\n]*:\n\n```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+        assert code
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(code[1], encoding="utf-8")
 
 
-def only(pattern: str) -> str:
-    (found,) = set(re.findall(pattern, README, re.DOTALL | re.MULTILINE))
-    return str(found)
-
-
-def write_readmes_files(folder: Path) -> str:
-    """The files of README's section where it says that they lie; the job that names them, with the lines that it names."""
-    prompt, space = only(r"`(mine/prompts/\w+\.py)`"), only(r"`(mine/search_spaces/\w+\.toml)`")
-    blocks = {prompt: r"^```python\n((?:(?!```).)*class Nudge.*?)^```", space: r"^```toml\n((?:(?!```).)*prompt\.scale.*?)^```"}
-    for name, block in blocks.items():
-        (folder / name).parent.mkdir(parents=True)
-        (folder / name).write_text(only(block), encoding="utf-8")
-    lines = {
-        "components": r'(components = \["mine"\])',
-        "prompt": r'(prompt = "nudge")',
-        "space": r'(space = \["training", "nudge"\])',
-    }
-    return JOB.format(**{name: only(line) for name, line in lines.items()})
-
-
-def test_readmes_method_runs_as_a_job_and_its_artifact_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own.toml").write_text(write_readmes_files(tmp_path))
+def test_the_tutorials_method_runs_as_a_job_and_its_artifact_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_the_pages_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
     without_ray(monkeypatch)
-    out = tmp_path / "run"
-    pipeline.run(config.read(tmp_path / "own.toml"), out, until="evaluate", say=lambda line: None)
+    out = tmp_path / "runs" / "own"
+    pipeline.run(config.read(Path("own.toml")), out, until="evaluate", say=lambda line: None)
     trials = read_json(out / "trials.json")
     assert len(trials) == 6 and all(t["state"] == "complete" and "prompt.scale" in t["options"] for t in trials)
     assert read_json(out / "results.json")["methods"]["nudge"]["mean"]["auc"]["mean"] > 0
     artifact = out / "artifacts" / "feed"
     backbone = out / "backbones" / prompt_artifact.read(artifact).backbone_fingerprint
+    names: dict[str, Any] = {}
+    exec(block("python", 'load_prompt("runs/own'), names)
     served = load_prompt(artifact, backbone, components=[tmp_path / "mine"])
-    assert np.isfinite(np.asarray(served.score({"user": ["u1", "u2"], "item": ["i1", "i2"]}))).all()
+    rows = {"user": ["u1", "u2"], "item": ["i1", "i2"]}
+    assert np.isfinite(np.asarray(served.score(rows))).all()
+    assert np.array_equal(np.asarray(names["prompt"].score(rows)), np.asarray(served.score(rows)))
     with pytest.raises(ArtifactError, match=r"prompts/nudge\.py.*components=\[FOLDER\]"):
         load_prompt(artifact, backbone)
     card = (artifact / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""From a log of interactions to a job of histories by README's words, or by what the refusal says."""
+"""The page on a log of one's own: its job runs, and becomes one of histories by its words, or by what the refusal says."""
 
 from __future__ import annotations
 
@@ -10,30 +10,54 @@ from typing import Any
 
 import pytest
 
-from raytune_rec import config, pipeline
+from raytune_rec import cli, config, pipeline
 from raytune_rec.components import component, names
 from raytune_rec.errors import UserError
+from raytune_rec.storage.files import read_json
 from raytune_rec.tuning.search import space_files as catalogue
+from tests.pages import block
+from tests.pipeline.here import without_ray
 
-_README = Path(__file__).parents[2] / "README.md"
+FEW = ["pretrain.trials=0", "pretrain.workers=0", "tune.trials=1", "training.epochs=1", "evaluate.bootstrap=100"]
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> dict[str, Any]:
-    """README's job of an own log, with one log file, a time, and what README says of histories."""
+def log() -> list[str]:
     draw = random.Random(4)
     rows = ["site,user_id,item_id,clicked,time,age,tags"]
     for site in ("north", "south"):
         for u in range(50):
             taken = draw.sample(range(90), 7)
             rows += [f"{site},u{u},i{i},{int(k != 2)},{1700000000 + 60 * k + u},{20 + u},a|b" for k, i in enumerate(taken)]
-    (tmp_path / "log.csv").write_text("\n".join(rows) + "\n")
-    text = next(b for b in re.findall(r"^```toml\n(.*?)^```", _README.read_text(), re.DOTALL | re.MULTILINE) if '"shop"' in b)
-    job = tomllib.loads(text)
+    return rows
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> dict[str, Any]:
+    """The page's job of an own log, with one log file, a time, and what the page says of histories."""
+    (tmp_path / "log.csv").write_text("\n".join(log()) + "\n")
+    job = tomllib.loads(block("toml", 'name = "shop"'))
     options = {k: v for k, v in job["data"]["options"].items() if k not in ("train", "valid", "test")}
     options |= {"files": str(tmp_path / "log.csv"), "columns": {**options["columns"], "timestamp": "time"}}
-    data = {**job["data"], "options": options, "split": {"kind": "leave_one_out"}, "sequences": {"length": 50}}
-    return {**job, "data": data, "backbone": {"name": "sasrec"}, "training": {"metric": "ndcg@10"}}
+    changes = tomllib.loads(block("toml", "sequences = { length = 50 }"))
+    return {**job, **changes, "data": {**job["data"], **changes["data"], "options": options}}
+
+
+def test_the_pages_job_runs_on_a_log_that_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands, but for how much is trained."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log").mkdir()
+    header, *rows = log()
+    for name, rest in {"train": (0, 1, 2, 3, 4), "valid": (5,), "test": (6,)}.items():
+        of = [row for place, row in enumerate(rows) if place % 7 in rest]
+        flipped = [row.replace(",1,17", f",{n % 2},17") for n, row in enumerate(of)]
+        (tmp_path / "log" / f"{name}.csv").write_text("\n".join([header, *flipped]) + "\n")
+    (tmp_path / "shop.toml").write_text(block("toml", 'name = "shop"'))
+    assert cli.main(["check", "shop.toml"]) == 0
+    without_ray(monkeypatch)
+    out = tmp_path / "runs" / "shop"
+    pipeline.run(config.read(Path("shop.toml"), [*FEW, "evaluate.replicates=1"]), out, until="evaluate", say=lambda line: None)
+    assert set(read_json(out / "results.json")["methods"]) == {"logistic", "finetune", "plate"}
+    assert sorted(path.name for path in (out / "artifacts").iterdir()) == ["north", "south"]
 
 
 def mended(shop: dict[str, Any]) -> dict[str, Any]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raytune_rec import cli
+from tests.pages import block
 
 
 @pytest.mark.slow
-def test_the_quickstarts_known_order_of_methods_comes_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_quickstarts_known_order_of_methods_comes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import ray
 
-    out = tmp_path / "quickstart"
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "runs" / "quickstart"
     try:
-        assert cli.main(["run", "quickstart", "--out", str(out)]) == 0
+        assert cli.main(["run", "quickstart"]) == 0
     finally:
         ray.shutdown()
     results = json.loads((out / "results.json").read_text())
@@ -28,5 +33,8 @@ def test_the_quickstarts_known_order_of_methods_comes_out(tmp_path: Path, capsys
     assert sorted(p.name for p in (out / "artifacts").iterdir()) == ["banner", "feed", "search"]
     shown = capsys.readouterr().out
     assert "plate" in shown and (out / "report" / "index.html").as_uri() in shown
-    assert cli.main(["run", "quickstart", "--out", str(out), "--set", "training.patience=9"]) == 2
+    names: dict[str, Any] = {}
+    exec(block("python", 'load_prompt("runs/quickstart'), names)
+    assert names["scores"].shape == (2,) and not names["scores"].unknown["user"].any()
+    assert cli.main(["run", "quickstart", "--set", "training.patience=9"]) == 2
     assert "training.patience was 3" in capsys.readouterr().err

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
+from tests.pages import block
 from tests.training.conftest import Make, job
 
-README = Path(__file__).parents[2] / "README.md"
 
-
-def test_the_readmes_method_trains_in_packs_without_an_edit_anywhere(make: Make, tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    code = next(block for block in blocks if "class Nudge" in block)
+def test_the_docs_method_trains_in_packs_without_an_edit_anywhere(make: Make, tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
-    (tmp_path / "prompts" / "nudge.py").write_text(code)
+    (tmp_path / "prompts" / "nudge.py").write_text(block("python", "class Nudge"))
     own = job(components=[str(tmp_path)], pretrainings={"nudge": {"prompt": "nudge"}}, methods={})
     lanes = [{"prompt.scale": scale, "training.lr.prompt": 0.03, "trial": i} for i, scale in enumerate((0.5, 4.0))]
     packed = make("pretrain.nudge", lanes, of=own)
