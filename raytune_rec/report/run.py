@@ -63,6 +63,7 @@ class Run:
     Args:
         folder: of the run. job: text of `job.toml`. results: of `results.json`.
         trials: all of the search. pretrain: pretraining -> its facts. backbones: facts of each backbone folder.
+        retrained: facts of each winner, with its replicates.
         item_texts: what the preparation measured of them; empty where items have no text.
         grown: what was added to it for items that came later.
     """
@@ -73,6 +74,7 @@ class Run:
     trials: tuple[Trial, ...] = ()
     pretrain: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     backbones: tuple[Mapping[str, Any], ...] = ()
+    retrained: tuple[Mapping[str, Any], ...] = ()
     item_texts: Mapping[str, Any] = field(default_factory=dict)
     grown: tuple[grown.Grown, ...] = ()
 
@@ -242,6 +244,7 @@ def read(folder: Path) -> Run:
         trials=read_trials(folder),
         pretrain=_optional(folder / "pretrain.json", {}),
         backbones=tuple(read_json(p) for p in STORAGE.list(folder, "backbones/*/backbone.json")),
+        retrained=tuple(read_json(p) for p in STORAGE.list(folder, "winners/*/*/winner.json")),
         item_texts=_optional(folder / "data" / "summary.json", {}).get("item_texts", {}),
         grown=grown.read(folder),
     )

@@ -13,7 +13,7 @@ from raytune_rec.report.pictures import cold_items, forest, panels
 from raytune_rec.report.pictures import pareto as front
 from raytune_rec.report.run import read
 from raytune_rec.report.tables import cold_items as cold_tables
-from raytune_rec.report.tables import item_texts, predictions, rankings, web
+from raytune_rec.report.tables import cost, item_texts, predictions, rankings, web
 from raytune_rec.storage.files import write_text
 
 
@@ -66,6 +66,7 @@ def build(run: Path) -> Path:
         effects=of_prompt,
         other_effects=[g for g in effects if g not in of_prompt],
         costs=panels.costs(content, colour),
+        hours=cost.table(content),
         item_texts=item_texts.table(content.item_texts),
         winners=web.winners(content),
         protocol=web.facts(content.results["protocol"]),

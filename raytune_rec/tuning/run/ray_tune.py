@@ -19,6 +19,7 @@ from raytune_rec.storage.listing import remove_files
 from raytune_rec.tuning.packs import packing
 from raytune_rec.tuning.run.causes import cause
 from raytune_rec.tuning.run.dispatcher import Dispatcher
+from raytune_rec.tuning.run.metrics import Metrics
 from raytune_rec.tuning.run.progress import Reporter
 from raytune_rec.tuning.run.resources import slots
 from raytune_rec.tuning.run.trainable import PackTrainable, PackWork
@@ -64,10 +65,10 @@ class PackSearcher(Searcher):
 
 
 class Watcher(tune.Callback):
-    """Shows progress while Tune works."""
+    """Shows progress while Tune works, to who reads and to who scrapes."""
 
-    def __init__(self, dispatcher: Dispatcher, reporter: Reporter) -> None:
-        self._desk, self._reporter = dispatcher, reporter
+    def __init__(self, dispatcher: Dispatcher, reporter: Reporter, metrics: Metrics) -> None:
+        self._desk, self._reporter, self._metrics = dispatcher, reporter, metrics
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         """Tune pickles its callbacks into a state that nobody reads; a terminal is no part of it."""
@@ -75,6 +76,10 @@ class Watcher(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._reporter.show(self._desk)
+        self._metrics.show(self._desk)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        self._metrics.show(self._desk, last=True)
 
 
 def fit(dispatcher: Dispatcher, work: PackWork, reporter: Reporter) -> None:
@@ -105,7 +110,7 @@ def fit(dispatcher: Dispatcher, work: PackWork, reporter: Reporter) -> None:
                 storage_path=str(folder),
                 failure_config=tune.FailureConfig(max_failures=options.max_failures),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[Watcher(dispatcher, reporter)],
+                callbacks=[Watcher(dispatcher, reporter, Metrics(work.job.name, reporter.title))],
                 verbose=0,
             ),
         )
