@@ -20,13 +20,16 @@ from raytune_rec.tuning.run.dispatcher import Dispatcher
 from tests.tuning import fake
 
 
-def test_a_pack_whose_process_died_is_handed_out_once_more(tmp_path: Path) -> None:
-    """Ray Tune does not retry a pack whose process died between two packs: its trial is pending still."""
+@pytest.mark.parametrize("losses", [1, 3])
+def test_a_pack_whose_process_died_is_handed_out_again(tmp_path: Path, losses: int) -> None:
+    """Ray Tune does not retry a pack whose process died between two packs: its trial is pending still. Machines that are taken
+    back may strike one pack as often as they may any."""
     pack, job = Pack("winner.plate.music", "plate", (Lane(0, 1, {}, "music"),)), fake.job()
-    dispatcher = Dispatcher(FixedPlanner([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None)
+    dispatcher = Dispatcher(FixedPlanner([pack]), lambda p: PackFolder.of(tmp_path, job, p), lambda name: None, losses)
     assert dispatcher.next() == pack and dispatcher.next() is None
-    dispatcher.ended(pack)
-    assert dispatcher.failure is None and dispatcher.next() == pack and dispatcher.next() is None
+    for _ in range(losses):
+        dispatcher.ended(pack)
+        assert dispatcher.failure is None and dispatcher.next() == pack and dispatcher.next() is None
     dispatcher.ended(pack)
     assert dispatcher.next() is DONE
     with pytest.raises(RunFailed, match=r"winner\.plate\.music .*died without a word"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -20,14 +21,17 @@ class Dispatcher:
         planner: says what is next.
         folder: of a pack.
         remove: deletes the folder of a pack that is needed no more, by name.
+        losses: how often a pack may lose its process without a word and be handed out again.
     """
 
-    def __init__(self, planner: Planner, folder: Callable[[Pack], PackFolder], remove: Callable[[str], None]) -> None:
-        self.planner, self.folder, self.remove = planner, folder, remove
+    def __init__(
+        self, planner: Planner, folder: Callable[[Pack], PackFolder], remove: Callable[[str], None], losses: int = 1
+    ) -> None:
+        self.planner, self.folder, self.remove, self.losses = planner, folder, remove, losses
         self.failure: BaseException | None = None
         self.packs_done = 0
         self._back: list[Pack] = []
-        self._lost: set[str] = set()
+        self._lost: Counter[str] = Counter()
         for name in planner.past():  # told, and then interrupted before the folder went
             remove(name)
 
@@ -53,16 +57,16 @@ class Dispatcher:
     def ended(self, pack: Pack) -> None:
         """Nobody works on a pack any more. If its results are there they are told, however it ended; otherwise it has failed.
 
-        A pack without a word is handed out once more: Ray Tune retries a step, but gives up on a process that dies between two
-        packs, before it has begun with the second.
+        A pack without a word is handed out again: Ray Tune retries a step, but gives up on a process that dies between two packs,
+        before it has begun with the second, and where machines come and go that may be the lot of one pack several times.
         """
         folder = self.folder(pack)
         results = folder.results()
         if results is None:
             error = folder.error()
             closed = unwritable(folder.path.parent) if error is None else None  # a full disk keeps a pack from saying so
-            if error is None and closed is None and pack.name not in self._lost:
-                self._lost.add(pack.name)
+            if error is None and closed is None and self._lost[pack.name] < self.losses:
+                self._lost[pack.name] += 1
                 self._back.append(pack)
             else:
                 self.failure = self.failure or closed or _failure(pack, error)

@@ -60,7 +60,9 @@ def run(
         UserError: a pack cannot be trained as the job describes it.
     """
     run_folder = Path(run_folder).resolve()
-    dispatcher = Dispatcher(planner, lambda pack: PackFolder.of(run_folder, job, pack), lambda name: remove(run_folder, name))
+    losses = max(1, job.tune.max_failures)
+    folder, gone = (lambda pack: PackFolder.of(run_folder, job, pack)), (lambda name: remove(run_folder, name))
+    dispatcher = Dispatcher(planner, folder, gone, losses)
     first = dispatcher.next()
     if isinstance(first, Pack):
         dispatcher.put_back(first)
