@@ -11,17 +11,17 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from raytune_rec import __version__, config
+from raytune_rec.command import answers
 from raytune_rec.command.listing import Shown
 from raytune_rec.errors import JobError, RunFailed, UserError, out_of_memory, told
-from raytune_rec.heartbeat import SECONDS, Heartbeat
 from raytune_rec.job import shipped
 from raytune_rec.machine.signals import ends_on_sigterm
-from raytune_rec.storage.files import STORAGE, at_hand
+from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.places import located, shown
 
 if TYPE_CHECKING:
@@ -124,22 +124,6 @@ def report(job: JobArgument, settings: SetOption = None, out: OutOption = None) 
 
 
 @app.command()
-def vectors(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run whose pre-training is done.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The Parquet file: user, vector.")],
-    pretraining: Annotated[str, typer.Option("--pretraining", metavar="NAME", help="Its name. Default: the only one.")] = "",
-) -> None:
-    """Write what a pre-trained sequence backbone makes of each user, as the profile of another job's users."""
-    if out.suffix.lower() != ".parquet":
-        raise UserError(f"--out {out}: vectors are written as Parquet; give a name that ends in .parquet.")
-    from raytune_rec.scoring.vectors import write_vectors
-
-    with Heartbeat(_echo, 0 if sys.stdout.isatty() else SECONDS) as heartbeat:
-        heartbeat.begin("vectors")
-        write_vectors(run, out, pretraining, heartbeat.say, heartbeat.at)
-
-
-@app.command()
 def init(
     files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files of a log: CSV, TSV, JSON lines or Parquet.")],
     out: Annotated[Path, typer.Option("--out", metavar="JOB.toml", help="The job that is written.")] = Path("job.toml"),
@@ -157,57 +141,8 @@ def init(
     looking.init(files, out, looking.given(columns or ()), None if rows is None else rows is Rows.HISTORIES, typer.echo)
 
 
-PromptsArgument = Annotated[
-    Path, typer.Argument(metavar="RUN_OR_ARTIFACTS", help="A run folder, a folder of its artifacts, or one artifact.")
-]
-InputOption = Annotated[Path, typer.Option("--input", metavar="PATH", help="Rows: a .parquet or .csv file, or a folder of them.")]
-OutputOption = Annotated[Path, typer.Option("--output", metavar="PATH", help="The rows with their answers, of the same kind.")]
-UnknownOption = Annotated[
-    str, typer.Option("--unknown", help="What becomes of rows that training did not know: backbone, raise.")
-]
-CarryOption = Annotated[
-    list[str] | None, typer.Option("--carry", metavar="COLUMN", help="A column that is no input and is kept; may be repeated.")
-]
-
-
-@app.command()
-def score(
-    prompts: PromptsArgument,
-    given: InputOption,
-    output: OutputOption,
-    unknown: UnknownOption = "backbone",
-    carry: CarryOption = None,
-) -> None:
-    """Score a table of any size; the same command goes on after an interruption."""
-    _answer(prompts, given, output, what="score", unknown=unknown, carry=tuple(carry or ()))
-
-
-@app.command()
-def recommend(
-    prompts: PromptsArgument,
-    given: InputOption,
-    output: OutputOption,
-    count: Annotated[int, typer.Option("--count", min=1, help="How many items each user gets.")] = 10,
-    unknown: UnknownOption = "backbone",
-    carry: CarryOption = None,
-) -> None:
-    """Name the best items for a table of users with histories; the same command goes on after an interruption."""
-    _answer(prompts, given, output, what="recommend", k=count, unknown=unknown, carry=tuple(carry or ()))
-
-
-def _answer(path: Path, given: Path, output: Path, **asked: Any) -> None:
-    from raytune_rec.scoring import whole
-
-    path = located(path).absolute()
-    jobs = (at_hand(place / "job.toml") for place in (path, *path.parents[:2]))  # of an artifact its run's
-    job = next((file for file in jobs if file.is_file()), None)
-    folders = [Path(folder) for folder in config.read(job).components] if job else []
-    with ends_on_sigterm():
-        whole.answer(*whole.prompts_of(path, folders), whole.Asked(**asked), at_hand(given), output, _echo)
-
-
-def _echo(line: str) -> None:
-    typer.echo(shown(line))
+for verb in (answers.vectors, answers.score, answers.recommend, answers.serve):
+    app.command()(verb)
 
 
 @app.command()

@@ -39,6 +39,7 @@ _WORDS = {
     "init": ["FILES", "--column", "--force", "--help", "--out", "--rows"],
     "score": ["--help", "--carry", "--input", "--output", "--unknown", "PROMPTS"],
     "recommend": ["--help", "--carry", "--count", "--input", "--output", "--unknown", "PROMPTS"],
+    "serve": ["--allow", "--help", "--host", "--port", "--token", "PROMPTS"],
     "check": _STAGE,
     "runs": ["--help", "FOLDER"],
     "compare": ["FOLDERS", "--help", "--out"],

@@ -28,7 +28,7 @@ _LAYERS: tuple[tuple[str, ...], ...] = (
     ("tasks", "strategies"),
     ("training",),
     ("pretraining", "tuning", "scoring"),
-    ("report",),
+    ("report", "serving"),
     ("stages",),
     ("pipeline",),
     ("runs",),
@@ -46,7 +46,7 @@ _ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "report": (("",), ("tables",), ("pictures",), ("page",)),
 }
 _LEVEL = {part: level for level, parts in enumerate(_LAYERS) for part in parts}
-_RAY = {"pretraining", "tuning", "scoring", "pipeline"}
+_RAY = {"pretraining", "tuning", "scoring", "serving", "pipeline"}
 _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.errors import ArtifactError, UserError
 from raytune_rec.scoring.bank import Bank, Group
-from raytune_rec.scoring.base import Base
+from raytune_rec.scoring.base import Base, beside
 from raytune_rec.scoring.load import Loaded, loaded
 from raytune_rec.scoring.rows import UNIT, Answers, Scores, Unknown
 from raytune_rec.scoring.scorer import EVERYBODY, Scorer
 from raytune_rec.scoring.tuned import on_base
+from raytune_rec.storage.files import STORAGE, at_hand
 from raytune_rec.storage.places import located
 
 
@@ -28,6 +30,26 @@ def load_backbone(path: str | Path, components: Sequence[str | Path] = ()) -> Pr
         ArtifactError: it is missing or damaged.
     """
     return Prompts(Base.loaded(located(path)), [Path(f) for f in components])
+
+
+def artifacts_of(path: Path) -> tuple[Path, dict[str, Path]]:
+    """The backbone of the artifacts of a run, or of a folder of them; name of each artifact's unit -> its folder.
+
+    Raises:
+        ArtifactError: there are none, or they stand on several backbones.
+    """
+    place = inside if at_hand(inside := path / "artifacts").is_dir() else at_hand(path)
+    single = (place / "prompt.json").is_file()
+    artifacts = [place] if single else [file.parent for file in STORAGE.list(place, "*/prompt.json")]
+    facts = {folder: prompt_artifact.read(folder) for folder in artifacts}
+    if not facts:
+        raise ArtifactError(f"{path}: no run with artifacts, and no artifact; name a run folder whose export is done.")
+    standing = {artifact.backbone_fingerprint for artifact in facts.values()}
+    if len(standing) > 1:
+        raise ArtifactError(
+            f"{path}: its artifacts stand on several backbones ({', '.join(sorted(standing))}); name one artifact."
+        )
+    return beside(artifacts[0], next(iter(standing))), {artifact.unit.name: folder for folder, artifact in facts.items()}
 
 
 class Prompts:
@@ -51,12 +73,13 @@ class Prompts:
         with self._lock:
             return self._names()
 
-    def add(self, name: str, path: str | Path) -> None:
+    def add(self, name: str, path: str | Path, replace: bool = False) -> None:
         """Serve rows of a name by an exported prompt.
 
         Args:
             name: in the rows' column `unit` or `domain`.
             path: folder `artifacts/<unit>`.
+            replace: in place of the prompt of this name, if there is one; no row is left to the backbone in between.
 
         Raises:
             ArtifactError: the name is taken or no name; the prompt is damaged, of another backbone, or of another task than those
@@ -66,11 +89,12 @@ class Prompts:
             raise ArtifactError(f"add: a prompt's name is text without blanks at its ends (given: {name!r}); rows name it so.")
         made = loaded(located(path), self.base, self._folders)
         with self._lock:
-            if name in self._names():
+            if name in self._names() and not replace:
                 raise ArtifactError(f"add: there is a prompt {name!r} already; remove it first, or give this one another name.")
             task, mine = self._task(), made.store.schema.task
             if task is not None and task != mine:
                 raise ArtifactError(f"{path}: it answers another task than the prompts that are there; load it apart from them.")
+            self._gone |= {name} & self._served().keys()
             self._new[name] = made
 
     def remove(self, name: str) -> None:

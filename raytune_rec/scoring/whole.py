@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.errors import ArtifactError, DataError
-from raytune_rec.scoring.base import Base, beside
+from raytune_rec.scoring.base import Base
 from raytune_rec.scoring.files import Block, blocks, identity, inputs
-from raytune_rec.scoring.prompts import Prompts
+from raytune_rec.scoring.prompts import Prompts, artifacts_of
 from raytune_rec.scoring.rows import Answers, Scores, Unknown
 from raytune_rec.storage import claim
-from raytune_rec.storage.files import STORAGE, at_hand, read_json, write_json
+from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import plain
 from raytune_rec.storage.places import address, located
 
@@ -63,21 +63,11 @@ def prompts_of(path: Path, folders: list[Path]) -> tuple[Prompts, dict[str, str]
     Raises:
         ArtifactError: there are none, or they stand on several backbones.
     """
-    place = inside if at_hand(inside := path / "artifacts").is_dir() else at_hand(path)
-    single = (place / "prompt.json").is_file()
-    artifacts = [place] if single else [file.parent for file in STORAGE.list(place, "*/prompt.json")]
-    facts = {folder: prompt_artifact.read(folder) for folder in artifacts}
-    if not facts:
-        raise ArtifactError(f"{path}: no run with artifacts, and no artifact; name a run folder whose export is done.")
-    standing = {artifact.backbone_fingerprint for artifact in facts.values()}
-    if len(standing) > 1:
-        raise ArtifactError(
-            f"{path}: its artifacts stand on several backbones ({', '.join(sorted(standing))}); name one artifact."
-        )
-    prompts = Prompts(Base.loaded(beside(artifacts[0], next(iter(standing)))), folders)
-    for folder, artifact in facts.items():
-        prompts.add(artifact.unit.name, folder)
-    weights = {artifact.unit.name: artifact.weights_sha256 for artifact in facts.values()}
+    backbone, artifacts = artifacts_of(path)
+    prompts = Prompts(Base.loaded(backbone), folders)
+    for name, folder in artifacts.items():
+        prompts.add(name, folder)
+    weights = {name: prompt_artifact.read(folder).weights_sha256 for name, folder in artifacts.items()}
     return prompts, {"": prompts.base.facts.weights_sha256, **weights}
 
 

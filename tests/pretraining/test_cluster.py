@@ -72,6 +72,18 @@ def listeners(root: int) -> dict[str, str]:
             columns = line.split()
             if columns[3] == "0A":
                 sockets[f"socket:[{columns[9]}]"] = columns[1]
+    heard = {}
+    for pid in {root} | descendants(root):
+        with suppress(OSError):
+            for handle in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    if (address := sockets.get(os.readlink(handle))) is not None:
+                        heard[address] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return heard
+
+
+def descendants(root: int) -> set[int]:
+    """The processes that a process has started, and those that these have."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
@@ -79,14 +91,7 @@ def listeners(root: int) -> dict[str, str]:
     ours = {root}
     while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
         ours |= more
-    heard = {}
-    for pid in ours:
-        with suppress(OSError):
-            for handle in Path(f"/proc/{pid}/fd").iterdir():
-                with suppress(OSError):
-                    if (address := sockets.get(os.readlink(handle))) is not None:
-                        heard[address] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    return heard
+    return ours - {root}
 
 
 def beyond(heard: dict[str, str]) -> dict[str, str]:
