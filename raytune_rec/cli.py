@@ -124,6 +124,24 @@ def report(job: JobArgument, settings: SetOption = None, out: OutOption = None) 
 
 
 @app.command()
+def submit(
+    job: JobArgument,
+    settings: SetOption = None,
+    out: OutOption = None,
+    address: Annotated[
+        str, typer.Option("--address", metavar="URL", envvar="RAY_API_SERVER_ADDRESS", help="Of the cluster's dashboard.")
+    ] = "",
+    follow: Annotated[bool, typer.Option("--follow", help="Show its lines until it has ended.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Say how far it is, and leave.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End it there; the command without this goes on with it.")] = False,
+) -> None:
+    """Run a job on a Ray cluster. The same command again finds it there, or goes on with it after any end."""
+    from raytune_rec.command import submit as submitting
+
+    submitting.run(read_job(job, settings or ()), out, address, typer.echo, follow=follow, status=status, stop=stop)
+
+
+@app.command()
 def init(
     files: Annotated[list[str], typer.Argument(metavar="FILES", help="Files of a log: CSV, TSV, JSON lines or Parquet.")],
     out: Annotated[Path, typer.Option("--out", metavar="JOB.toml", help="The job that is written.")] = Path("job.toml"),

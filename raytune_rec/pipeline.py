@@ -76,6 +76,7 @@ def run(
     console = _console()
     context = Context(job, out, _said_of(say or partial(console.print, soft_wrap=True)), {})
     names = list(STAGES)
+    ray_start.check_kept(out)
     claim.check(out)
     if only not in (None, names[0]) and not claim.claimed(out):
         raise ArtifactError(f"{out}: there is no run here, and {only} goes on with one; {_remedy(out, names[0])}")
@@ -92,7 +93,7 @@ def run(
                 context.backbones = {v: backbone.of_fingerprint(out, fp) for v, fp in fingerprints.items()}
             if name == (only or until):
                 break
-        if (text := _job_text(job)) != _read(out / "job.toml"):
+        if (text := job_text(job)) != _read(out / "job.toml"):
             write_text(out / "job.toml", text)
     if only is None and until == "report":
         console.print(results_table(read_json(out / "results.json")))
@@ -124,7 +125,7 @@ def _console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=max(console.width, _WIDTH))
 
 
-def _job_text(job: Job) -> str:
+def job_text(job: Job) -> str:
     """The job with every default filled in; the run can be repeated from it."""
     return tomli_w.dumps(_without_none(job.model_dump(mode="json", by_alias=True)))
 
@@ -168,7 +169,7 @@ def _stage(context: Context, name: str, module: ModuleType, verify: bool, follow
     started = time.perf_counter()
     if lost:
         marker.reopen()
-    write_text(context.folder / "job.toml", _job_text(context.job))  # once nothing refuses the job any more
+    write_text(context.folder / "job.toml", job_text(context.job))  # once nothing refuses the job any more
     facts = module.run(context)
     files = _files(context, module)
     if before is not None and files != before:

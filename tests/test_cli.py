@@ -35,6 +35,7 @@ _WORDS = {
     "export": _STAGE,
     "evaluate": _STAGE,
     "report": _STAGE,
+    "submit": [*_STAGE, "--address", "--follow", "--status", "--stop"],
     "vectors": ["--help", "--out", "--pretraining", "RUN"],
     "init": ["FILES", "--column", "--force", "--help", "--out", "--rows"],
     "score": ["--help", "--carry", "--input", "--output", "--unknown", "PROMPTS"],

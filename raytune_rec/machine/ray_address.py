@@ -23,9 +23,10 @@ _PORTS = range(1024, 65536)
 """That Ray takes."""
 
 _ELSE = "or unset RAY_ADDRESS to start Ray on this machine"
-_TOKEN = (
+TOKEN = (
     "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the cluster's token (on its head node: ~/.ray/auth_token)"
 )
+"""What to do where a cluster asks for one."""
 _ASK = """
 import sys
 import ray
@@ -123,7 +124,7 @@ def _answer(address: str, environment: Mapping[str, str]) -> Finding:
         return Finding("address", "wrong", f"{given}: no Ray runs on this machine; start one by `ray start --head`, {_ELSE}.")
     if "AuthenticationError" in done.stderr or "uthentication token" in done.stderr:
         return Finding(
-            "address", "wrong", f"{given}: this cluster asks for a token, and there is none, or a wrong one; {_TOKEN}, {_ELSE}."
+            "address", "wrong", f"{given}: this cluster asks for a token, and there is none, or a wrong one; {TOKEN}, {_ELSE}."
         )
     return Finding(
         "address", "wrong", f"{given}: no Ray answers there ({last}); set RAY_ADDRESS to a cluster that runs, {_ELSE}."

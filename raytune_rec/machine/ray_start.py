@@ -53,6 +53,19 @@ def folder(environment: Mapping[str, str]) -> Finding:
     return Finding("ray folder", "wrong", f"{name}{place}: Ray's temporary folder {problem}; set {fit}.")
 
 
+def check_kept(folder: Path) -> None:
+    """Refuse a run folder that Ray may remove.
+
+    Raises:
+        MachineError: it lies in what `ray job submit --working-dir` has brought.
+    """
+    if "working_dir_files" in folder.parts:
+        raise MachineError(
+            f"--out {folder}: lies in the package of this Ray job, which Ray removes with all that is in it; name a URI "
+            "(s3://bucket/run), or an absolute path that all machines of the cluster share."
+        )
+
+
 def tokens(environment: Mapping[str, str]) -> Finding:
     """How Ray asks for a token, and whether there is one."""
     mode, path, local = environment.get("RAY_AUTH_MODE", "").lower(), token_path(environment), is_local(environment)
@@ -82,6 +95,16 @@ def token_path(environment: Mapping[str, str]) -> Path:
     home = environment.get("HOME") or os.path.expanduser("~")
     where = home if home != "~" else "/"  # a user whom the system does not know has none
     return Path(environment.get("RAY_AUTH_TOKEN_PATH") or Path(where) / ".ray" / "auth_token")
+
+
+def token(environment: Mapping[str, str]) -> str:
+    """What a cluster is shown; empty where tokens are off or there is none."""
+    if environment.get("RAY_AUTH_MODE", "").lower() == "disabled":
+        return ""
+    try:
+        return environment.get("RAY_AUTH_TOKEN") or STORAGE.get(token_path(environment)).decode().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def provide_token(environment: MutableMapping[str, str]) -> None:

@@ -73,7 +73,7 @@ class Objects:
         self._here.delete(path)
 
     def make_folder(self, folder: Path) -> None:
-        self._prepare(folder)
+        self._own(folder)
         self._here.make_folder(folder)
 
     def prune(self, folder: Path) -> None:
@@ -148,8 +148,12 @@ class Objects:
         self._here.put(_tag(path), lambda temporary: temporary.write_text(version, encoding="utf-8"))
 
     def _prepare(self, path: Path) -> None:
-        """The folder of the copies, of this user alone; the tag of what is replaced goes."""
+        """Before a file is replaced its tag goes."""
+        self._own(path)
         self._here.delete(_tag(path))
+
+    def _own(self, path: Path) -> None:
+        """The folder of the copies is there, and of this user alone."""
         root = _root_of(path)
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if hasattr(os, "getuid") and root.stat().st_uid != os.getuid():

@@ -60,6 +60,7 @@ def test_files_are_put_listed_fetched_and_removed(run: Path, tmp_path: Path) -> 
     STORAGE.publish(run)
     assert at_hand(there / "a" / "by a library").read_text() == "y"
     assert matching(str(there / "a" / "*.json")) == [there / "a" / "x.json"]
+    STORAGE.make_folder(there / "a")  # as a run does that goes on
     STORAGE.clear(there)
     assert STORAGE.list(there, "**/*") == []
 

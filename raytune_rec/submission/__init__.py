@@ -1,0 +1,1 @@
+"""Jobs on a cluster that is reached through its dashboard."""

@@ -1,0 +1,259 @@
+"""`raytune-rec submit` against a cluster that is made up here: what is refused, found, gone on with and ended."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from raytune_rec import cli, config
+from raytune_rec.command import submit
+from raytune_rec.errors import MachineError, RunFailed
+from raytune_rec.machine import dashboard, ray_start
+from raytune_rec.submission.cluster import Attempt
+from raytune_rec.submission.package import left_behind, packed
+
+OUT = "s3://bucket/run"
+URL = "http://127.0.0.1:8265"
+
+
+class _Cluster:
+    """Keeps jobs as Ray does: an id is used once, and what has ended stays known."""
+
+    jobs: ClassVar[dict[str, tuple[str, Mapping[str, str]]]] = {}
+    entrypoints: ClassVar[list[str]] = []
+
+    def __init__(self, address: str, token: str) -> None:
+        self.address = address
+
+    def attempts(self, name: str) -> list[Attempt]:
+        of_run = [(key, *value) for key, value in self.jobs.items() if key.rpartition("-")[0] == name]
+        return [Attempt(name, int(key.rpartition("-")[2]), status, "why", facts, None, None) for key, status, facts in of_run]
+
+    def begin(self, attempt: str, entrypoint: str, package: Path, metadata: Mapping[str, str]) -> None:
+        if attempt in self.jobs:
+            raise RunFailed(f"{attempt} already exists")
+        assert zipfile.is_zipfile(package)
+        self.jobs[attempt] = ("RUNNING", metadata)
+        self.entrypoints.append(entrypoint)
+
+    def end(self, attempt: Attempt, status: str = "STOPPED") -> Attempt:
+        self.jobs[attempt.id] = (status, attempt.metadata)
+        return self.attempts(attempt.name)[attempt.number - 1]
+
+    stop = end
+
+    def follow(self, attempt: Attempt, write: object) -> Attempt:
+        return self.end(attempt, "FAILED")
+
+    def log(self, attempt: Attempt) -> str:
+        return "one\ntune: 3 of 4 trials\n"
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> type[_Cluster]:
+    monkeypatch.setattr(submit, "Cluster", _Cluster)
+    monkeypatch.setattr(dashboard, "check", lambda url, token: None)
+    _Cluster.jobs.clear()
+    _Cluster.entrypoints.clear()
+    return _Cluster
+
+
+def _submit(*words: str) -> int:
+    return cli.main(["submit", "quickstart", "--address", URL, *words])
+
+
+def test_the_same_command_finds_its_job_and_goes_on_after_any_end(
+    cluster: type[_Cluster], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _submit("--out", OUT) == 0
+    (first,) = cluster.jobs
+    assert first.startswith("raytune-rec-quickstart-") and first.endswith("-1")
+    assert cluster.entrypoints == [f"python -m raytune_rec run job.toml --out {OUT}"]
+    assert _submit("--out", OUT) == 0 and len(cluster.jobs) == 1
+    assert f"{first}: is there already, running" in capsys.readouterr().out
+    for end in ("SUCCEEDED", "FAILED", "STOPPED"):
+        last = cluster("", "").attempts(first[:-2])[-1]
+        cluster("", "").end(last, end)
+        assert _submit("--out", OUT) == 0 and list(cluster.jobs)[-1] == f"{first[:-1]}{last.number + 1}"
+    assert _submit("--out", f"{OUT}2") == 0 and len({name[:-2] for name in cluster.jobs}) == 2
+
+
+def test_other_settings_do_not_pass_for_the_job_that_runs(cluster: type[_Cluster], capsys: pytest.CaptureFixture[str]) -> None:
+    assert _submit("--out", OUT) == 0
+    assert _submit("--out", OUT, "--set", "tune.trials=9") == 2 and len(cluster.jobs) == 1
+    assert "works in s3://bucket/run for another job or other settings" in capsys.readouterr().err
+    assert _submit("--out", OUT, "--stop") == 0  # the remedies
+    assert _submit("--out", OUT, "--set", "tune.trials=9") == 0 and _submit("--out", f"{OUT}2") == 0
+
+
+def test_status_stop_and_follow(cluster: type[_Cluster], capsys: pytest.CaptureFixture[str]) -> None:
+    assert _submit("--out", OUT, "--status") == 2 and "submit it first" in capsys.readouterr().err
+    assert _submit("--out", OUT, "--status", "--stop") == 2 and "give one of them" in capsys.readouterr().err
+    assert _submit("--out", OUT) == _submit("--out", OUT, "--status") == 0
+    told = capsys.readouterr().out
+    assert "-1: running" in told and "  tune: 3 of 4 trials" in told and f"dashboard: {URL}/#/jobs/" in told
+    assert _submit("--out", OUT, "--stop") == 0 and "-1: stopped; the same command" in capsys.readouterr().out
+    assert _submit("--out", OUT, "--stop") == 0 and "has ended already, stopped" in capsys.readouterr().out
+    assert _submit("--out", OUT, "--follow") == 1
+    assert "-2: failed (why). The same command goes on where it stopped." in capsys.readouterr().err
+
+
+def test_all_that_is_wrong_is_said_before_anything_is_sent(
+    cluster: type[_Cluster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "meta.json").write_text("{}")
+    data = [
+        "data.source=tabular",
+        "data.options.files=logs/*.csv",
+        "data.options.missing=['meta.json']",
+        "tune.warm_start=['runs/a']",
+    ]
+    words = [word for setting in ("data.options.strength=", *data) for word in ("--set", setting)][2:]
+    job = tmp_path / "job.toml"
+    job.write_text('name = "x"\n[data]\nsource = "tabular"\n[backbone]\nname = "deepfm"\n[methods.a]\nstrategy = "nonsense"\n')
+    assert cli.main(["submit", str(job), "--address", URL, "--out", "runs/x", *words]) == 2 and not cluster.jobs
+    told = capsys.readouterr().err
+    for part in (
+        "data.options.files = 'logs/*.csv': is relative",
+        "data.options.missing = 'meta.json'",
+        "tune.warm_start = 'runs/a'",
+    ):
+        assert part in told
+    assert "--out runs/x: is relative to a folder that Ray removes with the job; name a URI" in told and "nonsense" in told
+    assert _submit() == 2 and "--out: is not given; name a URI (s3://bucket/run), or an absolute path" in capsys.readouterr().err
+
+
+def test_paths_that_all_machines_share_stay() -> None:
+    options = {"files": ["s3://bucket/*.csv", "/shared/log.csv", "~/log.csv"], "columns": {"item": "a.b"}}
+    job = config.parse(
+        {
+            "name": "x",
+            "data": {"source": "tabular", "options": options},
+            "backbone": {"name": "deepfm"},
+            "methods": {"a": {"strategy": "single"}},
+        }
+    )
+    assert left_behind(job) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "rule"),
+    [
+        ("", "names no cluster"),
+        ("localhost:6379", "is the cluster's own address"),
+        ("ray://head:10001", "is no such URL"),
+        ("http://", "is no such URL"),
+        ("http://head:99999", "is no such URL"),
+        ("http://me:secret@head:8265", "is more than the URL"),
+    ],
+)
+def test_an_address_that_is_none_is_told(address: str, rule: str) -> None:
+    with pytest.raises(MachineError, match=rule) as raised:
+        dashboard.url(address)
+    assert "http://127.0.0.1:8265" in str(raised.value) or "leave out" in str(raised.value)
+    assert dashboard.url("http://127.0.0.1:8265/") == URL
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Answers as told by the path of the URL: a status, and a body."""
+
+    def do_GET(self) -> None:
+        status, body = self.path.split("/")[1:3]
+        if body == "token" and self.headers["Authorization"] == "Bearer right":
+            status = "200"
+        self.send_response(int(status))
+        self.end_headers()
+        self.wfile.write(b'{"ray_version": "2.60.0"}' if status == "200" and body != "page" else b"<html>")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_dashboard_is_known_by_its_answer(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dashboard.check(f"{server}/401/token", "right")
+    dashboard.check(f"{server}/200/open", "")
+    wrong = {
+        ("401/token", ""): "asks for a token, and none was sent; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH",
+        ("403/token", "wrong"): "asks for a token, and the token that was sent is not its own; set RAY_AUTH_MODE=token",
+        ("404/x", ""): r"is no dashboard of Ray \(HTTP 404\)",
+        ("200/page", ""): "is no dashboard of Ray; give the URL",
+    }
+    for (path, token), rule in wrong.items():
+        with pytest.raises(MachineError, match=rule) as raised:
+            dashboard.check(f"{server}/{path}", token)
+        assert "wrong'" not in str(raised.value) and "Bearer" not in str(raised.value)
+    monkeypatch.setattr(dashboard, "ANSWER_SECONDS", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        nobody = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(MachineError, match=r"nobody answered within 0\.2 s"):
+            dashboard.check(nobody, "")
+    with pytest.raises(MachineError, match="nobody can be reached"):
+        dashboard.check(nobody, "")
+
+
+def test_the_token_is_that_of_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("abc\n")
+    path = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    assert ray_start.token(path) == "abc" and ray_start.token({**path, "RAY_AUTH_TOKEN": "d"}) == "d"
+    assert ray_start.token({**path, "RAY_AUTH_MODE": "disabled"}) == ray_start.token({"HOME": str(tmp_path)}) == ""
+
+
+def test_the_package_holds_code_and_job_and_runs_by_itself(tmp_path: Path) -> None:
+    own = tmp_path / "own" / "prompts"
+    own.mkdir(parents=True)
+    (own / "mine.py").write_text("# a prompt\n")
+    (own / "data.csv").write_text("1,2\n")
+    job = config.read(Path("jobs/quickstart.toml")).model_copy(update={"components": [str(own.parent)]})
+    contents = []
+    for _ in range(2):
+        with packed(job) as package:
+            contents.append(package.read_bytes())
+    assert contents[0] == contents[1] and len(contents[0]) < 2 << 20
+    with packed(job) as package, zipfile.ZipFile(package) as files:
+        assert {"job.toml", "raytune_rec/cli.py", "search_spaces/plate.toml", "components/0/prompts/mine.py"} <= set(
+            files.namelist()
+        )
+        assert not [
+            name for name in files.namelist() if name.endswith((".csv", ".parquet")) or name.startswith(("tests", "runs"))
+        ]
+        files.extractall(tmp_path / "there")
+    where = "import sys; from raytune_rec import cli; print(cli.__file__); sys.exit(cli.main(['check', 'job.toml']))"
+    done = subprocess.run(
+        [sys.executable, "-c", where], cwd=tmp_path / "there", env={"PYTHONPATH": ""}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stdout.startswith(str(tmp_path / "there")), done.stderr
+
+
+def test_a_run_folder_in_the_package_of_a_ray_job_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_1"
+    place.mkdir(parents=True)
+    monkeypatch.chdir(place)
+    assert cli.main(["run", "quickstart"]) == 2
+    told = capsys.readouterr().err
+    assert "lies in the package of this Ray job, which Ray removes with all that is in it; name a URI" in told
+    assert not [path for path in place.rglob("*") if path.is_file()]
