@@ -163,8 +163,9 @@ class Asked:
         assert feedback is not None
         item, user = columns[TARGET].max(1), columns[USER]
         owner = np.repeat(np.arange(len(feedback.start) - 1), np.diff(feedback.start))
+        value = np.nan_to_num(feedback.value) + np.nan_to_num(feedback.stay)
         worth: dict[tuple[int, int], float] = {}
-        for i, u, v in zip(owner, feedback.user, np.nan_to_num(feedback.value) + np.nan_to_num(feedback.stay), strict=True):
+        for i, u, v in zip(owner.tolist(), feedback.user.tolist(), value.tolist(), strict=True):
             worth[i, u] = max(worth.get((i, u), -np.inf), v)
         values = np.array([worth.get(pair, -np.inf) for pair in zip(item, user, strict=True)])
         order = np.lexsort((-values, item))
