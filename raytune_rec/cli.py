@@ -164,7 +164,12 @@ for verb in (answers.vectors, answers.score, answers.recommend, answers.serve):
 
 
 @app.command()
-def check(job: JobArgument, settings: SetOption = None, out: OutOption = None) -> None:
+def check(
+    job: JobArgument,
+    settings: SetOption = None,
+    out: OutOption = None,
+    only_new: Annotated[bool, typer.Option("--only-new", help="What `tune --only-new` would add to a finished run.")] = False,
+) -> None:
     """Validate a job and its data, and print its plan; nothing is trained. Of data not prepared yet the files' heads are read."""
     try:
         checked = read_job(job, settings or ())
@@ -175,10 +180,12 @@ def check(job: JobArgument, settings: SetOption = None, out: OutOption = None) -
         from raytune_rec.stages.checks.heads import problems_of
 
         raise JobError(dict.fromkeys([*error.problems, *problems_of(*data)])) from None
+    from raytune_rec.command import only_new as growing
     from raytune_rec.command.show import console
     from raytune_rec.pipeline import check as plan
 
-    console(markup=False).print(plan(checked, _folder(checked, out)))
+    folder = _folder(checked, out)
+    console(markup=False).print(plan(*(growing.planned(checked, folder) if only_new else (checked, folder))))
 
 
 @app.command()

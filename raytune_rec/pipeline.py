@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -115,6 +115,11 @@ def report_again(job: Job, out: Path) -> None:
 def _said_of(say: Callable[[str], None]) -> Callable[[str], None]:
     """Lines name what lies in an object store by its URI."""
     return lambda line: say(shown(line))
+
+
+def lost(context: Context, names: Sequence[str]) -> str:
+    """What some finished stages wrote and is not whole, in words; empty where all is."""
+    return _named([file for name in names for file in _lost(context, name, _marker(context, name, STAGES[name], {}), False)])
 
 
 def _console() -> Console:

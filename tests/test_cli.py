@@ -41,7 +41,7 @@ _WORDS = {
     "score": ["--help", "--carry", "--input", "--output", "--unknown", "PROMPTS"],
     "recommend": ["--help", "--carry", "--count", "--input", "--output", "--unknown", "PROMPTS"],
     "serve": ["--allow", "--help", "--host", "--port", "--token", "PROMPTS"],
-    "check": _STAGE,
+    "check": [*_STAGE, "--only-new"],
     "runs": ["--help", "FOLDER"],
     "compare": ["FOLDERS", "--help", "--out"],
     "show": ["--help", "WHAT"],

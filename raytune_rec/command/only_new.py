@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec import pipeline
+from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, JobError
 from raytune_rec.report.grown import FOLDER, folders
-from raytune_rec.stages import prepare
+from raytune_rec.schema.work import Method
+from raytune_rec.stages import failures, prepare
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import artifact_folders
 from raytune_rec.storage import claim, marker
 from raytune_rec.storage.files import STORAGE, read_json
 from raytune_rec.storage.stage import Stage
+from raytune_rec.strategies import taken
 from raytune_rec.training.settings import method_of
 
 _SPLIT = ("cold_kept", "cold_held", "cold_from", "seed")
@@ -38,11 +41,9 @@ def run(job: Job, out: Path, say: Callable[[str], None] | None = None) -> None:
         UserError: the run is not finished or has no artifacts of cold items, or the job is wrong.
         RunFailed: as `pipeline.run`.
     """
-    STORAGE.fetch(out / "stages")
-    if not claim.claimed(out) or not marker.complete(out / "stages" / "export"):
-        raise ArtifactError(f"{out}: --only-new adds to a finished run; finish it with `raytune-rec run JOB --out {out}`.")
+    _check_claimed(out)
     with claim.held(out):
-        chosen = _methods(job, Context(job, out, print, {}))
+        chosen = _methods(job, out)
         folder, grown = _place(job, out, chosen)
         try:
             pipeline.run(grown, folder, say=say)
@@ -54,12 +55,32 @@ def run(job: Job, out: Path, say: Callable[[str], None] | None = None) -> None:
                 pipeline.report_again(job, out)
 
 
-def _methods(job: Job, context: Context) -> list[str]:
+def planned(job: Job, out: Path) -> tuple[Job, Path]:
+    """What `run` would do, as the job that it would run, and where.
+
+    Raises:
+        UserError: as `run`.
+    """
+    _check_claimed(out)
+    STORAGE.fetch(out)
+    folder, grown = _place(job, out, _methods(job, out))
+    return grown, folder
+
+
+def _check_claimed(out: Path) -> None:
+    STORAGE.fetch(out / "stages")
+    if not claim.claimed(out) or not marker.complete(out / "stages" / "export"):
+        raise ArtifactError(f"{out}: --only-new adds to a finished run; finish it with `raytune-rec run JOB --out {out}`.")
+
+
+def _methods(job: Job, out: Path) -> list[str]:
     """The method that the run exports, first, and those that train nothing.
 
     Raises:
         JobError: there is no group of cold items, or the exported method trains more than a prompt.
+        ArtifactError: what new items take of the run is not whole.
     """
+    context = Context(job, out, print, backbone_artifact.of_run(out))
     exported = marker.read(context.folder / "stages" / "export")["facts"]["method"]
     if not any(unit.kind == "items" for unit in context.store.schema.units) or not exported:
         raise JobError(
@@ -77,8 +98,31 @@ def _methods(job: Job, context: Context) -> list[str]:
             f"{planned.method.strategy.name!r}), so that new items would change what others share; start a new run with this log "
             "that exports a method of strategy 'prompt'."
         )
+    _check_whole(context, planned.method)
     others = [p.method.name for p in context.plan.methods if not p.parts.trained_groups and p.method.name != exported]
     return [exported, *others]
+
+
+def _check_whole(context: Context, method: Method) -> None:
+    """Refuse a run of which something is lost, or that has no winner to lend, before anything is begun with it.
+
+    Raises:
+        ArtifactError: all that new items would miss.
+    """
+    out = context.folder
+    if files := pipeline.lost(context, ("prepare", "pretrain", "export")):
+        raise ArtifactError(
+            f"{out}: has lost {files}, which new items take; give `raytune-rec run JOB --out {out}` the log as it was when that "
+            "run was prepared, and it makes them anew."
+        )
+    problems = []
+    for unit in taken.largest(context.store.schema).values():
+        known = failures.winner(context, method.name, unit) or {"replicates": ()}
+        on = {replicate["pretraining"] or 0 for replicate in known["replicates"]}
+        if lacking := [number for number in context.pretrainings(method.pretraining) if number not in on]:
+            problems.append(f"{out}: {method.name} has no winner on {unit} that stands on pre-training {lacking[0]}.")
+    if problems:
+        raise ArtifactError([*problems, "New items would take it; start a new run with this log."])
 
 
 def _place(job: Job, out: Path, methods: list[str]) -> tuple[Path, Job]:

@@ -23,6 +23,7 @@ def schema_values(schema: DataSchema) -> dict[str, Any]:
     fields = [{n: list(v) if n in _TUPLES else v for n, v in vars(f).items() if v or n not in _OF_SOME} for f in schema.fields]
     texts: dict[str, Any] = {"texts": [asdict(f) for f in schema.texts], "tokenizer": schema.tokenizer} if schema.texts else {}
     texts |= {"phrases": asdict(schema.phrases)} if schema.phrases else {}
+    texts |= {"waiting": list(schema.waiting)} if schema.waiting else {}
     rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *(u.name for u in schema.groups))}
     named = {"fields": fields, "domains": list(schema.domains), "fingerprint": schema.fingerprint, "trained": schema.trained}
     return {**named, "task": asdict(schema.task), "groups": [asdict(unit) for unit in schema.groups], "rows": rows, **texts}
@@ -47,7 +48,8 @@ def schema_from(values: Mapping[str, Any]) -> DataSchema:
     told: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.get("phrases", {}).items()}
     phrases = Phrases(**told) if told else None
     named = tuple(values["domains"]), values["fingerprint"]
-    made = DataSchema(fields, *named, rows, task, groups, trained, texts, tokenizer, phrases)
+    waiting = tuple(values.get("waiting", ()))
+    made = DataSchema(fields, *named, rows, task, groups, trained, texts, tokenizer, phrases, waiting)
     try:
         schema = _adapter().validate_python(asdict(made))
     except ValidationError as error:
@@ -80,6 +82,8 @@ def _ill_formed(schema: DataSchema) -> str:
         return f"the words around items have the id {out[0]}, and no text has such a token"
     if schema.task.attribute and schema.task.attribute not in fields:
         return f"the task tells {schema.task.attribute[:99]!r}, and there is no such field"
+    if not all(0 < item < fields[ITEM].size for item in schema.waiting):
+        return "an item without a unit has no id"
     return next((f"the unit {u.name[:99]!r} is none: {u.ill_formed}" for u in schema.groups if u.ill_formed), "")
 
 

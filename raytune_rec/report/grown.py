@@ -43,5 +43,4 @@ def read(run: Path) -> tuple[Grown, ...]:
 
 
 def _items(folder: Path) -> int:
-    domains = read_json(folder / "data" / "summary.json")["domains"]
-    return sum(domain["cold_items"]["items"] for domain in domains.values())
+    return sum(len(unit["members"]) for unit in read_json(folder / "data" / "schema.json")["groups"])

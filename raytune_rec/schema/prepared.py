@@ -109,6 +109,7 @@ class DataSchema:
         texts: text fields of users and items. They are no columns of rows: `Items` has those of items.
         tokenizer: fingerprint of what made their tokens; empty where there are none.
         phrases: of a tokenizer with sentinels, as T5 has them; else None.
+        waiting: ids of items that came after a finished run and are no unit's: their group has too few rows so far.
     """
 
     fields: tuple[Field, ...]
@@ -121,6 +122,7 @@ class DataSchema:
     texts: tuple[Field, ...] = ()
     tokenizer: str = ""
     phrases: Phrases | None = None
+    waiting: tuple[int, ...] = ()
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -156,6 +158,11 @@ class DataSchema:
     def are_new(self, unit: Unit) -> bool:
         """Whether a unit's own items are new (`Field.new`): all are, or none."""
         return bool(unit.members) and unit.members[0] >= self.field(ITEM).known
+
+    def lacking(self, unit: Unit) -> list[Split]:
+        """The splits of which a unit has no row and needs one; what is new has nothing to train on where no row is kept."""
+        needed = SPLITS[1:] if self.are_new(unit) else SPLITS
+        return [split for split in needed if not self.rows[unit.name, split]]
 
     def for_pretraining(self) -> DataSchema:
         """What a pre-training sees: no new item, and no attribute to tell."""

@@ -37,6 +37,7 @@ def notes(summary: Mapping[str, Any], data: DataOptions) -> list[str]:
         *_after_tests(domains, data.split),
         *_cold_items(domains),
         *_new_items(data.split),
+        *_waiting(domains),
         *_untested(summary),
     ]
 
@@ -197,6 +198,17 @@ def _new_items(split: SplitOptions) -> Iterator[str]:
             "cold items have no row in training (data.split.cold_kept = 0): no pre-training knows them, and what a method would "
             "train on them stays as it begins; attributes, and users borrowed from similar popular items, are all that tells them"
         )
+
+
+def _waiting(domains: _Domains) -> Iterator[str]:
+    """On items that came later, of which there are too few rows."""
+    for domain in domains.values():
+        for unit, items in domain.get("waiting", {}).items():
+            have, are = ("items have", "they are") if items > 1 else ("item has", "it is")
+            yield (
+                f"{unit}: {items:,} {have} too few rows to validate and test with; no prompt is made now, and {are} new again to "
+                "the next `tune --only-new` with a log that has more"
+            )
 
 
 def _untested(summary: Mapping[str, Any]) -> Iterator[str]:

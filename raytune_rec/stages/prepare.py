@@ -123,10 +123,7 @@ def check_groups(schema: DataSchema, grown: bool = False) -> None:
         DataError: every unit that lacks rows.
     """
     needed = zip(SPLITS, ("train", "validate", "test"), strict=True)
-    lacking = {
-        word: [u for u in schema.groups if not schema.rows[u.name, split] and not (split == "train" and schema.are_new(u))]
-        for split, word in needed
-    }
+    lacking = {word: [unit for unit in schema.groups if split in schema.lacking(unit)] for split, word in needed}
     if any(lacking.values()):
         problems = [_without(units, len(schema.groups), word) for word, units in lacking.items() if units]
         remedies = {

@@ -97,7 +97,7 @@ def _taken(context: Context, failed: list[Failure]) -> dict[str, Any]:
             if known := taken.winner(job, schema, name, unit):
                 chosen[f"{name}/{unit}"] = [known["trial"], known["value"]]
             else:
-                remedy = f"let `raytune-rec run` mend that run, or leave {planned.method.place} out"
+                remedy = f"leave {planned.method.place} out"
                 why = f"{name} is not tuned on {unit}: it has no winner on {lender} of {job.tune.winners_of}; {remedy}."
                 failed.append(Failure(name, unit, why))
     for failure in failed:

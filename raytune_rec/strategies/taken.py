@@ -34,9 +34,13 @@ def lenders(job: Job, schema: DataSchema) -> dict[str, str]:
     Raises:
         DataError: the finished run has no prepared data.
     """
-    rows = _schema(job).rows
-    largest = {u.domain: u.name for u in sorted(_schema(job).units, key=lambda unit: rows.get((unit.name, "valid"), 0))}
-    return {unit.name: largest[unit.domain] for unit in schema.units}
+    of_domains = largest(_schema(job))
+    return {unit.name: of_domains[unit.domain] for unit in schema.units}
+
+
+def largest(schema: DataSchema) -> dict[str, str]:
+    """Each domain -> the unit of most validation rows."""
+    return {u.domain: u.name for u in sorted(schema.units, key=lambda unit: schema.rows.get((unit.name, "valid"), 0))}
 
 
 def winner(job: Job, schema: DataSchema, method: str, unit: str) -> dict[str, Any] | None:
@@ -65,7 +69,7 @@ def shared(
     alike = [r for r in known["replicates"] if (r["pretraining"] or 0) == start]
     if not alike:
         folder = _folder(job, schema, method, lane.unit)
-        raise ArtifactError(f"{folder}: no replicate stands on pre-training {start}; let `raytune-rec run` of that run mend it.")
+        raise ArtifactError(f"{folder}: no replicate stands on pre-training {start}; start a new run with this log.")
     chosen = next((r for r in alike if r["replicate"] == lane.replicate), alike[0])
     tensors = _read(_folder(job, schema, method, lane.unit), chosen["replicate"], chosen["sha256"])
     return {name: tensor for name, tensor in tensors.items() if name in wanted}

@@ -404,11 +404,3 @@ def test_an_item_with_few_rows_is_never_cold_and_where_none_is_the_job_is_refuse
 def test_options_that_do_not_go_together_are_refused(data: dict[str, Any], says: str) -> None:
     with pytest.raises(JobError, match=says):
         parse({**JOB, "data": {"source": "tabular", "options": {"files": "a"}, **{k: v for k, v in data.items() if v}}})
-
-
-def test_items_that_came_later_in_one_domain_alone_are_its_only_groups(store: Callable[..., Store]) -> None:
-    rows = log(("x", "y"))
-    known = store(rows)
-    later = [("x", f"u{user}", "fresh", 10**5 + user) for user in range(12)]
-    own = store([*rows, *later], out="later", known=str(known.path))
-    assert cold(own) == {"x.cold.2": ["fresh"]}

@@ -20,7 +20,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.scoring import load_prompts
 from raytune_rec.stages import export, tune
 from raytune_rec.storage.files import read_json
-from tests.pipeline.conftest import log
+from tests.pipeline.conftest import JOB, log
 from tests.pipeline.here import served_ndcg
 
 
@@ -31,11 +31,17 @@ def bytes_of(run: Path) -> dict[str, str]:
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if not free.match(name)}
 
 
-def test_items_that_came_later_get_prompts_and_the_others_keep_their_bytes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_that_came_later_get_prompts_and_the_others_keep_their_bytes(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, job = here / "run", config.read(here / "job.toml")
     before, raw = bytes_of(run), {"user": ["n1"] * 30, "history": [["n2", "n3"]] * 30, "item": [f"n{i}" for i in range(30)]}
     old = load_prompts([run / "artifacts" / "cold.1"], backbone_artifact.of_run(run)["plain"]).score(raw)
     log(here / "taken.csv", 4, users=60)
+    assert main(["check", "job.toml", "--only-new", "--out", str(run)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"what won in {run} is tuned on 1 group of cold items (cold.2), 2 replicates of each" in told.replace(" ─", "")
+    assert "34 items, 4 of them a unit's own" in told and "finetune" not in told and not (run / "grown").exists()
     said: list[str] = []
     with (
         monkeypatch.context() as patch
@@ -117,6 +123,13 @@ def test_items_that_came_later_get_prompts_and_the_others_keep_their_bytes(here:
     assert not (run / "grown" / "3").exists() and {path: path.stat().st_mtime_ns for path in marks} == marks, "nothing is new"
 
 
+@pytest.fixture
+def run(here: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run, to which nothing has been added."""
+    ignored = shutil.ignore_patterns("grown", "cold.2", "cold.3")
+    return Path(shutil.copytree(here / "run", tmp_path / "run", ignore=ignored))
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -129,22 +142,60 @@ def test_items_that_came_later_get_prompts_and_the_others_keep_their_bytes(here:
     ],
 )
 def test_what_cannot_be_added_is_told(
-    here: Path, settings: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    here: Path, run: Path, settings: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log(here / "taken.csv", 0 if not settings else 6)
-    run = tmp_path / "run"
-    if "nowhere" not in settings:
-        settings = [*settings, "--out", str(run)]
-        shutil.copytree(here / "run", run, ignore=shutil.ignore_patterns("grown", "cold.2", "cold.3"))
-    assert main(["tune", "job.toml", "--only-new", *settings]) == 2
-    assert said in " ".join(capsys.readouterr().err.split())
+    settings = settings if "nowhere" in settings else [*settings, "--out", str(run)]
+    for verb in ("check", "tune"):
+        assert main([verb, "job.toml", "--only-new", *settings]) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_job_without_the_method_that_the_run_exports_gives_way_to_the_job_of_the_run(
+    here: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log(here / "taken.csv", 6)
+    start, end = JOB.index("[methods.promo]"), JOB.index("[evaluate]")
+    (here / "less.toml").write_text(JOB[:start] + JOB[end:].replace('"promo"', '"finetune"'))
+    check = ["--only-new", "--out", str(run)]
+    assert main(["check", "less.toml", *check]) == 2
+    assert "the job has no 'promo', of which" in capsys.readouterr().err
+    assert main(["check", str(run / "job.toml"), *check]) == 0
+
+
+@pytest.mark.parametrize("damage", ["gone", "altered"])
+def test_a_run_that_lost_its_winner_is_made_whole_with_its_own_log_before_anything_is_added(
+    damage: str, here: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = ["check", "job.toml", "--only-new", "--out", str(run)]
+    held = list((run / "winners" / "promo" / "cold.1").glob("replicate-*"))
+    for path in held:
+        path.unlink() if damage == "gone" else path.write_bytes(path.read_bytes()[:-1] + b"!")
+    log(here / "taken.csv", 6)
+    assert main(add) == main(["tune", *add[1:]]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"has lost {', '.join(sorted(path.relative_to(run).as_posix() for path in held))}, which new items take" in said
+    assert not (run / "grown").exists()
+    log(here / "taken.csv", 0)
+    assert main(["export", "job.toml", "--out", str(run)]) == 0
+    log(here / "taken.csv", 6)
+    assert main(add) == 0
+
+
+def test_a_winner_without_a_replicate_on_every_pre_training_is_told_before_anything_is_added(
+    here: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where its replicates could not be trained."""
+    log(here / "taken.csv", 6)
+    monkeypatch.setattr(only_new.failures, "winner", lambda *of: None)
+    assert main(["check", "job.toml", "--only-new", "--out", str(run)]) == 2
+    assert "promo has no winner on cold.1 that stands on pre-training 0" in capsys.readouterr().err
 
 
 def test_one_that_was_begun_with_another_log_is_finished_with_that_one_or_deleted(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    here: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, job = tmp_path / "run", here / "job.toml"
-    shutil.copytree(here / "run", run, ignore=shutil.ignore_patterns("grown", "cold.2", "cold.3"))
+    job = here / "job.toml"
     log(here / "taken.csv", 4)
     with monkeypatch.context() as patch:
         patch.setattr(tune, "run", lambda context: 1 / 0)

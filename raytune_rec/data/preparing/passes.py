@@ -190,7 +190,7 @@ class Preparation:
 
     def _splitter(self, coded: _Coded, columns: set[str]) -> Splitter:
         sequences = self._options.sequences
-        known = self._known.items if self._known else None
+        known = self._known.served if self._known else None
         return splitter(self._options.split, columns, coded.user.hashes, coded.item.hashes, sequences, known)
 
     def _code(self, coded: _Coded, checked: Checked, start: int) -> dict[str, np.ndarray | pa.Array]:

@@ -144,7 +144,10 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
             if why := untested(summary["domains"][name], schema.rows[name, "test"], schema.task.histories):
                 summary["domains"][name]["untested"] = why
         if options.text is not None:
-            texts, tokenizer, summary["texts"] = write_texts(out, source.fields(), options.text, source.shared_items)
+            of_run = known.tokenizer if known else None
+            texts, tokenizer, summary["texts"] = write_texts(out, source.fields(), options.text, source.shared_items, of_run)
+            if known:
+                known.check_texts(texts)
             schema = replace(schema, texts=texts, tokenizer=tokenizer.fingerprint, phrases=phrases_of(tokenizer))
             tell("measuring what texts are worth")
             summary["item_texts"] = measured(out, source.fields(), options.text, source.shared_items)

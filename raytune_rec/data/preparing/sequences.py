@@ -121,12 +121,23 @@ def write_sequences(
     pq.write_table(table, folder / EVENTS, compression="zstd")
     out = HeldOut(table, schema.domains, options.repeats == "count")
     told = {domain: {**counts_of, "repeats": out.repeats(domain)} for domain, counts_of in told.items()}
-    return _with_groups(schema, out, groups), told
+    schema = _with_groups(schema, out, groups)
+    waiting = _waiting(schema) if known else []
+    for unit in waiting:
+        told[unit.domain].setdefault("waiting", {})[unit.name] = len(unit.members)
+    kept = tuple(unit for unit in groups if unit not in waiting)
+    return replace(schema, groups=kept, waiting=tuple(item for unit in waiting for item in unit.members)), told
+
+
+def _waiting(schema: DataSchema) -> list[Unit]:
+    """Groups with too few rows, where others have enough: they are left to another time, and hold nobody up."""
+    waiting = [unit for unit in schema.groups if schema.lacking(unit)]
+    return waiting if len(waiting) < len(schema.groups) else []
 
 
 def _new(known: Known, schema: DataSchema) -> np.ndarray:
-    """Ids of the items that a finished run does not have."""
-    return np.arange(known.items + 1, schema.field(ITEM).size)
+    """Ids of the items that a finished run does not serve."""
+    return np.append(1 + np.flatnonzero(~known.served), np.arange(known.items + 1, schema.field(ITEM).size))
 
 
 def _with_groups(schema: DataSchema, out: HeldOut, groups: tuple[Unit, ...]) -> DataSchema:

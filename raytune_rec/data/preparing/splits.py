@@ -54,7 +54,7 @@ def splitter(
     users: Callable[[], np.ndarray],
     items: Callable[[], np.ndarray],
     sequences: SequenceOptions | None = None,
-    known: int | None = None,
+    known: np.ndarray | None = None,
 ) -> Splitter:
     """The splitter that a job asks for.
 
@@ -62,7 +62,8 @@ def splitter(
         columns: what the source gives.
         users, items: `text_hash` of each one met so far, by code.
         sequences: of the histories that rows become, which not every kind of split suits.
-        known: how many items, those of the first codes, a finished run knows: all others are cold; None: there is no such run.
+        known: (N,) bool of the first codes of items: which of them a finished run serves. All others are cold. None: there is no
+            such run.
 
     Raises:
         DataError: the source gives too little for this kind of split, or has a split of its own that would be lost.
@@ -247,7 +248,7 @@ class _ColdItems:
         clock: Sequence[str],
         options: SplitOptions,
         items: Callable[[], np.ndarray],
-        known: int | None,
+        known: np.ndarray | None,
     ) -> None:
         self._clock, self._options, self._items, self._known = clock, options, items, known
         self._last = _LeaveOneOut(times)
@@ -257,7 +258,10 @@ class _ColdItems:
 
     def observe(self, rows: Rows) -> None:
         known, item = self._known, rows["item"]
-        maybe = may_be_cold(self._items()[item], self._options) if known is None else item >= known
+        if known is None:
+            maybe = may_be_cold(self._items()[item], self._options)
+        else:
+            maybe = (item >= len(known)) | ~np.append(known, True)[np.minimum(item, len(known))]
         self._last.observe({name: rows[name][~maybe] for name in self._names})
         self._kept.append({name: rows[name][maybe] for name in self._names})
 
@@ -276,7 +280,7 @@ class _ColdItems:
         rank, cold = np.arange(len(order)) - starts[inverse], sizes[inverse] >= least
         if not cold.any() and self._known is not None:
             raise DataError(
-                f"no item of the log is new: all have ids in data.known ({self._known:,} items); nothing is to be added."
+                f"no item of the log is new: all have ids in data.known ({len(self._known):,} items); nothing is to be added."
             )
         if not cold.any():
             raise DataError(

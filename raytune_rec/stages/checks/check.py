@@ -64,7 +64,8 @@ def told(job: Job, run: Path | None = None) -> Group:
         raise UserError(dict.fromkeys([*problems, *further]))
     trainings: list[str | Text] = [Text(line) for line in (seen.lines if seen else ())]
     if schema and schema.rows:
-        trainings += [*steps(schema, made.recipes), *steps(schema, made.methods), *not_searched(schema, job.tune.least_valid)]
+        trainings += [*steps(schema, made.recipes), *steps(schema, made.methods)]
+        trainings += not_searched(schema, job.tune.least_valid) if not job.tune.winners_of else []
     else:
         trainings.append(f"Steps are told after `raytune-rec prepare JOB{f' --out {run}' if run else ''}`.")
     if known and run:
@@ -164,6 +165,8 @@ def _line(planned: Planned, own: int) -> tuple[str, ...]:
 def _budget(planned: Planned) -> tuple[int, int, int]:
     """Of one search: its trials, those that the sampler proposes from what was told, and the lanes of a pack."""
     tune, space = planned.tune, planned.space
+    if tune.winners_of:
+        return 0, 0, 1
     if not (space.dimensions and tune.trials):
         return (0 if planned.method.kind == "pretraining" else 1), 0, 1
     pace, trials = Pace.of(tune), space.different(tune.trials)
@@ -255,20 +258,29 @@ def _mib(parts: Parts, own: int) -> float:
 _SMALL = " Groups with fewer than {:,} validation rows (tune.least_valid) are not searched: they take what wins on the largest."
 
 
+def _work(made: Plan, units: str) -> str:
+    job, replicates = made.job, counted(made.job.evaluate.replicates, "replicate")
+    if job.tune.winners_of:
+        return f"Nothing is searched: what won in {job.tune.winners_of} is tuned on {units}, {replicates} of each."
+    trials = sum(_budget(planned)[0] * len(planned.units) for planned in made.methods)
+    return (
+        f"{counted(trials, 'trial')} on {units}, then {replicates} of each winner; "
+        f"{counted(len(job.pretrainings), 'pre-training')} with {counted(job.pretrain.trials or 1, 'recipe')} each, made "
+        f"{counted(job.pretrain.replicates, 'time')}."
+    )
+
+
 def _sentence(made: Plan) -> str:
     job, schema = made.job, made.schema
-    trials = sum(_budget(planned)[0] * len(planned.units) for planned in made.methods)
     whose = GROUPS.get(schema.units[0].kind)
     units = f"{counted(len(schema.units), 'group')} of {whose}" if whose else counted(len(schema.units), "domain")
+    units += f" ({', '.join(schema.unit_names)})"
     own = f", {_own(schema):,} of them a unit's own" if _own(schema) else ""
     stop = job.tune.stop
     climbs = [rungs for rungs, _ in ladders(stop, job.training.epochs) if rungs]
     stopping = "; ".join(", ".join(map(str, rungs[:6])) + (" ..." if len(rungs) > 6 else "") for rungs in climbs)
     return (
-        f"{counted(trials, 'trial')} on {units} ({', '.join(schema.unit_names)}), "
-        f"then {counted(job.evaluate.replicates, 'replicate')} of each winner; "
-        f"{counted(len(job.pretrainings), 'pre-training')} with {counted(job.pretrain.trials or 1, 'recipe')} each, made "
-        f"{counted(job.pretrain.replicates, 'time')}. "
+        f"{_work(made, units)} "
         f"Memory is told for {schema.field(USER).size - 1:,} users and {schema.field(ITEM).size - 1:,} items{own}."
         + (_SMALL.format(job.tune.least_valid) if schema.units[0].kind == "items" and not schema.rows else "")
         + (f" Early stopping ({stop.rule}): trials of a round are compared after epochs {stopping}." if climbs else "")

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raytune_rec.data.blocks import SourceField
-from raytune_rec.data.layout import vocabulary_file
+from raytune_rec.data.layout import TEXTS, vocabulary_file
 from raytune_rec.data.preparing.coding.vocabulary import Codes
 from raytune_rec.data.schema_file import schema_from
+from raytune_rec.data.tokens import Tokenizer, read
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.schema.prepared import ITEM, Field
 from raytune_rec.storage.files import at_hand, read_json
@@ -60,6 +61,13 @@ class Known:
         """How many groups of cold items a domain has."""
         return max((unit.number for unit in self.schema.groups), default=0)
 
+    @property
+    def served(self) -> np.ndarray:
+        """(N,) bool of the items that have ids, from 1: all but those that wait for rows of their group."""
+        served = np.ones(self.items, bool)
+        served[np.array(self.schema.waiting, np.int64) - 1] = False
+        return served
+
     def new(self, items: int) -> np.ndarray:
         """(N,) bool of the items of the first codes: those that no pre-training knows."""
         return np.arange(1, items + 1) >= self.field(ITEM).known
@@ -82,6 +90,28 @@ class Known:
             problems.append(f"shared_items = {str(self.shared_items).lower()} there, and not for this log")
         if problems:
             raise DataError(self._refused(problem) for problem in problems)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What made the tokens of the texts there.
+
+        Raises:
+            DataError: there are none.
+        """
+        if not self.schema.texts:
+            raise DataError(f"data.known = {self.given!r}: there are no tokens of texts; leave data.text out, as it was there.")
+        return read(self.path / TEXTS)
+
+    def check_texts(self, texts: Sequence[Field]) -> None:
+        """Refuse other texts than those there.
+
+        Raises:
+            DataError: what differs.
+        """
+        had, given = ([f"{f.name} ({f.length} tokens)" for f in fields] for fields in (self.schema.texts, texts))
+        if had != given:
+            what = f"its texts are {', '.join(had)}, and data.text asks for {', '.join(given)}"
+            raise DataError(f"data.known = {self.given!r}: {what}; give data.text as it was there.")
 
     def domains(self, met: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
         """(names by id - 1, place of each one that the log names).

@@ -79,11 +79,14 @@ def texts_of(declared: Sequence[SourceField], options: TextOptions) -> tuple[Nam
 
 
 def write_texts(
-    store: Path, declared: Sequence[SourceField], options: TextOptions, shared_items: bool
+    store: Path, declared: Sequence[SourceField], options: TextOptions, shared_items: bool, known: tokens.Tokenizer | None = None
 ) -> tuple[tuple[Field, ...], tokens.Tokenizer, dict[str, Any]]:
     """Write `texts/` of a store that holds its users and items: a table of tokens for each of them, and the tokenizer.
 
     Words and pieces of words are those that the training split meets.
+
+    Args:
+        known: what made the tokens of a finished run, whose log has grown; None: there is none.
 
     Returns:
         The text fields, the tokenizer, and for summary.json what is to be told of each text.
@@ -102,8 +105,11 @@ def write_texts(
         raise DataError(f"data.text: nobody has a text {', '.join(empty)}; map another column, or leave it out.")
     trained = {role: np.flatnonzero(table["count"].to_numpy() > 0).tolist() for role, table in tables.items()}
     met = (texts[text.name][row] for text in named for row in trained[text.role])
-    if options.tokenizer == WORDS:
-        tokenizer: tokens.Tokenizer = tokens.Words.of(met)
+    tokenizer: tokens.Tokenizer
+    if known is not None:
+        tokenizer = known
+    elif options.tokenizer == WORDS:
+        tokenizer = tokens.Words.of(met)
     else:
         content = learnt(met, options.vocabulary) if options.tokenizer == UNIGRAM else tokens.file_of(options.tokenizer)
         tokenizer = tokens.tokenizer_of(content, options.tokenizer)
