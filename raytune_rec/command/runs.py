@@ -27,7 +27,7 @@ def listed(folder: Path) -> None:
     if not there:
         raise UserError(f"{folder}: there are no runs here; name the folder that holds run folders.")
     table = Table("run", "done", "best on test", box=None, header_style="bold", padding=(0, 2, 0, 0))
-    damaged = []
+    damaged: list[str] = []
     for place, stages in there:
         best = "-"
         if "evaluate" in stages:
