@@ -15,6 +15,7 @@ import pytest
         "beauty_metadata nowhere meta.json.gz",
         "axis --data nowhere",
         "elastic nowhere --run nowhere",
+        "serving nowhere",
         "splits nowhere",
         "retention nowhere",
         "same compare nowhere nowhere",
