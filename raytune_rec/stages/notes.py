@@ -35,7 +35,7 @@ def notes(summary: Mapping[str, Any], data: DataOptions) -> list[str]:
         *_not_taken(summary),
         *_left_out(domains),
         *_after_tests(domains, data.split),
-        *_cold_items(domains),
+        *_cold_items(domains, data.text is not None),
         *_new_items(data.split),
         *_waiting(domains),
         *_untested(summary),
@@ -177,8 +177,8 @@ def _after_tests(domains: _Domains, split: SplitOptions) -> Iterator[str]:
             yield f"{name}: rows of cold items {where} those that test (data.split.cold_held), used nowhere: {count:,}"
 
 
-def _cold_items(domains: _Domains) -> Iterator[str]:
-    """On cold items of which little is known."""
+def _cold_items(domains: _Domains, texts: bool) -> Iterator[str]:
+    """On cold items of which little is known. texts: whether they may have texts besides."""
     for name, domain in domains.items():
         told = domain.get("cold_items")
         if told and (lacking := told["lacking"]):
@@ -188,6 +188,11 @@ def _cold_items(domains: _Domains) -> Iterator[str]:
             yield (
                 f"{name}: of {told['items']:,} cold items {one:,} have one user alone in training, whose own rows tell nothing "
                 "of them: there a prompt borrows users of a similar popular item, or does without any"
+            )
+        if told and (untold := told["untold"]) and not texts:
+            yield (
+                f"{name}: of {told['items']:,} cold items {untold:,} have neither a row in training nor a feature: nothing tells "
+                "them apart, and every model scores them alike (data.split.cold_kept = 1 or more keeps rows)"
             )
 
 

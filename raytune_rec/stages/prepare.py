@@ -110,6 +110,8 @@ def check_units(summary: Mapping[str, Any], metric: str, split: SplitOptions | N
     if problems:
         apart = split is not None and split.kind == "time" and split.cut == "all" and len(summary["domains"]) > 1
         remedy = "Set data.split.cut = 'each', which cuts every domain at its own times, change" if apart else "Change"
+        if split is not None and split.kind == "cold_items" and not split.cold_most:
+            remedy = "Lower data.split.cold or raise data.split.cold_least, so that more items stay warm, change"
         raise DataError([*problems, f"{remedy} data.split, or leave these domains out."])
 
 

@@ -27,12 +27,19 @@ NAMES = ["domain", "user", "item", "timestamp"]
 def said(tmp_path: Path, write: Callable[..., str]) -> Said:
     """said(rows, names of further columns, options of the source, sequences=...) -> what `prepare` says, and the run."""
 
-    def made(rows: list[tuple], *more: str, sequences: dict[str, Any] | None = None, **options: Any) -> tuple[list[str], Context]:
+    def made(
+        rows: list[tuple],
+        *more: str,
+        sequences: dict[str, Any] | None = None,
+        split: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> tuple[list[str], Context]:
         names, told = [*NAMES, "label", *more], list[str]()
         log = write("log.csv", [",".join(names), *(",".join(map(str, (*row[:4], 1, *row[4:]))) for row in rows)])
         columns = {name: name for name in names if name in (*NAMES, "label", "stay", "rating", "position")}
         source = {"files": log, "columns": columns, **options}
-        data = {"source": "tabular", "options": source, **DATA, "sequences": DATA["sequences"] | (sequences or {})}
+        parts = {"sequences": DATA["sequences"] | (sequences or {}), "split": DATA["split"] | (split or {})}
+        data = {"source": "tabular", "options": source, **parts}
         run = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
         context = Context(parse({**JOB, "data": data}), run, told.append, {})
         prepare.run(context)
@@ -123,3 +130,33 @@ def test_groups_without_rows_are_refused_with_their_number_and_fewer_groups_do(s
     assert "or lower data.sequences.item_groups" in str(error.value)
     _, context = said(log(), sequences={"item_groups": 1})
     assert len(context.store.schema.units) == 1
+
+
+def test_cold_items_that_nothing_tells_are_counted_and_a_kept_row_or_a_feature_tells_them(said: Said) -> None:
+    """Without a row in training, and without any of two features."""
+    known = {i: ("" if i % 4 else "red", "" if i % 5 else i) for i in range(40)}
+    features = {"colour": {"role": "item"}, "price": {"role": "item", "kind": "numerical"}}
+
+    def lines(kept: int, known: dict[int, tuple]) -> tuple[list[str], list[int]]:
+        rows = [(*row, *known[int(row[2][1:])]) for row in log()]
+        told, context = said(rows, *features, features=features, split={"cold_kept": kept})
+        return [line for line in told if "nothing tells them apart" in line], [int(name[1:]) for name in members(context)]
+
+    told, cold = lines(0, known)
+    untold = sum(i % 4 > 0 and i % 5 > 0 for i in cold)
+    assert 0 < untold < len(cold)
+    assert told == [
+        f"x: of {len(cold)} cold items {untold} have neither a row in training nor a feature: nothing tells them apart, and "
+        "every model scores them alike (data.split.cold_kept = 1 or more keeps rows)"
+    ]
+    assert not lines(1, known)[0] and not lines(0, dict.fromkeys(known, ("red", "")))[0]
+
+
+def test_where_too_many_items_are_cold_a_smaller_share_or_more_rows_of_each_help(said: Said) -> None:
+    all_of_them = {"cold": 0.99, "cold_least": 5}
+    with pytest.raises(
+        DataError, match=r"no row to validate with\.\nLower data\.split\.cold or raise data\.split\.cold_least, so"
+    ):
+        said(log(), split=all_of_them)
+    for mended in ({"cold": 0.3}, {"cold_least": 25}):
+        assert said(log(), split=all_of_them | mended)[1].store.schema.rows["x", "valid"]

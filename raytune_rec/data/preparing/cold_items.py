@@ -125,7 +125,7 @@ def joined(parts: Sequence[pa.Table], taken: Sequence[np.ndarray]) -> pa.Table:
 
 def told_of(held: pa.Table, items: pa.Table, fields: Sequence[Field]) -> dict[str, Any]:
     """What people are told of a domain's cold items: how many they are, how many lack a feature, how many have one user alone in
-    training, whose rows then tell nothing of them.
+    training, whose rows then tell nothing of them, and how many have neither a row there nor a feature.
 
     Args:
         held: from `held_out`. items: the features of all items. fields: of these features.
@@ -135,9 +135,12 @@ def told_of(held: pa.Table, items: pa.Table, fields: Sequence[Field]) -> dict[st
     members = np.unique(item[of_cold])
     trained = of_cold & (held["split"].to_numpy() == TRAIN)
     takers = np.unique(np.stack([item[trained], user[trained]]), axis=1)[0]
-    lacking = {f.name: int(_missing(items[f.name].take(members), f).sum()) for f in fields}
-    one = int((np.bincount(np.searchsorted(members, takers), minlength=len(members)) == 1).sum())
-    return {"items": len(members), "lacking": {name: n for name, n in lacking.items() if n}, "of_one_user": one}
+    missing = {f.name: _missing(items[f.name].take(members), f) for f in fields}
+    lacking = {name: int(those.sum()) for name, those in missing.items() if those.any()}
+    users = np.bincount(np.searchsorted(members, takers), minlength=len(members))
+    untold = np.logical_and.reduce([users == 0, *missing.values()])
+    told = {"items": len(members), "lacking": lacking, "of_one_user": int((users == 1).sum())}
+    return {**told, "untold": int(untold.sum())}
 
 
 def _missing(values: pa.ChunkedArray, field: Field) -> np.ndarray:
