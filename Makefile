@@ -1,4 +1,4 @@
-# Two commands do all set-up: `make quickstart` and `make test`. Nothing outside this folder is changed.
+# Two commands do all set-up: `make quickstart` and `make test`; `make audit` looks for known weaknesses. Nothing outside this folder is changed.
 
 # The Python that makes .venv; 3.11 or newer.
 PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
@@ -15,11 +15,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 TORCH := $(VENV)/.installed-torch-$(or $(notdir $(patsubst %/,%,$(TORCH_INDEX))),default)
 
-.PHONY: help quickstart test
+.PHONY: help quickstart test audit
 
 help:
 	@echo "make quickstart   set up .venv and run the quickstart job"
 	@echo "make test         set up .venv and run every check: ruff, mypy, pytest"
+	@echo "make audit        ask the index for known weaknesses of every pinned version (pip-audit)"
 	@echo "Variables: PYTHON=$(PYTHON)  TORCH_INDEX=$(TORCH_INDEX)  JOBS=$(JOBS)  PYTEST_ARGS=$(PYTEST_ARGS)"
 
 quickstart: $(VENV)/.installed
@@ -29,6 +30,11 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+# --strict: a version that nobody can tell of is no clean one.
+audit: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt pip-audit
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
