@@ -17,6 +17,7 @@ EVENTS = {
     "artifact": "artifacts/*/prompt.json",
     "merged journal": "journal/*journal.log*",
     "marker": "stages/*/_*.json",
+    "stage": "stages/*/_complete.json",
     "half a file": "**/.*.tmp",
 }
 """Kind -> files, relative to the run folder."""

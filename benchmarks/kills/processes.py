@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,15 @@ def read(pid: int) -> Process | None:
         return None
     state, parent, _, session, *rest = stat.rpartition(")")[2].split()
     return None if state in "ZX" else Process(pid, int(rest[15]), int(parent), int(session), name)
+
+
+def family(root: Callable[[Process], bool]) -> list[Process]:
+    """Living processes by a rule, and all that came of them."""
+    every = {p.pid: p for name in os.listdir("/proc") if name.isdigit() and (p := read(int(name)))}
+    found = {pid for pid, process in every.items() if root(process)}
+    while more := {pid for pid, p in every.items() if p.parent in found} - found:
+        found |= more
+    return [every[pid] for pid in sorted(found)]
 
 
 def environment() -> dict[str, str]:
@@ -114,11 +123,7 @@ class Command:
 
     def family(self) -> list[Process]:
         """The driver and all that came of it, also after its end: its session, and the descendants of each."""
-        every = {p.pid: p for name in os.listdir("/proc") if name.isdigit() and (p := read(int(name)))}
-        found = {pid for pid, p in every.items() if p.session == self._popen.pid}
-        while more := {pid for pid, p in every.items() if p.parent in found} - found:
-            found |= more
-        return [every[pid] for pid in sorted(found)]
+        return family(lambda process: process.session == self._popen.pid)
 
     def trainers(self) -> list[Process]:
         """Processes that train."""

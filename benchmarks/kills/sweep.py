@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from benchmarks.kills import journal, notes
 from benchmarks.kills.moments import Moment, await_moment
@@ -26,14 +27,16 @@ class Strike:
     """A kill that is planned.
 
     Args:
-        target: the driver, or one of its processes that train.
+        target: `driver`; `worker`: a process that trains; `sigterm`: the driver, by SIGTERM; else whoever `blow` strikes.
         moment: in the attempt.
         at_once: give the command again while Ray's processes of the killed driver still live; else wait for their end.
+        blow: strikes what is no process of the command's own; whether it did.
     """
 
-    target: Literal["driver", "worker"]
+    target: str
     moment: Moment
     at_once: bool = False
+    blow: Callable[[], bool] | None = None
 
 
 @dataclass
@@ -66,12 +69,18 @@ class Sweep:
         job: of the run.
         scratch: for logs and notes.
         temporary: for Ray.
+        environment: further variables of the command's processes.
+        module: that is the command.
+        trainers: processes that train, where they are none of the command's own.
     """
 
     run: Path
     job: Path
     scratch: Path
     temporary: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    module: str = "benchmarks.kills.notes"
+    trainers: Callable[[], list[Process]] | None = None
     kills: list[dict[str, Any]] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     missed: list[Strike] = field(default_factory=list)
@@ -91,14 +100,14 @@ class Sweep:
         """What attempts said that ended by themselves, and not well: a process that is lost must not end a run."""
         return [attempt.said for attempt in self.attempts if attempt.code]
 
-    def attempt(self, strikes: Iterable[Strike]) -> bool:
-        """Give the command once, and strike; True if it ended by itself, as `Attempt.code` says."""
+    def attempt(self, strikes: Iterable[Strike], more: Iterable[str] = ()) -> bool:
+        """Give the command once, with further words, and strike; True if it ended by itself, as `Attempt.code` says."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         own = Attempt(self.scratch / f"{self.run.name}-{len(self.attempts)}.jsonl", self._finished(), self._packs())
         self.attempts.append(own)
-        environment = {notes.NOTES: str(own.notes), notes.RUN: str(self.run)}
-        words = ["run", str(self.job), "--out", str(self.run)]
-        command = Command(words, self.log, self.temporary, environment, "benchmarks.kills.notes")
+        environment = {**self.environment, notes.NOTES: str(own.notes), notes.RUN: str(self.run)}
+        words = ["run", str(self.job), "--out", str(self.run), *more]
+        command = Command(words, self.log, self.temporary, environment, self.module)
         try:
             killed = False
             planned = iter(strikes)
@@ -141,17 +150,17 @@ class Sweep:
         if not await_moment(strike.moment, self.run, ended):
             self.missed.append(strike)
             return False
-        victim = _trainer(command) if strike.target == "worker" else command
-        phase, seconds = self.phase(), command.seconds
-        if victim is None or not victim.kill():
+        phase, seconds, now = self.phase(), command.seconds, time.time()
+        if not self._struck(strike, command):
             self.missed.append(strike)
             return False
         kill: dict[str, Any] = {
             "folder": self.run.name, "attempt": len(self.attempts) - 1, "target": strike.target, "moment": str(strike.moment),
             "kind": strike.moment.kind, "phase": phase, "second": round(seconds, 2), "at once": strike.at_once,
+            "time": now, "took": round(time.time() - now, 2),
         }  # fmt: skip
         self.kills.append(kill)
-        if strike.target == "worker":
+        if strike.target not in ("driver", "sigterm"):
             own.workers += 1
             return False
         self._clearing = threading.Thread(target=lambda: kill.update(command.clear(PATIENCE)))
@@ -159,6 +168,14 @@ class Sweep:
         if not strike.at_once:
             self._clearing.join()
         return True
+
+    def _struck(self, strike: Strike, command: Command) -> bool:
+        if strike.blow is not None:
+            return strike.blow()
+        if strike.target == "worker":
+            victim = _trainer(command, self.trainers or command.trainers)
+            return victim is not None and victim.kill()
+        return _told_to_end(command) if strike.target == "sigterm" else command.kill()
 
     def _finished(self) -> set[Lane]:
         """Lanes that are told in the journal, or kept as a winner."""
@@ -177,10 +194,20 @@ def _lanes(note: dict[str, Any]) -> set[Lane]:
     return {(study, trial, replicate) for study, trial, replicate in note["lanes"]}
 
 
-def _trainer(command: Command) -> Process | None:
+def _trainer(command: Command, trainers: Callable[[], list[Process]]) -> Process | None:
     """A process that trains, once there is one; None if the run ends before."""
     while command.code is None:
-        if found := command.trainers():
+        if found := trainers():
             return found[time.monotonic_ns() % len(found)]
         time.sleep(0.02)
     return None
+
+
+def _told_to_end(command: Command) -> bool:
+    """SIGTERM for the driver, and wait for its end; False if it had ended by itself."""
+    if command.code is not None:
+        return False
+    command.terminate()
+    while command.code is None:
+        time.sleep(0.02)
+    return command.code == 128 + signal.SIGTERM

@@ -1,0 +1,138 @@
+"""One fault in one run folder: the same command until it has finished, and what that cost."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.faults.classes import Class, Drawn
+from benchmarks.faults.cluster import Nodes
+from benchmarks.faults.inside import FAULT, FIRED
+from benchmarks.kills import compare, damage, journal, notes
+from benchmarks.kills.processes import PATIENCE
+from benchmarks.kills.sweep import Sweep
+
+MOST_ATTEMPTS = 6
+"""Of a run; one that has not finished by then counts as lost."""
+SHARED = Path("/dev/shm")
+
+
+class Injection:
+    """A fault.
+
+    Args:
+        kind: its class.
+        run: a new folder, beside those that it begins with and is compared with.
+        job: of the run.
+        nodes: the cluster, whole.
+        temporary: for Ray.
+    """
+
+    def __init__(self, kind: Class, run: Path, job: Path, nodes: Nodes, temporary: Path) -> None:
+        self.kind, self.run, self.nodes = kind, run, nodes
+        self.base, self.state = run.parent, run.parent / f"{run.name}.state"
+        logs, module = self.base / "logs", "benchmarks.faults.inside"
+        self.sweep = Sweep(run, job, logs, temporary, nodes.variables, module, nodes.trainers)
+
+    def made(self, chance: random.Random, seconds: Mapping[str, float]) -> dict[str, Any] | None:
+        """Inject it; what it came to, or None if the run had ended before the fault came."""
+        drawn = self.kind.draw(chance, seconds, self.nodes)
+        self._begin(drawn.start)
+        before = set(SHARED.iterdir()) if SHARED.is_dir() else set()
+        self.sweep.environment = {**self.sweep.environment, FAULT: json.dumps({**drawn.inside, "state": str(self.state)})}
+        damaged = drawn.before(self.run) if drawn.before else None
+        began = time.time()
+        wrong = self._attempts(drawn, damaged)
+        ended = time.time()
+        if (struck := self._struck(drawn, began)) is None:
+            return None
+        notes_of = [note for attempt in self.sweep.attempts for note in notes.lines(attempt.notes)]
+        return {
+            "completed": self.sweep.code == 0,
+            "attempts": len(self.sweep.attempts),
+            "codes": [attempt.code for attempt in self.sweep.attempts],
+            "struck": self.sweep.kills or dict(drawn.inside) or str(damaged and damaged.relative_to(self.run)),
+            "start": drawn.start,
+            "wrong": wrong + self._wrong(drawn),
+            **self._results(),
+            "trained": sum(note["trained"] for note in notes_of if "epoch" in note),
+            "recovery": round(_recovery(notes_of, struck, ended) - struck, 2),
+            "seconds": round(sum(attempt.seconds for attempt in self.sweep.attempts), 2),
+            "left": self._left(before),
+        }
+
+    def _begin(self, start: str) -> None:
+        for path in (self.run, self.state):
+            shutil.rmtree(path, ignore_errors=True)
+        self.state.mkdir(parents=True)
+        if start != "nothing":
+            shutil.copytree(self.base / start, self.run)
+
+    def _attempts(self, drawn: Drawn, damaged: Path | None) -> list[str]:
+        """Until the run has finished; what was wrong with answers of the command."""
+        self.sweep.attempt(drawn.strikes, drawn.first)
+        wrong = []
+        if drawn.refused and damaged is not None:
+            said = self.sweep.log.read_text()
+            wrong += damage.wrong(damaged, self.sweep.code or 0, "", said)
+        while self.sweep.code != 0 and len(self.sweep.attempts) < MOST_ATTEMPTS:
+            self.nodes.whole()
+            self.sweep.environment = {**self.sweep.environment, **self.nodes.variables}
+            if drawn.between and len(self.sweep.attempts) == 1:
+                drawn.between(self.run)
+            self.sweep.attempt((), drawn.words)
+        if "Traceback" in self.sweep.log.read_text():
+            wrong.append("a traceback in what the command said")
+        return wrong
+
+    def _struck(self, drawn: Drawn, began: float) -> float | None:
+        """When the fault came; None if it did not."""
+        if drawn.strikes:
+            return self.sweep.kills[0]["time"] if self.sweep.kills else None
+        if drawn.inside:
+            fired = self.state / FIRED
+            return float(fired.read_text()) if fired.exists() else None
+        return began
+
+    def _wrong(self, drawn: Drawn) -> list[str]:
+        """Differences from an undisturbed run, and what was trained again that had finished."""
+        if self.sweep.code != 0:
+            return self.sweep.failed()[-1:]
+        for attempt in self.sweep.attempts if drawn.inside else ():
+            attempt.workers += 1  # a pack that is struck from inside begins anew
+        own = self.sweep.trained_again() if drawn.start != "finished" else []
+        if not self.kind.same:
+            return journal.problems(self.run) + own
+        told = {"job.toml: differs"} if "--set" in drawn.words else set()
+        return [line for line in compare.differences(self.base / "finished", self.run) if line not in told] + own
+
+    def _results(self) -> dict[str, int]:
+        """Trials that the undisturbed run has and this one has not, and results that were told more than once."""
+        here, there = (journal.read(folder / "journal") for folder in (self.run, self.base / "finished"))
+        told = [n for counts in (here.ends, here.results) for n in counts.values()]
+        return {"lost": len({*there.ends} - {*here.ends}), "twice": sum(n > 1 for n in told)}
+
+    def _left(self, before: set[Path]) -> dict[str, int]:
+        """Processes that still trained once the command had ended, and pieces of shared memory."""
+        until = time.monotonic() + PATIENCE
+        while self.nodes.trainers() and time.monotonic() < until:
+            time.sleep(0.1)
+        shared = len(set(SHARED.iterdir()) - before) if SHARED.is_dir() else 0
+        return {"processes": len(self.nodes.trainers()), "shared": shared}
+
+
+def _recovery(noted: list[dict[str, Any]], struck: float, ended: float) -> float:
+    """When training went on: the first epoch of a pack that was begun after the fault; where nothing was, the end of the run."""
+    begun: set[str] = set()
+    for note in sorted(noted, key=lambda note: note["time"]):
+        if note["time"] > struck:
+            if "lanes" in note:
+                begun.add(note["pack"])
+            elif note["epoch"] in begun:
+                return float(note["time"])
+    return ended
