@@ -12,7 +12,6 @@ from raytune_rec import config
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, JobError, UserError
 from raytune_rec.job import shipped
-from raytune_rec.names import path_name
 from raytune_rec.storage.files import STORAGE, at_hand
 from raytune_rec.storage.places import located, shown
 
@@ -81,9 +80,7 @@ class Run:
     @property
     def artifacts(self) -> dict[str, Path]:
         """Unit -> the folder of its artifact, for `raytune_rec.scoring.load_prompt`."""
-        folders = {path.parent.name: path.parent for path in STORAGE.list(self.folder / "artifacts", "*/prompt.json")}
-        names = {path_name(unit): unit for each in self._read.units for unit in self._read.tuned(each)}
-        return {names.get(name, name): folder for name, folder in folders.items()}
+        return self._read.artifacts
 
     @property
     def report(self) -> Path:

@@ -9,9 +9,10 @@
     provenance    as given: versions, fingerprints, seeds, command
     method_order  methods as the job lists them, since JSON objects have no order; unit_order: the units
     users         how many different ones the test rows of all units have
-    units         {unit: {n, positives, users}}; of lists {unit: {n, users, candidates: [least, most], full_candidates: the same,
-                  tied: [method, ...]}}, tied: methods under which all candidates of every list score the same (absent: none); of
-                  classes {unit: {n, users, classes, largest: share of the most frequent one}}
+    units         {unit: {n, positives, users}}; of lists {unit: {n, users, candidates: [least, most], full_candidates: so too}};
+                  of classes {unit: {n, users, classes, largest: share of the most frequent one}}; of all, where there are any,
+                  tied: [method, ...]: methods that are constant: all candidates of every list, or all rows in a replicate or more
+                  score the same, or all users are said to be of one class
     tables        {unit: [tuning unit, ...]}, where units pool several tuning units (folds); absent where none does
     averaged      {metric: [unit, ...]}: the units of the mean, of metrics that some unit has no value of (AUC of one class);
                   absent where every unit has all

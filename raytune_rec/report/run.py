@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,44 +15,10 @@ from raytune_rec.evaluation.measures.measure_classes import RARE
 from raytune_rec.evaluation.measures.measure_lists import SHUFFLED
 from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.evaluation.results import FORMAT
+from raytune_rec.names import path_name
 from raytune_rec.report import grown
-from raytune_rec.schema.work import Scalar
+from raytune_rec.report.trials import Trial, read_trials
 from raytune_rec.storage.files import STORAGE, matching, read_json
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One line of `trials.json`. `curve[0]` is the validation metric before training; a value that was not finite is NaN.
-
-    Args:
-        unit: the tuning unit: one of the table of results, or a fold that it pools.
-        measures: further objectives at the best epoch, by name, without `parameters`.
-        front: whether no other trial of its method and unit surpasses it without falling behind in another objective; false
-            where only one objective was searched.
-    """
-
-    method: str
-    unit: str
-    number: int
-    state: str
-    value: float
-    options: Mapping[str, Scalar] = field(default_factory=dict)
-    best_epoch: int = 0
-    epochs: int = 0
-    curve: tuple[float, ...] = ()
-    losses: tuple[float, ...] = ()
-    seconds: float = 0.0
-    parameters: int = 0
-    measures: Mapping[str, float] = field(default_factory=dict)
-    front: bool = False
-
-    @property
-    def complete(self) -> bool:
-        return self.state == "complete" and math.isfinite(self.value)
-
-    def objective(self, name: str) -> float:
-        """A further objective; NaN where the trial has none of this name."""
-        return float(self.parameters) if name == "parameters" else self.measures.get(name, math.nan)
 
 
 @dataclass(frozen=True)
@@ -97,8 +62,13 @@ class Run:
         return self.results.get("kind") == "classes"
 
     @property
+    def own(self) -> str:
+        """The test metric of the first table: the job's own where it was tested."""
+        return own(self.results)
+
+    @property
     def lead(self) -> str:
-        """The test metric that ranks the methods."""
+        """The compared test metric that the verdict speaks of first: the job's own where it is one."""
         return lead(self.results)
 
     @property
@@ -136,7 +106,7 @@ class Run:
 
     def tied(self, unit: str) -> list[str]:
         """Methods under which all candidates of a unit's lists score the same: at chance, they would only widen a chart."""
-        return list(self.results.get("units", {}).get(unit, {}).get("tied", ()))
+        return list(self.results.get("units", {}).get(unit, {}).get("tied", ())) if self.lists else []
 
     def charted(self, unit: str) -> list[str]:
         """The methods that charts of a unit show."""
@@ -144,8 +114,9 @@ class Run:
 
     @property
     def compared(self) -> list[str]:
-        """Metrics of the comparisons."""
-        return list(dict.fromkeys(metric_of(c) for c in self.results["comparisons"]))
+        """Metrics of the comparisons, the leading one first."""
+        known = dict.fromkeys(metric_of(c) for c in self.results["comparisons"])
+        return sorted(known, key=lambda metric: metric != self.lead)
 
     @property
     def metric(self) -> str:
@@ -159,7 +130,7 @@ class Run:
     @property
     def higher(self) -> bool:
         """Whether a higher validation value is better."""
-        return self.metric not in METRICS or METRICS[self.metric].higher
+        return higher(self.metric)
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -173,6 +144,13 @@ class Run:
     def objectives(self) -> list[str]:
         """What was searched beside the validation metric."""
         return list(self.settings.get("tune", {}).get("objectives", ()))
+
+    @property
+    def artifacts(self) -> dict[str, Path]:
+        """Unit -> the folder of its artifact."""
+        folders = {path.parent.name: path.parent for path in STORAGE.list(self.folder / "artifacts", "*/prompt.json")}
+        names = {path_name(unit): unit for each in self.units for unit in self.tuned(each)}
+        return {names.get(name, name): folder for name, folder in folders.items()}
 
     @property
     def claims(self) -> list[str]:
@@ -250,40 +228,8 @@ def read(folder: Path) -> Run:
     )
 
 
-def read_trials(folder: Path) -> tuple[Trial, ...]:
-    """All trials of a run; none where `trials.json` is missing.
-
-    Raises:
-        ArtifactError: the file is damaged.
-    """
-    path = Path(folder) / "trials.json"
-    try:
-        return tuple(_trial(t) for t in _optional(path, []))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ArtifactError(f"{path}: not a list of trials ({error!r}); run `tune` again.") from None
-
-
 def _optional(path: Path, default: Any) -> Any:
     return read_json(path) if path.exists() else default
-
-
-def _trial(t: Mapping[str, Any]) -> Trial:
-    return Trial(
-        method=str(t["method"]),
-        unit=str(t["unit"]),
-        number=int(t["number"]),
-        state=str(t["state"]).lower(),
-        value=number(t.get("value")),
-        options=dict(t.get("options") or {}),
-        best_epoch=int(t.get("best_epoch") or 0),
-        epochs=int(t.get("epochs") or 0),
-        curve=tuple(number(v) for v in t.get("curve") or ()),
-        losses=tuple(number(v) for v in t.get("losses") or ()),
-        seconds=float(t.get("seconds") or 0),
-        parameters=int(t.get("parameters") or 0),
-        measures={str(k): number(v) for k, v in (t.get("measures") or {}).items()},
-        front=bool(t.get("front")),
-    )
 
 
 def _together(units: Sequence[str]) -> str:
@@ -291,12 +237,34 @@ def _together(units: Sequence[str]) -> str:
     return ", ".join(units) if len(units) < 3 else f"{units[0]} and {len(units) - 1} more"
 
 
-def number(value: Any) -> float:
-    """A JSON number; null, which stands for what was not finite, is NaN."""
-    return float("nan") if value is None else float(value)
-
-
 def lead(results: Mapping[str, Any]) -> str:
+    metric = own(results)
+    return metric if metric in {metric_of(c) for c in results["comparisons"]} else _usual(results)
+
+
+def own(results: Mapping[str, Any]) -> str:
+    metric = str(results["protocol"].get("metric", ""))
+    tested = [measures for method in results["methods"].values() for measures in method["units"].values()]
+    return metric if tested and all("mean" in (m.get(metric) or {}) for m in tested) else _usual(results)
+
+
+def higher(metric: str) -> bool:
+    """Whether a higher value is better."""
+    return metric not in METRICS or METRICS[metric].higher
+
+
+def best_of(results: Mapping[str, Any], unit: str) -> str | None:
+    """The method that is ahead in the first table's metric on a unit or, for `mean`, over units; the first of equal ones."""
+    metric, found = own(results), {}
+    for name in results.get("method_order") or results["methods"]:
+        facts = results["methods"][name]
+        measures = (facts.get(MEAN) if unit == MEAN else facts["units"].get(unit)) or {}
+        if (value := measures.get(metric, {}).get("mean")) is not None:
+            found[name] = value if higher(metric) else -value
+    return max(found, key=lambda name: found[name]) if found else None
+
+
+def _usual(results: Mapping[str, Any]) -> str:
     return "accuracy" if results.get("kind") == "classes" else "auc"
 
 

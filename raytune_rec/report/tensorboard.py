@@ -14,7 +14,7 @@ from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 
 from raytune_rec.names import path_name
-from raytune_rec.report.run import Trial, read_trials
+from raytune_rec.report.trials import Trial, read_trials
 from raytune_rec.schema.work import Scalar
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import remove_files

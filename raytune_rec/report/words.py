@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from raytune_rec.data.cold_items import AMONG, JOINED
 from raytune_rec.evaluation.comparisons import MEAN
-from raytune_rec.report.run import Run, metric_of, title
+from raytune_rec.report.run import Run, best_of, higher, metric_of, title
 
 Outcome = Literal["ahead", "leaning", "open", "trailing", "behind"]
 NONE = "\N{EN DASH}"
@@ -73,12 +73,16 @@ def place(unit: str) -> str:
 
 
 def tied(results: Mapping[str, Any], unit: str, before: str = "") -> str:
-    """A note on methods under which all candidates of a unit score the same; empty where there are none."""
-    methods = results["units"].get(unit, {}).get("tied", ())
-    what = "scores all candidates of a list" if len(methods) == 1 else "score all candidates of a list"
+    """A note on methods that are constant on a unit; empty where there are none."""
+    methods, kind = results["units"].get(unit, {}).get("tied", ()), results.get("kind")
     if not methods:
         return ""
-    return f"{before}{listed(methods)} {what} the same {place(unit)} (no history, and nothing else known): chance."
+    s, who = "s" if len(methods) == 1 else "", f"{before}{listed(methods)}"
+    if kind == "classes":
+        return f"{who} predict{s} one class for all users {place(unit)}, in a replicate or more: nothing is told apart there."
+    if kind == "lists":
+        return f"{who} score{s} all candidates of a list the same {place(unit)} (no history, and nothing else known): chance."
+    return f"{who} score{s} all rows the same {place(unit)}, in a replicate or more: nothing is told apart there."
 
 
 def candidates(results: Mapping[str, Any]) -> str:
@@ -200,14 +204,14 @@ def _leader(run: Run, claims: Sequence[str], unit: str) -> str:
 
 def _untested(run: Run) -> str:
     units = [MEAN] if run.averaged else run.units
-    best = {u: method for u in units if (method := run.results["winners"].get(u, {}).get("test"))}
+    best = {u: method for u in units if (method := best_of(run.results, u))}
     nothing = "No method claims to be better than another, so no difference was tested."
     if not best:
         return f"No method has a test value{' in every domain' if run.averaged else ''}, so there is no best one."
-    metric = title(run.lead)
+    metric, most = title(run.own), "highest" if higher(run.own) else "lowest"
     if run.averaged:
-        return f"{best[MEAN]} has the highest mean test {metric}. {nothing}"
-    return f"{_capital(listed([f'{place(u)} {method}' for u, method in best.items()]))} has the highest test {metric}. {nothing}"
+        return f"{best[MEAN]} has the {most} mean test {metric}. {nothing}"
+    return f"{_capital(listed([f'{place(u)} {method}' for u, method in best.items()]))} has the {most} test {metric}. {nothing}"
 
 
 def _headline(run: Run, leads: Mapping[str, str], comparisons: Sequence[Mapping[str, Any]]) -> str:

@@ -31,7 +31,7 @@ def page(context: Context) -> None:
 
 
 def run(context: Context) -> dict[str, Any]:
-    page(context)
     frames.write(context.folder)
+    page(context)
     tensorboard.write(context.folder)
     return {}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import html
 import json
 import random
+import re
+import shlex
 import shutil
 import tomllib
 from collections.abc import Callable
@@ -151,7 +154,21 @@ def test_the_job_runs_to_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert "(auc 0." in out and "cannot be read" in out and "torn" in err and "results.json" in err
     again = raytune_rec.run("shop.toml", out="run", set=few)
     assert again.results.equals(run.results), "what is done is not done again"
+    _as_the_page_says(run.folder, monkeypatch)
     _as_the_pages_show(tmp_path / "run", monkeypatch)
+
+
+def _as_the_page_says(run: Path, patch: pytest.MonkeyPatch) -> None:
+    """Its command repeats the run, from wherever it is given: the same data, by the same job."""
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    (command,) = re.findall(r'<pre id="repeat">(.*?)</pre>', page)
+    cd, where, then, *words = shlex.split(html.unescape(command))
+    assert (cd, then, *words[:2]) == ("cd", "&&", "raytune-rec", "run")
+    patch.chdir("/")
+    patch.chdir(where)
+    assert cli.main(["prepare", *words[2:]]) == 0
+    for name in ("job.toml", "data/schema.json"):
+        assert (Path(words[-1]) / name).read_bytes() == (run / name).read_bytes()
 
 
 def _as_the_pages_show(run: Path, patch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from raytune_rec.evaluation.measures.inputs import MethodFacts, Predictions
 from raytune_rec.evaluation.measures.tested import RowsTested
 from raytune_rec.evaluation.results import summarise
 from raytune_rec.report.page.render import build
+from raytune_rec.report.tables import frames
 
 UNITS = {"music": 700, "book": 800, "movie": 900}
 ROWS = {  # strategy, prompt, backbone, skill, tuned parameters
@@ -99,17 +100,17 @@ def content() -> dict:
 @pytest.fixture
 def folder(content: dict, tmp_path: Path) -> Path:
     """The whole run folder, to be changed at will."""
-    return _write(content, tmp_path / "run")
+    return write(content, tmp_path / "run")
 
 
 @pytest.fixture(scope="session")
 def page(content: dict, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of the whole run folder."""
-    return build(_write(content, tmp_path_factory.mktemp("page"))).read_text(encoding="utf-8")
+    return build(write(content, tmp_path_factory.mktemp("page"))).read_text(encoding="utf-8")
 
 
-def _write(content: dict, run: Path) -> Path:
-    """JSON keys sorted, as the store writes them."""
+def write(content: dict, run: Path) -> Path:
+    """JSON keys sorted, as the store writes them, and the CSV."""
     (run / "backbones" / "abc").mkdir(parents=True)
     (run / "data").mkdir()
     title = {"covered": 1.0, "perplexity": 12.5, "divergence": None, "entropy": 2.0, "ambiguity": 0.1, "length": 3.0}
@@ -129,4 +130,5 @@ def _write(content: dict, run: Path) -> Path:
     for name, value in files.items():
         (run / name).write_text(json.dumps(value, sort_keys=True))
     (run / "job.toml").write_text(JOB)
+    frames.write(run)
     return run

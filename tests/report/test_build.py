@@ -1,6 +1,7 @@
 """The page: its numbers are those of results.json, it needs no network, and it copes with what is missing."""
 
 import copy
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ import pytest
 from raytune_rec.errors import ArtifactError
 from raytune_rec.report.page.render import build
 from raytune_rec.report.words import signed
+from tests.report.conftest import ROWS, UNITS, write
 
 
 class _Tables(HTMLParser):
@@ -80,9 +82,65 @@ def test_every_comparison_stands_in_its_table(page: str, content: dict) -> None:
 
 def test_the_page_reaches_for_nothing_outside(page: str) -> None:
     assert "http:" not in page and "https:" not in page and "//" not in re.sub(r"/\*.*?\*/", "", page)
-    assert not re.findall(r"<(?:script|link|img|iframe)\b", page) and "@import" not in page
-    assert all(target.startswith("#") for target in re.findall(r'(?:href|src)="([^"]*)"', page))
+    assert not re.findall(r"<(?:link|img|iframe)\b", page) and "@import" not in page and " src=" not in page
+    assert re.findall(r"<script[^>]*>", page) == ["<script>"]  # its own, written out
+    targets = re.findall(r'href="([^"]*)"', page)
+    assert targets and all(target.startswith(("#", "../")) for target in targets)
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+
+
+@pytest.fixture(scope="module")
+def other(content: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run whose job is measured by its log loss, with CSV, an artifact and a constant model."""
+    results = copy.deepcopy(content["results"])
+    results["units"]["book"]["tied"] = ["single"]
+    results["protocol"]["metric"] = "logloss"
+    folder = write(content | {"results": results}, tmp_path_factory.mktemp("other"))
+    (folder / "artifacts" / "music").mkdir(parents=True)
+    (folder / "artifacts" / "music" / "prompt.json").write_text("{}")
+    return build(folder)
+
+
+def test_links_lead_to_what_there_is(other: Path) -> None:
+    """To the files and artifacts of the run folder, and to every section."""
+    text = other.read_text(encoding="utf-8")
+    outside = re.findall(r'href="(\.\./[^"]*)"', text)
+    names = ["results.csv", "trials.csv", "results.json", "trials.json", "job.toml", "artifacts/music/"]
+    assert outside == [f"../{name}" for name in names] and all((other.parent / target).exists() for target in outside)
+    contents = re.findall(r'<li><a href="#(\w+)">', text)
+    assert contents == re.findall(r'<h2 id="(\w+)">', text) and contents[0] == "results"
+
+
+def test_a_constant_model_is_a_warning(other: Path) -> None:
+    warning = "single scores all rows the same in book, in a replicate or more: nothing is told apart there."
+    found = re.findall(r'<p class="warning">(.*?)</p>', other.read_text(encoding="utf-8"))
+    assert found == [f"<strong>Constant:</strong> {warning}"]
+
+
+def test_the_jobs_own_metric_stands_first_and_once(content: dict, other: Path) -> None:
+    page = other.read_text(encoding="utf-8")
+    methods = content["results"]["methods"]
+    first, *others = _tables(page)
+    values = {name: [methods[name]["units"][u]["logloss"]["mean"] for u in UNITS] for name in ROWS}
+    assert {line[0]: line[1:4] for line in first[1:]} == {name: [f"{v:.4f}" for v in of] for name, of in values.items()}
+    further = next(table for table in others if "music: user AUC" in table[0])
+    assert "music: AUC" in further[0] and not any("log loss" in head for head in further[0])
+    assert f'<td class="best">{min(of[0] for of in values.values()):.4f}<small>' in page
+
+
+def test_charts_tell_their_values_at_the_places_of_their_points(page: str, content: dict) -> None:
+    """The winner's curve of a unit: values as in trials.json, later epochs further right, better ones higher."""
+    panel = re.search(r'<svg [^>]*aria-label="Learning curves in music[^>]*>', page)
+    assert panel
+    told = [line.split(" ", 2) for line in re.findall(r'data-tips="([^"]*)"', panel[0])[0].split("\n")]
+    best = max((t for t in content["trials"] if (t["method"], t["unit"]) == ("linear", "music") and t["value"]),
+               key=lambda t: t["value"])  # fmt: skip
+    mine = [(float(x), float(y), text) for x, y, text in told if text.startswith("linear, ")]
+    assert [text for *_, text in mine] == [f"linear, epoch {e}: {v:.4f}" for e, v in enumerate(best["curve"])]
+    steps = [b[0] - a[0] for a, b in itertools.pairwise(mine)]
+    assert all(abs(step - steps[0]) < 0.21 for step in steps) and steps[0] > 0
+    by_value = sorted(zip(best["curve"], (y for _, y, _ in mine), strict=True))
+    assert all(a[1] >= b[1] for a, b in itertools.pairwise(by_value))
 
 
 def test_ids_are_unique_and_what_refers_to_them_finds_them(page: str) -> None:
@@ -165,6 +223,9 @@ def test_few_trials_failed_trials_and_values_that_are_missing(folder: Path, cont
     page = build(folder).read_text(encoding="utf-8")
     assert not re.search(r"\bnan\b", page, flags=re.IGNORECASE) and "None" not in page
     assert 'id="effects"' not in page and "\N{EN DASH}" in page
+    for figure in re.findall(r"<figure>(.*?)</figure>", page, flags=re.DOTALL):  # a dash is explained where one stands
+        table, caption = figure.partition("<figcaption>")[::2]
+        assert "<table" not in table or ("\N{EN DASH}" in table) <= ("\N{EN DASH}: " in caption)
 
 
 def test_a_folder_without_results_is_refused(folder: Path) -> None:

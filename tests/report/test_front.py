@@ -10,7 +10,8 @@ import pytest
 from raytune_rec.report.page.render import build
 from raytune_rec.report.pictures import charts, panels
 from raytune_rec.report.pictures import pareto as front
-from raytune_rec.report.run import Run, Trial, read
+from raytune_rec.report.run import Run, read
+from raytune_rec.report.trials import Trial
 
 TWO = 'name = "x"\n[tune]\nobjectives = ["parameters"]\n'
 THREE = 'name = "x"\n[tune]\nobjectives = ["parameters", "logloss"]\n'

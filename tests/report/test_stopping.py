@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from raytune_rec.report.pictures import panels, stopping
-from raytune_rec.report.run import Run, Trial, read
+from raytune_rec.report.run import Run, read
+from raytune_rec.report.trials import Trial
 
 JOB = """
 name = "x"

@@ -10,9 +10,10 @@ from rich.console import Console
 from raytune_rec.report import words
 from raytune_rec.report.pictures.charts import binned, sensible
 from raytune_rec.report.pictures.importance import distributions, importance
-from raytune_rec.report.run import Run, Trial
+from raytune_rec.report.run import Run
 from raytune_rec.report.tables import web
 from raytune_rec.report.tables.terminal import console
+from raytune_rec.report.trials import Trial
 
 
 def _row(value: float, backbone: str = "deepfm", strategy: str = "single", claims: bool = False, pretrainings: int = 0) -> dict:

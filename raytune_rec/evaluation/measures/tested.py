@@ -77,7 +77,8 @@ class RowsTested:
 
     def facts(self, unit: str) -> dict[str, Any]:
         every = np.ones(len(self._labels[unit]), dtype=np.bool_)
-        return {**self.size(unit, every), "users": len(np.unique(self.groups[unit]))}
+        tied = [method for (method, u), p in self._predictions.items() if u == unit and _constant_rows(p.scores)]
+        return {**self.size(unit, every), "users": len(np.unique(self.groups[unit]))} | ({"tied": tied} if tied else {})
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
         return {"n": int(mask.sum()), "positives": int((np.asarray(self._labels[unit])[mask] > 0).sum())}
@@ -188,7 +189,9 @@ class ClassesTested:
     def facts(self, unit: str) -> dict[str, Any]:
         _, counts = np.unique(self._truth(unit), return_counts=True)
         users = len(np.unique(self.groups[unit]))
-        return {"n": int(counts.sum()), "users": users, "classes": len(counts), "largest": counts.max() / counts.sum()}
+        tied = [o.method for o in self._outcomes.values() if o.unit == unit and _constant_rows(o.predicted)]
+        facts = {"n": int(counts.sum()), "users": users, "classes": len(counts), "largest": counts.max() / counts.sum()}
+        return facts | ({"tied": tied} if tied else {})
 
     def size(self, unit: str, mask: Mask) -> dict[str, Any]:
         return {"n": int(mask.sum())}
@@ -221,6 +224,12 @@ def _users_known(sizes: Mapping[str, int], groups: Groups, what: str) -> None:
     wrong = [f"{u}: {n} {what} and {given[u]} user ids; give each one its user." for u, n in sizes.items() if given[u] != n]
     if wrong:
         raise UserError(wrong)
+
+
+def _constant_rows(values: NDArray[Any]) -> bool:
+    """Whether a replicate or more of (R, N) or (N,) says the same of every row. Of one row nothing can differ."""
+    rows = np.atleast_2d(values)
+    return rows.shape[1] > 1 and bool((rows == rows[:, :1]).all(axis=1).any())
 
 
 def _alike(outcome: Outcome) -> bool:

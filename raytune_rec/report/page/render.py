@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from raytune_rec.report import missing, words
 from raytune_rec.report.pictures import cold_items, forest, panels
 from raytune_rec.report.pictures import pareto as front
-from raytune_rec.report.run import read
+from raytune_rec.report.run import Run, read
 from raytune_rec.report.tables import cold_items as cold_tables
-from raytune_rec.report.tables import cost, item_texts, predictions, rankings, web
+from raytune_rec.report.tables import cost, frames, item_texts, predictions, rankings, web
 from raytune_rec.storage.files import write_text
 
 
@@ -45,6 +47,9 @@ def build(run: Path) -> Path:
         verdict=words.verdict(content),
         table=web.main(content, colour),
         missing=missing.lines(content.results),
+        warnings=[line for unit in content.units if (line := words.tied(content.results, unit))],
+        contents=_headings,
+        files=_files(content),
         rankings=rankings.tables(content, colour) + predictions.tables(content, colour),
         further=web.further(content, colour),
         cohorts=web.cohorts(content, colour),
@@ -72,11 +77,27 @@ def build(run: Path) -> Path:
         protocol=web.facts(content.results["protocol"]),
         provenance=web.facts({k: v for k, v in content.results.get("provenance", {}).items() if k != "command"}),
         backbones=[_backbone(b) for b in content.backbones],
-        command=content.results.get("provenance", {}).get("command") or "raytune-rec run job.toml",
+        command=content.results.get("provenance", {}).get("command") or "raytune-rec run job.toml --out ../again",
     )
     path = Path(run) / "report" / "index.html"
     write_text(path, page)
     return path
+
+
+def _headings(body: str) -> list[tuple[str, str]]:
+    """(anchor, text) of the sections of a page."""
+    return re.findall(r'<h2 id="([^"]+)">([^<]*)</h2>', body)
+
+
+def _files(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What of the run folder the page leads to, as far as it is there: (what, [(name, address from the page)])."""
+    tables = [
+        name
+        for name in (frames.RESULTS, frames.TRIALS, "results.json", "trials.json", "job.toml")
+        if (run.folder / name).exists()
+    ]
+    artifacts = [(unit, f"../artifacts/{quote(folder.name)}/") for unit, folder in run.artifacts.items()]
+    return [("Files:", [(name, f"../{name}") for name in tables]), *([("Artifacts:", artifacts)] if artifacts else [])]
 
 
 def _backbone(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

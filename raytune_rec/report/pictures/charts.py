@@ -12,20 +12,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from raytune_rec.report.pictures.theme import GRID, INK, LABEL, MUTED, PAPER, cut, panel
+from raytune_rec.report.pictures.theme import GRID, INK, LABEL, MUTED, PAPER, cut, panel, tell
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one colour. `marks`: indices of the points that are marked; `thin`: one of several lines of its colour."""
+    """Points of one colour. `marks`: indices of the points that are marked; `thin`: one of several lines of its colour; `name`:
+    whose they are, told with the values where a reader points at one."""
 
     x: Sequence[float]
     y: Sequence[float]
     colour: str
     marks: Sequence[int] = ()
     thin: bool = False
+    name: str = ""
+
+    def tell(self, axes: Any, x: str, y: Sequence[float] | NDArray[Any] | None = None) -> None:
+        """y: where they are drawn, if that is another place."""
+        texts = [f"{self.name}, {x} {at:.4g}: {value:.4f}" for at, value in zip(self.x, self.y, strict=True)]
+        tell(axes, self.x, self.y if y is None else y, texts)
 
     @property
     def pen(self) -> Mapping[str, float]:
@@ -34,18 +41,19 @@ class Series:
 
 @dataclass(frozen=True)
 class Front:
-    """Points of one colour. `marked`: indices of those on the front; `ring` is the index of the winner."""
+    """Points of one colour. `marked`: indices of those on the front; `ring` is the index of the winner; `name`: whose."""
 
     x: Sequence[float]
     y: Sequence[float]
     colour: str
     marked: Sequence[int]
     ring: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A difference with its interval, on line `line` of a forest plot; a clear one is filled."""
+    """A difference with its interval, on line `line` of a forest plot; a clear one is filled. `said`: it in words."""
 
     line: float
     mean: float
@@ -53,6 +61,7 @@ class Effect:
     high: float
     colour: str
     clear: bool
+    said: str = ""
 
 
 def forest(title: str, effects: Sequence[Effect], labels: Sequence[str], limits: Range, x: str) -> Figure:
@@ -64,6 +73,7 @@ def forest(title: str, effects: Sequence[Effect], labels: Sequence[str], limits:
             axes.plot([e.low, e.high], [e.line, e.line], color=e.colour, linewidth=1.6, solid_capstyle="round")
             face = e.colour if e.clear else PAPER
             axes.plot(e.mean, e.line, "o", markersize=5, color=e.colour, markerfacecolor=face, markeredgewidth=1.2)
+            tell(axes, [e.mean], [e.line], [e.said])
         axes.set_yticks(range(len(labels)), [cut(label, LABEL) for label in labels])
         axes.tick_params(axis="y", labelcolor=INK, length=0)
         axes.set_ylim(len(labels) - 0.4, -0.6)
@@ -82,6 +92,7 @@ def lines(title: str, series: Sequence[Series], x: str, y: str, limits: Range | 
             axes.plot(s.x, s.y, color=s.colour, marker="." if len(s.x) < 3 else None, **s.pen)
             for i in (i for i in s.marks if i < len(s.x)):
                 axes.plot(s.x[i], s.y[i], "o", color=s.colour, markersize=4.5, markeredgecolor=PAPER, markeredgewidth=0.8)
+            s.tell(axes, x, np.clip(s.y, *limits) if limits else None)
         _frame(axes, x, y, limits)
     return figure
 
@@ -105,6 +116,7 @@ def history(
             axes.plot(at, np.clip(values, *limits), "|", color=MUTED, markersize=4, markeredgewidth=0.8, alpha=0.7)
         for s in series:
             _dots(axes, s, limits)
+            s.tell(axes, "trial", np.clip(s.y, *limits))
             best = (np.maximum if higher else np.minimum).accumulate(np.asarray(s.y, dtype=float))
             axes.step(s.x, best, where="post", color=s.colour, **s.pen)
         _frame(axes, "trial", y, limits)
@@ -126,7 +138,9 @@ def front(title: str, fronts: Sequence[Front], x: str, y: str, logarithmic: bool
         if logarithmic:
             _count_axis(axes, [v for f in fronts for v in f.x])
         for f in fronts:
-            _dots(axes, Series(f.x, f.y, f.colour), limits, alpha=0.25)
+            series = Series(f.x, f.y, f.colour, name=f.name)
+            _dots(axes, series, limits, alpha=0.25)
+            series.tell(axes, x, np.clip(f.y, *limits))
         for f in fronts:
             corners = _corners([(f.x[i], f.y[i]) for i in f.marked], higher)
             axes.step([x for x, _ in corners], [y for _, y in corners], where="post", color=f.colour, linewidth=1.3)
@@ -150,6 +164,7 @@ def effect(title: str, series: Sequence[Series], x: str, y: str, logarithmic: bo
     with panel(title, height=2.0) as (figure, axes):
         for s in series:
             _dots(axes, s, limits)
+            s.tell(axes, x, np.clip(s.y, *limits))
             centre, median = binned(s.x, s.y)
             axes.plot(centre, np.clip(median, *limits), color=s.colour, linewidth=1.5)
         if logarithmic:
@@ -168,6 +183,7 @@ def shares(title: str, names: Sequence[str], means: Sequence[float], parts: Sequ
         axes.barh(at, means, height=0.62, color=colour, alpha=0.55)
         for line, values in zip(at, parts, strict=True):
             axes.plot(values, [line] * len(values), "o", color=colour, markersize=3)
+        tell(axes, means, list(at), [f"{name}: {100 * mean:.0f} %" for name, mean in zip(names, means, strict=True)])
         _bars(axes, names, "share of the importance")
         axes.set_xlim(0, 1)
     return figure

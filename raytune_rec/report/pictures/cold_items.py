@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from raytune_rec.evaluation.measures.spread import KINDS
 from raytune_rec.report import words
 from raytune_rec.report.pictures.panels import Colours, PanelGroup
-from raytune_rec.report.pictures.theme import MUTED, PALETTE, panel, svg
+from raytune_rec.report.pictures.theme import MUTED, PALETTE, panel, svg, tell
 from raytune_rec.report.run import Run, title
 from raytune_rec.report.tables.cold_items import CLASSES, classed, of_scores
 
@@ -144,6 +144,7 @@ def _lines(
         for method, of_method in values.items():
             each = [of_method[c][metric] for c in classes]
             means = [e["mean"] for e in each]
+            tell(axes, at, means, [f"{method}, {c}: {words.fixed(m)}" for c, m in zip(classes, means, strict=True)])
             if method in run.claims:
                 axes.plot(at, means, "o-", color=colour[method], markersize=4, linewidth=1.6, zorder=3)
                 for x, e in zip(at, each, strict=True):

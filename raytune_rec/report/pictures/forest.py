@@ -66,6 +66,8 @@ def _panel(
             high=c["high"],
             colour=colour[c["method"]],
             clear=words.outcome(c, confidence) in ("ahead", "behind"),
+            said=f"{c['method']} minus {c['baseline']} {words.signed(c['difference'])} "
+            f"({words.signed(c['low'])} to {words.signed(c['high'])})",
         )
         for c in comparisons
     ]

@@ -14,7 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from raytune_rec.report.run import Trial
+from raytune_rec.report.trials import Trial
 from raytune_rec.schema.work import Scalar
 
 FEWEST = 8

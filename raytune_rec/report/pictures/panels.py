@@ -14,7 +14,8 @@ from raytune_rec.report.pictures import charts, stopping
 from raytune_rec.report.pictures.charts import Series
 from raytune_rec.report.pictures.importance import importance, is_number, wide
 from raytune_rec.report.pictures.theme import colours, svg
-from raytune_rec.report.run import Run, Trial, number
+from raytune_rec.report.run import Run
+from raytune_rec.report.trials import Trial, number
 
 Colours = Mapping[str, str]
 DISTINCT = 8
@@ -47,7 +48,7 @@ def learning(run: Run, colour: Colours) -> PanelGroup | None:
         if not chosen:
             continue
         series = [
-            Series(range(len(t.curve)), t.curve, colour[r], (t.best_epoch,), thin=len(chosen_trials) > 1)
+            Series(range(len(t.curve)), t.curve, colour[r], (t.best_epoch,), len(chosen_trials) > 1, named(run, r, t))
             for r, chosen_trials in chosen.items()
             for t in chosen_trials
         ]
@@ -78,7 +79,7 @@ def pretraining(run: Run) -> PanelGroup | None:
         return None
     colour = colours([], list(pretrainings))
     curves = {name: [number(x) for x in v["curve"]] for name, v in pretrainings.items()}
-    series = [Series(range(len(c)), c, colour[name]) for name, c in curves.items()]
+    series = [Series(range(len(c)), c, colour[name], name=name) for name, c in curves.items()]
     limits = charts.sensible([x for c in curves.values() for x in c], run.higher)
     said = "; ".join(f"{name} ends at {words.fixed(c[-1])} after {len(c) - 1} epochs" for name, c in curves.items())
     panels = [
@@ -89,7 +90,7 @@ def pretraining(run: Run) -> PanelGroup | None:
     ]
     losses = {name: [number(x) for x in v.get("losses") or ()] for name, v in pretrainings.items()}
     if any(losses.values()):
-        series = [Series(range(1, len(c) + 1), c, colour[name]) for name, c in losses.items() if c]
+        series = [Series(range(1, len(c) + 1), c, colour[name], name=name) for name, c in losses.items() if c]
         said = "; ".join(f"{name} from {words.fixed(c[0])} to {words.fixed(c[-1])}" for name, c in losses.items() if c)
         panels.append(svg(charts.lines("training", series, "epoch", "mean training loss"), f"Pre-training loss: {said}."))
     caption = f"Pre-training on all domains: validation {run.metric_title} and mean training loss by epoch."
@@ -106,7 +107,9 @@ def search(run: Run, colour: Colours) -> PanelGroup | None:
         ticks = stopping.reached(stopping.stopped(run, unit), run.higher)
         values = [t.value for studies in chosen.values() for trials in studies for t in trials] + [value for _, value in ticks]
         series = [
-            Series([t.number for t in trials], [t.value for t in trials], colour[r], thin=len(studies) > 1)
+            Series(
+                [t.number for t in trials], [t.value for t in trials], colour[r], (), len(studies) > 1, named(run, r, trials[0])
+            )
             for r, studies in chosen.items()
             for trials in studies
         ]
@@ -183,7 +186,7 @@ def _effect(run: Run, name: str, trials: Sequence[Trial], logarithmic: bool, nam
             winners = {(t.unit, t.number) for unit in units for t in run.winners(method, unit)}
             marks = [i for i, t in enumerate(points) if (t.unit, t.number) in winners]
             y = [t.value + shift[t.unit] for t in points]
-            series.append(Series([float(t.options[name]) for t in points], y, colour[method], marks))
+            series.append(Series([float(t.options[name]) for t in points], y, colour[method], marks, name=method))
             said += [f"{named(run, method, points[i])} does best at {words.option(points[i].options[name])}" for i in marks]
         if not series:
             continue

@@ -15,8 +15,9 @@ from raytune_rec.report.pictures import charts
 from raytune_rec.report.pictures.charts import Front
 from raytune_rec.report.pictures.panels import Colours, PanelGroup, named, short
 from raytune_rec.report.pictures.theme import svg
-from raytune_rec.report.run import Run, Trial, title
+from raytune_rec.report.run import Run, title
 from raytune_rec.report.tables.web import Cell, Line, WebTable
+from raytune_rec.report.trials import Trial
 
 
 def plots(run: Run, colour: Colours) -> list[PanelGroup]:
@@ -83,7 +84,8 @@ def _series(run: Run, unit: str, trials: Sequence[Trial], name: str, colour: str
     winners = run.winners(trials[0].method, unit)
     ring = next((i for i, t in enumerate(trials) if any(t is w for w in winners)), None)
     marked = [i for i, t in enumerate(trials) if t.front]
-    return Front([t.objective(name) for t in trials], [t.value for t in trials], colour, marked, ring)
+    found = [t.objective(name) for t in trials], [t.value for t in trials]
+    return Front(*found, colour, marked, ring, named(run, trials[0].method, trials[0]))
 
 
 def _said(method: str, best: Sequence[Trial], name: str) -> str:

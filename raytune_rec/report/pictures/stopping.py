@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from raytune_rec.report import words
-from raytune_rec.report.run import Run, Trial
+from raytune_rec.report.run import Run
+from raytune_rec.report.trials import Trial
 
 
 def stopped(run: Run, unit: str | None = None) -> list[Trial]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import io
+import math
 import re
 import unicodedata
 import warnings
@@ -18,6 +19,7 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 INK, MUTED, GRID, PAPER = "#0a0b0c", "#7a7b7c", "#d1d2d3", "#fdfcfb"
 _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)", PAPER: "var(--paper)"}
@@ -83,6 +85,25 @@ def panel(title: str = "", height: float = 2.15) -> Iterator[tuple[Figure, Any]]
         yield figure, axes
 
 
+def tell(axes: Any, x: Sequence[float], y: Sequence[float] | NDArray[Any], texts: Sequence[str]) -> None:
+    """What the page says where a reader points at a chart, in numbers of its axes; what is not finite is not drawn either."""
+    points = [(px, py, text) for px, py, text in zip(x, y, texts, strict=True) if math.isfinite(px) and math.isfinite(py)]
+    axes.told = [*getattr(axes, "told", ()), *points]
+
+
+def _tips(figure: Figure) -> str:
+    """Lines of (x, y in the units of the picture's `viewBox`, text)."""
+    lines, (width, height) = [], figure.get_size_inches() * 72
+    for axes in figure.axes:
+        told = getattr(axes, "told", ())
+        if not told:
+            continue
+        to_share = axes.transData + figure.transFigure.inverted()
+        for (x, y), (*_, text) in zip(to_share.transform([point[:2] for point in told]), told, strict=True):
+            lines.append(f"{x * width:.1f} {(1 - y) * height:.1f} {text}")
+    return "\n".join(lines)
+
+
 def cut(text: str, most: int) -> str:
     """A name as long as a chart has room for."""
     widths = [2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text]
@@ -101,6 +122,7 @@ def svg(figure: Figure, alt: str) -> Markup:
         if (layout := figure.get_layout_engine()) is not None:  # by itself: `savefig` would draw everything once more for it
             layout.execute(figure)
             figure.set_layout_engine(None)
+        tips = _tips(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
@@ -115,4 +137,5 @@ def svg(figure: Figure, alt: str) -> Markup:
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", text)
     for stand_in, variable in _VARIABLES.items():
         text = text.replace(stand_in, variable)
-    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"', 1))
+    told = f' data-tips="{html.escape(tips)}"' if tips else ""
+    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{html.escape(alt)}"{told}', 1))

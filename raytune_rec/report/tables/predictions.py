@@ -7,7 +7,7 @@ from typing import Any
 
 from raytune_rec.evaluation.measures.measure_classes import MACRO, RARE
 from raytune_rec.report import words
-from raytune_rec.report.run import Run, title
+from raytune_rec.report.run import Run, own, title
 from raytune_rec.report.tables.web import Cell, Line, WebTable
 
 _Value = tuple[Mapping[str, Any], bool]
@@ -23,8 +23,8 @@ def heading(unit: str) -> str:
 
 
 def metrics(results: Mapping[str, Any], unit: str) -> list[str]:
-    """Those that were measured: of the rarer class only where there are two."""
-    every = [*MACRO, *(RARE + name for name in MACRO[1:])]
+    """Those that were measured and do not stand in the first table: of the rarer class only where there are two."""
+    every = [name for name in (*MACRO, *(RARE + name for name in MACRO[1:])) if name != own(results)]
     return [name for name in every if any(name in method["units"].get(unit, {}) for method in results["methods"].values())]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from raytune_rec.evaluation.measures.measure_lists import BEST, FULL, SHUFFLED
 from raytune_rec.report import words
-from raytune_rec.report.run import Run, title
+from raytune_rec.report.run import Run, own, title
 from raytune_rec.report.tables.web import Cell, Line, WebTable
 
 METRICS = ("auc", "hit@1", "hit@5", "ndcg@5", "hit@10", "ndcg@10", "hit@20", "ndcg@20", "hit@50", "ndcg@50")
@@ -33,10 +33,12 @@ def prefixes(results: Mapping[str, Any]) -> list[str]:
 
 
 def metrics(results: Mapping[str, Any], unit: str, prefix: str) -> list[str]:
-    """The columns of a ranking: beside the protocol's candidates also what shuffled histories reach."""
+    """The columns of a ranking: beside the protocol's candidates also what shuffled histories reach, and not what stands in the
+    first table, with its interval."""
     shuffled = [] if prefix else [SHUFFLED + name for name in ("hit@10", "ndcg@10")]
     known = {name for measures in measured(results, unit, prefix).values() for name in measures}
-    return [*METRICS, *(name for name in shuffled if name in known)]
+    usual = [name for name in METRICS if prefix or name != own(results)]
+    return [*usual, *(name for name in shuffled if name in known)]
 
 
 def heading(results: Mapping[str, Any], unit: str, prefix: str) -> str:
@@ -94,10 +96,8 @@ def measured(results: Mapping[str, Any], unit: str, prefix: str) -> dict[str, Ma
 
 
 def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> WebTable:
-    shown = values(run.results, unit, prefix)
-    lines = [
-        Line(method, colour[method], "", _cells(row, len(metrics(run.results, unit, prefix)))) for method, row in shown.items()
-    ]
+    shown, names = values(run.results, unit, prefix), metrics(run.results, unit, prefix)
+    lines = [Line(method, colour[method], "", _cells(row, len(names))) for method, row in shown.items()]
     repeated = any(sd is not None for row in shown.values() for _, sd, _ in row)
     means = "lists and replicates, with the standard deviation over replicates below it" if repeated else "lists"
     protocol, facts = run.results["protocol"], run.results["units"][unit]
@@ -107,7 +107,7 @@ def _table(run: Run, colour: Mapping[str, str], unit: str, prefix: str) -> WebTa
         f"{candidates(run.results, unit, prefix)}; split: {protocol['split']}; cohort: {protocol['cohort']}; "
         f"ties: {protocol['ties']}. Mean over {means}; the best of a column is bold.{words.tied(run.results, unit, ' ')}"
     )
-    return WebTable(caption, ["method", *(title(name) for name in metrics(run.results, unit, prefix))], lines)
+    return WebTable(caption, ["method", *(title(name) for name in names)], lines)
 
 
 def _cells(values: Sequence[tuple[float | None, float | None, bool]], count: int) -> list[Cell]:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.report import missing
-from raytune_rec.report.run import lead, title
+from raytune_rec.report.run import best_of, own, title
 from raytune_rec.report.tables import predictions, rankings
 from raytune_rec.report.words import averaged, candidates, count, fixed, not_compared, percent, tied, under, untested
 
@@ -35,7 +35,8 @@ def console(results: Mapping[str, Any]) -> Group:
 
 
 class _Main:
-    """Methods by units: mean test AUC with half the width of its interval, best in bold, trials spent and parameters tuned.
+    """Methods by units: mean test value of the job's own metric with half the width of its interval, best in bold, trials spent
+    and parameters tuned.
 
     Where the console is too narrow for all columns, they follow in blocks, each with the names of the methods.
     """
@@ -67,7 +68,7 @@ class _Main:
 
     def _block(self, first: int, last: int) -> Table:
         """Some of the columns; the title stands over the first block, the caption below the last one."""
-        title_of, caption = f"Test {title(lead(self._results))}", _caption(self._results)
+        title_of, caption = f"Test {title(own(self._results))}", _caption(self._results)
         table = Table(title=None if first else Text(title_of), caption=Text(caption) if last == len(self._columns) else None)
         table.add_column("method", overflow="fold")
         for name, cells in self._columns[first:last]:
@@ -77,8 +78,8 @@ class _Main:
         return table
 
     def _cell(self, name: str, unit: str) -> Text:
-        best = self._results["winners"].get(unit, {}).get("test") == name
-        return _cell(self._results["methods"][name], unit, best, lead(self._results))
+        best = best_of(self._results, unit) == name
+        return _cell(self._results["methods"][name], unit, best, own(self._results))
 
 
 def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
@@ -123,5 +124,5 @@ def _caption(results: Mapping[str, Any]) -> str:
     p = results["protocol"]
     half = f"± half of the {p['confidence'] * 100:g} % interval, by user"
     said = [f"split {p['split']}, {p['cohort']}, {candidates(results)}; {half}", under(results)]
-    said += [averaged(results, lead(results)), untested(results), not_compared(results)]
+    said += [averaged(results, own(results)), untested(results), not_compared(results)]
     return ". ".join(s.rstrip(".") for s in said if s)

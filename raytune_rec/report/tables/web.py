@@ -8,7 +8,7 @@ from typing import Any
 
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.report import words
-from raytune_rec.report.run import Run, metric_of, title
+from raytune_rec.report.run import Run, best_of, higher, metric_of, title
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,17 @@ class Line:
 
 @dataclass(frozen=True)
 class WebTable:
+    """A caption tells what a dash stands for, where there is one: `dash` in its words."""
+
     caption: str
     head: Sequence[str]
     lines: Sequence[Line]
+    dash: str = "not measured"
+
+    @property
+    def explained(self) -> str:
+        dashes = any(words.NONE in (cell.text, cell.below) for line in self.lines for cell in line.cells)
+        return f"{self.caption} {words.NONE}: {self.dash}." if dashes else self.caption
 
 
 def columns(run: Run) -> list[str]:
@@ -48,34 +56,38 @@ def main(run: Run, colour: Mapping[str, str]) -> WebTable:
     lines = []
     for method in run.methods:
         facts = run.results["methods"][method]
-        cells = [_auc(run, method, unit) for unit in columns(run)]
+        cells = [_level(run, method, unit) for unit in columns(run)]
         cells += [
             Cell(words.count(facts["trials"])),
             Cell(words.count(facts["tuned_parameters"]), words.percent(facts["tuned_share"])),
             Cell(words.duration(facts["seconds"]) if facts["trials"] else words.NONE),
         ]
         lines.append(Line(method, colour[method], _note(facts), cells))
-    over = " of a list (the chance that its positive stands above another), mean over lists and" if run.lists else ", mean over"
+    of_list = " of a list (the chance that its positive stands above another)" if run.own == "auc" else ""
+    over = f"{of_list}, mean over lists and" if run.lists else ", mean over"
+    lower = "" if higher(run.own) else "lower is better, "
     caption = (
-        f"Test {title(run.lead)}{over} replicates, with the {protocol['confidence'] * 100:g} % interval below it; the best of a "
-        "column is bold. "
+        f"Test {title(run.own)}{over} replicates, {lower}with the {protocol['confidence'] * 100:g} % interval below it; the best "
+        "of a column is bold. "
         f"Split: {protocol['split']}; cohort: {protocol['cohort']}; {words.candidates(run.results)}."
-        f"{words.pooled(run, ' ', '.')} {words.spread(run.results)}{words.averaged(run.results, run.lead, ' ')}"
+        f"{words.pooled(run, ' ', '.')} {words.spread(run.results)}{words.averaged(run.results, run.own, ' ')}"
         f"{words.untested(run.results, ' ')} Intervals of levels hold the chance of the test users, whom all methods "
         "share; methods are judged by their paired differences below. "
         f"Tuned: parameters trained for one {run.unit_word}, and their share of the backbone."
-        f"{''.join(words.tied(run.results, unit, ' ') for unit in run.units)}"
     )
-    return WebTable(caption, ["method", *columns(run), "trials", "tuned", "search"], lines)
+    return WebTable(
+        caption, ["method", *columns(run), "trials", "tuned", "search"], lines, "not measured, or nothing was searched"
+    )
 
 
-FURTHER = [("logloss", "log loss"), ("group_auc", "user AUC"), ("calibration_error", "calibration error")]
+FURTHER = [("auc", "AUC"), ("logloss", "log loss"), ("group_auc", "user AUC"), ("calibration_error", "calibration error")]
 
 
 def further(run: Run, colour: Mapping[str, str]) -> WebTable | None:
     """The other metrics of rows with labels, of each method on each unit; None of lists."""
-    names = [(n, t) for n, t in FURTHER if any(n in run.measures(r, u) for r in run.methods for u in run.units)]
-    if not names:
+    there = {name for r in run.methods for u in run.units for name in run.measures(r, u)}
+    names = [(n, t) for n, t in FURTHER if n in there and n != run.own]
+    if run.lists or run.classes or not names:
         return None
     head = [f"{unit}: {title}" for unit in columns(run) for _, title in names]
     lines = []
@@ -107,7 +119,7 @@ def cohorts(run: Run, colour: Mapping[str, str]) -> WebTable | None:
         cells = [Cell(words.fixed(f.get("auc", {}).get("mean")), f"n {words.count(f.get('n'))}") for f in listed]
         lines.append(Line(method, colour[method], "", cells))
     head = ["method", *[f"{u}: {c.replace('_', ' ')}" for u, c in pairs]]
-    return WebTable("Test AUC of cohorts of the test rows.", head, lines)
+    return WebTable("Test AUC of cohorts of the test rows.", head, lines, "no AUC, for want of rows of both labels")
 
 
 def comparisons(run: Run, colour: Mapping[str, str]) -> WebTable | None:
@@ -140,7 +152,8 @@ def comparisons(run: Run, colour: Mapping[str, str]) -> WebTable | None:
         f"from scratch).{words.averaged(run.results, run.lead, ' ')}{words.not_compared(run.results, ' ')}"
     )
     head = ["method", "baseline", run.unit_word, *["metric"][: int(several)], "difference", "interval", "p", "p, Holm"]
-    return WebTable(caption, [*head, "users", "pre-trainings", "verdict"], lines)
+    dash = "nothing to be told: equal on every row, too few users to tell, or no pre-training under it"
+    return WebTable(caption, [*head, "users", "pre-trainings", "verdict"], lines, dash)
 
 
 def winners(run: Run) -> list[tuple[str, str, str, str, str]]:
@@ -191,10 +204,13 @@ def pretraining(run: Run) -> list[tuple[str, str]]:
     return listed
 
 
-def _auc(run: Run, method: str, unit: str) -> Cell:
-    auc = run.measures(method, unit).get(run.lead, {})
-    best = run.results["winners"].get(unit, {}).get("test") == method
-    return Cell(words.fixed(auc.get("mean")), _span(auc.get("low"), auc.get("high"), plain=True), best)
+def _level(run: Run, method: str, unit: str) -> Cell:
+    value = run.measures(method, unit).get(run.own, {})
+    return Cell(
+        words.fixed(value.get("mean")),
+        _span(value.get("low"), value.get("high"), plain=True),
+        best_of(run.results, unit) == method,
+    )
 
 
 def _span(low: float | None, high: float | None, plain: bool = False) -> str:
