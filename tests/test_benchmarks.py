@@ -17,6 +17,7 @@ import pytest
         "elastic nowhere --run nowhere",
         "serving nowhere",
         "splits nowhere",
+        "large_table nowhere folder",
         "retention nowhere",
         "same compare nowhere nowhere",
         "sweep --data nowhere --out sweep",

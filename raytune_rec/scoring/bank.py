@@ -167,7 +167,7 @@ class Bank:
         Args:
             lane: (N,) of each row.
         """
-        order = np.argsort(lane, kind="stable")
+        order = np.argsort(lane.astype(np.uint16) if len(self.units) <= 2**16 else lane, kind="stable")  # short: a radix sort
         counts = np.bincount(lane, minlength=len(self.units))
         rows = dict(enumerate(torch.from_numpy(order).split(counts.tolist())))
         first = 0

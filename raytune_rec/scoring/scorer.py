@@ -53,11 +53,12 @@ class Scorer:
 
     def logits(self, table: Table) -> np.ndarray:
         """(N,) float32 logits of prepared rows with global ids; (N, K) of candidates, the positive first."""
-        passes = list(self.passes(table, self.batch_size))
-        if not passes:
-            return np.zeros(0, np.float32)
-        index, logits = (torch.cat(parts) for parts in zip(*passes, strict=True))
-        return logits[index.argsort()].numpy()
+        found = torch.zeros(0)
+        for index, logits in self.passes(table, self.batch_size):
+            if not len(found):
+                found = logits.new_empty(len(table), *logits.shape[1:])
+            found[index] = logits
+        return found.numpy()
 
     def score(self, rows: Any, unknown: Unknown = "backbone") -> Scores:
         """(N,) probabilities of raw rows.

@@ -30,7 +30,7 @@ from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import plain
 from raytune_rec.storage.places import address, located
 
-_ROWS = {"score": 262_144, "recommend": 16_384}
+ROWS = {"score": 262_144, "recommend": 16_384}
 """Of a part: an answer is a number, or a list of items, each of them an object in memory."""
 _FORMAT = 1
 _BEGUN = "begun.json"
@@ -102,7 +102,7 @@ def answer(prompts: Prompts, hashes: Mapping[str, str], asked: Asked, given: Pat
         with STORAGE.lease(work / claim.LOCK) as granted:
             if not granted:
                 raise ArtifactError(f"{out}: another command writes it; wait until it has ended, or name another --output.")
-            part = {"format": _FORMAT, "rows": _ROWS[asked.what]}
+            part = {"format": _FORMAT, "rows": ROWS[asked.what]}
             stands_on = plain({"of": hashes, "asked": asked, "input": identity(file), "part": part})
             try:
                 _file(prompts, stands_on, asked, file, target, work, say)
@@ -130,7 +130,7 @@ def _file(prompts: Prompts, stands_on: Mapping[str, Any], asked: Asked, file: Pa
     rows = sum(pq.read_metadata(part).num_rows for part in parts)
     if parts:
         say(f"{target}: going on after {rows:,} rows")
-    for number, block in enumerate(blocks(file, _ROWS[asked.what], len(parts)), len(parts)):
+    for number, block in enumerate(blocks(file, ROWS[asked.what], len(parts)), len(parts)):
         answers = _answered(prompts, asked, block)
         STORAGE.put(work / f"{number:06}.parquet", partial(pq.write_table, answers, compression="zstd"))
         rows += len(block.table)

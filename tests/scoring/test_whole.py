@@ -35,7 +35,7 @@ def run(make: Callable[..., Store], tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pa.Table:
     """Also as `rows.parquet` in row groups that are no parts, and as `rows.csv`."""
-    monkeypatch.setattr(whole, "_ROWS", {"score": 40, "recommend": 40})
+    monkeypatch.setattr(whole, "ROWS", {"score": 40, "recommend": 40})
     draw = np.random.default_rng(1)
     table = pa.table(
         {
