@@ -28,7 +28,7 @@ class Drawn:
         before: done to the folder before the first attempt.
         between: done to the folder before the second.
         words: further words of attempts from the second on; first: of the first.
-        refused: the first attempt has to end with exit code 2 and name this file.
+        refused: mends what `before` has damaged, once the command has ended with exit code 2 and the file's name.
     """
 
     strikes: tuple[Strike, ...] = ()
@@ -38,7 +38,7 @@ class Drawn:
     between: Callable[[Path], object] | None = None
     words: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
-    refused: bool = False
+    refused: Callable[[Path], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _segment(chance: random.Random, seconds: Mapping[str, float], nodes: Nodes) 
         for segment, content in kept.items():
             segment.write_bytes(content)
 
-    return Drawn(start="finished", before=damaged, between=mended, refused=True)
+    return Drawn(start="finished", before=damaged, refused=mended)
 
 
 def _spoil(path: Path, chance: random.Random) -> Path:

@@ -75,11 +75,11 @@ class Injection:
 
     def _attempts(self, drawn: Drawn, damaged: Path | None) -> list[str]:
         """Until the run has finished; what was wrong with answers of the command."""
+        wrong: list[str] = []
+        if drawn.refused is not None and damaged is not None:
+            wrong = damage.wrong(damaged, *damage.answer(self.sweep.job, self.run))
+            drawn.refused(self.run)
         self.sweep.attempt(drawn.strikes, drawn.first)
-        wrong = []
-        if drawn.refused and damaged is not None:
-            said = self.sweep.log.read_text()
-            wrong += damage.wrong(damaged, self.sweep.code or 0, "", said)
         while self.sweep.code != 0 and len(self.sweep.attempts) < MOST_ATTEMPTS:
             self.nodes.whole()
             self.sweep.environment = {**self.sweep.environment, **self.nodes.variables}

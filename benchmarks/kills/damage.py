@@ -20,12 +20,17 @@ def refusals(job: Path, run: Path, scratch: Path, chance: random.Random) -> dict
         for finished in (True, False):
             copy = scratch / "damaged"
             segment = damaged(run, copy, case, chance, finished)
-            words = [sys.executable, "-m", "raytune_rec", "run", str(job), "--out", str(copy)]
-            done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
             state = "finished" if finished else "unfinished"
-            found[f"{case}, {state} run"] = wrong(segment, done.returncode, done.stdout, done.stderr)
+            found[f"{case}, {state} run"] = wrong(segment, *answer(job, copy))
             shutil.rmtree(copy)
     return found
+
+
+def answer(job: Path, run: Path) -> tuple[int, str, str]:
+    """What the command says of a damaged run: exit code, standard output and error."""
+    words = [sys.executable, "-m", "raytune_rec", "run", str(job), "--out", str(run)]
+    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600)
+    return done.returncode, done.stdout, done.stderr
 
 
 def damaged(run: Path, copy: Path, case: str, chance: random.Random, finished: bool) -> Path:
