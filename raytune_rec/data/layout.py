@@ -18,6 +18,8 @@ USERS = "users.parquet"
 
 TEXTS = "texts"
 """Of tokens, with their tokenizer."""
+VECTORS = "vectors.parquet"
+"""Of items, made of their texts: a column for each name, a row for each item."""
 
 
 def table_file(store: Path, role: str) -> Path:

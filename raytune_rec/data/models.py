@@ -34,12 +34,12 @@ def file_of_model(model: str, name: str, where: str) -> Path:
 
     Args:
         model: a folder, or, where there is none of this name, that of a model on the hub, whose files are kept by the package
-            huggingface_hub. name: of the file. where: of the option that says so, for a refusal.
+            huggingface_hub. name: of the file, in it or below it. where: of the option that says so, for a refusal.
 
     Raises:
         DataError: there is no such folder, model or file, or the hub cannot be reached.
     """
-    folder = at_hand(located(model) / name).parent
+    folder = at_hand(located(model) / name).parents[name.count("/")]
     if folder.exists():
         if not (path := folder / name).is_file():
             raise DataError(f"{where} = {model!r}: has no file {name}; name the folder of a model that is saved for the hub.")

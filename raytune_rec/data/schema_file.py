@@ -22,6 +22,7 @@ def schema_values(schema: DataSchema) -> dict[str, Any]:
     """A schema as JSON values."""
     fields = [{n: list(v) if n in _TUPLES else v for n, v in vars(f).items() if v or n not in _OF_SOME} for f in schema.fields]
     texts: dict[str, Any] = {"texts": [asdict(f) for f in schema.texts], "tokenizer": schema.tokenizer} if schema.texts else {}
+    texts |= {"vectors": [asdict(f) for f in schema.vectors]} if schema.vectors else {}
     texts |= {"phrases": asdict(schema.phrases)} if schema.phrases else {}
     texts |= {"waiting": list(schema.waiting)} if schema.waiting else {}
     rows = {d: {s: schema.rows.get((d, s), 0) for s in SPLITS} for d in (*schema.domains, *(u.name for u in schema.groups))}
@@ -36,9 +37,9 @@ def schema_from(values: Mapping[str, Any]) -> DataSchema:
         ValueError: a value is of another type, or they do not fit together. LookupError, TypeError, AttributeError: values are
             missing, or no such thing can be made of them.
     """
-    fields, texts = (
+    fields, texts, vectors = (
         tuple(Field(**{**f, **{n: tuple(f[n]) for n in _TUPLES if n in f}}) for f in values.get(name, ()))
-        for name in ("fields", "texts")
+        for name in ("fields", "texts", "vectors")
     )
     rows = {(d, s): counts[s] for d, counts in values["rows"].items() for s in SPLITS}
     task = Task(**values["task"]) if "task" in values else _task_of_first(values)
@@ -49,7 +50,7 @@ def schema_from(values: Mapping[str, Any]) -> DataSchema:
     phrases = Phrases(**told) if told else None
     named = tuple(values["domains"]), values["fingerprint"]
     waiting = tuple(values.get("waiting", ()))
-    made = DataSchema(fields, *named, rows, task, groups, trained, texts, tokenizer, phrases, waiting)
+    made = DataSchema(fields, *named, rows, task, groups, trained, texts, tokenizer, phrases, waiting, vectors)
     try:
         schema = _adapter().validate_python(asdict(made))
     except ValidationError as error:
@@ -67,10 +68,11 @@ def _adapter() -> TypeAdapter[DataSchema]:
 
 def _ill_formed(schema: DataSchema) -> str:
     """Why no preparation of ours wrote this schema, in words; empty where one may have."""
-    fields = {f.name: f for f in (*schema.fields, *schema.texts)}
+    every = (*schema.fields, *schema.texts, *schema.vectors)
+    fields = {f.name: f for f in every}
     if missing := {USER, ITEM, DOMAIN} - fields.keys():
         return f"there is no field {min(missing)}"
-    if len(fields) < len(schema.fields) + len(schema.texts):
+    if len(fields) < len(every):
         return "two fields have one name"
     if wrong := [name for name, f in fields.items() if f.known < f.has_ids or min(f.length, f.new) < 0]:
         return f"the field {wrong[0][:99]!r} has no size"

@@ -182,6 +182,20 @@ class SequenceOptions(Section):
         return self
 
 
+class VectorOptions(Section):
+    """A vector of each item, made of its text by an encoder that no training changes."""
+
+    text: str = Field(description="which text of the items: one of data.text.items, or a text column", min_length=1)
+    encoder: str = Field(
+        WORDS,
+        description="words: TF-IDF of the words, projected (SVD); else a folder as sentence-transformers saves it, or a model on "
+        "the hub (both need the packages tokenizers and transformers); or RUN/data/texts/NAME.safetensors of a finished run, so "
+        "that the vectors of two jobs mean the same",
+        min_length=1,
+    )
+    width: int = Field(64, ge=1, le=4096, description="numbers of a vector: whitened, along the axes in which texts differ most")
+
+
 class TextOptions(Section):
     """Text of users and items as tokens, for models that read words."""
 
@@ -198,6 +212,8 @@ class TextOptions(Section):
         description="name of a text -> the text columns of items that it is made of, in their order, all but title with their "
         "names (UPSR: category, title to pre-train; brand, price, description besides to tune); empty: each column alone",
     )
+
+    vectors: dict[str, VectorOptions] = Field({}, description="name of a vector of items -> what it is made of")
 
     @model_validator(mode="after")
     def _each_attribute_once(self) -> TextOptions:

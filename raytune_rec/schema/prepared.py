@@ -110,6 +110,7 @@ class DataSchema:
         tokenizer: fingerprint of what made their tokens; empty where there are none.
         phrases: of a tokenizer with sentinels, as T5 has them; else None.
         waiting: ids of items that came after a finished run and are no unit's: their group has too few rows so far.
+        vectors: vector fields of items, made of their texts (`data.text.vectors`); of `Items` alone, as `texts` are.
     """
 
     fields: tuple[Field, ...]
@@ -123,6 +124,7 @@ class DataSchema:
     tokenizer: str = ""
     phrases: Phrases | None = None
     waiting: tuple[int, ...] = ()
+    vectors: tuple[Field, ...] = ()
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -178,7 +180,7 @@ class DataSchema:
         return tuple(f for f in self.fields if f.role == role)
 
     def field(self, name: str) -> Field:
-        return next(f for f in (*self.fields, *self.texts) if f.name == name)
+        return next(f for f in (*self.fields, *self.texts, *self.vectors) if f.name == name)
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,11 @@ def small(name: str, options: dict[str, Any]) -> dict[str, Any]:
     values = tomllib.loads((JOBS / f"{name}.toml").read_text())
     values["data"] |= {"source": "tabular", "options": options, "sequences": {"length": 6, "negatives": 9, "full": False}}
     values["data"]["text"]["length"] = 8
+    values["data"]["text"]["vectors"]["meaning"]["width"] = 6
+    for pretraining in values["pretrainings"].values():
+        pretraining.get("options", {}).pop("training.epochs", None)
     values["backbone"]["options"] |= SMALL
-    values["backbones"] = {b: {"width": 8, "inner": 8, "blocks": 1} for b in ("sasrec", "bert4rec")}
+    values["backbones"] = {b: {"width": 8, "inner": 8, "blocks": 1} for b in ("sasrec", "bert4rec", "unisrec")}
     values["training"] |= {"epochs": 2, "batch_size": 16}
     values["tune"] = {"trials": 2}
     values["evaluate"] |= {"bootstrap": 100}
@@ -71,14 +74,15 @@ def test_a_language_model_is_pre_trained_on_domains_and_ranks_a_new_one(tmp_path
     assert read_json(out / "results.json")["methods"]["pretrained"]["mean"]["auc"]["mean"] > 0.6, "titles name the kinds"
     new = small("upsr_amazon", write_log(tmp_path, ("beauty",), 30))
     new["tune"] = {"trials": 1}
-    new["methods"] = {name: new["methods"][name] for name in ("pretrained", "upsr", "soft_prompt")}
+    new["methods"] = {name: new["methods"][name] for name in ("pretrained", "upsr", "soft_prompt", "unisrec_pretrained")}
     new["data"]["sequences"]["users"] = 25
-    new["evaluate"] |= {"shuffled": True, "retriever": "upsr", "rerank": [50]}
+    new["evaluate"] |= {"compare": ["upsr", "soft_prompt"], "shuffled": True, "retriever": "upsr", "rerank": [50]}
     run = tmp_path / "runs" / "upsr_amazon"
     pipeline.run(parse(new), run, say=lambda line: None)
     results = read_json(run / "results.json")
     values = {name: row["units"]["beauty"]["auc"]["mean"] for name, row in results["methods"].items()}
     assert {*values} == {*new["methods"]} and not any(row.get("failed") for row in results["methods"].values())
+    assert values["unisrec_pretrained"] > 0.6, "vectors of another domain's titles mean the same"
     beauty, said = results["units"]["beauty"], results["protocol"]
     assert 10 < beauty["n"] <= 25 and "at most 25 users of a domain, by a hash (seed 0)" in said["cohort"]
     assert beauty["best 50_found"] == 1 and beauty["best 50_candidates"][1] <= 32, "all but the history of 4, of 36"

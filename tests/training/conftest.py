@@ -57,8 +57,11 @@ def table(rows: int, seed: int) -> Table:
 AGE = Field("age", "numerical", "user", 4, mean=3.0, std=1.5, edges=(1.0, 3.0))
 TASTE = Field("taste", "vector", "user", 0, length=3, means=(0.0, 0.0, 2.0), stds=(0.7, 0.7, 0.8))
 TITLE = Field("title", "text", "item", 12, length=5)
+MEANING = Field("meaning", "vector", "item", 0, length=9)
 PHRASES = Phrases((2, 3), (4,), (5, 6), (9, 8, 7), 0, 1, 2)
-HISTORIES = DataSchema((*FIELDS[:5], AGE, TASTE), ("movies",), "0" * 16, task=Task("lists", 6), texts=(TITLE,), phrases=PHRASES)
+HISTORIES = DataSchema(
+    (*FIELDS[:5], AGE, TASTE), ("movies",), "0" * 16, task=Task("lists", 6), texts=(TITLE,), phrases=PHRASES, vectors=(MEANING,)
+)
 """Rows that are users with histories."""
 
 
@@ -111,7 +114,8 @@ def _items() -> Items:
     one = np.ones(events, np.float32)
     feedback = Feedback(start, draw.integers(1, 41, events), np.arange(events), one, one * np.arange(events) % 3)
     price = np.where(np.arange(31) % 9 == 4, np.nan, np.arange(31) / 8).astype(np.float32)
-    return Items({"tags": tags, "title": title, "price": price}, np.array(fans), feedback)
+    meaning = draw.normal(size=(31, 9)).astype(np.float32)
+    return Items({"tags": tags, "title": title, "price": price, "meaning": meaning}, np.array(fans), feedback)
 
 
 ITEMS = _items()

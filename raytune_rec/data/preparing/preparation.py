@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from raytune_rec.data.blocks import ROW_COLUMNS, SourceField
 from raytune_rec.data.layout import domain_file
 from raytune_rec.data.preparing.coding.known import Known
-from raytune_rec.data.preparing.coding.texts import measured, texts_of, write_texts
+from raytune_rec.data.preparing.coding.texts import measured, write_texts
+from raytune_rec.data.preparing.coding.vectors import encoder_option, vectors_of, write_vectors
 from raytune_rec.data.preparing.disk.spill import Spill
 from raytune_rec.data.preparing.disk.tables import Rejects
 from raytune_rec.data.preparing.order import backwards, ties
@@ -26,6 +27,7 @@ from raytune_rec.data.preparing.sequences import write_sequences
 from raytune_rec.data.preparing.summary import untested
 from raytune_rec.data.schema_file import schema_values
 from raytune_rec.data.sources.base import Source
+from raytune_rec.data.text.encoders import fingerprints
 from raytune_rec.data.tokens import file_of, phrases_of
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.job.data import UNIGRAM, DataOptions, SequenceOptions
@@ -78,6 +80,10 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
     if options.text is not None:
         if not options.text.items:
             del chosen["text"]["items"]
+        if not options.text.vectors:
+            del chosen["text"]["vectors"]
+        for name, vector in options.text.vectors.items():
+            inputs[f"encoder of {name}"] = fingerprints(vector.encoder, encoder_option(name))
         if options.text.tokenizer != UNIGRAM:
             del chosen["text"]["vocabulary"]
         inputs["tokenizer"] = hashlib.sha256(file_of(options.text.tokenizer)).hexdigest()
@@ -119,7 +125,7 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
     """
     _check_fields(source.fields(), options.sequences is not None)
     if options.text is not None:
-        texts_of(source.fields(), options.text)
+        vectors_of(source.fields(), options.text)
     known = Known(options.known) if options.known else None
     inputs = stage_inputs(options, source)
     stage = Stage(out, STAGE, inputs, FORMAT)
@@ -144,11 +150,13 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
             if why := untested(summary["domains"][name], schema.rows[name, "test"], schema.task.histories):
                 summary["domains"][name]["untested"] = why
         if options.text is not None:
+            tell("cutting texts into tokens")
             of_run = known.tokenizer if known else None
             texts, tokenizer, summary["texts"] = write_texts(out, source.fields(), options.text, source.shared_items, of_run)
             if known:
                 known.check_texts(texts)
             schema = replace(schema, texts=texts, tokenizer=tokenizer.fingerprint, phrases=phrases_of(tokenizer))
+            schema = replace(schema, vectors=write_vectors(out, source.fields(), options.text, tell, known and known.path))
             tell("measuring what texts are worth")
             summary["item_texts"] = measured(out, source.fields(), options.text, source.shared_items)
         if check is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.data.layout import TEXTS, domain_file, table_file
+from raytune_rec.data.layout import TEXTS, VECTORS, domain_file, table_file
 from raytune_rec.data.stored.columns import Columns, cast
 from raytune_rec.data.stored.lookup import Lookup
 from raytune_rec.errors import DataError
@@ -22,26 +22,29 @@ def items(lookup: Lookup, names: Collection[str], feedback: bool) -> Items:
     """Some columns of all items, in memory.
 
     Args:
-        names: of features and text fields of items. feedback: also who took them.
+        names: of features, text fields and vectors of items. feedback: also who took them.
 
     Raises:
         DataError: a column that items do not have, or feedback of the part of a store beside a backbone.
     """
     schema, size = lookup.schema, lookup.schema.field(ITEM).size
-    known = {f.name: f for f in (*schema.with_role("item"), *(t for t in schema.texts if t.role == "item")) if f.name != ITEM}
+    texts = [f for f in schema.texts if f.role == "item"]
+    known = {f.name: f for f in (*schema.with_role("item"), *texts, *schema.vectors) if f.name != ITEM}
     if wrong := [name for name in names if name not in known]:
         raise DataError(f"items: there is no column {', '.join(wrong)}; there are {', '.join(known) or 'none'}.")
-    texts = [known[name] for name in names if known[name].kind == "text"]
-    columns = {name: lookup.items[name][:size] for name in names if known[name].kind != "text"} | _texts(lookup, texts)
+    beside = {f.name for f in (*texts, *schema.vectors)}
+    columns = {name: lookup.items[name][:size] for name in names if name not in beside}
+    columns |= _beside(lookup, "items.parquet", [f for f in texts if f.name in names])
+    columns |= _beside(lookup, VECTORS, [f for f in schema.vectors if f.name in names])
     count = pq.read_table(table_file(lookup.path, ITEM), columns=["count"])["count"].to_numpy()[:size].astype(np.int64)
     return Items(columns, count, _feedback(lookup, size) if feedback else None)
 
 
-def _texts(lookup: Lookup, fields: list[Field]) -> Columns:
-    """(V, L) tokens."""
+def _beside(lookup: Lookup, file: str, fields: list[Field]) -> Columns:
+    """(V, L) tokens, or (V, W) numbers."""
     if not fields:
         return {}
-    table = pq.read_table(lookup.path / TEXTS / "items.parquet", columns=[f.name for f in fields])
+    table = pq.read_table(lookup.path / TEXTS / file, columns=[f.name for f in fields])
     return {f.name: cast(table[f.name].combine_chunks(), f)[: lookup.schema.field(ITEM).size] for f in fields}
 
 

@@ -112,7 +112,7 @@ class Store:
 
     @cached_property
     def _items(self) -> Items:
-        features = (*self.schema.with_role("item"), *self.schema.texts)
+        features = (*self.schema.with_role("item"), *self.schema.texts, *self.schema.vectors)
         return self.items([field.name for field in features if field.role == "item" and field.name != ITEM])
 
     @cached_property

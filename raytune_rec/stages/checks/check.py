@@ -15,6 +15,7 @@ from raytune_rec.config import OF_HISTORIES, Job
 from raytune_rec.data.cold_items import units_of
 from raytune_rec.data.cold_users import folds_of, predicted
 from raytune_rec.data.preparing.coding.texts import texts_of
+from raytune_rec.data.preparing.coding.vectors import vectors_of
 from raytune_rec.errors import AssemblyError, JobError, UserError
 from raytune_rec.job.data import WORDS
 from raytune_rec.report.tables import item_texts
@@ -117,12 +118,16 @@ def declared(job: Job) -> DataSchema:
     options = data.text
     named = texts_of(source.fields(), options) if options else ()
     texts = tuple(Field(text.name, "text", text.role, 1002, options.length) for text in named if options)
+    made = vectors_of(source.fields(), options) if options else ()
+    vectors = tuple(Field(name, "vector", "item", 0, options.vectors[name].width) for name in made if options)
     predicted(fields, data.task.attribute)
     groups = folds_of(data.sequences) if data.sequences else ()
     if data.split.kind == "cold_items" and data.sequences:
         groups = tuple(units_of(domains, data.sequences))
     phrases = LIKELY if texts and options and options.tokenizer != WORDS else None
-    return DataSchema(tuple(fields), tuple(domains), "", task=data.task, groups=groups, texts=texts, phrases=phrases)
+    return DataSchema(
+        tuple(fields), tuple(domains), "", task=data.task, groups=groups, texts=texts, phrases=phrases, vectors=vectors
+    )
 
 
 def _table(made: Plan) -> Table:

@@ -1,0 +1,94 @@
+"""UniSRec (Hou et al., KDD 2022): SASRec over what adaptors make of frozen vectors of the items' texts.
+
+Shapes: U: 1 or T lanes, V items, W numbers of a vector, G experts, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from raytune_rec.backbones.base import Outputs
+from raytune_rec.backbones.sasrec import SasRec
+from raytune_rec.components import structural
+from raytune_rec.errors import AssemblyError
+from raytune_rec.schema.contract import Batch, Entities, Parameter, Site, SiteShape
+from raytune_rec.schema.prepared import DataSchema
+from raytune_rec.tensors import Params, Step, normal, zeros
+
+
+class UniSRec(SasRec):
+    """An item is the sum of G experts, each a linear map of its vector less a mean of the expert's own (the paper's parametric
+    whitening), weighed by the softmax of a linear gate (its MoE-enhanced adaptor); with `own` a trained vector of the item is
+    added, which starts at zero (its transductive setting). Without it items of a new domain need no parameter.
+
+    With `experts = 0` an item is the vector itself, cut to D numbers, and `own` makes it SASRec whose item vectors start from the
+    encoder: whitened (WhitenRec, 2024), and decayed towards it instead of zero.
+
+    Differs from the paper: vectors are whitened once before (`data.text.vectors`), the gate has no noise, and the loss is the
+    job's: `softmax` for the sequence-item task, `cl4rec` where sequences are contrasted too, inner products for cosines.
+
+    Raises:
+        AssemblyError: items have no such vector, or one of fewer numbers than `width` where there is no expert.
+    """
+
+    class Options(SasRec.Options):
+        vector: str = structural("meaning", "which vector of the items, of data.text.vectors", min_length=1)
+        experts: int = structural(8, "G, adaptors of the vectors (the paper: 8); 0: the vectors as they are", ge=0, le=64)
+        own: bool = structural(False, "add a trained vector to each item")
+
+    groups = frozenset({"embedding", "encoder", "output", "adapter"})
+    item_groups = frozenset({"adapter"})
+
+    def __init__(self, options: Options, schema: DataSchema, sites: Mapping[Site, SiteShape]) -> None:
+        super().__init__(options, schema, sites)
+        there = {field.name: field.length for field in schema.vectors}
+        if options.vector not in there:
+            known = f"there are {', '.join(there)}" if there else "there are none; set data.text.vectors"
+            raise AssemblyError(f"backbone.vector = {options.vector!r}: is no vector of the items; {known}.")
+        self.numbers = there[options.vector]
+        if not options.experts and options.width > self.numbers:
+            raise AssemblyError(
+                f"backbone.width = {options.width}: vectors {options.vector!r} have {self.numbers} numbers, and without experts "
+                f"an item is one of them; lower width, raise data.text.vectors.{options.vector}.width, or set experts."
+            )
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        o, w = self.options, self.numbers
+        kept = [replace(p, init=zeros) if p.name == "item" else p for p in super().parameters() if p.name != "item" or o.own]
+        experts = (
+            Parameter("adapter.gate", (w, o.experts), "adapter", normal(w**-0.5)),
+            Parameter("adapter.mean", (o.experts, w), "adapter", zeros),
+            Parameter("adapter.map", (o.experts, w, o.width), "adapter", normal(o.embedding_std * w**-0.5)),
+        )
+        return (*kept, *(experts if o.experts else ()))
+
+    def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
+        """`meaning` (U, V, D)."""
+        vectors, o = items.columns[self.options.vector], self.options
+        if not o.experts:
+            return {"meaning": vectors[..., : o.width] * o.embedding_std}
+        gate, mean, map_ = (params[f"adapter.{name}"] for name in ("gate", "mean", "map"))
+        weight = (vectors @ gate).softmax(-1)
+        made = [
+            weight[..., g : g + 1] * ((vectors - mean[:, g].unsqueeze(1)) @ map_[:, g])
+            for g in range(o.experts)
+        ]  # fmt: skip
+        return {"meaning": torch.stack(made).sum(0)}
+
+    def forward(
+        self,
+        params: Params,
+        encoded: Mapping[str, Tensor],
+        batch: Batch,
+        sites: Mapping[Site, Tensor],
+        options: Mapping[str, Tensor],
+        step: Step,
+    ) -> Outputs:
+        item = encoded["meaning"]
+        return super().forward(
+            {**params, "item": item + params["item"] if self.options.own else item}, encoded, batch, sites, options, step
+        )
