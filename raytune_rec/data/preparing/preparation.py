@@ -156,7 +156,9 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
             if known:
                 known.check_texts(texts)
             schema = replace(schema, texts=texts, tokenizer=tokenizer.fingerprint, phrases=phrases_of(tokenizer))
-            schema = replace(schema, vectors=write_vectors(out, source.fields(), options.text, tell, known and known.path))
+            schema = replace(
+                schema, vectors=write_vectors(out, source.fields(), options.text, tell, known.path if known else None)
+            )
             tell("measuring what texts are worth")
             summary["item_texts"] = measured(out, source.fields(), options.text, source.shared_items)
         if check is not None:
