@@ -1,4 +1,4 @@
-"""TensorBoard's view of the search: the best trials of each unit as runs, and one HParams table over them.
+"""TensorBoard's view of the search: the best trials of each unit, and the best of each method, as runs, and one HParams table.
 
 tensorboard/                          the HParams experiment: every option of any run, and the final metric
 tensorboard/<unit>/01-<method>-<trial>/  validation metric and training loss by epoch, the trial's options and final value
@@ -20,7 +20,7 @@ from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import remove_files
 
 BEST = 20
-"""Trials of a unit that become runs."""
+"""Trials of a unit that become runs, and the best of each method."""
 FINAL = "final/validation"
 _OURS = ".raytune_rec"
 _FILES = f"**/events.out.tfevents.*{_OURS}"
@@ -55,11 +55,14 @@ def files(run: Path) -> list[Path]:
 
 
 def best(trials: Sequence[Trial], count: int = BEST) -> list[Trial]:
-    """The best trials first. Whether higher is better shows in the curves: a trial's value is the best point of its own."""
+    """The best trials first, then the best of each method that has none among these: what was exported is there.
+    Whether higher is better shows in the curves: a trial's value is the best point of its own."""
     curves = [(t, [v for v in t.curve if math.isfinite(v)]) for t in trials]
     up = sum(abs(t.value - max(c)) < abs(t.value - min(c)) for t, c in curves if c)
     down = sum(abs(t.value - max(c)) > abs(t.value - min(c)) for t, c in curves if c)
-    return sorted(trials, key=lambda t: (-t.value if up >= down else t.value, t.method, t.number))[:count]
+    ordered = sorted(trials, key=lambda t: (-t.value if up >= down else t.value, t.method, t.number))
+    firsts = {t.method: t for t in reversed(ordered)}
+    return [t for place, t in enumerate(ordered) if place < count or t is firsts[t.method]]
 
 
 def _options(t: Trial) -> dict[str, Scalar]:
