@@ -69,6 +69,8 @@ class Injection:
     def _begin(self, start: str) -> None:
         for path in (self.run, self.state):
             shutil.rmtree(path, ignore_errors=True)
+        for own in (self.base / "logs").glob(f"{self.run.name}[.-]*"):  # of a draw, or a campaign, that was broken off
+            own.unlink()
         self.state.mkdir(parents=True)
         if start != "nothing":
             shutil.copytree(self.base / start, self.run)
