@@ -23,6 +23,7 @@ from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, RunFailed
 from raytune_rec.heartbeat import SECONDS, Heartbeat
 from raytune_rec.machine import ray_start
+from raytune_rec.machine.ray_address import is_local
 from raytune_rec.report.tables.terminal import console as results_table
 from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
@@ -32,7 +33,7 @@ from raytune_rec.storage.listing import Files
 from raytune_rec.storage.marker import complete
 from raytune_rec.storage.places import shown
 from raytune_rec.storage.stage import Stage
-from raytune_rec.tuning.run import resources
+from raytune_rec.tuning.run import resources, sharing
 
 STAGES: Mapping[str, ModuleType] = {
     "prepare": prepare,
@@ -234,6 +235,11 @@ def _ask_ray(context: Context, names: list[str]) -> None:
         ray_start.check(os.environ)
     packs = any(stage is not pretrain or context.job.pretrain.trials for stage in using)
     resources.ask(context.job, context.say, packs=packs, workers=pretrain in using)
+    sharing.check(context.folder, context.job)
+    if not is_local(os.environ):
+        from raytune_rec.tuning.run.cluster import described
+
+        context.say(described())
 
 
 def _marker(context: Context, name: str, module: ModuleType, inputs: Mapping[str, Any]) -> Stage:

@@ -29,11 +29,14 @@ class Progress:
     Args:
         done, total: trials.
         best: study -> best validation metric so far.
+        units_done, units: units, and those of them whose searches are all at their end; 0 of 0 where nothing is searched.
     """
 
     done: int
     total: int
     best: Mapping[str, float] = field(default_factory=dict)
+    units_done: int = 0
+    units: int = 0
 
 
 class Planner(Protocol):
@@ -109,7 +112,10 @@ class SearchPlanner:
 
     def progress(self) -> Progress:
         best = {k: v for k, v in self._best.items() if v is not None}
-        return Progress(sum(self._finished.values()), sum(self._total.values()), best)
+        units = {unit for _, unit in self._groups}
+        names = {(unit, group.studies[unit].name) for (_, unit), group in self._groups.items()}
+        open_units = {unit for unit, name in names if self._finished[name] < self._total[name]}
+        return Progress(sum(self._finished.values()), sum(self._total.values()), best, len(units - open_units), len(units))
 
 
 class FixedPlanner:

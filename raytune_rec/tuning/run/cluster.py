@@ -67,6 +67,16 @@ def connect(threads: int) -> None:
         signal.signal(signal.SIGTERM, ours)  # Ray puts one of its own in its place, which ends without a word
 
 
+def described() -> str:
+    """The cluster that this process is connected to, and where it is watched."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus, gpus = (sum(machine.get(kind, 0.0) for machine in machines) for kind in ("CPU", "GPU"))
+    node: Any = ray._private.worker._global_node
+    watched = node.webui_url
+    counted = f"cluster of {len(machines)} machines with {cpus:g} CPUs and {gpus:g} GPUs"
+    return f"{counted}; dashboard http://{watched}" if watched else counted
+
+
 @contextmanager
 def _on_localhost() -> Iterator[None]:
     """What is started inside listens to this machine alone.

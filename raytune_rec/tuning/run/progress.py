@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from raytune_rec.tuning.packs.planner import Progress
 from raytune_rec.tuning.run.dispatcher import Dispatcher
 
 SECONDS = 20.0
@@ -27,7 +29,8 @@ class Reporter:
 
     def __init__(self, title: str = "tune", say: Callable[[str], None] | None = None) -> None:
         self.title, self._say = title, say
-        self._last = time.monotonic()
+        self._last = self._begun = time.monotonic()
+        self._first: int | None = None
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         console = Console(stderr=True)
@@ -49,6 +52,8 @@ class Reporter:
     def show(self, dispatcher: Dispatcher) -> None:
         """Show where the dispatcher is, at most once in an interval."""
         now = time.monotonic()
+        if self._first is None:  # what an earlier start has done says nothing of this one's pace
+            self._first = dispatcher.planner.progress().done
         if now - self._last < (1.0 if self._bar else SECONDS):
             return
         self._last = now
@@ -57,8 +62,20 @@ class Reporter:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=progress.done, total=progress.total, best=best)
             return
-        line = f"{self.title}: {progress.done} of {progress.total} trials, {dispatcher.packs_done} packs"
+        parts = [f"{progress.done} of {progress.total} trials"]
+        parts += [f"{progress.units_done} of {progress.units} domains done"] if progress.units else []
+        parts += [f"{dispatcher.packs_done} packs", *_pace(progress, progress.done - self._first, now - self._begun)]
+        line = f"{self.title}: {', '.join(parts)}"
         (self._say or _stderr)(f"{line}; best {best}" if best else line)
+
+
+def _pace(progress: Progress, done: int, seconds: float) -> list[str]:
+    """How fast it goes, and how long it would take at that pace; nothing before the first trial is done."""
+    if not done:
+        return []
+    left = (progress.total - progress.done) * seconds / done
+    hours, minutes = divmod(math.ceil(left / 60), 60)
+    return [f"{60 * done / seconds:.1f} trials a minute", f"about {f'{hours} h ' if hours else ''}{minutes} min left"]
 
 
 def _stderr(line: str) -> None:

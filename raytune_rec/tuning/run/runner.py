@@ -15,7 +15,7 @@ from raytune_rec.training.build import build
 from raytune_rec.training.settings import Resolved
 from raytune_rec.tuning.packs.folder import PackFolder, remove
 from raytune_rec.tuning.packs.planner import DONE, Planner
-from raytune_rec.tuning.run import resources
+from raytune_rec.tuning.run import resources, sharing
 from raytune_rec.tuning.run.dispatcher import Dispatcher
 from raytune_rec.tuning.run.progress import Reporter
 
@@ -82,7 +82,8 @@ def run(
         )
         if connect is not None:
             connect()
-        resources.ask(job, say or print, packs=True, workers=False)  # machines may have gone since the run began
+        resources.ask(job, say or print, packs=True, workers=False)  # machines may have gone since the run began, or come
+        sharing.check(run_folder, job)
         with ends_on_sigterm():  # connecting to Ray sets a handler of its own, so ours comes after
             ray_tune.fit(dispatcher, work, Reporter(title, say))
     if dispatcher.failure is not None:
