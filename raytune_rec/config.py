@@ -47,6 +47,10 @@ OF_HISTORIES = (
 """What a job of interactions has to change in all its parts to become one of histories."""
 
 
+BEST = "best"
+"""`evaluate.export`, and the line of the table: of each unit the method that validation chooses among small artifacts."""
+
+
 def job_name(name: str) -> str:
     """The name itself. Raises ValueError where a job cannot be called so."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
@@ -69,7 +73,9 @@ class MethodOptions(Section):
 class EvaluateOptions(Section):
     replicates: int = Field(5, ge=1, le=1000, description="times that each winner is trained again, on the pre-trainings in turn")
     export: str = Field(
-        "", description="method whose winners become the artifacts; empty: the prompt method of best mean validation rank"
+        "",
+        description="method whose winners become the artifacts; best: of each unit the method that validation chooses among "
+        "those that make a small artifact on the shared backbone; empty: the prompt method of best mean validation rank",
     )
     compare: list[str] = Field([], description="methods that claim something; each is tested against every baseline")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
@@ -151,7 +157,10 @@ class Job(Section):
                 "evaluate: retriever names who finds items, and rerank how many are ranked again; set both, or neither"
             )
         methods = [*self.evaluate.compare, self.evaluate.export, self.evaluate.retriever]
-        unknown = [r for r in methods if r and r not in self.methods]
+        chosen = [BEST] if self.evaluate.export == BEST else []
+        if chosen and BEST in self.methods:
+            problems.append(f"methods.{BEST}: evaluate.export = {BEST!r} makes a line of this name; give the method another one")
+        unknown = [r for r in methods if r and r not in (*self.methods, *chosen)]
         problems += [f"evaluate: no method {r!r}; the job has {', '.join(self.methods)}" for r in unknown]
         if problems:
             raise ValueError("; ".join(problems))

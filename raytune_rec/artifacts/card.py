@@ -63,6 +63,7 @@ def card(facts: PromptFacts) -> str:
         ),
         "## Metrics",
         "Validation chose the trial and its epoch. The test split was touched once, after that.",
+        *_candidates(facts),
         _metrics("validation", facts.valid),
         _metrics("test", _shown(facts.test)) if facts.test is not None else "Test: not evaluated yet.",
         *(["At other cuts than 10: in `prompt.json`."] if facts.test and len(_shown(facts.test)) < len(facts.test) else []),
@@ -85,6 +86,14 @@ def card(facts: PromptFacts) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _candidates(facts: PromptFacts) -> list[str]:
+    """Among what validation chose the method."""
+    (metric, *_) = (*facts.valid, "")
+    listed = ", ".join(f"{plain(name)} {value:.4f}" for name, value in facts.candidates.items())
+    said = f"It chose the method too, by {metric} (mean over replicates on this backbone): {listed}."
+    return [said] if facts.candidates else []
 
 
 def _loading(facts: PromptFacts) -> list[str]:

@@ -44,6 +44,7 @@ class PromptFacts:
         tuned_parameters: how many numbers were trained.
         trial, options, seed, replicate: the winning trial, its flat options, the job's seed, which replicate this is.
         valid: validation metric -> value.
+        candidates: methods among which validation chose this one -> their metric, mean over replicates; empty: no choice.
         test: test metric -> value; None until `evaluate` has run.
         versions: of the libraries.
         weights_sha256: filled in when it is saved.
@@ -71,6 +72,7 @@ class PromptFacts:
     seed: int = 0
     replicate: int = 0
     valid: Mapping[str, float | None] = field(default_factory=dict)
+    candidates: Mapping[str, float] = field(default_factory=dict)
     test: Mapping[str, Any] | None = None
     versions: Mapping[str, Scalar] = field(default_factory=dict)
     weights_sha256: str = ""

@@ -14,7 +14,7 @@ from typing import Any
 
 from raytune_rec import pipeline
 from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.config import Job
+from raytune_rec.config import BEST, Job
 from raytune_rec.errors import ArtifactError, JobError
 from raytune_rec.report.grown import FOLDER, folders
 from raytune_rec.schema.work import Method
@@ -86,6 +86,11 @@ def _methods(job: Job, out: Path) -> list[str]:
         raise JobError(
             f"--only-new adds prompts for items, and {context.folder} has none: its artifacts are of "
             f"{', '.join(context.store.schema.unit_names[:3])}; it is for runs with data.split.kind = 'cold_items'."
+        )
+    if exported == BEST:
+        raise JobError(
+            f"--only-new: validation chose the artifacts of {context.folder} among several methods (evaluate.export = {BEST!r}); "
+            "start a new run with this log that exports one method, of strategy 'prompt'."
         )
     if exported not in job.methods:
         raise JobError(

@@ -19,7 +19,10 @@
     untested      {unit: why}: units without a test row, or with a single class of them; absent where there are none
     methods          {method: {strategy, prompt, backbone, pretraining, baseline, claims, trials, tuned_parameters,
                          backbone_parameters, tuned_share, seconds, pretrainings, units: {unit: MEASURES}, mean: MEASURES}}
-                  pretrainings: how many stand under the method, 0 where it starts from scratch
+                  pretrainings: how many stand under the method, 0 where it starts from scratch. `best` has `among`: the methods
+                  of which validation chose one for each unit, whose trials and seconds it tells again
+    choice        {pretraining, pretrainings: {name: mean}, units: {unit: {method, valid: {method: value}}}}: what became of that
+                  choice (`stages.winners.Choice`); values are means over replicates on the first pre-training; absent without one
     comparisons   [{method, baseline, metric, unit, difference, low, high, p, p_holm, n, users, pretrainings | null,
                     trainings: [...] | null, covers}]
                   one for each method that claims x baseline x metric (auc; of lists auc and ndcg@10; of classes accuracy and
@@ -214,6 +217,7 @@ def _facts(f: MethodFacts, claims: bool, baseline: bool) -> dict[str, Any]:
         "backbone_parameters": f.backbone_parameters,
         "tuned_share": f.tuned_parameters / f.backbone_parameters if f.backbone_parameters else None,
         "seconds": f.seconds,
+        **({"among": f.among} if f.among else {}),
     }
 
 
@@ -239,4 +243,5 @@ def _costs(facts: Sequence[MethodFacts]) -> dict[str, Any]:
         f.method: {"trials": f.trials, "seconds": f.seconds, "seconds_per_trial": f.seconds / f.trials if f.trials else None}
         for f in facts
     }
-    return {"trials": sum(f.trials for f in facts), "seconds": sum(f.seconds for f in facts), "methods": methods}
+    own = [f for f in facts if not f.among]
+    return {"trials": sum(f.trials for f in own), "seconds": sum(f.seconds for f in own), "methods": methods}

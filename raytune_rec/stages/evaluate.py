@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
+from raytune_rec.config import BEST
 from raytune_rec.data.cold_items import COLD
 from raytune_rec.errors import RunFailed
 from raytune_rec.evaluation.item_map import item_map
@@ -22,9 +23,10 @@ from raytune_rec.schema.prepared import Table
 from raytune_rec.scoring.vectors import item_vectors
 from raytune_rec.stages import export
 from raytune_rec.stages.context import Context
-from raytune_rec.stages.export import artifact_folders, winner_settings
+from raytune_rec.stages.export import artifact_folders
 from raytune_rec.stages.failures import recorded, winner
-from raytune_rec.stages.outcomes import before_and_after, outcomes, parts_of_unit, pooled, replicates, retrieval
+from raytune_rec.stages.outcomes import before_and_after, of_best, outcomes, parts_of_unit, pooled, replicates, retrieval
+from raytune_rec.stages.winners import Choice, choice, competing, winner_settings
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256
 from raytune_rec.storage.places import shown
@@ -63,11 +65,15 @@ def run(context: Context) -> dict[str, Any]:
     kind = kind_of(context.store.schema.task)
     found = retrieval(context, tests)
     of_methods = {method: outcomes(context, kind, method, tests, found) for method in job.methods}
-    together = pooled(context, kind, of_methods, tests)
+    chosen = choice(context)
+    if chosen:
+        of_methods[BEST] = of_best(of_methods, chosen.methods)
+    together = pooled(context, kind, of_methods, tests, chosen.methods if chosen else {})
     tests = {name: units for name, units in tests.items() if any(o.unit == name for o in together)}
     if not tests:
         raise RunFailed("\n".join(["evaluate: no method has a result on any test:", *map(str, recorded(context.folder))]))
     facts = [_facts(context, method, list(dict.fromkeys(u for units in tests.values() for u in units))) for method in job.methods]
+    facts += [_facts_of_best(context, chosen, facts)] if chosen else []
     protocol = kind.protocol(job.data, context.store)
     context.at("comparing the methods")
     results = summarise(
@@ -86,6 +92,8 @@ def run(context: Context) -> dict[str, Any]:
     )
     if any(unit.kind == "items" for unit in context.store.schema.groups):
         results["pools"] = "group"
+    if chosen:
+        results["choice"] = plain(chosen.facts())
     if failed := recorded(context.folder):
         results["missing"] = [asdict(f) for f in failed]
     domains = read_json(context.store_path / "summary.json")["domains"]
@@ -154,6 +162,31 @@ def _facts(context: Context, method: str, units: list[str]) -> MethodFacts:
         valid={unit: w["value"] for unit, w in winners.items()},
         options={unit: w["options"] for unit, w in winners.items()},
         trial={unit: w["trial"] for unit, w in winners.items()},
+    )
+
+
+def _facts_of_best(context: Context, chosen: Choice, of_methods: Sequence[MethodFacts]) -> MethodFacts:
+    """The line of what validation has chosen, of whose cost are the searches of all that competed on its pre-training."""
+    known = {facts.method: facts for facts in of_methods}
+    units = {unit: known[method] for unit, method in chosen.methods.items() if unit in known[method].valid}
+    among = [
+        known[planned.method.name] for planned in competing(context.plan) if planned.method.pretraining == chosen.pretraining
+    ]
+    return MethodFacts(
+        method=BEST,
+        strategy=BEST,
+        prompt="none",
+        backbone=among[0].backbone,
+        pretraining=chosen.pretraining,
+        baseline=False,
+        trials=sum(facts.trials for facts in among),
+        tuned_parameters=round(np.mean([facts.tuned_parameters for facts in units.values()] or [0])),
+        backbone_parameters=among[0].backbone_parameters,
+        seconds=sum(facts.seconds for facts in among),
+        among=tuple(facts.method for facts in among),
+        valid={unit: facts.valid[unit] for unit, facts in units.items()},
+        options={unit: facts.options[unit] for unit, facts in units.items()},
+        trial={unit: facts.trial[unit] for unit, facts in units.items()},
     )
 
 

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.prompt_facts import PromptFacts, StrategyFacts
 from raytune_rec.artifacts.versions import versions
-from raytune_rec.config import Job
+from raytune_rec.config import BEST, Job
 from raytune_rec.data.cold_users import about
 from raytune_rec.data.stored.store import Store
-from raytune_rec.errors import ArtifactError, JobError, RunFailed
+from raytune_rec.errors import ArtifactError, RunFailed
 from raytune_rec.evaluation.metrics.scores import METRICS
 from raytune_rec.names import path_name
 from raytune_rec.schema.work import Lane, Pack
@@ -26,20 +25,19 @@ from raytune_rec.scoring.tuned import cut, events, scoring_model
 from raytune_rec.stages import failures
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.failures import Failure
+from raytune_rec.stages.winners import Choice, choice, exported, on_first, tuned, winner_settings
 from raytune_rec.storage.files import read_json, write_json
 from raytune_rec.storage.marker import MARKER
 from raytune_rec.strategies import taken
 from raytune_rec.task import Unit
 from raytune_rec.tensors import crop
 from raytune_rec.training.build import rows_of
-from raytune_rec.training.parts import Parts, parts_of
-from raytune_rec.training.settings import Settings
+from raytune_rec.training.parts import Parts
 from raytune_rec.tuning.packs.folder import PackFolder, remove
 from raytune_rec.tuning.packs.packing import pack_name
 from raytune_rec.tuning.packs.planner import FixedPlanner
 from raytune_rec.tuning.run import runner
 from raytune_rec.tuning.search.journal import merge
-from raytune_rec.tuning.search.plan import Plan
 from raytune_rec.tuning.search.records import Winner, winners
 
 FORMAT = 3
@@ -67,7 +65,6 @@ def outputs(context: Context) -> list[Path]:
 
 def run(context: Context) -> dict[str, Any]:
     job, best = context.job, _winners(context)
-    method = exported_method(context.plan, best)
     packs = {key: _packs(context, *key, winner) for key, winner in best.items()}
     missing = {key: of_winner for key, of_winner in packs.items() if not _stored(context, *key, best[key])}
     planner = FixedPlanner([pack for of_winner in missing.values() for pack in of_winner])
@@ -81,69 +78,28 @@ def run(context: Context) -> dict[str, Any]:
     failed = [failure for key in best for failure in failures.of_winner(context, *key)]
     if not any(failures.winner(context, *key) for key in best):
         raise RunFailed("\n".join(map(str, [*failures.recorded(context.folder), *failed])))
-    units = context.store.schema.unit_names if method else ()
-    exported = [unit for unit in units if _on_first(context, method, unit)]
-    for unit in exported:
+    chosen = choice(context)
+    methods = exported(context, best, chosen)
+    name = BEST if chosen else next(iter(methods.values()), "")
+    done = {unit: method for unit, method in methods.items() if on_first(context, method, unit)}
+    for unit, method in done.items():
         context.at(f"writing artifact {unit}")
-        _artifact(context, method, unit)
-    for unit in [u for u in units if u not in exported]:
+        _artifact(context, method, unit, chosen)
+    for unit in [u for u in context.store.schema.unit_names if name and u not in done]:
         place = f"artifacts/{path_name(unit)}"
         prompt_artifact.remove(context.folder / place)
-        lacks = f"{method}, the method that is exported, has no winner on {unit} that stands on the first pre-training"
-        failed.append(Failure(method, unit, f"no artifact in {place}: {lacks}."))
+        whose = "no method among which validation chooses has" if chosen else f"{name}, the method that is exported, has no"
+        lacks = f"{whose} winner on {unit} that stands on the first pre-training"
+        failed.append(Failure(name, unit, f"no artifact in {place}: {lacks}."))
     for pack in (pack for of_winner in packs.values() for pack in of_winner):
         remove(context.folder, pack.name)
     merge(context.folder / "journal", context.folder / "journal" / "journal.log")
-    if exported:
-        context.say(f"artifacts of method {method}: {', '.join(f'artifacts/{path_name(unit)}' for unit in exported)}")
+    for method in dict.fromkeys(done.values()):
+        places = [f"artifacts/{path_name(unit)}" for unit, of_unit in done.items() if of_unit == method]
+        context.say(f"artifacts of method {method}: {', '.join(places)}")
     for failure in failed:
         context.say(str(failure))
-    return {"method": method, **failures.facts(failed)}
-
-
-def check_export(plan: Plan) -> None:
-    """Refuse a method whose winners cannot become artifacts.
-
-    Raises:
-        JobError: the method that the job names starts from scratch.
-    """
-    name = plan.job.evaluate.export
-    if name in plan.planned and plan.method(name).method.strategy.start != "backbone":
-        raise JobError(
-            f"evaluate.export: method {name!r} starts from scratch; an artifact stands on a pre-trained backbone. "
-            "Name another method."
-        )
-
-
-def exported_method(plan: Plan, best: Mapping[tuple[str, str], Winner]) -> str:
-    """The method whose winners become artifacts:
-
-    the job's choice, else the prompt method of the best mean validation rank over domains.
-    """
-    if plan.job.evaluate.export:
-        check_export(plan)
-        return plan.job.evaluate.export
-    won = {method for method, _ in best}
-    prompted = [planned.method.name for planned in plan.methods if planned.method.strategy.prompt == "on"]
-    methods = [name for name in prompted if name in won]
-    units = sorted({unit for _, unit in best})
-    sign = -1 if METRICS[plan.job.training.metric].higher else 1
-    none = float("nan")  # comes last
-    values = np.array([[sign * best[name, u].value if (name, u) in best else none for u in units] for name in methods])
-    if not methods:
-        return ""
-    ranks = values.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
-    return methods[int(ranks.mean(axis=1).argmin())]
-
-
-def winner_settings(context: Context, method: str, facts: Mapping[str, Any]) -> tuple[Settings, Parts]:
-    """The options and components of a winner."""
-    resolved = context.started.method(method).resolved
-    settings, planned = resolved.lay(facts["options"]), resolved.method
-    options = {"backbone": [settings.backbone], "prompt": [settings.prompt]}
-    return settings, parts_of(
-        planned.backbone, planned.prompt, planned.strategy, options, context.store.schema, resolved.start, context.own
-    )
+    return {"method": name, **failures.facts(failed)}
 
 
 def _winners(context: Context) -> dict[tuple[str, str], Winner]:
@@ -189,18 +145,6 @@ def _stored(context: Context, method: str, unit: str, winner: Winner) -> bool:
     return all(known.get(name) == asdict(winner)[name] for name in named)
 
 
-def tuned(folder: Path, replicate: Mapping[str, Any]) -> dict[str, Tensor]:
-    """What a replicate of a winner tuned.
-
-    Args:
-        folder: of the winner. replicate: its facts in `winner.json`.
-
-    Raises:
-        ArtifactError: it is missing or damaged.
-    """
-    return weights.read(folder / f"replicate-{replicate['replicate']}.safetensors", replicate["sha256"])
-
-
 def _keep(context: Context, method: str, unit: str, packs: Sequence[Pack], winner: Winner) -> None:
     """Store what each replicate tuned, and its facts, with the pre-training that it stands on (null: it starts from scratch)."""
     folder, facts = context.winner_folder(method, unit), asdict(winner)
@@ -231,17 +175,12 @@ def _keep(context: Context, method: str, unit: str, packs: Sequence[Pack], winne
     write_json(folder / "winner.json", {**whole, **({"failed": failed} if failed else {})})
 
 
-def _on_first(context: Context, method: str, unit: str) -> list[dict[str, Any]]:
-    """The replicates of a winner that stand on the first pre-training, which all artifacts share."""
-    return [r for r in (failures.winner(context, method, unit) or {"replicates": ()})["replicates"] if not r["pretraining"]]
-
-
-def _artifact(context: Context, method: str, unit: str) -> None:
+def _artifact(context: Context, method: str, unit: str, among: Choice | None) -> None:
     """The replicate of the best validation metric on the first pre-training becomes the artifact."""
     folder, planned = context.winner_folder(method, unit), context.plan.method(method).method
     facts = read_json(folder / "winner.json")
     metric = METRICS[context.job.training.metric]
-    chosen = _best(_on_first(context, method, unit), metric.higher)
+    chosen = _best(on_first(context, method, unit), metric.higher)
     tensors = tuned(folder, chosen)
     settings, parts = winner_settings(context, method, facts)
     base = backbone_artifact.read(context.backbones[planned.pretraining])
@@ -266,6 +205,7 @@ def _artifact(context: Context, method: str, unit: str) -> None:
             parameters=weights.facts(tensors, groups, rows), tuned_parameters=chosen["parameters"],
             trial=facts["trial"], options=facts["options"], seed=context.job.seed,
             replicate=chosen["replicate"], valid={context.job.training.metric: chosen["best"]}, versions=versions(),
+            candidates=among.valid[unit] if among else {},
         ),
         tensors,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.components import options_of
+from raytune_rec.config import BEST
 from raytune_rec.data.cold_items import JOINED
 from raytune_rec.evaluation.measures.inputs import Replicates
 from raytune_rec.schema.prepared import Table
@@ -18,8 +19,8 @@ from raytune_rec.schema.work import numbered
 from raytune_rec.scoring.scorer import Scorer
 from raytune_rec.scoring.tuned import scoring_model
 from raytune_rec.stages.context import Context
-from raytune_rec.stages.export import tuned, winner_settings
 from raytune_rec.stages.failures import winner
+from raytune_rec.stages.winners import tuned, winner_settings
 from raytune_rec.storage.files import read_json
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tasks.base import Further, TaskKind
@@ -77,15 +78,37 @@ def outcomes(
     return reached
 
 
-def pooled(context: Context, kind: TaskKind[Any], of_methods: Mapping[str, Outcomes], tests: Tests) -> list[Any]:
-    """Of each method and table, those of its units one after the other; a table of which a unit is missing is left out."""
+def of_best(of_methods: Mapping[str, Outcomes], chosen: Mapping[str, str]) -> Outcomes:
+    """On each unit the outcome of the method that validation has chosen there.
+
+    Args:
+        chosen: unit -> method.
+    """
+    made: dict[str, dict[str, Any]] = {}
+    for unit, method in chosen.items():
+        for name, units in of_methods[method].items():
+            if unit in units:
+                made.setdefault(name, {})[unit] = units[unit]
+    return made
+
+
+def pooled(
+    context: Context, kind: TaskKind[Any], of_methods: Mapping[str, Outcomes], tests: Tests, chosen: Mapping[str, str]
+) -> list[Any]:
+    """Of each method and table, those of its units one after the other; a table of which a unit is missing is left out.
+
+    Args:
+        chosen: unit -> the method that `best` stands for there.
+    """
     whole = []
     for method, tables in of_methods.items():
         for name, units in tables.items():
             if units.keys() == tests[name].keys():
-                places = _common(context, method, list(units))
-                parts = [(outcome, places[unit]) for unit, outcome in units.items()]
-                whole.append(kind.pooled(method, name, parts, _shared(context, method, places)))
+                ordered = {unit: units[unit] for unit in tests[name]}
+                trained = {u: stands(context, chosen[u] if method == BEST else method, u) for u in ordered}
+                places = _common(trained)
+                parts = [(outcome, places[unit]) for unit, outcome in ordered.items()]
+                whole.append(kind.pooled(method, name, parts, _shared(trained, places)))
     return whole
 
 
@@ -95,17 +118,16 @@ def parts_of_unit(context: Context, of_method: Outcomes, unit: str) -> dict[str,
     return {part: of_method[name][unit] for name, part in parts.items() if unit in of_method.get(name, {})}
 
 
-def _common(context: Context, method: str, units: Sequence[str]) -> dict[str, list[int]]:
+def _common(trained: Mapping[str, Replicates]) -> dict[str, list[int]]:
     """Unit -> places of the replicates that every one of some units has."""
-    numbers = {u: replicates(context, method, u) for u in units}
-    common = set.intersection(*(set(of_unit) for of_unit in numbers.values())) if numbers else set()
-    return {u: [i for i, n in enumerate(of_unit) if n in common] for u, of_unit in numbers.items()}
+    common = set.intersection(*(set(of_unit.numbers) for of_unit in trained.values())) if trained else set()
+    return {u: [i for i, n in enumerate(of_unit.numbers) if n in common] for u, of_unit in trained.items()}
 
 
-def _shared(context: Context, method: str, places: Mapping[str, list[int]]) -> Replicates:
+def _shared(trained: Mapping[str, Replicates], places: Mapping[str, list[int]]) -> Replicates:
     """The replicates that all units have."""
     unit, common = next(iter(places.items()))
-    every = stands(context, method, unit)
+    every = trained[unit]
     return Replicates(tuple(every.numbers[i] for i in common), tuple(every.pretrainings[i] for i in common if every.pretrainings))
 
 

@@ -15,7 +15,7 @@ from raytune_rec.report.pictures import cold_items, forest, panels
 from raytune_rec.report.pictures import pareto as front
 from raytune_rec.report.run import Run, read
 from raytune_rec.report.tables import cold_items as cold_tables
-from raytune_rec.report.tables import cost, frames, item_texts, predictions, rankings, web
+from raytune_rec.report.tables import choice, cost, frames, item_texts, predictions, rankings, web
 from raytune_rec.storage.files import write_text
 
 
@@ -51,6 +51,7 @@ def build(run: Path) -> Path:
         contents=_headings,
         files=_files(content),
         rankings=rankings.tables(content, colour) + predictions.tables(content, colour),
+        choice=choice.table(content),
         further=web.further(content, colour),
         cohorts=web.cohorts(content, colour),
         scores=cold_items.scores(content),

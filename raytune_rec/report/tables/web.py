@@ -221,6 +221,8 @@ def _span(low: float | None, high: float | None, plain: bool = False) -> str:
 
 
 def _note(facts: Mapping[str, Any]) -> str:
+    if among := facts.get("among"):
+        return f"by validation, of {words.listed(among)}"
     parts = [facts["strategy"], facts["backbone"], *([f"prompt {facts['prompt']}"] if facts["prompt"] != "none" else [])]
     if facts["baseline"]:
         parts.append("baseline")

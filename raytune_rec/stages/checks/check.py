@@ -25,8 +25,8 @@ from raytune_rec.schema.work import recipe_of
 from raytune_rec.stages.checks.heads import look
 from raytune_rec.stages.checks.prepared import prepared, summary_of
 from raytune_rec.stages.checks.unknown import unknown_components, unknown_groups
-from raytune_rec.stages.export import check_export
 from raytune_rec.stages.steps import not_searched, steps
+from raytune_rec.stages.winners import check_export, told_of_choice
 from raytune_rec.task import GROUPS
 from raytune_rec.training.parts import Parts
 from raytune_rec.training.settings import built_alike
@@ -71,7 +71,7 @@ def told(job: Job, run: Path | None = None) -> Group:
         trainings.append(f"Steps are told after `raytune-rec prepare JOB{f' --out {run}' if run else ''}`.")
     if known and run:
         trainings += map(Text, item_texts.lines(summary_of(run).get("item_texts", {})))
-    return Group(_table(made), _sentence(made), *_hardly_modelled(made), *trainings)
+    return Group(_table(made), _sentence(made), *map(Text, told_of_choice(made)), *_hardly_modelled(made), *trainings)
 
 
 def _refusals(made: Plan) -> Iterator[UserError]:
