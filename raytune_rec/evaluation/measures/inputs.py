@@ -22,9 +22,9 @@ class MethodFacts:
         trials: spent on its search, over all units.
         tuned_parameters: trained for one unit. backbone_parameters: of the whole backbone.
         seconds: of its search.
-        among: the methods of which it is one on each unit, by validation; trials and seconds are theirs. Empty: it is itself.
         valid: tuning unit -> best validation value of the winner. options: tuning unit -> its flat options. trial: tuning unit
             -> its number. A tuning unit is a unit of the table, or one of those that it pools.
+        among: the methods of which it is one on each unit, by validation; trials and seconds are theirs. Empty: it is itself.
     """
 
     method: str
@@ -37,10 +37,10 @@ class MethodFacts:
     tuned_parameters: int
     backbone_parameters: int
     seconds: float
-    among: tuple[str, ...] = ()
     valid: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
     trial: Mapping[str, int] = field(default_factory=dict)
+    among: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
