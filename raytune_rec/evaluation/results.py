@@ -27,6 +27,10 @@
                     trainings: [...] | null, covers}]
                   one for each method that claims x baseline x metric (auc; of lists auc and ndcg@10; of classes accuracy and
                   f1) x (unit or "mean")
+    sizes         {metric, thirds: {small, middle, large: [unit, ...]}, means: {method: {rows | third: {mean, low, high}}},
+                  differences: [{method, baseline, of: rows | third, difference, low, high, covers}]}: of the units of the mean,
+                  each counting its test rows (`rows`), or the plain mean of a third of them by test rows, from six units on; the
+                  intervals are not corrected for their number. Absent where units have no mean
     not_compared  [{method, baseline, unit, why}]: comparisons for which a result is missing; absent where none is
     winners       {unit or "mean": {test: method, valid: method}}, test by auc, of classes by accuracy
     missing       [{method, unit, reason, replicates}], absent where nothing is: what could not be trained. `method` may be
@@ -77,6 +81,7 @@ from raytune_rec.evaluation.measures.inputs import MethodFacts
 from raytune_rec.evaluation.measures.measure import Measured, measure
 from raytune_rec.evaluation.measures.tested import Tested
 from raytune_rec.evaluation.metrics.scores import METRICS
+from raytune_rec.evaluation.sizes import by_size
 from raytune_rec.evaluation.uncertainty.users import Users
 
 FORMAT = 3
@@ -145,7 +150,9 @@ def summarise(
                     for name, (key, mask) in masks[unit].items()
                 }
     sizes = {u: tested.facts(u)["n"] for u in units}
-    compared, missing = comparisons(Compared(measured, sizes, users, tested.compared, averaged), compare, baselines, confidence)
+    held = Compared(measured, sizes, users, tested.compared, averaged)
+    compared, missing = comparisons(held, compare, baselines, confidence)
+    of_sizes = by_size(held, compare, baselines, confidence)
     partly = {metric: counted for metric, counted in averaged.items() if len(counted) < len(units)}
     result = {
         "format": FORMAT,
@@ -165,6 +172,7 @@ def summarise(
         "methods": methods,
         "comparisons": compared,
         **({"not_compared": missing} if missing else {}),
+        **({"sizes": of_sizes} if of_sizes else {}),
         "winners": _winners(methods, [*units, MEAN] if mean else units, str(protocol.get("metric", "auc")), tested.lead),
         "costs": _costs(facts),
     }  # fmt: skip

@@ -59,6 +59,11 @@ def source(request: pytest.FixtureRequest, write, tmp_path: Path) -> tuple[str, 
             text = "\n".join(rows) + "\n"
             (tmp_path / "amazon" / name / "user_sequence.txt.gz").write_bytes(gzip.compress(text.encode()))
         return "amazon", {"path": str(tmp_path / "amazon"), "domains": ["Beauty", "Toys"]}
+    if request.param == "amazon_ctr":
+        (tmp_path / "ctr").mkdir()
+        rows = [f"A{u} " + " ".join(f"B{(3 * u + i) % 24}" for i in range(8)) for u in range(40)]
+        (tmp_path / "ctr" / "log.txt").write_text("\n".join(rows) + "\n")
+        return "amazon_ctr", {"path": str(tmp_path / "ctr"), "logs": {"a": "log.txt"}, "parts": 2, "valid": 0, "test": 0}
     if request.param == "amazon_text":
         rows = [{"reviewerID": f"A{u}", "asin": f"B{(u + i) % 12}", "overall": 4, "unixReviewTime": 99 * u + i}
                 for u in range(20) for i in range(8)]  # fmt: skip

@@ -2,7 +2,8 @@
 
 A log is a text file with a line for each user, `user item item ...`. Every item of a line is a click: label 1. For each click
 `negatives` items of its domain that the user took in no row have label 0, drawn in proportion to (training clicks)^power. A click
-and its negatives stand in one split, by a hash of (seed, user, item). All of it depends on the seed and the files alone.
+and its negatives stand in one split, by a hash of (seed, user, item), and `data.split.kind = "given"` takes it; with `valid` and
+`test` at 0 the source has none. All of it depends on the seed and the files alone.
 
 **How a category is cut.** Items with attributes, where the job names a file of them (`{"item": [attribute, ...]}`, as S3-Rec
 publishes them, categories and brands by number): by `_amazon.cuts.by_attribute`, into `<log>.<attribute>` and `<log>.rest`.
@@ -37,8 +38,8 @@ from raytune_rec.data.sources._amazon.logs import sequence_block
 from raytune_rec.data.sources._amazon.sampled import held_out, not_taken
 from raytune_rec.data.sources.base import RawBlock, SourceField, constant, digest_files
 from raytune_rec.errors import DataError
-from raytune_rec.names import with_home
 from raytune_rec.schema.prepared import SPLITS
+from raytune_rec.storage.files import at_hand
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class AmazonCtr:
     rating_range = None
     formats = None
     time_unit = ""
+    example: Mapping[str, Any] = {"path": "FOLDER", "logs": {"beauty": "FILE"}}
 
     class Options(components.Options):
         path: str = Field(description="folder that the files below are in")
@@ -90,7 +92,7 @@ class AmazonCtr:
             return self
 
     def __init__(self, options: Options) -> None:
-        self._options, self._folder = options, with_home(options.path)
+        self._options, self._folder = options, at_hand(options.path)
 
     def fields(self) -> tuple[SourceField, ...]:
         return ()
@@ -121,7 +123,7 @@ class AmazonCtr:
     def _rows(self, name: str, path: Path) -> Iterator[RawBlock]:
         rejects: list[Reject] = []
         log = self._log(name, path, rejects)
-        yield RawBlock(_table("", [], [], np.zeros(0), np.zeros(0, np.int64)), str(path), np.zeros(0, np.int64), tuple(rejects))
+        yield RawBlock(self._table("", [], [], np.zeros(0), np.zeros(0)), str(path), np.zeros(0, np.int64), tuple(rejects))
         if not len(log.lines):
             return
         seeds = text_hash([f"{self._options.seed}/{name}"])
@@ -141,7 +143,7 @@ class AmazonCtr:
         drawn = not_taken(user, item, hashes[here], items, weight, self._options.negatives)
         everything = [(np.arange(len(here)), item, 1.0), *((places, of_items, 0.0) for places, of_items in drawn)]
         for places, of_items, label in everything:
-            table = _table(
+            table = self._table(
                 domain,
                 [log.user[u] for u in user[places]],
                 [log.item[i] for i in of_items],
@@ -149,6 +151,17 @@ class AmazonCtr:
                 split[here][places],
             )
             yield RawBlock(table, file, log.lines[here][places])
+
+    def _table(self, domain: str, user: Sequence[str], item: Sequence[str], label: np.ndarray, split: np.ndarray) -> pa.Table:
+        columns: dict[str, Any] = {
+            "domain": constant(domain, len(user)),
+            "user": pa.array(user, pa.string()),
+            "item": pa.array(item, pa.string()),
+            "label": label,
+        }
+        if self._options.valid or self._options.test:
+            columns["split"] = pa.DictionaryArray.from_arrays(pa.array(split.astype(np.int32)), pa.array(SPLITS))
+        return pa.table(columns)
 
     def _cut(self, name: str, log: _Log, trains: np.ndarray) -> dict[str, np.ndarray]:
         """Domain -> the codes of its items."""
@@ -224,15 +237,3 @@ def _attributes(path: Path, items: Sequence[str]) -> tuple[np.ndarray, np.ndarra
     if (listed < 0).any():
         raise DataError(f"{path}: attribute {listed.min()} is below 0; number attributes from 0.")
     return listed[:, 0], listed[:, 1]
-
-
-def _table(domain: str, user: Sequence[str], item: Sequence[str], label: np.ndarray, split: np.ndarray) -> pa.Table:
-    return pa.table(
-        {
-            "domain": constant(domain, len(user)),
-            "user": pa.array(user, pa.string()),
-            "item": pa.array(item, pa.string()),
-            "label": label,
-            "split": pa.DictionaryArray.from_arrays(pa.array(split.astype(np.int32)), pa.array(SPLITS)),
-        }
-    )

@@ -66,17 +66,19 @@ def difference(a: Estimate, b: Estimate) -> Estimate:
     return _sum([a, b], [1.0, -1.0], a.users, a.draws - b.draws)
 
 
-def average(parts: Sequence[Estimate], users: int) -> Estimate:
+def average(parts: Sequence[Estimate], users: int, counts: Sequence[float] = ()) -> Estimate:
     """Of one method over units; on a resample the mean over those that have a value there.
 
     Args:
         users: how many different ones the units have.
+        counts: what each unit counts; empty: all the same.
     """
-    draws = np.stack([p.draws for p in parts])
+    counts = counts or [1.0] * len(parts)
+    draws, each = np.stack([p.draws for p in parts]), np.array(counts)[:, None]
     known = np.isfinite(draws)
     with np.errstate(invalid="ignore"):
-        mean = np.where(known, draws, 0.0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
-    return _sum(parts, [1 / len(parts)] * len(parts), users, mean)
+        mean = np.where(known, draws * each, 0.0).sum(0) / np.where(known.any(0), (known * each).sum(0), np.nan)
+    return _sum(parts, [count / sum(counts) for count in counts], users, mean)
 
 
 def interval(estimate: Estimate, confidence: float = 0.95) -> Interval:
