@@ -14,8 +14,8 @@ from raytune_rec.report import missing, words
 from raytune_rec.report.pictures import cold_items, forest, panels
 from raytune_rec.report.pictures import pareto as front
 from raytune_rec.report.run import Run, read
-from raytune_rec.report.tables import cold_items as cold_tables
 from raytune_rec.report.tables import choice, cost, frames, item_texts, predictions, rankings, web
+from raytune_rec.report.tables import cold_items as cold_tables
 from raytune_rec.storage.files import write_text
 
 
