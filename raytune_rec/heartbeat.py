@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-SECONDS = 25.0
+SECONDS = 20.0
 """Of silence, at most."""
 
 
