@@ -15,12 +15,12 @@ import pytest
 import ray
 
 from raytune_rec import config
-from raytune_rec.errors import AssemblyError, RunFailed
+from raytune_rec.errors import AssemblyError, MachineError, RunFailed
 from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.storage import local
 from raytune_rec.tuning.packs.folder import PackFolder
 from raytune_rec.tuning.packs.planner import FixedPlanner, SearchPlanner
-from raytune_rec.tuning.run import runner
+from raytune_rec.tuning.run import runner, sharing
 from raytune_rec.tuning.search.records import trials
 from raytune_rec.tuning.search.studies import Studies
 from tests.pipeline.here import without_ray
@@ -75,6 +75,19 @@ def test_a_search_on_ray_gives_the_trials_of_one_without(tmp_path: Path, cluster
     assert not list((tmp_path / "checkpoints").glob("*"))
     assert not (tmp_path / "tune").exists()
     assert not list(tmp_path.rglob("*.pkl"))
+
+
+def test_every_machine_is_asked_what_it_sees(tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, other = tmp_path / "file", tmp_path / "other"
+    file.write_text("word")
+    ((machine, wrong),) = sharing._on_all(file, "word", [other])
+    assert wrong == {str(other): "there is no such folder"}
+    broken: dict[str, Any] = {}
+    exec("def looked(*_):\n    import not_installed_there", broken)  # travels as it is: no module has it
+    monkeypatch.setattr(sharing, "looked", broken["looked"])
+    with pytest.raises(MachineError, match=r"not_installed_there.*install this version of it") as raised:
+        list(sharing._on_all(file, "word", []))
+    assert str(raised.value).startswith(f"{machine}: ")
 
 
 def test_when_all_is_told_ray_is_not_needed(tmp_path: Path) -> None:
@@ -217,7 +230,7 @@ _DRIVER = """
 import sys
 from pathlib import Path
 import ray
-from raytune_rec.tuning.run import runner
+from raytune_rec.tuning.run import runner, sharing
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake

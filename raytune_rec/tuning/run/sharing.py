@@ -7,7 +7,6 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,11 @@ def _problem(path: str, machine: str, reason: str) -> str:
 
 
 def _on_all(file: Path, word: str, others: Sequence[Path]) -> Iterator[tuple[str, dict[str, str]]]:
-    """One small task on each machine of the cluster, the head too."""
+    """One small task on each machine of the cluster, the head too.
+
+    Raises:
+        MachineError: a machine cannot run it.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -89,8 +92,16 @@ def _on_all(file: Path, word: str, others: Sequence[Path]) -> Iterator[tuple[str
     }
     ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
     for answer in ready:
-        with suppress(ray.exceptions.RayError):  # the machine has just gone
+        try:
             yield asked[answer], ray.get(answer)
+        except ray.exceptions.RayTaskError as error:  # no pack would run there either
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            raise MachineError(
+                f"{asked[answer]}: does not run raytune_rec ({reason}); install this version of it, with the same packages, on "
+                "every machine of the cluster."
+            ) from error
+        except ray.exceptions.RayError:  # the machine has just gone
+            continue
 
 
 def _machines() -> list[dict[str, str]]:
