@@ -1,4 +1,4 @@
-"""Two finished run folders of one job: everything that a user keeps must be the same, but for times and the folder's own name."""
+"""Two finished run folders of one job: everything that a user keeps must be the same, but for times."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 from benchmarks.kills import journal
 
 _TIMES = {"seconds", "seconds_per_trial", "rows_per_second", "costs"}
-_NAMES = {"command"}
-"""What repeats a run names its folder."""
 _FILES = ("trials.json", "results.json", "pretrain.json", "job.toml")
 _FOLDERS = ("artifacts", "winners", "backbones", "data")
 _OWN = ("tensorboard", "logs")
@@ -67,7 +65,7 @@ def _digest(path: Path) -> str:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _timeless(part) for key, part in value.items() if key not in _TIMES | _NAMES}
+        return {key: _timeless(part) for key, part in value.items() if key not in _TIMES}
     return [_timeless(part) for part in value] if isinstance(value, list) else value
 
 

@@ -68,7 +68,8 @@ class UniSRec(SasRec):
 
     def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
         """`meaning` (U, V, D)."""
-        vectors, o = items.columns[self.options.vector], self.options
+        o = self.options
+        vectors = items.columns[o.vector].to(params["position"].dtype)
         if not o.experts:
             return {"meaning": vectors[..., : o.width] * o.embedding_std}
         gate, mean, map_ = (params[f"adapter.{name}"] for name in ("gate", "mean", "map"))

@@ -6,7 +6,7 @@
     pools         what a unit of the table pools, where these are no folds
     protocol      as given (split, metric, cohort, candidates; of lists also full), and confidence, bootstrap, seed, ties,
                   interval, rows {unit: n}
-    provenance    as given: versions, fingerprints, seeds, command
+    provenance    as given: versions, fingerprints, seeds
     method_order  methods as the job lists them, since JSON objects have no order; unit_order: the units
     users         how many different ones the test rows of all units have
     units         {unit: {n, positives, users}}; of lists {unit: {n, users, candidates: [least, most], full_candidates: so too}};

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +28,6 @@ from raytune_rec.stages.outcomes import before_and_after, of_best, outcomes, par
 from raytune_rec.stages.winners import Choice, choice, competing, winner_settings
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256
-from raytune_rec.storage.places import shown
 from raytune_rec.tasks.kinds import kind_of
 
 FORMAT = 3
@@ -205,18 +203,9 @@ def _protocol(context: Context, candidates: Mapping[str, str]) -> dict[str, Any]
     }
 
 
-def _again(folder: Path) -> str:
-    """The line of a shell that repeats a run in a folder beside it; a job's paths hold from where it was started."""
-    here = Path.cwd()
-    run = folder.relative_to(here) if folder.is_relative_to(here) else folder
-    job, out = (shlex.quote(shown(path)) for path in (run / "job.toml", run.with_name(f"{run.name}-again")))
-    return f"cd {shlex.quote(str(here))} && raytune-rec run {job} --out {out}"
-
-
 def _provenance(context: Context) -> dict[str, Any]:
     options = options_of("data.sources", context.job.data.source, context.job.data.options, context.own)
     return {
-        "command": _again(context.folder),
         "seed": context.job.seed,
         "data": context.store.schema.fingerprint,
         "source": {"name": context.job.data.source, **options.model_dump(mode="json")},

@@ -10,7 +10,7 @@ import raytune_rec
 from raytune_rec.errors import ArtifactError
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.marker import BEGUN, MARKER
-from raytune_rec.storage.places import address
+from raytune_rec.storage.places import address, shown
 
 RUN = "run.json"
 """Written first into a run folder: it says whose the folder is."""
@@ -50,9 +50,10 @@ def claimed(folder: Path) -> bool:
 
 
 def claim(folder: Path) -> None:
-    """Make a checked folder a run."""
+    """Make a checked folder a run, and note where it was started and as which folder: the results say nothing of places."""
     if not _says(folder / RUN, "raytune_rec"):
-        write_json(folder / RUN, {"raytune_rec": raytune_rec.__version__})
+        started = {"started_in": str(Path.cwd()), "folder": shown(folder)}
+        write_json(folder / RUN, {"raytune_rec": raytune_rec.__version__, **started})
 
 
 @contextmanager

@@ -3,7 +3,6 @@ runs."""
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import time
@@ -15,7 +14,7 @@ import pytest
 
 from benchmarks.faults import classes, injection, inside, table
 from benchmarks.faults.cluster import Nodes
-from benchmarks.kills import compare, journal
+from benchmarks.kills import journal
 from benchmarks.kills.sweep import STAGES
 from raytune_rec.schema.work import Pack
 from raytune_rec.tuning.packs.folder import PackFolder
@@ -131,14 +130,3 @@ def test_recovery_ends_with_the_first_epoch_of_a_pack_begun_after_the_fault() ->
 
 def test_an_event_is_counted_once_over_all_processes(tmp_path: Path) -> None:
     assert [inside.tick(tmp_path / "epoch") for _ in range(4)] == [1, 2, 3, 4]
-
-
-def test_two_runs_of_one_job_differ_in_times_and_in_the_command_that_names_their_folder(tmp_path: Path) -> None:
-    def digest(name: str, **facts: Any) -> str:
-        path = tmp_path / f"{name}.json"
-        path.write_text(
-            json.dumps({"provenance": {"command": f"raytune-rec run {name}/job.toml"}, "seconds": len(name), **facts})
-        )
-        return compare._digest(path)
-
-    assert digest("A", auc=0.7) == digest("again", auc=0.7) != digest("other", auc=0.71)

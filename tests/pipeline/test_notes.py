@@ -77,7 +77,7 @@ def test_the_results_name_what_has_none_and_average_the_rest(tmp_path: Path, mon
     lines += [*domain("ended", range(0, 66)), *domain("ended", range(60, 70))]
     context = context_of(tmp_path, lines, [], split={**TIME, "valid": 0.3})
 
-    def pooled(context: Context, kind: Any, of_methods: Any, tests: Any) -> list[Predictions]:
+    def pooled(context: Context, kind: Any, of_methods: Any, tests: Any, chosen: Any) -> list[Predictions]:
         draw = np.random.default_rng(1)
         return [Predictions(m, u, draw.normal(size=(2, len(t[u])))) for u, t in tests.items() for m in ("a", "b")]
 

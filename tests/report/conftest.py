@@ -91,7 +91,6 @@ def content() -> dict:
         cohorts={u: {"cold": np.arange(n) % 4 == 0} for u, n in UNITS.items()},
         provenance={
             "versions": {"torch": "2.x", "ray": "2.y"}, "seed": 0, "data": "f00d",
-            "command": "raytune-rec run invented.toml --out here",
         },
     )  # fmt: skip
     return {"results": results, "trials": trials}
@@ -121,6 +120,7 @@ def write(content: dict, run: Path) -> Path:
         "recipe": {"training.lr.default": 1e-3}, "trials": 4,
     }  # fmt: skip
     files = {
+        "run.json": {"raytune_rec": "0", "started_in": "/some where", "folder": "/some where/runs/invented"},
         "results.json": content["results"],
         "trials.json": content["trials"],
         "pretrain.json": {"prompted": variant, "plain": variant | {"curve": [v - 0.004 for v in curve]}},

@@ -169,7 +169,7 @@ def test_options_of_the_prompt_are_drawn_without_being_named_in_code(page: str) 
 
 def test_provenance(page: str) -> None:
     for text in (
-        "raytune-rec run invented.toml --out here",
+        "cd &#39;/some where&#39; &amp;&amp; raytune-rec run runs/invented/job.toml --out runs/invented-again",
         "versions.torch",
         "f00d",
         "trials = 16",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from raytune_rec.report.pictures import pareto as front
 from raytune_rec.report.run import Run, read
 from raytune_rec.report.tables import choice, cost, frames, item_texts, predictions, rankings, web
 from raytune_rec.report.tables import cold_items as cold_tables
-from raytune_rec.storage.files import write_text
+from raytune_rec.storage.claim import RUN
+from raytune_rec.storage.files import read_json, write_text
 
 
 def build(run: Path) -> Path:
@@ -76,13 +78,23 @@ def build(run: Path) -> Path:
         item_texts=item_texts.table(content.item_texts),
         winners=web.winners(content),
         protocol=web.facts(content.results["protocol"]),
-        provenance=web.facts({k: v for k, v in content.results.get("provenance", {}).items() if k != "command"}),
+        provenance=web.facts(content.results.get("provenance", {})),
         backbones=[_backbone(b) for b in content.backbones],
-        command=content.results.get("provenance", {}).get("command") or "raytune-rec run job.toml --out ../again",
+        command=_again(content.folder),
     )
     path = Path(run) / "report" / "index.html"
     write_text(path, page)
     return path
+
+
+def _again(run: Path) -> str:
+    """The line of a shell that repeats a run in a folder beside it; a job's paths hold from where it was started."""
+    facts = read_json(run / RUN) if (run / RUN).exists() else {}
+    if not isinstance(facts, dict) or not facts.keys() >= {"started_in", "folder"}:  # of an earlier version
+        return "raytune-rec run job.toml --out ../again"
+    here, folder = str(facts["started_in"]), str(facts["folder"])
+    named = folder.removeprefix(f"{here}/")
+    return f"cd {shlex.quote(here)} && raytune-rec run {shlex.quote(f'{named}/job.toml')} --out {shlex.quote(f'{named}-again')}"
 
 
 def _headings(body: str) -> list[tuple[str, str]]:
