@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def artifacts_of(path: Path) -> tuple[Path, dict[str, Path]]:
     """The backbone of the artifacts of a run, or of a folder of them; name of each artifact's unit -> its folder.
 
     Raises:
-        ArtifactError: there are none, or they stand on several backbones.
+        ArtifactError: there are none, they stand on several backbones, or two serve one unit.
     """
     place = inside if at_hand(inside := path / "artifacts").is_dir() else at_hand(path)
     single = (place / "prompt.json").is_file()
@@ -49,7 +50,15 @@ def artifacts_of(path: Path) -> tuple[Path, dict[str, Path]]:
         raise ArtifactError(
             f"{path}: its artifacts stand on several backbones ({', '.join(sorted(standing))}); name one artifact."
         )
-    return beside(artifacts[0], next(iter(standing))), {artifact.unit.name: folder for folder, artifact in facts.items()}
+    folders: dict[str, list[Path]] = defaultdict(list)
+    for folder, artifact in facts.items():
+        folders[artifact.unit.name].append(folder)
+    if twice := {name: several for name, several in folders.items() if len(several) > 1}:
+        raise ArtifactError(
+            f"{path}: {' and '.join(folder.name for folder in several)} serve one unit, {name!r}; leave one of them there."
+            for name, several in twice.items()
+        )
+    return beside(artifacts[0], next(iter(standing))), {name: folder for name, (folder,) in folders.items()}
 
 
 class Prompts:
@@ -66,6 +75,13 @@ class Prompts:
         self._gone: set[str] = set()
         self._scorer: Scorer | None = None
         self._lock = threading.Lock()
+
+    def copy(self) -> Prompts:
+        """The same prompts, to be changed while these answer; tensors are shared."""
+        made = Prompts(self.base, self._folders)
+        with self._lock:
+            made._new, made._gone, made._scorer = dict(self._new), set(self._gone), self._scorer
+        return made
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.schema.prepared import Table
 from raytune_rec.scoring import Scorer, load_backbone, load_prompt, load_prompts
+from raytune_rec.scoring.prompts import artifacts_of
 from raytune_rec.scoring.tuned import scoring_model, whole
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.task import Unit
@@ -186,6 +188,18 @@ def test_what_cannot_be_added_or_removed_is_refused(run: tuple[Path, Path], tmp_
     with pytest.raises(ArtifactError, match=r"'rows.user' names an id twice, or not in their order"):
         served.add("turned", tmp_path / "turned")
     assert served.names == ("shop",)
+
+
+def test_two_artifacts_of_one_unit_are_refused(run: tuple[Path, Path], tmp_path: Path) -> None:
+    """One of them would answer, and nobody knows which."""
+    backbone, artifacts = run
+    shutil.copytree(artifacts, tmp_path / "artifacts")
+    shutil.copytree(backbone, tmp_path / "backbones" / prompt_artifact.read(artifacts / "shop").backbone_fingerprint)
+    shutil.copytree(artifacts / "shop", tmp_path / "artifacts" / "shop_before")
+    with pytest.raises(ArtifactError, match=r"shop and shop_before serve one unit, 'shop'; leave one of them there"):
+        artifacts_of(tmp_path)
+    shutil.rmtree(tmp_path / "artifacts" / "shop_before")  # the remedy
+    assert set(artifacts_of(tmp_path)[1]) == {"shop", "club"}
 
 
 def test_columns_may_have_the_names_of_the_log(run: tuple[Path, Path], make: Callable[..., Store], tmp_path: Path) -> None:
