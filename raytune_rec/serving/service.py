@@ -6,6 +6,8 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ class Service:
     """Prompts on one backbone, for requests.
 
     Args:
-        prompts: on the backbone.
+        prompts: on the backbone. A change makes others, which take their place when they are ready to answer.
         placed: name of a prompt that is there -> its folder.
         folders: in which further prompts may lie; a relative path is read from the first.
         keep: is told all names and folders after every change.
@@ -41,6 +43,7 @@ class Service:
         self.prompts, self._folders, self._keep = prompts, [folder.resolve() for folder in folders], keep
         self._placed = {name: str(path) for name, path in placed.items()}
         self._lock = threading.Lock()
+        _get_ready(prompts)
 
     @property
     def placed(self) -> Mapping[str, str]:
@@ -65,25 +68,23 @@ class Service:
         """
         place = self._allowed(path)
         with self._lock:
-            new = name not in self._placed
-            self.prompts.add(name, place, replace=True)
-            try:
-                self.prompts.scorer  # noqa: B018  # made now: requests would wait for it, and fail if it cannot be
-            except UserError:
-                self.prompts.remove(name)
-                raise
-            self._changed({**self._placed, name: str(place)})
+            new, prompts = name not in self._placed, self.prompts.copy()
+            prompts.add(name, place, replace=True)
+            prompts.scorer  # noqa: B018  # is made here
+            self._swap(prompts, {**self._placed, name: str(place)})
         return new
 
     def remove(self, name: str) -> None:
         """Leave rows of a name to the backbone; raises ArtifactError where there is no such prompt."""
         with self._lock:
-            self.prompts.remove(name)
-            self._changed({other: path for other, path in self._placed.items() if other != name})
+            prompts = self.prompts.copy()
+            prompts.remove(name)
+            _get_ready(prompts)
+            self._swap(prompts, {other: path for other, path in self._placed.items() if other != name})
 
-    def _changed(self, placed: dict[str, str]) -> None:
-        self._placed = placed
+    def _swap(self, prompts: Prompts, placed: dict[str, str]) -> None:
         self._keep(placed)
+        self.prompts, self._placed = prompts, placed
 
     def _allowed(self, path: str) -> Path:
         """The folder of a path, links followed; raises ArtifactError where it lies in none that may be read."""
@@ -103,8 +104,8 @@ class Service:
         """Of requests that are alike. Where some cannot be answered, the halves are asked apart, until these stand alone."""
         try:
             columns = [question.columns for question in asked]
-            merged = {name: [value for of in columns for value in of[name]] for name in columns[0]}
-            answers = getattr(self.prompts, asked[0].what)(merged, **asked[0].options)
+            rows = {name: list(chain.from_iterable(each[name] for each in columns)) for name in columns[0]}
+            answers = getattr(self.prompts, asked[0].what)(rows, **asked[0].options)
         except Exception as error:  # whatever it is, it is no answer for the others
             if len(asked) == 1:
                 if not isinstance(error, UserError):
@@ -115,6 +116,13 @@ class Service:
         ends = np.cumsum([question.count for question in asked]).tolist()
         parts = [slice(end - question.count, end) for end, question in zip(ends, asked, strict=True)]
         return [_answer(asked[0].what, answers[part], answers.unknown, part) for part in parts]
+
+
+def _get_ready(prompts: Prompts) -> None:
+    """Make what answers. Where there is none (a backbone that does not answer by itself has lost its last prompt), requests are
+    told so."""
+    with suppress(UserError):
+        prompts.scorer  # noqa: B018
 
 
 def _answer(what: str, answers: Any, unknown: Mapping[str, np.ndarray], part: slice) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.scoring import load_prompt
+from raytune_rec.scoring.prompts import Prompts
 from raytune_rec.serving.bodies import MOST_BYTES, MOST_ROWS, Question, RecommendAsked, Recommended, ScoreAsked, Scored
 from raytune_rec.serving.guard import Guard
 from raytune_rec.serving.service import Service
@@ -197,6 +199,40 @@ def test_what_cannot_be_served_leaves_everything_as_it_was(run: Path, app: App) 
     before = call(app, "GET", "/prompts"), call(app, "POST", "/score", ONE)
     assert call(app, "PUT", "/prompts/shop", {"path": "broken"})[0] == 422
     assert (call(app, "GET", "/prompts"), call(app, "POST", "/score", ONE)) == before
+
+
+def test_requests_are_answered_while_a_change_is_made(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before it, and nobody waits for it."""
+    before, meanwhile = service.answers([ScoreAsked(rows=RECORDS)]), list[Any]()
+    make, pool = Prompts._made, ThreadPoolExecutor(1)
+
+    def made(self: Prompts) -> Any:
+        meanwhile.append(pool.submit(service.answers, [ScoreAsked(rows=RECORDS)]).result(timeout=20))
+        return make(self)
+
+    monkeypatch.setattr(Prompts, "_made", made)
+    service.add("shop", "artifacts/club")
+    service.remove("club")
+    pool.shutdown()
+    assert meanwhile[0] == before and meanwhile[1] not in (before, service.answers([ScoreAsked(rows=RECORDS)]))
+
+
+@pytest.mark.parametrize("step", ["making", "keeping"])
+def test_a_change_that_breaks_off_leaves_everything_as_it_was(run: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """What answers cannot be made, as where there is no memory, or cannot be written down."""
+
+    def fails(*given: Any) -> Any:
+        raise OSError("no room")
+
+    service = Service(*served(run), [run], keep=fails if step == "keeping" else lambda placed: None)
+    before = service.placed, service.answers([ScoreAsked(rows=RECORDS)])
+    with monkeypatch.context() as patch:
+        if step == "making":
+            patch.setattr(Prompts, "_made", fails)
+        for change in (lambda: service.add("shop", "artifacts/club"), lambda: service.remove("shop")):
+            with pytest.raises(OSError, match="no room"):
+                change()
+    assert (service.placed, service.answers([ScoreAsked(rows=RECORDS)])) == before
 
 
 def test_who_may_ask_and_how_much(app: App) -> None:
