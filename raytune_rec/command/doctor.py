@@ -112,7 +112,7 @@ def _ray() -> Finding:
             [sys.executable, "-c", _START], env=settings, capture_output=True, text=True, timeout=180, check=False
         )
     except subprocess.TimeoutExpired:
-        return Finding("ray", "wrong", "did not start within 180 s; see the logs of its latest session (`ray logs`).")
+        return Finding("ray", "wrong", f"did not start within 180 s; look for the reason in {ray_start.logs(os.environ)}.")
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return Finding("ray", "wrong", f"did not start: {reason}")

@@ -122,6 +122,11 @@ def provide_token(environment: MutableMapping[str, str]) -> None:
     environment["RAY_AUTH_TOKEN_PATH"] = str(path)
 
 
+def logs(environment: Mapping[str, str]) -> Path:
+    """Where the latest Ray that was started here has its logs, also after its end; `ray logs` would need a dashboard."""
+    return _temporary(environment)[1] / "ray" / "session_latest" / "logs"
+
+
 def _temporary(environment: Mapping[str, str]) -> tuple[str, Path]:
     """The variable that names the folder, and the folder."""
     for name in ("RAY_TMPDIR", *(["TMPDIR"] if sys.platform.startswith("linux") else [])):

@@ -23,6 +23,7 @@ from ray import serve
 from ray.serve._private import replica
 
 from raytune_rec.errors import MachineError, RunFailed, UserError
+from raytune_rec.machine import ray_start
 from raytune_rec.machine.hardware import cpus
 from raytune_rec.machine.ray_address import is_local
 from raytune_rec.machine.signals import told_to_end
@@ -37,6 +38,10 @@ from raytune_rec.tuning.run.cluster import connect
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 _NAME = "raytune-rec"
+_BIND = "add_port_to_grpc_server"
+"""Ray Serve's function, not public, by which a replica listens to other processes of Ray Serve."""
+_KNOWN = "2.60.0"
+"""The Ray whose Serve is known to listen to this machine alone."""
 _BATCH, _WAIT = 128, 0.002
 """Most requests that are answered together, and the seconds that one waits for others."""
 _PATIENCE = ("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S")
@@ -132,9 +137,14 @@ def check(settings: Settings) -> None:
     """Refuse what cannot be served.
 
     Raises:
-        UserError: see `run`.
+        UserError: see `run`; or this Ray cannot be kept to this machine.
     """
     host, port = settings.host, settings.port
+    if not hasattr(replica, _BIND):
+        raise MachineError(
+            f"Ray {ray.__version__}: other machines could reach its Serve, and this version has no {_BIND} to prevent it; "
+            f"install one that has: pip install 'ray[serve]=={_KNOWN}'."
+        )
     if not is_local(os.environ):
         raise MachineError(
             f"RAY_ADDRESS = {os.environ['RAY_ADDRESS']!r}: serve starts a Ray of its own on this machine; unset RAY_ADDRESS."
@@ -174,10 +184,9 @@ def read_token(path: Path) -> str:
 
 
 def _on_localhost() -> None:
-    """By this process other processes of Ray Serve are listened to, at every address of the machine, and there is no switch."""
-    served: Any = replica
-    bind = served.add_port_to_grpc_server
-    served.add_port_to_grpc_server = lambda server, address: bind(server, address.replace("[::]", LOCAL[0]))
+    """This process listens to others of Ray Serve, at every address of the machine unless told otherwise here."""
+    bind = getattr(replica, _BIND)
+    setattr(replica, _BIND, lambda server, address: bind(server, f"{LOCAL[0]}:{address.rpartition(':')[2]}"))
 
 
 def _start(settings: Settings) -> None:
@@ -197,4 +206,4 @@ def _start(settings: Settings) -> None:
         serve.run(made.bind(settings), name=_NAME, route_prefix="/")
     except Exception as error:  # Ray raises every kind
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise RunFailed(f"Ray Serve did not start: {reason}. Its logs say more (`ray logs`).") from error
+        raise RunFailed(f"Ray Serve did not start: {reason}. Look for the cause in {ray_start.logs(os.environ)}.") from error

@@ -151,7 +151,7 @@ def test_what_cannot_be_served_is_refused_before_anything_starts(
     assert re.search(told, capsys.readouterr().err)
 
 
-def test_a_port_that_is_taken_a_cluster_and_a_missing_extra_are_told(
+def test_a_port_that_is_taken_a_cluster_another_ray_and_a_missing_extra_are_told(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as taken:
@@ -163,6 +163,11 @@ def test_a_port_that_is_taken_a_cluster_and_a_missing_extra_are_told(
     assert cli.main(["serve", str(run)]) == 2
     assert "unset RAY_ADDRESS" in capsys.readouterr().err
     monkeypatch.delenv("RAY_ADDRESS")
+    with monkeypatch.context() as another:
+        another.delattr("ray.serve._private.replica.add_port_to_grpc_server")
+        assert cli.main(["serve", str(run)]) == 2
+        pinned = re.search(r"install one that has: pip install 'ray\[serve\](==\S+)'", capsys.readouterr().err)
+        assert pinned and f"\nray{pinned[1]}\n" in Path("constraints.txt").read_text()
     for name in ("raytune_rec.serving.server", "fastapi"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.delattr("raytune_rec.serving.server", raising=False)
