@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse
 
 from raytune_rec import __version__
-from raytune_rec.components import sentence
+from raytune_rec.components import sentence, shown
 from raytune_rec.errors import UserError
+from raytune_rec.machine import ray_start
 from raytune_rec.serving.bodies import (
     Answer,
     Health,
@@ -29,6 +31,7 @@ from raytune_rec.serving.bodies import (
     Scored,
     Served,
 )
+from raytune_rec.serving.page import page
 from raytune_rec.serving.service import Service
 
 _MOST = 20
@@ -45,7 +48,7 @@ def api(service: Service, ask: Callable[[Question], Awaitable[Answer]]) -> FastA
         ask: answers a request, alone or with others; raises UserError where it cannot.
     """
     wrong: dict[int | str, dict[str, Any]] = {code: {"model": Problems, "description": text} for code, text in _WRONG.items()}
-    app = FastAPI(title="raytune-rec", version=__version__, redoc_url=None, responses=wrong)
+    app = FastAPI(title="raytune-rec", version=__version__, docs_url=None, redoc_url=None, responses=wrong)
     app.add_exception_handler(RequestValidationError, _ill_formed)
     app.add_exception_handler(UserError, _refused)
     app.add_exception_handler(HTTPException, _http)
@@ -94,6 +97,11 @@ def api(service: Service, ask: Callable[[Question], Awaitable[Answer]]) -> FastA
         """Whether requests are answered."""
         return Health(prompts=len(service.placed))
 
+    @app.get("/docs", include_in_schema=False, response_class=HTMLResponse)
+    def docs() -> str:
+        """What can be asked."""
+        return page(app.openapi())
+
     return app
 
 
@@ -128,6 +136,9 @@ def _ill_formed(request: Request, error: Any) -> Response:
     found = error.errors()
     if any(each["type"] == "json_invalid" for each in found):
         return _problems(400, ['body: it must be JSON, and is not; send an object such as {"rows": [{"user": "u1"}]}.'])
+    if whole := [each["input"] for each in found if each["loc"] == ("body",) and each["type"] != "value_error"]:
+        how = "send one, with the header Content-Type: application/json"
+        return _problems(422, [f"body: it must be a JSON object (given: {shown(whole[0])}); {how}. See /docs."])
     told = [sentence("", {**each, "loc": [part for part in each["loc"] if part != "body"]}) for each in found]
     return _problems(422, [f"{line} See /docs." for line in dict.fromkeys(told)])
 
@@ -139,10 +150,11 @@ def _http(request: Request, error: Any) -> Response:
     if error.detail in ("Not Found", "Method Not Allowed"):
         return _problems(error.status_code, [f"{known[error.status_code]}; /docs lists those there are."])
     if error.status_code == 400:
-        return _problems(400, [f"body: {error.detail}; send a JSON object that is not nested so deeply."])
+        return _problems(400, [f"body: {error.detail}; send a JSON object, in UTF-8 and not nested so deeply."])
     return _problems(error.status_code, [error.detail])
 
 
 def _ours(request: Request, error: Exception) -> Response:
     """A defect of ours, or of the machine."""
-    return _problems(500, [f"{type(error).__name__}: the service failed; its log says more (`ray logs`)."])
+    logs = ray_start.logs(os.environ)
+    return _problems(500, [f"{type(error).__name__}: the service failed; its machine has the reason in a log in {logs}."])

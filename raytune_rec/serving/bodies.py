@@ -13,8 +13,6 @@ MOST_BYTES = 8 * 2**20
 """Of a request's body."""
 MOST_ROWS = {"score": 10_000, "recommend": 1_000, "predict": 1_000}
 """Of a request; larger tables are for `raytune-rec score`."""
-_LONGEST = 200
-"""Of a prompt's name, in characters."""
 
 
 class _Body(BaseModel):
@@ -133,7 +131,7 @@ class PromptAsked(_Body):
 class Prompt(BaseModel):
     """A prompt that is served."""
 
-    name: str = Field(max_length=_LONGEST)
+    name: str
     path: str
 
 

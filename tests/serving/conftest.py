@@ -64,7 +64,7 @@ def call(
     headers: Mapping[str, str] | None = None,
     pieces: Sequence[bytes] = (),
 ) -> tuple[int, Any]:
-    """Status and JSON of an answer.
+    """Status of an answer, and its JSON, or its text.
 
     Args:
         body: of the request, JSON unless it is bytes. pieces: its bytes, of no declared length.
@@ -89,4 +89,5 @@ def call(
 
     asyncio.run(app(scope, receive, send))
     answer = b"".join(message.get("body", b"") for message in sent)
-    return sent[0]["status"], json.loads(answer) if answer else None
+    is_json = b"application/json" in dict(sent[0]["headers"]).get(b"content-type", b"")
+    return sent[0]["status"], json.loads(answer) if is_json and answer else answer.decode() or None

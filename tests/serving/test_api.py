@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -104,7 +105,9 @@ def test_recommendations_are_those_of_the_prompt(make: Callable[..., Store], tmp
     ("method", "path", "body", "status", "told", "remedy"),
     [
         ("POST", "/score", b"{rows", 400, "body: it must be JSON, and is not; send an object", ONE),
+        ("POST", "/score", b'{"rows": "\xff"}', 400, "in UTF-8", ONE),
         ("POST", "/score", b"[" * 100_000, 400, "not nested so deeply", ONE),
+        ("POST", "/score", [ONE], 422, "body: it must be a JSON object (given: [{'rows'", ONE),
         ("POST", "/score", {}, 422, "rows: this option is required", ONE),
         ("POST", "/score", {"rows": []}, 422, "1 to 10,000 rows (given: 0)", ONE),
         ("POST", "/score", {"rows": {"user": ["u1"], "item": []}}, 422, "give one value for each row", ONE),
@@ -253,6 +256,28 @@ def test_who_may_ask_and_how_much(app: App) -> None:
         call(guarded, "POST", "/score", None, own, [large[:10], large[10:]]),
     ):
         assert answer[0] == 413 and "send its rows in several requests" in answer[1]["problems"][0]
+
+
+def test_a_body_that_is_not_called_json_is_told_of_the_header(app: App) -> None:
+    """As curl sends it, unless it is told otherwise."""
+    status, answer = call(app, "POST", "/score", ONE, {"content-type": "application/x-www-form-urlencoded"})
+    assert status == 422 and "(given: b'{" in answer["problems"][0]
+    assert "with the header Content-Type: application/json" in answer["problems"][0]
+
+
+def test_prompts_of_any_name_are_listed(run: Path) -> None:
+    prompts, artifacts = served(run)
+    name = "x" * 250
+    prompts.add(name, artifacts["shop"])
+    app = app_of(Service(prompts, {**artifacts, name: artifacts["shop"]}, [run]))
+    assert [prompt["name"] for prompt in call(app, "GET", "/prompts")[1]["prompts"]] == ["club", "shop", name]
+
+
+def test_the_page_for_people_needs_no_network(app: App) -> None:
+    status, page = call(app, "GET", "/docs")
+    assert status == 200 and not re.search(r"https?:|src=|<script|<link", page)
+    for said in ("POST /score", "PUT /prompts/{name}", "ScoreAsked", "Leave rows of a name to the backbone"):
+        assert said in page
 
 
 def test_the_openapi_page_shows_routes_bodies_and_errors(app: App) -> None:
