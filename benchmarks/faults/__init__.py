@@ -1,5 +1,4 @@
-"""What does a run lose to faults? One fault is injected into a small real run, and the same
-command given until it has finished.
+"""What does a run lose to faults? One fault is injected into a small real run, and the same command given until it has finished.
 
     python -m benchmarks.faults --count 10 --seed 0 --out runs/faults [--only worker_killed raylet_crash]
 

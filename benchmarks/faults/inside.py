@@ -1,9 +1,10 @@
 """The command `raytune-rec` with a fault within its own processes, the driver or those that train.
 
-    RAYTUNE_FAULT='{"kind": "exception", "count": 7, "state": "/tmp/x"}' python -m benchmarks.faults.inside run JOB --out DIR
+    export RAYTUNE_KILLS_NOTES=FILE RAYTUNE_KILLS_RUN=DIR RAYTUNE_FAULT='{"kind": "exception", "count": 7, "state": "STATE"}'
+    python -m benchmarks.faults.inside run JOB --out DIR
 
-The folder `state` outlives processes and attempts: it counts the events that may be struck, so that each fault comes once, at the
-event of its number, and says when it came.
+All paths are absolute, for processes on all nodes read them. The folder STATE, which is there already, outlives processes and
+attempts: it counts the events that may be struck, so that each fault comes once, at the event of its number, and says when.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """The command `raytune-rec`, with two changes that a small job needs: a checkpoint every SECONDS of training instead of every
 ten, and a line in a file for each pack whose training begins (from its start, or from a checkpoint), and for each of its epochs.
 
-    NOTES=file RUN=folder python -m benchmarks.kills.notes run job.toml --out folder
+    RAYTUNE_KILLS_NOTES=file RAYTUNE_KILLS_RUN=folder python -m benchmarks.kills.notes run job.toml --out folder
+
+Both paths are absolute, for worker processes read them.
 """
 
 from __future__ import annotations
