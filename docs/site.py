@@ -1,4 +1,7 @@
-"""What mkdocs adds to these pages: the reference, read from the code, and the long pages that lie beside this folder."""
+"""What mkdocs adds to these pages: the reference, read from the code, and the long pages that lie beside this folder.
+
+Pages name the command that prints a part of the reference; on the site it is a link. So they can be read in a checkout too.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,20 @@ _REFERENCE = {
     "spaces": "Search spaces",
     "jobs": "Shipped jobs",
 }
+_FOLDER = "reference"
+_COMMAND, _SCHEMA = f"{_FOLDER}/command.md", f"{_FOLDER}/job.schema.json"
+_PRINTED = {f"`raytune-rec show {what}`": f"{_FOLDER}/{what}.md" for what in _REFERENCE} | {
+    "`raytune-rec --help`": _COMMAND,
+    "`raytune-rec show schema`": _SCHEMA,
+}
+"""Command -> the page that says what it prints."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds pages that are no files of this folder."""
     pages = {name: (_ROOT / name).read_text(encoding="utf-8") for name in _BESIDE}
-    pages |= {f"reference/{what}.md": _reference(what, title) for what, title in _REFERENCE.items()}
-    pages |= {"reference/command.md": _command(), "reference/job.schema.json": json.dumps(Job.model_json_schema(), indent=1)}
+    pages |= {f"{_FOLDER}/{what}.md": _reference(what, title) for what, title in _REFERENCE.items()}
+    pages |= {_COMMAND: _command(), _SCHEMA: json.dumps(Job.model_json_schema(), indent=1)}
     pages["code.css"] = _colours()
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))
@@ -45,9 +55,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Links to pages beside this folder lead into the site."""
-    here = Path(page.file.src_uri).parent.as_posix()
-    return re.sub(rf"\]\((?:\.\./)*({'|'.join(_BESIDE)})([#)])", lambda found: f"]({relpath(found[1], here)}{found[2]}", markdown)
+    """Links to pages beside this folder, and commands that print the reference, lead into the site."""
+    folder = Path(page.file.src_uri).parent.as_posix()
+    if folder == _FOLDER:
+        return markdown
+    beside = rf"\]\((?:\.\./)*({'|'.join(_BESIDE)})([#)])"
+    markdown = re.sub(beside, lambda link: f"]({relpath(link[1], folder)}{link[2]}", markdown)
+    return re.sub("|".join(_PRINTED), lambda command: f"[{command[0]}]({relpath(_PRINTED[command[0]], folder)})", markdown)
 
 
 def _reference(what: str, title: str) -> str:

@@ -41,6 +41,8 @@ def test_the_reference_tells_every_option_and_every_component(site: Path) -> Non
         assert [name for name in names if f'<h2 id="{name}">' not in page] == []
 
 
-def test_pages_beside_the_folder_are_linked(site: Path) -> None:
-    assert 'href="../RESULTS.html#plate-on-douban"' in (site / "methods" / "plate.html").read_text(encoding="utf-8")
+def test_pages_beside_the_folder_and_commands_of_the_reference_are_linked(site: Path) -> None:
+    plate = (site / "methods" / "plate.html").read_text(encoding="utf-8")
+    assert 'href="../RESULTS.html#plate-on-douban"' in plate
+    assert 'href="../reference/prompts.html"><code>raytune-rec show prompts</code>' in plate
     assert "PROMO does not win here" in (site / "RESULTS.html").read_text(encoding="utf-8")

@@ -71,18 +71,29 @@ def test_the_options_of_the_search_are_options() -> None:
 
 
 @cache
-def _options() -> list[str]:
-    """Those of a job and of components, as a job writes them."""
-    found = [(what, row[0]) for what in (*FAMILIES, "job") for thing in listed(what) for row in thing.options]
-    return [f".{what.removesuffix('s')}.{option}" for what, option in found]
+def _options() -> dict[str, str]:
+    """Those of a job and of components, as a job writes them -> type."""
+    found = [(what, row) for what in (*FAMILIES, "job") for thing in listed(what) for row in thing.options]
+    return {f".{what.removesuffix('s')}.{row[0]}": row[2 if what in FAMILIES else 1] for what, row in found}
 
 
 @pytest.mark.parametrize("line", sorted(set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)* = [^`]+)`", TEXT))))
 def test_options_within_a_sentence_are_options(line: str) -> None:
     """Of a table whose names are the user's, such as `formats`, the table is one."""
     for path in _leaves(tomllib.loads(line)):
-        heads = [path[: end or None] for end in (0, *(-len(path) + dot.start() for dot in re.finditer(r"\.", path)))]
-        assert any(option.endswith(f".{head}") for head in heads for option in _options()) or path in FORMATTED, path
+        tables = [path[: dot.start()] for dot in re.finditer(r"\.", path)]
+        named = any(_options().get(f".job.{table}", "").startswith("dict") for table in tables)
+        assert named or path in FORMATTED or any(option.endswith(f".{path}") for option in _options()), path
+
+
+_SECTIONS = "data|split|sequences|training|objective|backbone|prompt|pretrain|tune|evaluate"
+_NAMED = {name for name in re.findall(rf"`((?:{_SECTIONS})\.[a-z_.]+)`", TEXT) if not name.endswith((".json", ".safetensors"))}
+
+
+@pytest.mark.parametrize("name", sorted(_NAMED))
+def test_options_that_a_sentence_names_are_options(name: str) -> None:
+    of_job = name.replace("data.options.", "source.")
+    assert any(option.endswith(f".{of_job}") or option.startswith(f".job.{name}.") for option in _options())
 
 
 def _leaves(values: dict[str, Any], above: str = "") -> list[str]:
@@ -139,12 +150,15 @@ def test_benchmarks_exist_with_their_flags() -> None:
         assert [flag for flag in re.findall(r"--[\w-]+", words) if f'"{flag}"' not in source] == [], name
 
 
-@pytest.mark.parametrize("name", ["README.md", "RESULTS.md", "ARCHITECTURE.md"])
+@pytest.mark.parametrize("name", [*PAGES, "RESULTS.md", "ARCHITECTURE.md", "CHANGELOG.md"])
 def test_links_lead_somewhere(name: str) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", (ROOT / name).read_text(encoding="utf-8")):
+    """In a checkout; of the site mkdocs asks it."""
+    page = ROOT / name
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
         path, _, part = target.partition("#")
-        assert (ROOT / path).is_file(), target
-        heads = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+        other = page.parent / path if path else page
+        assert other.is_file(), target
+        heads = re.findall(r"^#+ (.+)$", other.read_text(encoding="utf-8"), re.MULTILINE)
         assert not part or part in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}, target
 
 
