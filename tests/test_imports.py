@@ -46,7 +46,7 @@ _ROOMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "report": (("",), ("tables",), ("pictures",), ("page",)),
 }
 _LEVEL = {part: level for level, parts in enumerate(_LAYERS) for part in parts}
-_RAY = {"pretraining", "tuning", "scoring", "serving", "pipeline", "submission"}
+_RAY = {"pretraining", "tuning", "serving", "submission"}
 _FILES = sorted(_PACKAGE.rglob("*.py"))
 
 
