@@ -35,16 +35,17 @@ _BLOCK = 500_000
 
 
 def write(path: Path, backbone: Path, names: list[str], rows: int) -> None:
-    """The table, a row group at a time."""
+    """The table, a row group at a time; each item in its domain where domains have items of their own."""
     store, draw = Store.open(backbone / "data", complete=False), np.random.default_rng(0)
-    known = {"domain": pa.array(names)}
-    for name in ("user", "item"):  # items of domains are known by both
-        known[name] = pa.array([raw.split("\x00")[-1] for raw in store.vocabulary(name)["raw"].to_pylist()])
-    schema = pa.schema([("number", pa.int64()), *((name, pa.string()) for name in known)])
+    users, (items, domains) = store.vocabulary("user")["raw"].to_numpy(), store.lookup.catalogue
+    of_item = np.array(["", *store.schema.domains], object)[domains]
+    schema = pa.schema([("number", pa.int64()), *((name, pa.string()) for name in ("domain", "user", "item"))])
     with pq.ParquetWriter(path, schema) as writer:
         for first in range(0, rows, _BLOCK):
             count = min(_BLOCK, rows - first)
-            columns = {name: raws.take(pa.array(draw.integers(0, len(raws), count))) for name, raws in known.items()}
+            item = draw.integers(1, len(items), count)
+            domain = np.where(domains[item] > 0, of_item[item], draw.choice(np.array(names, object), count))
+            columns = {"domain": domain, "user": draw.choice(users, count), "item": items[item]}
             writer.write_table(pa.table({"number": np.arange(first, first + count), **columns}, schema))
 
 

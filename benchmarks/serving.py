@@ -34,15 +34,18 @@ from raytune_rec.storage.files import write_json
 
 
 def drawn_rows(backbone: Path, names: list[str], count: int, rows: int) -> list[list[dict[str, Any]]]:
-    """Rows of each request."""
+    """Rows of each request: users and items that training knew, each item in its domain where domains have items of their own."""
     store, draw = Store.open(backbone / "data", complete=False), random.Random(0)
-    fields = [field for field in store.schema.fields if field.kind == "categorical" and field.role in ("user", "item", "context")]
-    known = {field.name: [raw.split("\x00")[-1] for raw in store.vocabulary(field.name)["raw"].to_pylist()] for field in fields}
-    asked = {"user", "item", *(field.name for field in fields if field.role == "context")}
-    return [
-        [{"domain": draw.choice(names)} | {name: draw.choice(known[name]) for name in sorted(asked)} for _ in range(rows)]
-        for _ in range(count)
-    ]
+    context = [field.name for field in store.schema.fields if field.kind == "categorical" and field.role == "context"]
+    known = {name: store.vocabulary(name)["raw"].to_pylist() for name in ("user", *context)}
+    items, domains = store.lookup.catalogue
+
+    def row() -> dict[str, Any]:
+        item = draw.randrange(1, len(items))
+        domain = store.schema.domains[domains[item] - 1] if domains[item] else draw.choice(names)
+        return {**{name: draw.choice(values) for name, values in known.items()}, "item": items[item], "domain": domain}
+
+    return [[row() for _ in range(rows)] for _ in range(count)]
 
 
 class Client:

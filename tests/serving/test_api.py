@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import large_table
+from benchmarks import serving as load
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import DataError
 from raytune_rec.scoring import load_prompt
@@ -256,6 +259,18 @@ def test_who_may_ask_and_how_much(app: App) -> None:
         call(guarded, "POST", "/score", None, own, [large[:10], large[10:]]),
     ):
         assert answer[0] == 413 and "send its rows in several requests" in answer[1]["problems"][0]
+
+
+def test_rows_that_load_is_made_of_are_known_to_training(run: Path, tmp_path: Path) -> None:
+    """Also where domains have items of their own: unknown rows would be another load."""
+    prompts, artifacts = served(run)
+    backbone = prompts.base.folder
+    requests = load.drawn_rows(backbone, list(artifacts), 20, 3)
+    large_table.write(tmp_path / "rows.parquet", backbone, list(artifacts), 50)
+    table = pq.read_table(tmp_path / "rows.parquet")
+    for rows in (*requests, table.drop_columns(["number"])):
+        assert not prompts.score(rows).unknown
+    assert set(table["domain"].to_pylist()) == set(artifacts) and table["number"].to_pylist() == list(range(50))
 
 
 def test_a_body_that_is_not_called_json_is_told_of_the_header(app: App) -> None:
