@@ -58,6 +58,24 @@ def test_words_are_weighed_projected_and_whitened() -> None:
     assert not found[-2].any() and np.isfinite(found[-1]).all()
 
 
+@pytest.mark.parametrize("texts", [["w0 w1 w2 w3 w4"] * 3, ["w0 w1 w1"] * 2, ["red pen"], ["!", "?"], []])
+def test_texts_that_do_not_differ_have_no_vectors(texts: list[str]) -> None:
+    """What rounding makes of equal texts is no direction in which they differ."""
+    with pytest.raises(DataError, match=r"the test: no two texts of items in training differ.*; name another text"):
+        Encoder.learnt("words", texts, 1, "the test")
+
+
+def test_an_encoder_is_the_same_file_whenever_it_is_written(tmp_path: Path) -> None:
+    """Else a job that names it would be one of other data."""
+    own, path = Encoder.learnt("words", ["red pen", "blue ink", "grey tape"], 1, "the test"), tmp_path / "own.safetensors"
+    contents = set()
+    for _ in range(8):
+        own.write(path)
+        contents.add(path.read_bytes())
+        own = Encoder.read(path.read_bytes(), "the test")
+    assert len(contents) == 1
+
+
 def test_items_have_vectors_beside_them_and_another_job_the_same(shop: Shop, tmp_path: Path) -> None:
     own = shop("own", ITEMS, **text())
     (field,) = own.schema.vectors
@@ -157,4 +175,14 @@ def test_what_is_no_encoder_is_refused(shop: Shop, sentences: Path, tmp_path: Pa
     (sentences / "1_Pooling").mkdir(exist_ok=True)
     (sentences / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_max_tokens": True}))
     refused("pools by pooling_mode_max_tokens; name a model that pools by its first token", str(sentences))
+    for broken in ("[]", "{"):
+        (sentences / "1_Pooling" / "config.json").write_text(broken)
+        refused("1_Pooling/config.json is none of sentence-transformers .*; save the model anew with it", str(sentences))
     (sentences / "1_Pooling" / "config.json").unlink()
+    kinds = ("Transformer", "Pooling", "Dense", "Normalize")
+    modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+    (sentences / "modules.json").write_text(json.dumps(modules))
+    refused("has Dense among its modules; name a model of Normalize, Pooling, Transformer alone", str(sentences))
+    (sentences / "modules.json").write_text(json.dumps([m for m in modules if "Dense" not in m["type"]]))
+    assert sentence_vectors(str(sentences), ["red pen"], "the test").shape == (1, 12)
+    (sentences / "modules.json").unlink()

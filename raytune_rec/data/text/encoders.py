@@ -27,9 +27,11 @@ from raytune_rec.storage.places import located
 
 SUFFIX = ".safetensors"
 _MODEL, _WORDS = "model", "words"
-"""Keys of the file's facts: which encoder it is, and the words of one of ours."""
+"""The one key of the file's facts, since several would be written in any order: which encoder it is, or the words of one of ours."""
 _LEAST = 1e-6
 """Variance of an axis below which it is noise, as a share of the largest."""
+_NOISE = 1e-10
+"""Likewise, of raw vectors, which have length 1 at most and are kept in float32."""
 
 
 class Encoder:
@@ -47,8 +49,15 @@ class Encoder:
         """W."""
         return int(self._tensors["axes"].shape[1])
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the vectors that it makes: of equal ones they mean the same."""
+        parts = [json.dumps(self._words).encode(), *(self._tensors[name].tobytes() for name in sorted(self._tensors))]
+        return hashlib.sha256(b"".join(parts)).hexdigest()
+
     def write(self, path: Path) -> None:
-        save_file(self._tensors, path, {_MODEL: self._model, _WORDS: json.dumps(self._words, ensure_ascii=False)})
+        facts = {_MODEL: self._model} if self._model else {_WORDS: json.dumps(self._words, ensure_ascii=False)}
+        save_file(self._tensors, path, facts)
 
     @classmethod
     def read(cls, content: bytes, where: str) -> Encoder:
@@ -56,14 +65,14 @@ class Encoder:
         try:
             size = int.from_bytes(content[:8], "little")
             facts = json.loads(content[8 : 8 + size])["__metadata__"]
-            tensors, words = load(content), json.loads(facts[_WORDS])
+            tensors, words, model = load(content), json.loads(facts.get(_WORDS, "[]")), str(facts.get(_MODEL, ""))
             fits = tensors["mean"].shape == tensors["axes"].shape[:1]
-            if facts[_MODEL] == "":
+            if not model:
                 fits &= tensors["idf"].shape == (len(words),) and tensors["parts"].shape == (len(words), *tensors["mean"].shape)
             if not fits or not all(np.isfinite(t).all() for t in tensors.values()):
                 raise ValueError("its tensors do not go together")
-            return cls(tensors, str(facts[_MODEL]), words, where)
-        except (ValueError, LookupError, TypeError, SafetensorError, RecursionError) as error:
+            return cls(tensors, model, words, where)
+        except (ValueError, LookupError, TypeError, AttributeError, SafetensorError, RecursionError) as error:
             raise DataError(
                 f"{where}: is no encoder of ours ({str(error)[:200]}); name RUN/data/texts/NAME{SUFFIX} of a finished run, a "
                 f"folder of a sentence encoder, or {WORDS!r}."
@@ -87,10 +96,7 @@ class Encoder:
             idf = np.array([1 + np.log((1 + len(texts)) / (1 + having[w])) for w in words])
             made = cls({"idf": idf, "parts": np.zeros((len(words), 0))}, "", words, where)
             most = min(len(texts), len(words)) - 1  # one more than is kept: what all texts share goes with the mean
-            if width > most:
-                raise DataError(
-                    f"{where}: width = {width}, and {len(texts)} texts of {len(words)} words have {most}; lower width."
-                )
+            _check_width(width, most, f"{len(texts)} texts of {len(words)} words have {most}", where)
             found = svds(
                 made._weighed(texts),
                 k=min(width + 1, most),
@@ -99,13 +105,14 @@ class Encoder:
             )[2]
             made._tensors["parts"] = np.ascontiguousarray(found[::-1].T)
         else:
+            _check_width(width, len(texts) - 1, f"{len(texts)} texts differ in {len(texts) - 1} directions", where)
             made = cls({}, name, (), where)
         raw = made._raw(texts)
         mean = raw.mean(0)
         values, axes = np.linalg.eigh(np.cov(raw, rowvar=False, bias=True).reshape(raw.shape[1], -1))
         order = values.argsort()[::-1]
-        if width > (most := int((values > _LEAST * values.max()).sum())):
-            raise DataError(f"{where}: width = {width}, and its {len(texts)} texts differ in {most} directions; lower width.")
+        most = int((values > max(_LEAST * values.max(), _NOISE)).sum())
+        _check_width(width, most, f"its {len(texts)} texts differ in {most} directions", where)
         kept = order[:width]
         tensors = made._tensors | {"mean": mean, "axes": axes[:, kept] / np.sqrt(values[kept])}
         return cls({n: np.ascontiguousarray(t, np.float32) for n, t in tensors.items()}, made._model, made._words, where)
@@ -160,6 +167,14 @@ def encoder_of(encoder: str, texts: Sequence[str], width: int, where: str) -> En
             f"{where} = {encoder!r}: its vectors have {made.width} numbers, and width = {width}; set it to {made.width}."
         )
     return made
+
+
+def _check_width(width: int, most: int, why: str, where: str) -> None:
+    """Raises DataError where texts tell items apart in fewer directions than a vector has numbers."""
+    if most < 1:
+        raise DataError(f"{where}: no two texts of items in training differ, and vectors of them say nothing; name another text.")
+    if width > most:
+        raise DataError(f"{where}: width = {width}, and {why}; lower width.")
 
 
 def _content(encoder: str, where: str) -> bytes:

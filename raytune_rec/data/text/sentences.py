@@ -16,7 +16,9 @@ from raytune_rec.errors import DataError
 from raytune_rec.storage.files import STORAGE, parse_json
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors")
-_POOLING = "1_Pooling/config.json"
+_MODULES, _POOLING = "modules.json", "1_Pooling/config.json"
+_READ = {"Transformer", "Pooling", "Normalize"}
+"""Modules of sentence-transformers that are read here."""
 _BATCH, _LONGEST = 64, 256
 
 
@@ -32,11 +34,12 @@ def sentence_vectors(model: str, texts: Sequence[str], where: str) -> np.ndarray
         model: a folder, or a model on the hub. where: of the option that names it.
 
     Raises:
-        DataError: it is no such model, or a package is missing.
+        DataError: it is no such model, has other modules than these, or a package is missing.
     """
     config, tokenizer, _ = files_of(model, where)
     needs = f"{where} = {model!r}: a sentence encoder"
     torch, fast, hub = (package(name, needs) for name in ("torch", "tokenizers", "transformers"))
+    _check_modules(model, where)
     first = _reads_the_first_token(model, where)
     try:
         cut = fast.Tokenizer.from_file(str(tokenizer))
@@ -60,11 +63,36 @@ def sentence_vectors(model: str, texts: Sequence[str], where: str) -> np.ndarray
     return made
 
 
+def _check_modules(model: str, where: str) -> None:
+    """Refuse a model whose vectors are more than what is read here, such as a dense layer behind."""
+    modules = _json(model, _MODULES, where, list)
+    kinds = {str(m.get("type")).rpartition(".")[2] if isinstance(m, dict) else str(m) for m in modules or ()}
+    if more := kinds - _READ:
+        raise DataError(
+            f"{where} = {model!r}: has {', '.join(sorted(more))} among its modules; name a model of "
+            f"{', '.join(sorted(_READ))} alone."
+        )
+
+
+def _json(model: str, name: str, where: str, kind: type) -> Any:
+    """The content of a file of a model; None where it has no such file."""
+    try:
+        path = file_of_model(model, name, where)
+    except DataError:
+        return None
+    try:
+        if isinstance(values := parse_json(STORAGE.get(path).decode()), kind):
+            return values
+        why = f"it holds a {type(values).__name__}"
+    except (ValueError, RecursionError) as error:
+        why = str(error)[:200]
+    raise DataError(f"{where} = {model!r}: {name} is none of sentence-transformers ({why}); save the model anew with it.")
+
+
 def _reads_the_first_token(model: str, where: str) -> bool:
     """Whether a text is what stands at its first token; else it is the mean over its tokens."""
-    try:
-        values: Any = parse_json(STORAGE.get(file_of_model(model, _POOLING, where)).decode())
-    except (DataError, ValueError):
+    values = _json(model, _POOLING, where, dict)
+    if values is None:
         return False
     modes = {name for name, value in values.items() if name.startswith("pooling_mode_") and value}
     if not modes <= {"pooling_mode_cls_token", "pooling_mode_mean_tokens"} or len(modes) != 1:
