@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from raytune_rec.evaluation.measures.inputs import ListOutcomes, Outcome, first
 from raytune_rec.evaluation.measures.measure_lists import values
+from raytune_rec.evaluation.measures.tested import ListsTested
 from raytune_rec.schema.prepared import Table
 from raytune_rec.task import Task
 from raytune_rec.tasks.base import Further
@@ -84,6 +86,21 @@ def test_found_items_are_ranked_again_and_a_missed_positive_stands_behind_them()
     whole = ListOutcomes("m", "u", reached[0], None, first(1), None, reached[3])
     hits = [positive in found[row, :50] for row, positive in enumerate(TABLE.columns["positive"])]
     assert not values(whole)["best 50.hit@50"][0][~np.array(hits)].any() and not np.isnan(values(whole)["best 50.mrr"]).any()
+
+
+def test_what_a_constant_score_reaches_is_told_without_the_positives_that_were_missed() -> None:
+    """Of each ranking what such a model reaches there."""
+    found = retrieved(lambda *a: ((rows, -scores) for rows, scores in passes(*a)), TABLE, 100)
+    kind, level = Lists(TABLE.task), lambda *a: ((rows, torch.zeros_like(scores)) for rows, scores in passes(*a))
+    reached = kind.test(level, TABLE, Further(full=True, retrieved=found, sizes=(50, 100)))
+    outcome = kind.outcome("m", "u", [reached], TABLE, first(1))
+    facts = ListsTested([outcome], {"u": np.arange(LISTS)}).facts("u")
+    for name, key in (("", ""), ("full.", "full_"), ("best 50.", "best 50_"), ("best 100.", "best 100_")):
+        for metric in ("hit@10", "ndcg@10"):
+            assert facts[f"{key}constant"][metric] == pytest.approx(values(outcome)[name + metric].mean())
+    for size in (50, 100):
+        held = [positive in found[row, :size] for row, positive in enumerate(TABLE.columns["positive"])]
+        assert facts[f"best {size}_found"] == pytest.approx(np.mean(held)) and 0 < np.mean(held) < 1
 
 
 def test_shuffled_histories_hold_the_same_items_and_are_ranked_like_others() -> None:

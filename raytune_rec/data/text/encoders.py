@@ -27,7 +27,7 @@ from raytune_rec.storage.places import located
 
 SUFFIX = ".safetensors"
 _MODEL, _WORDS = "model", "words"
-"""The one key of the file's facts, since several would be written in any order: which encoder it is, or the words of one of ours."""
+"""The one key of the file's facts (several would be written in any order): which encoder it is, or the words of one of ours."""
 _LEAST = 1e-6
 """Variance of an axis below which it is noise, as a share of the largest."""
 _NOISE = 1e-10

@@ -125,8 +125,9 @@ class ListsTested:
             known = o.rankings | known
         rankings = {name.replace(".", "_"): known[name] for name in known if name != SHUFFLED}
         sizes: dict[str, Any] = {f"{name}candidates": _range(ranking) for name, ranking in rankings.items()}
-        sizes |= {f"{name}constant": _constant(ranking) for name, ranking in rankings.items()}
-        sizes |= {f"{name}found": _found(name, ranking) for name, ranking in rankings.items() if name.startswith(BEST)}
+        sizes |= {f"{name}constant": _constant(name, ranking) for name, ranking in rankings.items()}
+        best = {name: ranking for name, ranking in rankings.items() if name.startswith(BEST)}
+        sizes |= {f"{name}found": 1 - float(_missed(name, ranking).mean()) for name, ranking in best.items()}
         tied = [method for method, o in self._of(unit).items() if _alike(o.sampled)]
         facts = {"n": self._count(unit), "users": len(np.unique(self.groups[unit])), **sizes}
         spread = {"score_edges": spreads.EDGES} if any(o.spread is not None for o in outcomes) else {}
@@ -237,16 +238,17 @@ def _alike(outcome: Outcome) -> bool:
     return bool(np.all(np.equal(outcome.better, 0) & np.equal(outcome.ties, np.asarray(outcome.candidates) - 1)))
 
 
-def _constant(outcome: Outcome) -> dict[str, float]:
-    """What a score that is the same for all candidates reaches: what ties alone are worth."""
-    size = torch.as_tensor(outcome.candidates).double().unsqueeze(0)
-    nothing = torch.zeros_like(size)
-    return {name: float(mean_of(name, nothing, size - 1, size)) for name in ("hit@10", "ndcg@10")}
+def _constant(name: str, outcome: Outcome) -> dict[str, float]:
+    """What a score that is the same for all candidates of a ranking reaches: what ties alone are worth."""
+    size, missed = (torch.as_tensor(a).double().unsqueeze(0) for a in (outcome.candidates, _missed(name, outcome)))
+    others = size - 1
+    return {metric: float(mean_of(metric, others * missed, others * (1 - missed), size)) for metric in ("hit@10", "ndcg@10")}
 
 
-def _found(name: str, outcome: Outcome) -> float:
-    """Share of the lists of a ranking (`BEST`) that hold the positive; the others have one candidate more."""
-    return float(np.mean(np.asarray(outcome.candidates) <= int(name.removeprefix(BEST).removesuffix("_"))))
+def _missed(name: str, outcome: Outcome) -> Mask:
+    """(N,) which lists of a ranking lack the positive (of a `BEST` alone): it stands behind them, as one candidate more."""
+    size = np.asarray(outcome.candidates)
+    return size > int(name.removeprefix(BEST).removesuffix("_")) if name.startswith(BEST) else np.zeros(len(size), np.bool_)
 
 
 def _range(outcome: Outcome) -> list[int]:
