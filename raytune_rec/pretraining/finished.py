@@ -13,7 +13,7 @@ from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import ArtifactError
 from raytune_rec.pretraining.artifact import Facts
-from raytune_rec.pretraining.new_ids import renewed
+from raytune_rec.pretraining.new_ids import check_texts, renewed
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.schema.work import Method, recipe_of
 from raytune_rec.storage import marker
@@ -37,13 +37,14 @@ def adopt(job: Job, pretraining: str, store_path: Path, folder: Path, number: in
         ArtifactError: it is damaged, was trained on other data, is not what the pre-training describes, or its shapes do not fit.
         JobError: the job's options of this backbone are unknown or out of range.
     """
-    schema, wanted = Store.open(store_path).schema, job.pretrainings[pretraining]
-    source = check(job, pretraining, schema)[number]
+    store, wanted = Store.open(store_path), job.pretrainings[pretraining]
+    source = check(job, pretraining, store)[number]
     with _named(pretraining):
         facts, tensors = backbone.load(source)
     origin = facts.fingerprint
     if wanted.new_ids:
-        renewed_facts, tensors = renewed(job, pretraining, _where(pretraining, source), facts, tensors, schema.for_pretraining())
+        schema = store.schema.for_pretraining()
+        renewed_facts, tensors = renewed(job, pretraining, _where(pretraining, source), facts, tensors, schema)
         facts = backbone.save(folder, renewed_facts, tensors, store_path)
     elif job.data.known:  # the same backbone, beside which raw ids of new items are known
         facts = backbone.save(folder, facts, tensors, store_path)
@@ -72,18 +73,20 @@ def adopt(job: Job, pretraining: str, store_path: Path, folder: Path, number: in
     }
 
 
-def check(job: Job, pretraining: str, schema: DataSchema) -> list[Path]:
+def check(job: Job, pretraining: str, store: Store) -> list[Path]:
     """The folders of the backbones that a pre-training names, whose facts are what the job asks for; their weights are not read.
 
     Args:
-        schema: of the prepared data.
+        store: the prepared data.
 
     Raises:
         ArtifactError, JobError: see `adopt`.
     """
     sources = sources_of(job, pretraining)
     for source in sources:
-        _check(job, pretraining, source, backbone.read(source), schema)
+        _check(job, pretraining, source, facts := backbone.read(source), store.schema)
+        if job.pretrainings[pretraining].new_ids:
+            check_texts(_where(pretraining, source), facts, source, store)
     return sources
 
 

@@ -9,10 +9,14 @@ from pathlib import Path
 from torch import Tensor
 
 from raytune_rec.artifacts import weights
-from raytune_rec.artifacts.backbone import BackboneFacts
+from raytune_rec.artifacts.backbone import DATA, BackboneFacts
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
 from raytune_rec.config import Job
+from raytune_rec.data.layout import TEXTS
+from raytune_rec.data.stored.store import Store
+from raytune_rec.data.text.encoders import encoder_file, read_encoder
+from raytune_rec.data.tokens import FILE
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema.contract import Parameter
 from raytune_rec.schema.prepared import ALL_DOMAINS, DataSchema
@@ -52,6 +56,29 @@ def renewed(
         origin=facts.fingerprint, fingerprint="", weights_sha256="", data_files={},
     )  # fmt: skip
     return renewed_facts, stored
+
+
+def check_texts(where: str, facts: BackboneFacts, source: Path, store: Store) -> None:
+    """Refuse a backbone that reads texts of items, where these data's are of the same shape and another tokenizer or encoder.
+
+    Args:
+        where: names the backbone in a refusal. facts, source: of it, and its folder. store: this job's data.
+
+    Raises:
+        ArtifactError: what it reads would mean something else.
+    """
+    beside, here = source / DATA, store.schema
+    there = Store.open(beside, complete=False).schema
+    read = {value for value in facts.options.values() if isinstance(value, str)}
+    problems = []
+    if read & {text.name for text in there.texts} and here.tokenizer != there.tokenizer:
+        problems.append(f"{where} reads tokens of another tokenizer; set data.text.tokenizer = '{beside / TEXTS / FILE}'.")
+    for name in sorted(read & {field.name for field in there.vectors} & {field.name for field in here.vectors}):
+        made, own = (encoder_file(data, name) for data in (beside, store.path))
+        if read_encoder(made).fingerprint != read_encoder(own).fingerprint:
+            problems.append(f"{where} reads vectors of another encoder; set data.text.vectors.{name}.encoder = '{made}'.")
+    if problems:
+        raise ArtifactError(problems)
 
 
 def _check(where: str, declared: Mapping[str, Parameter], tensors: Mapping[str, Tensor]) -> None:

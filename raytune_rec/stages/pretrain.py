@@ -69,7 +69,7 @@ def run(context: Context) -> dict[str, Any]:
 
     for name, pretraining in context.job.pretrainings.items():
         if pretraining.from_path:
-            taken = check(context.job, name, context.store.schema)  # a wrong backbone must not wait for the others' recipes
+            taken = check(context.job, name, context.store)  # a wrong backbone must not wait for the others' recipes
             if (missing := context.job.pretrain.replicates - len(taken)) > 0:
                 context.say(_fewer(name, len(taken), missing))
     for line in steps(context.store.schema, context.plan.recipes):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from raytune_rec import pipeline
 from raytune_rec.artifacts.backbone import of_run
 from raytune_rec.config import parse
 from raytune_rec.data.stored.store import Store
+from raytune_rec.errors import ArtifactError
 from raytune_rec.scoring import load_prompt
 from raytune_rec.storage.files import read_json
 from tests.pipeline.here import served_ndcg, without_ray
@@ -59,6 +62,20 @@ def small(name: str, options: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def refused_and_mended(new: dict[str, Any], folder: Path) -> None:
+    """With tokens and vectors of as many numbers, made otherwise, a backbone is not taken; what the refusals name mends it."""
+    own = deepcopy(new)
+    text = own["data"]["text"]
+    meaning = text["vectors"]["meaning"]
+    text |= {"tokenizer": "unigram", "vocabulary": 300}
+    meaning["encoder"] = "words"
+    for read, where, key in (("tokens", text, "tokenizer"), ("vectors", meaning, "encoder")):
+        with pytest.raises(ArtifactError, match=rf"reads {read} of another .*; set data\.text.*\.{key} = '") as refused:
+            pipeline.run(parse(own), folder / read, until="pretrain", say=lambda line: None)
+        (where[key],) = re.findall("= '(.*)'", str(refused.value))
+    pipeline.run(parse(own), folder / "mended", until="pretrain", say=lambda line: None)
+
+
 def test_a_language_model_is_pre_trained_on_domains_and_ranks_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_ray(monkeypatch)
     monkeypatch.chdir(tmp_path)
@@ -77,6 +94,7 @@ def test_a_language_model_is_pre_trained_on_domains_and_ranks_a_new_one(tmp_path
     new["methods"] = {name: new["methods"][name] for name in ("pretrained", "upsr", "soft_prompt", "unisrec_pretrained")}
     new["data"]["sequences"]["users"] = 25
     new["evaluate"] |= {"compare": ["upsr", "soft_prompt"], "shuffled": True, "retriever": "upsr", "rerank": [50]}
+    refused_and_mended(new, tmp_path)
     run = tmp_path / "runs" / "upsr_amazon"
     pipeline.run(parse(new), run, say=lambda line: None)
     results = read_json(run / "results.json")

@@ -17,10 +17,12 @@ from safetensors.numpy import load, save_file
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
+from raytune_rec.data.layout import TEXTS
 from raytune_rec.data.text.sentences import files_of, sentence_vectors
 from raytune_rec.data.tokens import words_of
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import WORDS
+from raytune_rec.names import path_name
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.fingerprint import file_sha256
 from raytune_rec.storage.places import located
@@ -142,6 +144,19 @@ class Encoder:
         made = sparse.csr_array((counts, (rows, columns)), (len(texts), len(self._words)))
         length = np.sqrt(np.asarray(made.multiply(made).sum(1)).ravel())
         return sparse.csr_array(sparse.diags_array(1 / np.maximum(length, 1e-12)) @ made)
+
+
+def encoder_file(store: Path, name: str) -> Path:
+    """Where prepared data, and the part of them beside a backbone, keep what made a vector."""
+    return store / TEXTS / f"{path_name(name)}{SUFFIX}"
+
+
+def read_encoder(path: Path) -> Encoder:
+    """One that is kept. Raises DataError where there is none."""
+    try:
+        return Encoder.read(STORAGE.get(path), str(path))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); copy the whole folder anew.") from None
 
 
 def fingerprints(encoder: str, where: str) -> list[str]:

@@ -12,10 +12,9 @@ import pyarrow.parquet as pq
 from raytune_rec.data.blocks import SourceField
 from raytune_rec.data.layout import TEXTS, VECTORS, table_file
 from raytune_rec.data.preparing.coding.texts import NamedText, texts_of
-from raytune_rec.data.text.encoders import SUFFIX, encoder_of
+from raytune_rec.data.text.encoders import encoder_file, encoder_of
 from raytune_rec.errors import DataError
 from raytune_rec.job.data import TextOptions
-from raytune_rec.names import path_name
 from raytune_rec.schema.prepared import Field
 from raytune_rec.storage.files import STORAGE
 
@@ -72,15 +71,14 @@ def write_vectors(
         table, chosen = pq.read_table(table_file(store, "item"), columns=["count", *text.columns]), options.vectors[name]
         texts, trained = text.of(table), table["count"].to_numpy() > 0
         met = [t for t, known in zip(texts, trained, strict=True) if known and t.strip()]
-        file = f"{path_name(name)}{SUFFIX}"
-        named = str(finished / TEXTS / file) if finished else chosen.encoder
+        named = str(encoder_file(finished, name)) if finished else chosen.encoder
         encoder = encoder_of(named, met, chosen.width, encoder_option(name))
         made = encoder.encode(texts)
         columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(made.ravel()), made.shape[1]).cast(pa.list_(pa.float32()))
         rows = made[trained].astype(np.float64) if trained.any() else np.zeros((1, made.shape[1]))
         numbers = tuple(rows.mean(0).tolist()), tuple(rows.std(0).tolist())
         fields.append(Field(name, "vector", "item", 0, made.shape[1], means=numbers[0], stds=numbers[1]))
-        STORAGE.put(store / TEXTS / file, encoder.write)
+        STORAGE.put(encoder_file(store, name), encoder.write)
     if columns:
         pq.write_table(pa.table(columns), store / TEXTS / VECTORS, compression="zstd")
     return tuple(fields)
