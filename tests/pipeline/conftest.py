@@ -11,9 +11,7 @@ import pytest
 from raytune_rec import config, pipeline
 from tests.pipeline.here import without_ray
 
-JOB = """name = "grows"
-seed = 2
-[data]
+COLD = """[data]
 source = "tabular"
 split = { kind = "cold_items", cold = 0.4, cold_least = 12, cold_kept = 4, cold_held = 8 }
 sequences = { length = 6, negatives = 5 }
@@ -23,7 +21,11 @@ domain = "shop"
 columns = { user = "user", item = "item", timestamp = "time" }
 [data.options.features]
 tags = { role = "item", kind = "multi", separator = " " }
-price = { role = "item", kind = "numerical" }
+"""
+"""Data of a job whose log says who took what when, and whose items have tags."""
+JOB = (
+    f'name = "grows"\nseed = 2\n{COLD}'
+    """price = { role = "item", kind = "numerical" }
 [backbone]
 name = "dssm"
 options = { width = 8, blocks = 1, heads = 1, inner = 8 }
@@ -57,6 +59,7 @@ bootstrap = 100
 compare = ["promo"]
 export = "promo"
 """
+)
 
 
 def log(path: Path, items: int, users: int = 50) -> None:

@@ -13,20 +13,12 @@ from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.data.stored.store import Store
 from raytune_rec.scoring.load import load_prompts
 from raytune_rec.storage.files import read_json
+from tests.pipeline.conftest import COLD
 from tests.pipeline.here import served_ndcg, without_ray
 
-JOB = """name = "rivals"
-[data]
-source = "tabular"
-split = { kind = "cold_items", cold = 0.4, cold_least = 12, cold_kept = 4, cold_held = 8 }
-sequences = { length = 6, negatives = 5 }
-[data.options]
-files = "taken.csv"
-domain = "shop"
-columns = { user = "user", item = "item", timestamp = "time" }
-[data.options.features]
-tags = { role = "item", kind = "multi", separator = " " }
-[backbone]
+JOB = (
+    f'name = "rivals"\n{COLD}'
+    """[backbone]
 name = "dssm"
 options = { width = 8, history = "none" }
 [training]
@@ -70,6 +62,7 @@ replicates = 1
 bootstrap = 100
 export = "meta_emb"
 """
+)
 
 
 def test_rivals_are_tuned_tested_and_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
