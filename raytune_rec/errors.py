@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable
 
 
@@ -53,6 +54,8 @@ class Diverged(RunFailed):
 
 def told(error: OSError) -> str:
     """What an error of the operating system means for a run: the file, the reason, and the remedy where there is one."""
+    if error.filename is None and error.strerror == os.strerror(errno.ENOENT):  # of `getcwd`; libraries have words of their own
+        return "the folder that this command was given in is gone; change into one that is there, and give it again."
     reason = f"{error.filename or 'system'}: {error.strerror or error}"
     remedy = _REMEDIES.get(error.errno or 0)
     return f"{reason}. {remedy} The same command goes on where this one stopped." if remedy else reason

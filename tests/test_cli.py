@@ -204,6 +204,18 @@ def test_exit_codes(
     assert capsys.readouterr().err == text
 
 
+@pytest.mark.parametrize("out", [[], ["--out", "run"]])
+def test_a_folder_that_is_gone_under_the_command_is_told(
+    out: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert cli.main(["prepare", "quickstart", *out]) == 1
+    heard = "the folder that this command was given in is gone; change into one that is there, and give it again."
+    assert capsys.readouterr().err == f"raytune-rec: {heard}\n"
+
+
 def test_a_file_that_ends_too_early_is_no_ctrl_c(
     calls: list[dict[str, Any]], job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,7 +40,9 @@ def address(path: Path) -> tuple[str, str] | None:
 
 
 def shown(text: object) -> str:
-    """A text for people: URIs in place of the paths of their copies."""
+    """A path or a text for people: URIs in place of the paths of their copies; in a text, where these have no blanks."""
+    if isinstance(text, Path) and (uri := address(text)):
+        return "://".join(uri)
     return _SHOWN.sub(r"\1://", str(text))
 
 

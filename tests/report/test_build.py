@@ -1,9 +1,11 @@
 """The page: its numbers are those of results.json, it needs no network, and it copes with what is missing."""
 
 import copy
+import html
 import itertools
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -178,6 +180,15 @@ def test_provenance(page: str) -> None:
     ):
         assert text in page, text
     assert "secret.tensor" not in page
+
+
+@pytest.mark.parametrize("named", ["/my files/it's one", "/data/one", "s3://bucket/one"])
+def test_the_command_that_repeats_a_run_is_read_by_a_shell(folder: Path, named: str) -> None:
+    (folder / "run.json").write_text(json.dumps({"raytune_rec": "0", "started_in": "/my files", "folder": named}))
+    (line,) = re.findall(r'<pre id="repeat">(.*?)</pre>', build(folder).read_text(encoding="utf-8"))
+    run = named.removeprefix("/my files/")
+    command = ["raytune-rec", "run", f"{run}/job.toml", "--out", f"{run}-again"]
+    assert shlex.split(html.unescape(line)) == ["cd", "/my files", "&&", *command]
 
 
 def test_a_finished_backbone_is_not_told_as_a_training_that_took_no_time(folder: Path) -> None:

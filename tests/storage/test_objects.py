@@ -37,6 +37,8 @@ def test_a_uri_is_a_path_and_is_shown_as_a_uri(run: Path, tmp_path: Path) -> Non
     uri = f"s3://{BUCKET}/{tmp_path.name}"
     assert located(uri) == located(Path(uri)) == run and address(run) == ("s3", uri.removeprefix("s3://"))
     assert shown(f"{run / 'a b'}: x") == f"{uri}/a b: x" and shown((run / "x").as_uri()) == f"{uri}/x"
+    blank = Path(str(run).replace(str(tmp_path), f"{tmp_path}/a cache"))
+    assert shown(blank / "a b") == f"{uri}/a b" and shown(Path("/a b/c")) == "/a b/c"
     assert address(Path("/data/run")) is None and located("/data/run") == Path("/data/run")
     assert address(located("s3://bucket/../../etc")) is None
 

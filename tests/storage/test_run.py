@@ -67,6 +67,8 @@ def test_a_run_in_an_object_store_is_the_run_on_a_disk(monkeypatch: pytest.Monke
         for key in store("memory").find(f"{BUCKET}/runs/one")
     }
     here = {p.relative_to(tmp_path / "disk").as_posix(): p for p in (tmp_path / "disk").rglob("*") if p.is_file()}
+    page, uri = there["report/index.html"].decode(), f"memory://{BUCKET}/runs/one"
+    assert f"raytune-rec run {uri}/job.toml --out {uri}-again" in page
     same = [name for name in here if name.startswith(("artifacts/", "backbones/", "winners/")) and "_complete" not in name]
     assert (
         len(same) > 8 and [n for n in same if n.endswith(".safetensors") and _sha(there[n]) != _sha(here[n].read_bytes())] == []
