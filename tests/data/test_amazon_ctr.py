@@ -71,6 +71,8 @@ def test_the_attribute_that_most_and_the_one_that_fewest_items_have_make_domains
     cut = by_attribute(pairs[:, 0], pairs[:, 1], 9, parts=5, least=1)
     # 9 is of all; most: 1 (three items); fewest of what is left: 2 (item 3); most: 3; fewest: 4; nobody has another
     assert cut.tolist() == [1, 1, 1, 2, 3, 3, 4, REST, REST]
+    large = by_attribute(pairs[:, 0], pairs[:, 1] * 10**15, 9, parts=5, least=1)  # attributes are names, not places
+    assert large.tolist() == [a if a == REST else a * 10**15 for a in cut.tolist()]
     assert by_attribute(pairs[:, 0], pairs[:, 1], 9, parts=1, least=1).tolist() == [1, 1, 1, *[REST] * 6]
     assert by_attribute(pairs[:, 0], pairs[:, 1], 9, parts=5, least=2).tolist() == [1, 1, 1, REST, 3, 3, REST, REST, REST]
 
@@ -114,7 +116,10 @@ def test_bad_files_are_told_with_line_value_and_remedy(folder: Path) -> None:
     with pytest.raises(DataError, match=r"log.txt, line 1: 0 has 6 items, and line 1 of .*named.txt 2; .* data.options.users"):
         rows(folder, users={"shop": "named.txt"})
     for text, why in (
-        ('{"i1": ["a"]}', "invalid literal"),
+        ('{"i1": ["a"]}', "'str' object cannot be interpreted as an integer"),
+        ('{"i1": "12"}', "'str' object cannot be interpreted as an integer"),
+        ('{"i1": [1.5]}', "'float' object cannot be interpreted as an integer"),
+        ('{"i1": [9223372036854775808]}', "int too large"),
         ("[1]", "JSON object"),
         ("{", "JSON object"),
         ('{"i1": [-2]}', "-2 is below 0"),

@@ -3,7 +3,8 @@
 A log is a text file with a line for each user, `user item item ...`. Every item of a line is a click: label 1. For each click
 `negatives` items of its domain that the user took in no row have label 0, drawn in proportion to (training clicks)^power. A click
 and its negatives stand in one split, by a hash of (seed, user, item), and `data.split.kind = "given"` takes it; with `valid` and
-`test` at 0 the source has none. All of it depends on the seed and the files alone.
+`test` at 0 the source has none. All of it depends on the seed and the files alone. An item may be drawn for several clicks of a
+user, in several splits too: a negative that tests is then known from training, which is likelier in small domains.
 
 **How a category is cut.** Items with attributes, where the job names a file of them (`{"item": [attribute, ...]}`, as S3-Rec
 publishes them, categories and brands by number): by `_amazon.cuts.by_attribute`, into `<log>.<attribute>` and `<log>.rest`.
@@ -19,6 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -229,11 +231,11 @@ def _attributes(path: Path, items: Sequence[str]) -> tuple[np.ndarray, np.ndarra
     """
     try:
         told = json.loads(path.read_bytes())
-        pairs = [(code, int(a)) for code, item in enumerate(items) for a in told.get(item, ())]
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        rule = 'it must be a JSON object {"item": [attribute, ...]} of whole numbers from 0'
+        pairs = [(code, index(a)) for code, item in enumerate(items) for a in told.get(item, ())]
+        listed = np.array(pairs, np.int64).reshape(-1, 2)
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError) as error:
+        rule = 'it must be a JSON object {"item": [attribute, ...]} of whole numbers from 0 to 2^63 - 1'
         raise DataError(f"{path}: {rule} ({shown(str(error))}); mend it, or leave it out of data.options.attributes.") from None
-    listed = np.array(pairs, np.int64).reshape(-1, 2)
     if (listed < 0).any():
         raise DataError(f"{path}: attribute {listed.min()} is below 0; number attributes from 0.")
     return listed[:, 0], listed[:, 1]

@@ -19,7 +19,8 @@ def by_attribute(item: np.ndarray, attribute: np.ndarray, items: int, parts: int
     Args:
         item, attribute: (P,) which item has which. least: 1 or more.
     """
-    pairs = np.unique(np.stack([attribute, item], axis=1), axis=0)
+    known, code = np.unique(attribute, return_inverse=True)
+    pairs = np.unique(np.stack([code, item], axis=1), axis=0)
     counts = np.bincount(pairs[:, 0])
     pairs = pairs[counts[pairs[:, 0]] <= items / 2]
     domain = np.full(items, REST, np.int64)
@@ -30,7 +31,7 @@ def by_attribute(item: np.ndarray, attribute: np.ndarray, items: int, parts: int
         if not len(enough):
             break
         chosen = enough[(counts[enough] if turn % 2 else -counts[enough]).argmin()]
-        domain[left[left[:, 0] == chosen, 1]] = chosen
+        domain[left[left[:, 0] == chosen, 1]] = known[chosen]
     return domain
 
 
