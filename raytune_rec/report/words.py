@@ -13,6 +13,8 @@ from raytune_rec.report.run import Run, best_of, higher, metric_of, title
 
 Outcome = Literal["ahead", "leaning", "open", "trailing", "behind"]
 NONE = "\N{EN DASH}"
+NARROW = "\N{NARROW NO-BREAK SPACE}"
+"""Between thousands; it does not break."""
 _NAMED = 3
 """Most methods that a headline names of those that came out alike."""
 
@@ -38,8 +40,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def count(value: float | None) -> str:
-    """Thousands are parted by a narrow space that does not break."""
-    return NONE if value is None else f"{round(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return NONE if value is None else f"{round(value):,}".replace(",", NARROW)
 
 
 def were(number: int) -> str:

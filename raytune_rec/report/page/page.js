@@ -24,7 +24,7 @@
   };
 
   const next = (head, column, table) => {
-    const now = head.ariaSort ?? "none";
+    const now = head.getAttribute("aria-sort") ?? "none";
     if (now !== "none") return head.dataset.first === now ? (now === "ascending" ? "descending" : "ascending") : "none";
     head.dataset.first = sort(table, column, "none") ? "descending" : "ascending";
     return head.dataset.first;

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from raytune_rec.report.run import Run
 from raytune_rec.report.tables.web import Cell, Line, WebTable
-from raytune_rec.report.words import NONE
+from raytune_rec.report.words import NARROW, NONE
 from raytune_rec.schema.prepared import ALL_DOMAINS
 
 SHOWN = 20
@@ -84,7 +84,7 @@ def _line(stage: Stage, unit: str, seconds: float) -> Line:
 
 def _hours(seconds: float) -> str:
     hours = seconds / 3600
-    return NONE if not hours else f"{hours:,.1f}" if hours >= 10 else f"{hours:.2g}"
+    return NONE if not hours else f"{hours:,.1f}".replace(",", NARROW) if hours >= 10 else f"{hours:.2g}"
 
 
 def _summed(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
