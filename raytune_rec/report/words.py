@@ -206,7 +206,7 @@ def _leader(run: Run, claims: Sequence[str], unit: str) -> str:
 def _untested(run: Run) -> str:
     units = [MEAN] if run.averaged else run.units
     best = {u: method for u in units if (method := best_of(run.results, u))}
-    nothing = "No method claims to be better than another, so no difference was tested."
+    nothing = not_compared(run.results) or "No method claims to be better than another, so no difference was tested."
     if not best:
         return f"No method has a test value{' in every domain' if run.averaged else ''}, so there is no best one."
     metric, most = title(run.own), "highest" if higher(run.own) else "lowest"

@@ -64,6 +64,8 @@ def run(context: Context) -> dict[str, Any]:
     found = retrieval(context, tests)
     of_methods = {method: outcomes(context, kind, method, tests, found) for method in job.methods}
     chosen = choice(context)
+    if not (chosen and chosen.methods):  # `export` has told of units without an artifact
+        chosen = None
     if chosen:
         of_methods[BEST] = of_best(of_methods, chosen.methods)
     together = pooled(context, kind, of_methods, tests, chosen.methods if chosen else {})

@@ -88,7 +88,9 @@ def run(context: Context) -> dict[str, Any]:
     for unit in [u for u in context.store.schema.unit_names if name and u not in done]:
         place = f"artifacts/{path_name(unit)}"
         prompt_artifact.remove(context.folder / place)
-        whose = "no method among which validation chooses has" if chosen else f"{name}, the method that is exported, has no"
+        whose = (
+            "no method among which validation chooses has a small" if chosen else f"{name}, the method that is exported, has no"
+        )
         lacks = f"{whose} winner on {unit} that stands on the first pre-training"
         failed.append(Failure(name, unit, f"no artifact in {place}: {lacks}."))
     for pack in (pack for of_winner in packs.values() for pack in of_winner):

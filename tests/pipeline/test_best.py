@@ -16,10 +16,12 @@ from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.config import parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import JobError, UserError
+from raytune_rec.report.page.render import build
 from raytune_rec.report.run import read
 from raytune_rec.report.tables import choice as choice_table
 from raytune_rec.report.tables import web
 from raytune_rec.scoring.load import load_prompts
+from raytune_rec.stages import evaluate
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.winners import choice
 from raytune_rec.storage.files import read_json, write_json
@@ -114,6 +116,40 @@ def test_a_winner_that_is_not_small_does_not_compete(done: Path, tmp_path: Path)
     chosen = choice(context)
     assert chosen is not None and chosen.methods["a"] == "linear" and set(chosen.valid["a"]) == {"linear"}
     assert set(chosen.valid["b"]) == {"linear", "adapter"}
+
+
+def test_of_equals_the_first_of_the_job_is_chosen_and_a_method_without_a_winner_is_passed_over(
+    done: Path, tmp_path: Path
+) -> None:
+    equal = {(method, unit): 0.7 for method in ("linear", "adapter") for unit in ("a", "b")}
+    context = _edited(done, tmp_path / "run", equal)
+    chosen = choice(context)
+    assert chosen is not None and chosen.methods == {"a": "linear", "b": "linear"}
+    (tmp_path / "run" / "winners" / "linear" / "a" / "winner.json").unlink()
+    shutil.rmtree(tmp_path / "run" / "artifacts")  # of other validation values
+    chosen = choice(context)
+    assert chosen is not None and chosen.methods == {"a": "adapter", "b": "linear"} and set(chosen.valid["a"]) == {"adapter"}
+    evaluate.run(context)
+    results = read_json(tmp_path / "run" / "results.json")
+    best, every = results["methods"]["best"], results["methods"]
+    for unit, method in chosen.methods.items():
+        assert best["units"][unit]["auc"] == every[method]["units"][unit]["auc"]
+    assert "a" not in every["linear"]["units"] and best["mean"]["auc"] and "mean" not in every["linear"]
+
+
+def test_where_no_small_winner_is_left_the_other_methods_are_evaluated_and_the_page_is_made(done: Path, tmp_path: Path) -> None:
+    context = _edited(done, tmp_path / "run", {})
+    for path in [path for m in ("linear", "adapter") for path in (tmp_path / "run" / "winners" / m).glob("*/winner.json")]:
+        path.unlink()
+    shutil.rmtree(tmp_path / "run" / "artifacts")
+    chosen = choice(context)
+    assert chosen is not None and not chosen.methods
+    evaluate.run(context)
+    results = read_json(tmp_path / "run" / "results.json")
+    assert "choice" not in results and list(results["method_order"]) == list(JOB["methods"])
+    assert results["methods"]["everything"]["mean"]["auc"] and not results["comparisons"]
+    assert {(c["method"], c["baseline"]) for c in results["not_compared"]} == {("best", "everything")}
+    assert "Not compared: best with everything in a" in build(tmp_path / "run").read_text(encoding="utf-8")
 
 
 def test_the_page_shows_the_choice(done: Path) -> None:

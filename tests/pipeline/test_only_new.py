@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raytune_rec import config
+from raytune_rec import config, pipeline
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts import weights
 from raytune_rec.cli import main
 from raytune_rec.command import only_new
 from raytune_rec.data.stored.store import Store
+from raytune_rec.errors import JobError
 from raytune_rec.scoring import load_prompts
 from raytune_rec.stages import export, tune
 from raytune_rec.storage.files import read_json
@@ -29,6 +30,22 @@ def bytes_of(run: Path) -> dict[str, str]:
     free = re.compile(r"lock|report/|stages/report/|grown/")
     files = {path.relative_to(run).as_posix(): path for path in run.rglob("*") if path.is_file()}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if not free.match(name)}
+
+
+def test_a_run_whose_artifacts_are_of_several_methods_is_refused_and_one_that_exports_one_is_taken(
+    here: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(here / "run", tmp_path / "run")
+    for stage in ("export", "evaluate", "report"):
+        shutil.rmtree(run / "stages" / stage)
+    (here / "best.toml").write_text(JOB.replace('export = "promo"', 'export = "best"'))
+    best = config.read(here / "best.toml")
+    pipeline.run(best, run, until="export", say=lambda line: None)  # nothing is trained again
+    with pytest.raises(JobError, match=r"validation chose the artifacts of .*/run among several methods .* exports one method"):
+        only_new.run(best, run)
+    assert not (run / "grown").exists()
+    grown, folder = only_new.planned(config.read(here / "job.toml"), here / "run")
+    assert grown.evaluate.export == "promo" and folder == here / "run" / "grown" / "1"
 
 
 def test_items_that_came_later_get_prompts_and_the_others_keep_their_bytes(
