@@ -268,6 +268,15 @@ def _usual(results: Mapping[str, Any]) -> str:
     return "accuracy" if results.get("kind") == "classes" else "auc"
 
 
+MANY = 13
+"""Units from which they have no columns, panels and words of their own."""
+
+
+def many(results: Mapping[str, Any]) -> bool:
+    """Whether results are of many units that have a mean, and thirds by size."""
+    return len(results["units"]) >= MANY and bool(results.get("sizes", {}).get("thirds"))
+
+
 def title(name: str) -> str:
     """A metric or an objective as a person writes it."""
     if name.startswith(RARE):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from raytune_rec.data.cold_items import AMONG, JOINED
 from raytune_rec.evaluation.comparisons import MEAN
-from raytune_rec.report.run import Run, best_of, higher, metric_of, title
+from raytune_rec.report.run import Run, best_of, higher, many, metric_of, title
 
 Outcome = Literal["ahead", "leaning", "open", "trailing", "behind"]
 NONE = "\N{EN DASH}"
@@ -178,7 +178,8 @@ def verdict(run: Run) -> Verdict:
     comparisons = [c for c in run.results["comparisons"] if leads.get(c["unit"]) == c["method"]]
     if not comparisons:
         return Verdict(_untested(run), [])
-    points = [(_capital(place(u)), _against_strongest(run, comparisons, u)) for u in leads]
+    told = [MEAN] if many(run.results) and MEAN in leads else leads
+    points = [(_capital(place(u)), _against_strongest(run, comparisons, u)) for u in told]
     if beyond := _beyond_linear(run, [c for c in comparisons if metric_of(c) == run.lead]):
         points.append(("Beyond the linear part", beyond))
     points.append(("How sure", _how_sure(run)))
@@ -217,14 +218,15 @@ def _untested(run: Run) -> str:
 
 def _headline(run: Run, leads: Mapping[str, str], comparisons: Sequence[Mapping[str, Any]]) -> str:
     said, confidence = [], run.results["protocol"]["confidence"]
-    shown = [u for u in leads if u not in (MEAN, *JOINED, *AMONG)] or list(leads)
+    single = [u for u in leads if u not in (MEAN, *JOINED, *AMONG)] or list(leads)
+    shown = [MEAN] if many(run.results) and MEAN in leads else single
     for lead in dict.fromkeys(leads[u] for u in shown):
         groups: dict[str, list[str]] = {}
         for unit in [u for u in shown if leads[u] == lead]:
             here = [c for c in comparisons if c["unit"] == unit and metric_of(c) == run.lead]
             groups.setdefault(_standing(run, here), []).append(unit)
         alike = len({outcome(c, confidence) for c in comparisons if c["method"] == lead and metric_of(c) == run.lead}) == 1
-        parts = [f"{how} in {listed(names)}" for how, names in groups.items()]
+        parts = [f"{how} {place(MEAN) if names == [MEAN] else f'in {listed(names)}'}" for how, names in groups.items()]
         said.append(f"{lead} is {listed(parts, last='and' if alike else 'but')}")
     return f"{f'By {title(run.lead)}, ' if len(run.compared) > 1 else ''}{'; '.join(said)}."
 
@@ -294,7 +296,8 @@ def _beyond_linear(run: Run, comparisons: Sequence[Mapping[str, Any]]) -> str:
         here = {c["unit"]: c for c in comparisons if c["baseline"] == baseline}
         if MEAN in here:
             parts = listed([f"{signed(c['difference'])} in {u}" for u, c in here.items() if u != MEAN])
-            sentences.append(f"Against {baseline}, {place(MEAN)}: {difference(run, here[MEAN])} Domain by domain: {parts}.")
+            each = "" if many(run.results) else f" Domain by domain: {parts}."
+            sentences.append(f"Against {baseline}, {place(MEAN)}: {difference(run, here[MEAN])}{each}")
         else:
             sentences += [f"Against {baseline} in {u}: {difference(run, c)}" for u, c in here.items()]
     return " ".join(sentences)
@@ -304,7 +307,10 @@ def _how_sure(run: Run) -> str:
     p = run.results["protocol"]
     measures = [m for r in run.results["methods"].values() for m in r["units"].values()]
     replicates = max((len(m[run.lead]["replicates"]) for m in measures), default=0)
-    tested = listed([f"{count(n)} in {u}" for u, n in ((u, p["rows"].get(u)) for u in run.units)])
+    sizes = {u: p["rows"].get(u) for u in run.units}
+    tested = listed([f"{count(n)} in {u}" for u, n in sizes.items()])
+    if many(run.results):
+        tested = f"{count(min(sizes.values()))} to {count(max(sizes.values()))} in each of {len(sizes)} {run.unit_word}s"
     trained = f"{replicates} replicates of each trained method" if replicates != 1 else "One run of each method"
     what = "users" if run.classes else "lists" if run.lists else "rows"
     return (

@@ -15,7 +15,8 @@ from raytune_rec.report import missing, words
 from raytune_rec.report.pictures import cold_items, forest, panels
 from raytune_rec.report.pictures import pareto as front
 from raytune_rec.report.run import Run, read
-from raytune_rec.report.tables import choice, cost, frames, item_texts, predictions, rankings, web
+from raytune_rec.report.run import many as of_many
+from raytune_rec.report.tables import choice, cost, frames, item_texts, many, predictions, rankings, web
 from raytune_rec.report.tables import cold_items as cold_tables
 from raytune_rec.storage.claim import RUN
 from raytune_rec.storage.files import read_json, write_text
@@ -34,7 +35,7 @@ def build(run: Path) -> Path:
         ArtifactError: a file is missing, damaged or of an unknown format.
     """
     content = read(run)
-    colour = panels.method_colours(content)
+    colour, crowded = panels.method_colours(content), of_many(content.results)
     environment = Environment(
         loader=PackageLoader("raytune_rec", "report/page"),
         autoescape=True,
@@ -47,15 +48,17 @@ def build(run: Path) -> Path:
     page = environment.get_template("page.html.j2").render(
         run=content,
         verdict=words.verdict(content),
-        table=web.main(content, colour),
+        table=many.main(content, colour) if crowded else web.main(content, colour),
+        gains=many.gains(content, colour),
+        domains=many.domains(content) if crowded else None,
         missing=missing.lines(content.results),
         warnings=[line for unit in content.units if (line := words.tied(content.results, unit))],
         contents=_headings,
         files=_files(content),
         rankings=rankings.tables(content, colour) + predictions.tables(content, colour),
         choice=choice.table(content),
-        further=web.further(content, colour),
-        cohorts=web.cohorts(content, colour),
+        further=many.upright(web.further(content, colour), "metric") if crowded else web.further(content, colour),
+        cohorts=many.upright(web.cohorts(content, colour), "cohort") if crowded else web.cohorts(content, colour),
         scores=cold_items.scores(content),
         score_table=cold_tables.scores(content, colour),
         item_map=cold_items.item_map(content),

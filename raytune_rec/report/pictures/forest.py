@@ -7,11 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.report import words
 from raytune_rec.report.pictures import charts
 from raytune_rec.report.pictures.panels import Colours, PanelGroup
 from raytune_rec.report.pictures.theme import svg
-from raytune_rec.report.run import Run, metric_of, title
+from raytune_rec.report.run import Run, many, metric_of, title
 
 
 def differences(run: Run, colour: Colours) -> list[PanelGroup]:
@@ -21,6 +22,8 @@ def differences(run: Run, colour: Colours) -> list[PanelGroup]:
 
 def _group(run: Run, colour: Colours, metric: str) -> PanelGroup | None:
     every = [c for c in run.results["comparisons"] if metric_of(c) == metric]
+    of_mean = [c for c in every if c["unit"] == MEAN]
+    every = of_mean if of_mean and many(run.results) else every
     comparisons = [c for c in every if {c["method"], c["baseline"]} <= set(run.charted(c["unit"]))]
     if not comparisons:
         return None

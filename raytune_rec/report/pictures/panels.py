@@ -15,6 +15,7 @@ from raytune_rec.report.pictures.charts import Series
 from raytune_rec.report.pictures.importance import importance, is_number, wide
 from raytune_rec.report.pictures.theme import colours, svg
 from raytune_rec.report.run import Run
+from raytune_rec.report.tables import many
 from raytune_rec.report.trials import Trial, number
 
 Colours = Mapping[str, str]
@@ -43,7 +44,7 @@ def method_colours(run: Run) -> dict[str, str]:
 def learning(run: Run, colour: Colours) -> PanelGroup | None:
     """Validation curve of each method's winning trial, one panel for each unit."""
     panels, shown = [], set()
-    for name, unit in run.searches.items():
+    for name, unit in many.drawn(run).items():
         chosen = {r: chosen_trials for r in run.charted(unit) if (chosen_trials := [t for t in run.winners(r, unit) if t.curve])}
         if not chosen:
             continue
@@ -67,7 +68,7 @@ def learning(run: Run, colour: Colours) -> PanelGroup | None:
     caption = (
         f"Validation {run.metric_title} of each method's winning trial by epoch; epoch 0 is the model before its first step, the "
         "dot is the epoch that is kept. Curves that start far below are cut by the frame."
-        f"{_folds(run, 'curve')}"
+        f"{_folds(run, 'curve')}{_some(run)}"
     )
     return PanelGroup(caption, panels, _key(colour, [r for r in run.methods if r in shown]))
 
@@ -100,7 +101,7 @@ def pretraining(run: Run) -> PanelGroup | None:
 def search(run: Run, colour: Colours) -> PanelGroup | None:
     """Value by trial with the best so far, one panel for each unit."""
     panels, shown = [], set()
-    for name, unit in run.searches.items():
+    for name, unit in many.drawn(run).items():
         chosen = {r: studies for r in run.charted(unit) if (studies := run.studies(r, unit))}
         if not chosen:
             continue
@@ -128,7 +129,7 @@ def search(run: Run, colour: Colours) -> PanelGroup | None:
         return None
     caption = (
         f"Best validation {run.metric_title} of every complete trial (dots) and the best so far (lines). Dots below the frame "
-        f"stand at its edge as triangles.{_folds(run, 'line')}{_unfinished(run)}"
+        f"stand at its edge as triangles.{_folds(run, 'line')}{_some(run)}{_unfinished(run)}"
     )
     return PanelGroup(caption, panels, _key(colour, [r for r in run.methods if r in shown]))
 
@@ -239,6 +240,12 @@ def costs(run: Run, colour: Colours) -> PanelGroup | None:
         f"{words.count(run.results['costs']['trials'])} trials. {stopping.saved(run)}"
     )
     return PanelGroup(caption.strip(), panels)
+
+
+def _some(run: Run) -> str:
+    """Which units have panels, where not all have."""
+    shown, every = len(many.drawn(run)), len(run.searches)
+    return f" Panels are of {shown} of {every} {run.unit_word}s, from the smallest to the largest." if shown < every else ""
 
 
 def _key(colour: Colours, names: Sequence[str]) -> list[tuple[str, str]]:

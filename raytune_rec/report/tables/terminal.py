@@ -14,7 +14,8 @@ from rich.text import Text
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.report import missing
 from raytune_rec.report.run import best_of, own, title
-from raytune_rec.report.tables import predictions, rankings
+from raytune_rec.report.run import many as of_many
+from raytune_rec.report.tables import many, predictions, rankings
 from raytune_rec.report.words import averaged, candidates, count, fixed, not_compared, percent, tied, under, untested
 
 
@@ -36,7 +37,7 @@ def console(results: Mapping[str, Any]) -> Group:
 
 class _Main:
     """Methods by units: mean test value of the job's own metric with half the width of its interval, best in bold, trials spent
-    and parameters tuned.
+    and parameters tuned. Of many units means over all and over thirds of them, of the metric that is told by size.
 
     Where the console is too narrow for all columns, they follow in blocks, each with the names of the methods.
     """
@@ -44,7 +45,13 @@ class _Main:
     def __init__(self, results: Mapping[str, Any], units: Sequence[str]) -> None:
         self._results = results
         self._methods = list(results.get("method_order") or results["methods"])
-        self._columns = [(unit, [self._cell(name, unit) for name in self._methods]) for unit in units]
+        if of_many(results):
+            won, self._metric = many.best_in(results), results["sizes"]["metric"]
+            self._columns = [(head, _means(self._methods, values)) for head, values in many.columns(results)]
+            self._columns.append(("best in", [Text(str(won[name])) for name in self._methods]))
+        else:
+            self._metric = own(results)
+            self._columns = [(unit, [self._cell(name, unit) for name in self._methods]) for unit in units]
         facts = [results["methods"][name] for name in self._methods]
         self._columns += [
             ("trials", [Text(count(method["trials"])) for method in facts]),
@@ -68,7 +75,7 @@ class _Main:
 
     def _block(self, first: int, last: int) -> Table:
         """Some of the columns; the title stands over the first block, the caption below the last one."""
-        title_of, caption = f"Test {title(own(self._results))}", _caption(self._results)
+        title_of, caption = f"Test {title(self._metric)}", _caption(self._results, self._metric)
         table = Table(title=None if first else Text(title_of), caption=Text(caption) if last == len(self._columns) else None)
         table.add_column("method", overflow="fold")
         for name, cells in self._columns[first:last]:
@@ -79,7 +86,7 @@ class _Main:
 
     def _cell(self, name: str, unit: str) -> Text:
         best = best_of(self._results, unit) == name
-        return _cell(self._results["methods"][name], unit, best, own(self._results))
+        return _cell(self._results["methods"][name], unit, best, self._metric)
 
 
 def _ranking(results: Mapping[str, Any], unit: str, prefix: str) -> Table:
@@ -111,18 +118,27 @@ def _classes(results: Mapping[str, Any], unit: str) -> Table:
     return table
 
 
+def _means(methods: Sequence[str], values: Mapping[str, Mapping[str, Any]]) -> list[Text]:
+    """A column of means over units, the best in bold."""
+    best = many.best(values)
+    return [_value(values.get(name, {}), name in best) for name in methods]
+
+
 def _cell(method: Mapping[str, Any], unit: str, best: bool, metric: str) -> Text:
     measures = method.get(MEAN) if unit == MEAN else method["units"].get(unit)
-    auc = (measures or {}).get(metric, {})
+    return _value((measures or {}).get(metric, {}), best)
+
+
+def _value(auc: Mapping[str, Any], best: bool) -> Text:
     text = fixed(auc.get("mean"))
     if auc.get("low") is not None:
         text += f" ±{(auc['high'] - auc['low']) / 2:.4f}"
     return Text(text, style="bold" if best else "")
 
 
-def _caption(results: Mapping[str, Any]) -> str:
+def _caption(results: Mapping[str, Any], metric: str) -> str:
     p = results["protocol"]
     half = f"± half of the {p['confidence'] * 100:g} % interval, by user"
     said = [f"split {p['split']}, {p['cohort']}, {candidates(results)}; {half}", under(results)]
-    said += [averaged(results, own(results)), untested(results), not_compared(results)]
+    said += [averaged(results, metric), untested(results), not_compared(results)]
     return ". ".join(s.rstrip(".") for s in said if s)

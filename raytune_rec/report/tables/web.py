@@ -45,6 +45,10 @@ class WebTable:
         return f"{self.caption} {words.NONE}: {self.dash}." if dashes else self.caption
 
 
+UNSEARCHED = "not measured, or nothing was searched"
+"""What a dash stands for beside the cost of methods."""
+
+
 def columns(run: Run) -> list[str]:
     """Units, and their mean where there are several and it says something."""
     return [*run.units, MEAN] if len(run.units) > 1 and run.averaged else run.units
@@ -56,13 +60,8 @@ def main(run: Run, colour: Mapping[str, str]) -> WebTable:
     lines = []
     for method in run.methods:
         facts = run.results["methods"][method]
-        cells = [_level(run, method, unit) for unit in columns(run)]
-        cells += [
-            Cell(words.count(facts["trials"])),
-            Cell(words.count(facts["tuned_parameters"]), words.percent(facts["tuned_share"])),
-            Cell(words.duration(facts["seconds"]) if facts["trials"] else words.NONE),
-        ]
-        lines.append(Line(method, colour[method], _note(facts), cells))
+        cells = [level(run, method, unit) for unit in columns(run)]
+        lines.append(Line(method, colour[method], note(facts), [*cells, *cost(facts)]))
     of_list = " of a list (the chance that its positive stands above another)" if run.own == "auc" else ""
     over = f"{of_list}, mean over lists and" if run.lists else ", mean over"
     lower = "" if higher(run.own) else "lower is better, "
@@ -75,9 +74,7 @@ def main(run: Run, colour: Mapping[str, str]) -> WebTable:
         "share; methods are judged by their paired differences below. "
         f"Tuned: parameters trained for one {run.unit_word}, and their share of the backbone."
     )
-    return WebTable(
-        caption, ["method", *columns(run), "trials", "tuned", "search"], lines, "not measured, or nothing was searched"
-    )
+    return WebTable(caption, ["method", *columns(run), "trials", "tuned", "search"], lines, UNSEARCHED)
 
 
 FURTHER = [("auc", "AUC"), ("logloss", "log loss"), ("group_auc", "user AUC"), ("calibration_error", "calibration error")]
@@ -137,7 +134,7 @@ def comparisons(run: Run, colour: Mapping[str, str]) -> WebTable | None:
             Cell(c["unit"]),
             *([Cell(title(metric_of(c)))] if several else []),
             Cell(words.signed(c["difference"]), best=words.outcome(c, confidence) == "ahead"),
-            Cell(_span(c["low"], c["high"])),
+            Cell(span(c["low"], c["high"])),
             Cell(words.p_value(c["p"])),
             Cell(words.p_value(c["p_holm"])),
             Cell(words.count(c["users"])),
@@ -204,23 +201,35 @@ def pretraining(run: Run) -> list[tuple[str, str]]:
     return listed
 
 
-def _level(run: Run, method: str, unit: str) -> Cell:
+def cost(facts: Mapping[str, Any]) -> list[Cell]:
+    """Trials, tuned parameters and time of a method."""
+    return [
+        Cell(words.count(facts["trials"])),
+        Cell(words.count(facts["tuned_parameters"]), words.percent(facts["tuned_share"])),
+        Cell(words.duration(facts["seconds"]) if facts["trials"] else words.NONE),
+    ]
+
+
+def level(run: Run, method: str, unit: str) -> Cell:
+    """What a method reached on a unit."""
     value = run.measures(method, unit).get(run.own, {})
     return Cell(
         words.fixed(value.get("mean")),
-        _span(value.get("low"), value.get("high"), plain=True),
+        span(value.get("low"), value.get("high"), plain=True),
         best_of(run.results, unit) == method,
     )
 
 
-def _span(low: float | None, high: float | None, plain: bool = False) -> str:
+def span(low: float | None, high: float | None, plain: bool = False) -> str:
+    """An interval, of a difference or `plain`."""
     if low is None or high is None:
         return words.NONE
     write = words.fixed if plain else words.signed
     return f"{write(low)} to {write(high)}"
 
 
-def _note(facts: Mapping[str, Any]) -> str:
+def note(facts: Mapping[str, Any]) -> str:
+    """Who trains what, below the name of a method."""
     if among := facts.get("among"):
         return f"by validation, of {words.listed(among)}"
     parts = [facts["strategy"], facts["backbone"], *([f"prompt {facts['prompt']}"] if facts["prompt"] != "none" else [])]
