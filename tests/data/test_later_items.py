@@ -126,6 +126,15 @@ def test_texts_of_items_that_came_later_are_cut_by_the_tokenizer_that_the_run_ha
         DataError, match=r"texts are title \(4 tokens\), and data\.text asks for title \(3 tokens\); give data\.text"
     ):
         grown(rows, "shorter", known, titles=titles(1), text={**words, "length": 3})
+    vector = {"text": "title", "encoder": "words", "width": 2}
+    meant, _ = grown(log(), "meant", titles=titles(0), text={**words, "vectors": {"meaning": vector}})
+    own, _ = grown(rows, "vectors", meant, titles=titles(1), text={**words, "vectors": {"meaning": vector}})
+    had, has = (store.items(["meaning"]).columns["meaning"] for store in (meant, own))
+    assert has[: len(had)].tolist() == had.tolist() and has[late].any()
+    differs = r"texts are title \(4 tokens\), meaning \(2 numbers\), and data\.text asks for title \(4 tokens\)"
+    for vectors, more in (({}, ";"), ({"sense": vector}, r", sense \(2 numbers\);")):
+        with pytest.raises(DataError, match=f"{differs}{more} give data.text as it was there"):
+            grown(rows, f"other{len(vectors)}", meant, titles=titles(1), text={**words, "vectors": vectors})
     plain, _ = grown(log(), "plain", titles=titles(0))
     with pytest.raises(DataError, match=r"there are no tokens of texts; leave data\.text out, as it was there"):
         grown(rows, "more", plain, titles=titles(1), text=words)

@@ -154,7 +154,7 @@ def prepare(options: DataOptions, source: Source, out: Path, check: Check | None
             of_run = known.tokenizer if known else None
             texts, tokenizer, summary["texts"] = write_texts(out, source.fields(), options.text, source.shared_items, of_run)
             if known:
-                known.check_texts(texts)
+                known.check_texts(texts, {name: vector.width for name, vector in options.text.vectors.items()})
             schema = replace(schema, texts=texts, tokenizer=tokenizer.fingerprint, phrases=phrases_of(tokenizer))
             schema = replace(
                 schema, vectors=write_vectors(out, source.fields(), options.text, tell, known.path if known else None)

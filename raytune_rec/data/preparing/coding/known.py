@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -102,13 +102,18 @@ class Known:
             raise DataError(f"data.known = {self.given!r}: there are no tokens of texts; leave data.text out, as it was there.")
         return read(self.path / TEXTS)
 
-    def check_texts(self, texts: Sequence[Field]) -> None:
-        """Refuse other texts than those there.
+    def check_texts(self, texts: Sequence[Field], vectors: Mapping[str, int]) -> None:
+        """Refuse other texts than those there, and other vectors of them.
+
+        Args:
+            vectors: name -> how many numbers each has.
 
         Raises:
             DataError: what differs.
         """
         had, given = ([f"{f.name} ({f.length} tokens)" for f in fields] for fields in (self.schema.texts, texts))
+        had += [f"{f.name} ({f.length} numbers)" for f in self.schema.vectors]
+        given += [f"{name} ({width} numbers)" for name, width in vectors.items()]
         if had != given:
             what = f"its texts are {', '.join(had)}, and data.text asks for {', '.join(given)}"
             raise DataError(f"data.known = {self.given!r}: {what}; give data.text as it was there.")
