@@ -40,6 +40,8 @@ def retrieval(context: Context, tests: Tests) -> dict[str, dict[str, np.ndarray]
     if not (method := context.job.evaluate.retriever):
         return found
     for name, units in tests.items():
+        if name in JOINED:  # of lists that other tables hold
+            continue
         for unit, table in units.items():
             if winner(context, method, unit):
                 model = next(_models(context, method, unit))
