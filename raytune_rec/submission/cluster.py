@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,8 @@ from raytune_rec.errors import RunFailed
 _ALIVE = ("PENDING", "RUNNING")
 _SILENT = 120.0
 """Seconds for which the dashboard may be away while lines are followed."""
+_PAUSE = 1.0
+"""Seconds before it is asked for lines again."""
 _END = 20.0
 """Seconds within which a job that is stopped has ended."""
 
@@ -109,30 +111,34 @@ class Cluster:
         Raises:
             RunFailed: the dashboard was away for too long. The job may go on.
         """
-        seen, last = 0, time.monotonic()
+        seen, away = 0, 0.0
+        while True:
+            before = seen
+            seen, whole = asyncio.run(self._tail(attempt.id, seen, write))
+            with suppress(RunFailed):  # asked again
+                if whole and not (now := self.state(attempt)).alive:
+                    return now
+            away = 0.0 if whole or seen > before else away or time.monotonic()
+            if away and time.monotonic() - away > _SILENT:
+                raise RunFailed(
+                    f"{self.address}: the dashboard has not answered for {_SILENT:g} s; the job may go on, and the same "
+                    "command finds it again."
+                )
+            time.sleep(_PAUSE)
+
+    async def _tail(self, attempt: str, seen: int, write: Callable[[str], object]) -> tuple[int, bool]:
+        """Show what stands behind the characters that were seen: how many there are now, and whether these are all."""
+        at, texts = 0, aiter(self._client.tail_job_logs(attempt))
         while True:
             try:
-                seen = asyncio.run(self._tail(attempt.id, seen, write))
-                now = self.state(attempt)
-                if not now.alive:
-                    return now
-                last = time.monotonic()
-            except Exception:
-                if time.monotonic() - last > _SILENT:
-                    raise RunFailed(
-                        f"{self.address}: the dashboard has not answered for {_SILENT:g} s; the job may go on, and the same "
-                        "command finds it again."
-                    ) from None
-            time.sleep(1.0)
-
-    async def _tail(self, attempt: str, seen: int, write: Callable[[str], object]) -> int:
-        """Show what stands behind the characters that were seen; how many there are now."""
-        at = 0
-        async for text in self._client.tail_job_logs(attempt):
+                text = await anext(texts)
+            except StopAsyncIteration:
+                return seen, True
+            except Exception:  # the connection broke, as those of many hours do
+                return seen, False
             write(text[max(0, seen - at) :])
             at += len(text)
             seen = max(seen, at)
-        return seen
 
     @contextmanager
     def _asked(self) -> Iterator[None]:

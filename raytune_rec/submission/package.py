@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import raytune_rec
 from raytune_rec.config import Job
 from raytune_rec.job import shipped
+from raytune_rec.job.data import UNIGRAM, WORDS
 from raytune_rec.pipeline import job_text
 from raytune_rec.storage.files import STORAGE, scratch
 from raytune_rec.storage.places import address, located
@@ -21,23 +22,25 @@ from raytune_rec.storage.places import address, located
 JOB = "job.toml"
 """The job in the package."""
 _CODE = ("**/*.py", "**/*.j2", "**/*.toml")
+_COMPONENTS = ("**/*.py", "search_spaces/*.toml")
+"""Of a folder of the user's, in which other files may hold anything."""
 _FIRST = (1980, 1, 1, 0, 0, 0)
 """The time of every file, so that the same content is the same package."""
 _PATHS = {"path", "files", "train", "valid", "test", "vectors", "from", "known", "winners_of", "warm_start"}
 """Options of data, pre-trainings and the search that name files, whatever their values look like."""
+_MODELS = {"tokenizer", "encoder", "weights"}
+"""Options that name a model on the hub, unless a folder of that name is there."""
 
 
 @contextmanager
 def packed(job: Job) -> Iterator[Path]:
     """A zip file with a job and the code that runs it, while the block runs. The same job and code make the same bytes."""
     own = {f"components/{number}": Path(folder) for number, folder in enumerate(job.components)}
-    shipped_too = {name: shipped.folder(name) for name in ("jobs", "search_spaces")}
-    folders = {"raytune_rec": Path(raytune_rec.__file__).parent, **shipped_too, **own}
+    code = {"raytune_rec": Path(raytune_rec.__file__).parent, **{n: shipped.folder(n) for n in ("jobs", "search_spaces")}}
     with scratch() as folder, zipfile.ZipFile(folder / "package.zip", "w") as package:
         _add(package, JOB, job_text(job.model_copy(update={"components": list(own)})).encode())
-        for name, source in folders.items():
-            for file in STORAGE.list(source, *_CODE):
-                _add(package, f"{name}/{file.relative_to(source).as_posix()}", STORAGE.get(file))
+        for name, file in (*_files(code, _CODE), *_files(own, _COMPONENTS)):
+            _add(package, name, STORAGE.get(file))
         package.close()
         yield folder / "package.zip"
 
@@ -57,6 +60,13 @@ def travels(path: str) -> bool:
     return os.path.isabs(path) or path.startswith("~") or address(located(path)) is not None
 
 
+def _files(folders: Mapping[str, Path], patterns: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """(Name in the package, file) of what some folders hold. folders: name in the package -> folder."""
+    for name, folder in folders.items():
+        for file in STORAGE.list(folder, *patterns):
+            yield f"{name}/{file.relative_to(folder).as_posix()}", file
+
+
 def _add(package: zipfile.ZipFile, name: str, content: bytes) -> None:
     package.writestr(zipfile.ZipInfo(name, _FIRST), content, zipfile.ZIP_DEFLATED)
 
@@ -74,8 +84,10 @@ def _texts(above: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _names_files(key: str, text: str) -> bool:
-    """By the name of the option, or because it looks like a path and something lies there."""
+    """By the name of the option, or because it may be a path and something lies there."""
     section, _, option = key.rpartition(".")
     if option in _PATHS and section.partition(".")[0] in ("data", "pretrainings", "tune"):
         return True
+    if option in _MODELS:
+        return text not in (WORDS, UNIGRAM) and os.path.exists(text)
     return ("/" in text or "." in text) and os.path.exists(text)

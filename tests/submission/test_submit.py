@@ -7,9 +7,10 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -18,6 +19,7 @@ from raytune_rec import cli, config
 from raytune_rec.command import submit
 from raytune_rec.errors import MachineError, RunFailed
 from raytune_rec.machine import dashboard, ray_start
+from raytune_rec.submission import cluster as cluster_module
 from raytune_rec.submission.cluster import Attempt
 from raytune_rec.submission.package import left_behind, packed
 
@@ -133,6 +135,21 @@ def test_all_that_is_wrong_is_said_before_anything_is_sent(
     assert _submit() == 2 and "--out: is not given; name a URI (s3://bucket/run), or an absolute path" in capsys.readouterr().err
 
 
+def test_a_folder_with_a_tokenizer_stays_behind_and_the_word_for_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("tokens", "words"):
+        (tmp_path / folder).mkdir()
+    values = {"name": "x", "backbone": {"name": "deepfm"}, "methods": {"a": {"strategy": "single"}}}
+    told = {
+        name: left_behind(config.parse({**values, "data": {"source": "tabular", "text": {"tokenizer": name}}}))
+        for name in ("tokens", "words", "google/flan-t5-small")
+    }
+    assert told.pop("tokens")[0].startswith("data.text.tokenizer = 'tokens': is relative to a folder of this machine")
+    assert told == {"words": [], "google/flan-t5-small": []}
+
+
 def test_paths_that_all_machines_share_stay() -> None:
     options = {"files": ["s3://bucket/*.csv", "/shared/log.csv", "~/log.csv"], "columns": {"item": "a.b"}}
     job = config.parse(
@@ -226,6 +243,9 @@ def test_the_package_holds_code_and_job_and_runs_by_itself(tmp_path: Path) -> No
     own.mkdir(parents=True)
     (own / "mine.py").write_text("# a prompt\n")
     (own / "data.csv").write_text("1,2\n")
+    (own.parent / "secrets.toml").write_text("password = 'x'\n")
+    (own.parent / "search_spaces").mkdir()
+    (own.parent / "search_spaces" / "mine.toml").write_text("[space]\n")
     job = config.read(Path("jobs/quickstart.toml")).model_copy(update={"components": [str(own.parent)]})
     contents = []
     for _ in range(2):
@@ -233,9 +253,10 @@ def test_the_package_holds_code_and_job_and_runs_by_itself(tmp_path: Path) -> No
             contents.append(package.read_bytes())
     assert contents[0] == contents[1] and len(contents[0]) < 2 << 20
     with packed(job) as package, zipfile.ZipFile(package) as files:
-        assert {"job.toml", "raytune_rec/cli.py", "search_spaces/plate.toml", "components/0/prompts/mine.py"} <= set(
-            files.namelist()
-        )
+        names = set(files.namelist())
+        assert {"job.toml", "raytune_rec/cli.py", "search_spaces/plate.toml"} <= names
+        of_user = {"components/0/prompts/mine.py", "components/0/search_spaces/mine.toml"}
+        assert {name for name in names if name.startswith("components/")} == of_user
         assert not [
             name for name in files.namelist() if name.endswith((".csv", ".parquet")) or name.startswith(("tests", "runs"))
         ]
@@ -257,3 +278,65 @@ def test_a_run_folder_in_the_package_of_a_ray_job_is_refused(
     told = capsys.readouterr().err
     assert "lies in the package of this Ray job, which Ray removes with all that is in it; name a URI" in told
     assert not [path for path in place.rglob("*") if path.is_file()]
+
+
+class _Dashboard:
+    """Ray's client for a job of two lines, whose connection breaks once in the middle of them, hours after it was made."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self._clock, self._asked = clock, 0
+
+    async def tail_job_logs(self, attempt: str) -> AsyncIterator[str]:
+        self._asked += 1
+        yield "first\nsec"
+        if self._asked == 1:
+            self._clock[0] += 7200.0
+            raise RuntimeError("WebSocket connection closed unexpectedly")
+        yield "ond\n"
+
+    def get_job_info(self, attempt: str) -> SimpleNamespace:
+        status = "SUCCEEDED" if self._asked > 1 else "RUNNING"
+        return SimpleNamespace(submission_id=attempt, status=status, message="", metadata={}, start_time=None, end_time=None)
+
+
+@pytest.fixture
+def followed(monkeypatch: pytest.MonkeyPatch) -> cluster_module.Cluster:
+    clock = [1000.0]
+
+    def tick() -> float:
+        clock[0] += 1.0
+        return clock[0]
+
+    monkeypatch.setattr(cluster_module.time, "monotonic", tick)
+    monkeypatch.setattr(cluster_module, "_PAUSE", 0.0)
+    cluster = object.__new__(cluster_module.Cluster)
+    cluster.address, cluster._client = URL, _Dashboard(clock)
+    return cluster
+
+
+_ATTEMPT = Attempt("raytune-rec-x", 1, "RUNNING", "", {}, None, None)
+
+
+def test_a_connection_that_breaks_after_hours_is_made_anew_and_no_line_comes_twice(followed: cluster_module.Cluster) -> None:
+    lines: list[str] = []
+    assert followed.follow(_ATTEMPT, lines.append).status == "SUCCEEDED"
+    assert "".join(lines) == "first\nsecond\n"
+
+
+def test_who_reads_the_lines_no_more_is_told_at_once(followed: cluster_module.Cluster) -> None:
+    def closed(text: str) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        followed.follow(_ATTEMPT, closed)
+
+
+def test_a_dashboard_that_stays_away_is_told(followed: cluster_module.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(attempt: str) -> AsyncIterator[str]:
+        followed._client._clock[0] += 50.0
+        raise OSError
+        yield ""
+
+    monkeypatch.setattr(followed._client, "tail_job_logs", away)
+    with pytest.raises(RunFailed, match="has not answered for 120 s; the job may go on, and the same command finds it again"):
+        followed.follow(_ATTEMPT, print)
