@@ -49,6 +49,9 @@ class Anywhere:
     def list(self, folder: Path, *patterns: str) -> list[Path]:
         return self._of(folder).list(folder, *patterns)
 
+    def is_empty(self, folder: Path) -> bool:
+        return self._of(folder).is_empty(folder)
+
     def delete(self, path: Path) -> None:
         self._of(path).delete(path)
 

@@ -46,6 +46,10 @@ class Storage(Protocol):
         """What lies in a folder by patterns of relative names (`*`, `**`), in order; nothing of a folder that is not there."""
         ...
 
+    def is_empty(self, folder: Path) -> bool:
+        """Whether nothing lies in a folder of the store, or it is not there; copies on this machine do not count."""
+        ...
+
     def delete(self, path: Path) -> None:
         """Remove a file, or a link and not what it points to. One that is not there is no error."""
         ...

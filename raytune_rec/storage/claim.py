@@ -25,6 +25,8 @@ def check(folder: Path) -> None:
     Raises:
         ArtifactError: it holds something else; what is named.
     """
+    if address(folder) and STORAGE.is_empty(folder):  # copies of what the user has removed there are no files of anybody's
+        return
     try:
         there = STORAGE.list(folder, "*") if address(folder) else folder.iterdir()
         held = sorted(path.name for path in there if not _of_a_beginning(path))

@@ -19,10 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGINT, SIGTERM, getsignal
 from typing import Any
 
 from raytune_rec.storage.base import Storage
+from raytune_rec.storage.places import shown
 
 BEAT = 5.0
 """Seconds between two words of a holder."""
@@ -77,7 +78,7 @@ class Lease:
         first, until = self._read(number), time.monotonic() + SILENT
         if first.get("released") or _gone(first):
             return True
-        print(f"{self.path.parent}: held by {first.get('host')}; waiting up to {SILENT:g} s for its word", file=sys.stderr)
+        print(f"{shown(self.path.parent)}: held by {first.get('host')}; waiting up to {SILENT:g} s for its word", file=sys.stderr)
         while time.monotonic() < until:
             time.sleep(min(1.0, BEAT))
             now = self._read(number)
@@ -97,8 +98,8 @@ class Lease:
             except OSError:  # the store answers late or not at all: the next word may come through
                 continue
             if lost:
-                print(f"{self.path.parent}: another raytune-rec has taken this folder over.", file=sys.stderr)
-                interrupt_main(SIGTERM)
+                print(f"{shown(self.path.parent)}: another raytune-rec has taken this folder over.", file=sys.stderr)
+                interrupt_main(SIGTERM if callable(getsignal(SIGTERM)) else SIGINT)  # without a handler it would do nothing
                 return
 
     def _write(self, released: bool) -> None:

@@ -45,6 +45,9 @@ class Local:
     def list(self, folder: Path, *patterns: str) -> list[Path]:
         return sorted({path for pattern in patterns for path in folder.glob(pattern)})
 
+    def is_empty(self, folder: Path) -> bool:
+        return not self.list(folder, "*")
+
     def delete(self, path: Path) -> None:
         path.unlink(missing_ok=True)
 

@@ -25,7 +25,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"config_kwargs": {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 5, "mode": "standard"}}}
 }
 """Of the connection. Endpoint, region and credentials are those of the environment (AWS_ENDPOINT_URL ...), on each machine."""
-_EXTRAS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
+"""That reach a store, by scheme."""
 
 
 class Objects:
@@ -66,6 +67,9 @@ class Objects:
         there = {folder / path for path in found if any(p.fullmatch(path.as_posix()) for p in wanted)}
         return sorted(there | set(self._here.list(folder, *patterns)))
 
+    def is_empty(self, folder: Path) -> bool:
+        return not self._versions(folder)
+
     def delete(self, path: Path) -> None:
         with _connected(path) as (store, key), suppress(FileNotFoundError):
             store.rm_file(key)
@@ -100,8 +104,11 @@ class Objects:
             file = path / name if name else path
             if self._known(file) != version and not self._same(file, version):
                 self._prepare(file)
-                self._here.put(file, partial(_get, file))
-                self._note(file, version)
+                try:
+                    self._here.put(file, partial(_get, file))
+                    self._note(file, version)
+                except FileNotFoundError:  # removed by another machine since it was listed
+                    self._here.delete(file)
 
     def publish(self, path: Path) -> None:
         versions = self._versions(path)
@@ -125,7 +132,7 @@ class Objects:
             except FileNotFoundError:
                 found = {}
         facts_of = {name.lstrip("/"): facts for name, facts in found.items()}
-        inside = {name[len(key) :].lstrip("/"): _version(facts) for name, facts in facts_of.items() if _within(name, key)}
+        inside = {name[len(key) :].lstrip("/"): _version(facts) for name, facts in facts_of.items() if _names_file(name, key)}
         return {name: version for name, version in inside.items() if ".." not in name.split("/")}
 
     def _known(self, path: Path) -> str:
@@ -175,8 +182,9 @@ def _get(path: Path, to: Path) -> None:
         store.get_file(key, str(to))
 
 
-def _within(name: str, key: str) -> bool:
-    return name == key or name.startswith(f"{key}/")
+def _names_file(name: str, key: str) -> bool:
+    """Whether it is, or lies within, a key; consoles keep an empty object `folder/` for each folder that is made there."""
+    return name == key or (name.startswith(f"{key}/") and not name.endswith("/"))
 
 
 def _version(facts: dict[str, Any]) -> str:
@@ -211,7 +219,8 @@ def _connected(path: Path) -> Iterator[tuple[Any, str]]:
     except PermissionError as error:
         raise PermissionError(errno.EACCES, f"not allowed ({error})", where) from error
     except ImportError as error:
-        remedy = f"{_EXTRAS.get(scheme, scheme)} is not installed on this machine: pip install 'raytune-rec[{scheme}]'"
+        package = _PACKAGES.get(scheme, scheme)
+        remedy = f"{package} is not installed on this machine: pip install {package}"
         raise OSError(errno.ENOSYS, remedy, where) from error
     except OSError as error:
         if error.filename == where:
@@ -223,10 +232,10 @@ def _connected(path: Path) -> Iterator[tuple[Any, str]]:
         ) from error
 
 
-@lru_cache(maxsize=len(_EXTRAS) + 1)
+@lru_cache(maxsize=len(_PACKAGES) + 1)
 def store(scheme: str) -> Any:
     """The store of a scheme, as this machine's environment describes it. It keeps no listing: others write there too."""
     import fsspec
 
-    listed = {"use_listings_cache": False} if scheme in _EXTRAS else {}
+    listed = {"use_listings_cache": False} if scheme in _PACKAGES else {}
     return fsspec.filesystem(scheme, **listed, **_OPTIONS.get(scheme, {}))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage import claim, lease
+from raytune_rec.storage import claim, lease, objects
 from raytune_rec.storage.files import STORAGE, at_hand, matching, read_json, write_json
 from raytune_rec.storage.objects import store
 from raytune_rec.storage.places import address, located, shown
@@ -90,3 +93,62 @@ def test_a_lease_has_one_holder_and_goes_on_after_its_death(run: Path, tmp_path:
     with claim.held(there):
         assert len(store("s3").find(f"{BUCKET}/{tmp_path.name}/lock")) == 1
         assert dead._last() > dead.number, "a holder that was only slow sees that it has lost"
+
+
+def test_a_machine_that_was_away_too_long_stops(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody has set a handler for SIGTERM, as in a program that calls `raytune_rec.run`, too."""
+    monkeypatch.setattr(lease, "BEAT", 0.05)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(KeyboardInterrupt), claim.held(run):
+            STORAGE.put_if_absent(elsewhere(run, tmp_path) / claim.LOCK / "000002.json", b"{}")  # another took it over
+            for _ in range(3000):
+                time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_folders_that_a_console_has_made_are_no_files(run: Path, tmp_path: Path) -> None:
+    key = f"{BUCKET}/{tmp_path.name}"
+    for name in (f"{key}/", f"{key}/logs/"):
+        store("s3").pipe_file(name, b"")
+    claim.check(run)
+    write_json(run / "logs" / "a.json", {})
+    there = elsewhere(run, tmp_path)
+    assert at_hand(there).is_dir() and read_json(there / "logs" / "a.json") == {}
+    assert matching(str(there / "*" / "*")) == [there / "logs" / "a.json"]
+
+
+def test_a_run_that_was_removed_from_the_bucket_may_begin_anew_there(run: Path, tmp_path: Path) -> None:
+    write_json(run / "results.json", {})
+    with pytest.raises(ArtifactError, match=r"holds 'results\.json' and is no run"):
+        claim.check(run)
+    store("s3").rm(f"{BUCKET}/{tmp_path.name}", recursive=True)
+    claim.check(run)  # its copy lies here still
+    with claim.held(run):
+        assert not (run / "results.json").exists()
+
+
+def test_what_is_removed_while_it_is_fetched_is_not_there(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = elsewhere(run, tmp_path)
+    for name in ("a.json", "b.json"):
+        write_json(run / name, {})
+    STORAGE.fetch(there)
+    write_json(run / "a.json", {"n": 2})
+    real = objects._get
+
+    def removed_before(path: Path, to: Path) -> None:
+        STORAGE.delete(run / path.name)
+        real(path, to)
+
+    monkeypatch.setattr(objects, "_get", removed_before)
+    STORAGE.fetch(there)
+    assert not (there / "a.json").exists() and (there / "b.json").exists()
+
+
+def test_a_store_whose_package_is_missing_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYTUNE_REC_CACHE", str(tmp_path))
+    for scheme, package in (("gs", "gcsfs"), ("abfs", "adlfs")):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(OSError, match=f"{package} is not installed on this machine: pip install {package}:"):
+            at_hand(f"{scheme}://bucket/log.csv")
