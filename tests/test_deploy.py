@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,14 @@ def _cluster(place: str) -> str:
     assert list(named) == [*_PLACES, "Everywhere"]
     own = named[place] if place == "AWS" else re.sub(r"^# ", "", named[place], flags=re.MULTILINE)
     return parts[0] + own + named["Everywhere"]
+
+
+def test_all_that_is_required_is_pinned() -> None:
+    """So that `make test` installs what it did yesterday, and `make audit` asks about it."""
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+    required = [each for some in (project["dependencies"], *project["optional-dependencies"].values()) for each in some]
+    names = {re.split(r"[\[<>=!~; ]", each)[0].replace("_", "-") for each in required}
+    assert "torch" in names and names - {name.replace("_", "-") for name in _PINNED} == set()
 
 
 @pytest.mark.parametrize("place", _PLACES)
