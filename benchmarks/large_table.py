@@ -4,8 +4,8 @@
 
 RUN is a finished run of labelled rows. A Parquet file of made-up rows (number, domain, user, item) is written into FOLDER and
 scored by the command, which is killed once half of the parts are there (SIGKILL) and called again. Then the result is read beside
-the input, some rows at a time: the same rows in the same order, and a score for each. Memory is the largest resident set of both
-commands.
+the input, some rows at a time: the same rows in the same order, and a score for each; else the exit code is 1. Memory is the
+largest resident set of both commands.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -56,6 +57,9 @@ def blocks(path: Path) -> Iterator[pa.Table]:
 
 def problems(given: Path, answered: Path) -> list[str]:
     """What is wrong with an answer."""
+    counts = [pq.read_metadata(path).num_rows for path in (given, answered)]
+    if counts[0] != counts[1]:
+        return [f"{counts[1]:,} rows are answered, of {counts[0]:,}"]
     first = 0
     for rows, answer in zip(blocks(given), blocks(answered), strict=True):
         if answer.select(rows.column_names) != rows:
@@ -76,7 +80,7 @@ def scored(run: Path, given: Path, out: Path, kill_at: int = 0) -> float:
         if kill_at and len(STORAGE.list(out.with_name(f".{out.name}.parts"), "*.parquet")) >= kill_at:
             process.kill()
         time.sleep(0.05)
-    if process.returncode not in (0, -9):
+    if process.returncode not in ((0, -signal.SIGKILL) if kill_at else (0,)):
         raise SystemExit(process.returncode)
     return time.perf_counter() - begun
 
@@ -110,6 +114,8 @@ def main() -> None:
     print(json.dumps(figures, indent=2))
     if asked.out:
         write_json(asked.out, figures)
+    if figures["problems"]:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -271,6 +272,21 @@ def test_rows_that_load_is_made_of_are_known_to_training(run: Path, tmp_path: Pa
     for rows in (*requests, table.drop_columns(["number"])):
         assert not prompts.score(rows).unknown
     assert set(table["domain"].to_pylist()) == set(artifacts) and table["number"].to_pylist() == list(range(50))
+
+
+def test_an_answer_that_lacks_rows_or_has_others_is_told(tmp_path: Path) -> None:
+    given, answered = tmp_path / "rows.parquet", tmp_path / "scores.parquet"
+    rows = pa.table({"number": range(9)})
+    pq.write_table(rows, given)
+    whole = rows.append_column("score", pa.array([0.5] * 9))
+    for answer, told in (
+        (whole, ""),
+        (whole.slice(1), "8 rows are answered, of 9"),
+        (whole.take([1, 0, *range(2, 9)]), "others"),
+    ):
+        pq.write_table(answer, answered)
+        found = large_table.problems(given, answered)
+        assert (told in found[0]) if told else found == []
 
 
 def test_a_body_that_is_not_called_json_is_told_of_the_header(app: App) -> None:
