@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,18 @@ def file_of_model(model: str, name: str, where: str) -> Path:
         raise DataError(
             f"{where} = {model!r}: there is no such folder; name a folder, or a model on the hub (google/flan-t5-small)."
         )
-    hub = package("huggingface_hub", f"{where} = {model!r}: there is no such folder, and a model on the hub")
+    package("huggingface_hub", f"{where} = {model!r}: there is no such folder, and a model on the hub")
     try:
-        return Path(hub.hf_hub_download(model, name))
+        return _of_hub(model, name)
     except Exception as error:  # the package and those below it raise many kinds
         why = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise DataError(
             f"{where} = {model!r}: there is no such folder, and {name} of such a model cannot be had from the hub ({why}); name "
             "a folder, or a model whose files are on this machine."
         ) from None
+
+
+@cache
+def _of_hub(model: str, name: str) -> Path:
+    """Once in a process, since the hub is asked each time."""
+    return Path(import_module("huggingface_hub").hf_hub_download(model, name))

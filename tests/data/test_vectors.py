@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from raytune_rec.data.models import file_of_model
 from raytune_rec.data.stored.store import Store
 from raytune_rec.data.text.encoders import Encoder
 from raytune_rec.data.text.sentences import sentence_vectors
@@ -153,6 +156,24 @@ def test_minilm_tells_likeness_where_it_is_installed() -> None:
     texts = ["a guitar string", "strings for an acoustic guitar", "shampoo for dry hair"]
     vectors = sentence_vectors(str(Path(found.origin).parent / "model"), texts, "the test")
     assert vectors.shape == (3, 384) and vectors[0] @ vectors[1] > 0.5 > vectors[0] @ vectors[2] + 0.2
+
+
+def test_the_hub_is_asked_once_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes are read whenever options are checked; what was refused is asked for again."""
+    asked: list[str] = []
+
+    def download(model: str, name: str) -> str:
+        asked.append(name)
+        if len(asked) == 1:
+            raise OSError("offline")
+        return f"/cache/{model}/{name}"
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=download))
+    with pytest.raises(DataError, match=r"cannot be had from the hub \(offline\); name a folder"):
+        file_of_model("some/model", "config.json", "the test")
+    found = [file_of_model("some/model", name, "the test") for name in ("config.json", "config.json", "tokenizer.json")]
+    assert found[0] == found[1] == Path("/cache/some/model/config.json") != found[2]
+    assert asked == ["config.json", "config.json", "tokenizer.json"]
 
 
 def test_what_is_no_encoder_is_refused(shop: Shop, sentences: Path, tmp_path: Path) -> None:
