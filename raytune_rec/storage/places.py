@@ -11,10 +11,14 @@ import re
 import tempfile
 from pathlib import Path
 
+from raytune_rec.errors import UserError
+
 SCHEMES = ("s3", "gs", "abfs", "memory")
 """Of object stores: `fsspec` knows them. `memory` is of one process, for tests."""
 
 _URI = re.compile(rf"({'|'.join(SCHEMES)}):/{{1,2}}(?!/)(.+)", re.DOTALL)
+_ANY_URI = re.compile(rf"(?!(?:{'|'.join(SCHEMES)}):)[A-Za-z][\w+.-]+:/")
+"""Of no place that is known; a letter alone is a drive of Windows."""
 _COPIES = re.compile(r"raytune_rec-\w+\.objects")
 _SHOWN = re.compile(rf"(?:file://)?(?:/[^\s:'\"/]+)*/raytune_rec-\w+\.objects/({'|'.join(SCHEMES)})/")
 
@@ -23,7 +27,13 @@ def located(path: str | os.PathLike[str]) -> Path:
     """The path of a file or folder that a user names: by a URI, or on a disk with `~` for the home folder.
 
     A `Path` that was made of a URI has lost a slash; it is known all the same.
+
+    Raises:
+        UserError: a URI of another scheme, which would else be a folder of that name here.
     """
+    if _ANY_URI.match(os.fspath(path)):
+        known = ", ".join(f"{scheme}://" for scheme in SCHEMES if scheme != "memory")
+        raise UserError(f"{path}: is a URI of no place that is known; name one of {known}, or a path on a disk.")
     if uri := _URI.fullmatch(os.fspath(path)):
         inside = [part for part in uri[2].split("/") if part not in ("", ".")]
         if ".." not in inside:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raytune_rec.errors import ArtifactError
+from raytune_rec.errors import ArtifactError, UserError
 from raytune_rec.storage import claim, lease, objects
 from raytune_rec.storage.files import STORAGE, at_hand, matching, read_json, write_json
 from raytune_rec.storage.objects import store
@@ -44,6 +44,13 @@ def test_a_uri_is_a_path_and_is_shown_as_a_uri(run: Path, tmp_path: Path) -> Non
     assert shown(blank / "a b") == f"{uri}/a b" and shown(Path("/a b/c")) == "/a b/c"
     assert address(Path("/data/run")) is None and located("/data/run") == Path("/data/run")
     assert address(located("s3://bucket/../../etc")) is None
+
+
+@pytest.mark.parametrize("uri", ["gcs://bucket/run", "s3a://bucket/run", "file:///data/run", "S3://bucket/run"])
+def test_a_uri_of_no_known_place_is_no_folder_here(uri: str) -> None:
+    for given in (uri, Path(uri)):
+        with pytest.raises(UserError, match=r"is a URI of no place that is known; name one of s3://, gs://, abfs://, or a path"):
+            located(given)
 
 
 def test_files_are_put_listed_fetched_and_removed(run: Path, tmp_path: Path) -> None:
