@@ -52,6 +52,7 @@ def test_every_click_is_a_row_and_has_negatives_of_its_domain_that_its_user_neve
     drawn = [r for r in made if r["label"] == 0]
     assert all(r["item"] not in TAKEN[r["user"].removeprefix("shop/")] and domain_of[r["item"]] == r["domain"] for r in drawn)
     assert Counter((r["user"], r["domain"], r["split"]) for r in drawn) == {k: 2 * n for k, n in split_of.items()}
+    assert {*Counter((r["user"], r["item"]) for r in drawn).values()} == {1}, "no split knows the negatives of another"
     shares = Counter(r["split"] for r in clicks)
     assert shares["valid"] > 20 and shares["test"] > 20 and shares["train"] > 300
 

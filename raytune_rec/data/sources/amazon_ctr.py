@@ -3,8 +3,8 @@
 A log is a text file with a line for each user, `user item item ...`. Every item of a line is a click: label 1. For each click
 `negatives` items of its domain that the user took in no row have label 0, drawn in proportion to (training clicks)^power. A click
 and its negatives stand in one split, by a hash of (seed, user, item), and `data.split.kind = "given"` takes it; with `valid` and
-`test` at 0 the source has none. All of it depends on the seed and the files alone. An item may be drawn for several clicks of a
-user, in several splits too: a negative that tests is then known from training, which is likelier in small domains.
+`test` at 0 the source has none. All of it depends on the seed and the files alone. For one user an item is
+drawn once at most: no split knows the negatives of another.
 
 **How a category is cut.** Items with attributes, where the job names a file of them (`{"item": [attribute, ...]}`, as S3-Rec
 publishes them, categories and brands by number): by `_amazon.cuts.by_attribute`, into `<log>.<attribute>` and `<log>.rest`.

@@ -12,7 +12,7 @@ import numpy as np
 from raytune_rec.data.hashing import scramble, share
 
 _TRIES = 50
-"""Draws of an item that its user has not taken; after so many there is none."""
+"""Draws of an item that its user neither took nor was given; after so many there is none."""
 
 
 def held_out(hashes: np.ndarray, valid: float, test: float) -> np.ndarray:
@@ -27,23 +27,36 @@ def held_out(hashes: np.ndarray, valid: float, test: float) -> np.ndarray:
 def not_taken(
     user: np.ndarray, item: np.ndarray, hashes: np.ndarray, pool: np.ndarray, weight: np.ndarray, count: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each click up to `count` times an item of the pool that its user has taken in no row: places of clicks, and items.
+    """For each click up to `count` items of the pool that its user has taken in no row: places of clicks, and items.
+
+    An item is drawn at most once for a user, so that no split knows another's rows. Where two clicks of a user draw the same, the
+    one of the lower hash has it, and the other draws again.
 
     Args:
         user, item: (N,) codes below 2^32, of all clicks of the pool. hashes: (N,) uint64 of (seed, user, item).
         pool: codes of items. weight: likewise, how likely each is drawn.
     """
     edges = np.cumsum(weight) / np.sum(weight)
-    taken = np.unique((user.astype(np.uint64) << np.uint64(32)) | item.astype(np.uint64))
+    used = np.unique(_pairs(user, item))
     for number in range(count):
-        open_, drawn = np.arange(len(user)), np.full(len(user), -1, np.int64)
+        waiting, drawn = np.arange(len(user)), np.full(len(user), -1, np.int64)
         for attempt in range(_TRIES):
-            mixed = scramble(hashes[open_] ^ np.uint64(2 + number * _TRIES + attempt))
-            drawn[open_] = pool[np.minimum(np.searchsorted(edges, share(mixed), side="right"), len(pool) - 1)]
-            key = (user[open_].astype(np.uint64) << np.uint64(32)) | drawn[open_].astype(np.uint64)
-            open_ = open_[taken[np.minimum(np.searchsorted(taken, key), len(taken) - 1)] == key]
-            if not len(open_):
+            mixed = scramble(hashes[waiting] ^ np.uint64(2 + number * _TRIES + attempt))
+            items = pool[np.minimum(np.searchsorted(edges, share(mixed), side="right"), len(pool) - 1)]
+            pairs = _pairs(user[waiting], items)
+            order = np.lexsort((hashes[waiting], pairs))
+            _, first = np.unique(pairs[order], return_index=True)
+            granted = order[first]
+            granted = granted[~np.isin(pairs[granted], used, assume_unique=True)]
+            drawn[waiting[granted]] = items[granted]
+            used = np.union1d(used, pairs[granted])
+            waiting = np.delete(waiting, granted)
+            if not len(waiting):
                 break
-        drawn[open_] = -1
-        found = np.flatnonzero(drawn >= 0)
-        yield found, drawn[found]
+        places = np.flatnonzero(drawn >= 0)
+        yield places, drawn[places]
+
+
+def _pairs(user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """(N,) uint64: a number for each pair of codes."""
+    return (user.astype(np.uint64) << np.uint64(32)) | item.astype(np.uint64)
