@@ -44,7 +44,7 @@ def world(cold: int, draw: np.random.Generator) -> tuple[DataSchema, ById]:
     count = np.concatenate([[0], np.full(WARM, 100), np.full(cold, KEPT)])
     start, events = np.concatenate([[0], np.cumsum(count)]), int(count.sum())
     zero = np.zeros(events, np.float32)
-    feedback = Feedback(start, draw.integers(1, USERS, events), np.arange(events), zero + 1, zero)
+    feedback = Feedback(start, draw.integers(1, USERS, events), np.arange(events), zero + 1, zero, np.arange(events))
     sizes = {"user": USERS, "item": size, "domain": 2, "genre": 19}
     fields = tuple(Field(n, "categorical", "item" if n == "genre" else n, v) for n, v in sizes.items())  # type: ignore[arg-type]
     items = Items({"genre": draw.integers(1, 19, size)}, count, feedback)

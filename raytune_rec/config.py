@@ -37,8 +37,8 @@ _NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
 
 OF_HISTORIES = (
     "histories (data.sequences) need, in the whole job: a training.metric of lists, such as 'ndcg@10'; in backbone, methods "
-    "and pre-trainings a backbone that reads them (sasrec, bert4rec, unisrec, dssm, popularity, tfidf, t5, a CTR model, which "
-    "is deepfm, xdeepfm, wide_deep, dcn, dcnv2 or fnn, and for cold items transitions), with options of its own; an objective "
+    "and pre-trainings a backbone that reads them (sasrec, bert4rec, unisrec, dssm, popularity, tfidf, transitions, t5, a "
+    "CTR model, which is deepfm, xdeepfm, wide_deep, dcn, dcnv2 or fnn), with options of its own; an objective "
     "that it is trained on (softmax, the default there, or sampled_softmax; of bert4rec masked_item; of t5 masked_text; of "
     "CTR models next_bce or bpr); no prompt but ppr and soft_prompt (of t5 soft_prompt or adapter), on CTR models plate or "
     "adapter, or, for cold items on dssm and CTR models, promo or feedback_mean, and on dssm content, cb2cf or meta_emb; and "

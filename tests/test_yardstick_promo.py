@@ -44,7 +44,7 @@ def world() -> UnitData:
     times = np.sort(draw.integers(0, 1000, (30, 4)), axis=1).reshape(-1)
     start = np.concatenate([[0, 0], np.arange(4, 124, 4)])
     stay, value = draw.random(120).astype(np.float32), draw.integers(1, 6, 120).astype(np.float32)
-    items = Items({"genre": draw.integers(0, 5, 31)}, np.diff(start), Feedback(start, users, times, value, stay))
+    items = Items({"genre": draw.integers(0, 5, 31)}, np.diff(start), Feedback(start, users, times, value, stay, times))
     genders = draw.integers(0, 4, 41)
     by_id = ById(items, {"user": np.arange(41), "gender": genders}, MEMBERS)
     places = np.concatenate([np.arange(start[i], start[i + 1]) for i in MEMBERS])

@@ -70,7 +70,7 @@ class Backbone:
         shaped_by: the sites for which its own parameters make room, so that a pre-trained one serves those it was built for
             alone.
         rows_by_id: whether it reads items and users by id (`encode_items`, `encode_users`) of labelled rows too, if of any.
-        reads_feedback: whether it reads who took the items, which is known where units have items of their own alone.
+        reads_feedback: whether it reads who took the items, which units know and no pre-training does.
         returns: what of its outputs an objective can be trained on; `pairs` for `Paired`.
         tasks: the tasks that it serves (`task.Task`). One that serves `classes` declares a classifier of the group `output`,
             gives its `items`, and trains on `state` at the place after the history.

@@ -30,8 +30,8 @@ class Transitions(Backbone):
     value of the item's attributes, and from it to an item that has it. There is nothing to learn, so that a search alone finds
     its numbers; it takes nothing from a prompt. A user without history has all scores level.
 
-    Transitions are counted in the rows that train, of each user in order of time; rows of one time have no order and get one by a
-    drawn number, as do all rows of data without clocks. An item that follows after d others counts 1 / d; repeats do not count.
+    Transitions are counted in the rows that train, each user's in order of time or position; rows that are level in both get one
+    by a drawn number. An item that follows after d others counts 1 / d; repeats do not count.
 
     Differs from the paper: of its graph only the idea is taken, transitions, few hops, and likeness of attributes.
 
@@ -68,10 +68,10 @@ class Transitions(Backbone):
 
     def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
         """`step_from`, `step_to` and `step_weight`, (U, N) each: transitions that occur; zeros behind where there are fewer."""
-        assert items.feedback is not None, "of data without cold items, and of pre-trainings, nobody makes this model"
+        assert items.feedback is not None, "nobody pre-trains this model"
         events = items.feedback
-        columns = (torch.as_tensor(t) for t in (events.start, events.user, events.time))
-        lanes = [_counted(start, user, time, self.options.reach) for start, user, time in zip(*columns, strict=True)]
+        columns = (torch.as_tensor(t) for t in (events.start, events.user, events.order))
+        lanes = [_counted(start, user, order, self.options.reach) for start, user, order in zip(*columns, strict=True)]
         names = ("step_from", "step_to", "step_weight")
         parts = zip(*lanes, strict=True)
         return {n: torch.nn.utils.rnn.pad_sequence(list(p), batch_first=True) for n, p in zip(names, parts, strict=True)}
@@ -140,13 +140,17 @@ def _sparse(row: Tensor, column: Tensor, weight: Tensor, shape: tuple[int, int])
     return torch.sparse_coo_tensor(torch.stack([row, column]), weight, shape, check_invariants=False)
 
 
-def _counted(start: Tensor, user: Tensor, time: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(N,) each: items, what follows on each, and its share of all that follows. Arguments as in `Feedback`."""
+def _counted(start: Tensor, user: Tensor, risen: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(N,) each: items, what follows on each, and its share of all that follows.
+
+    Args:
+        start, user: as in `Feedback`. risen: its `order`.
+    """
     size = len(start) - 1
     item = torch.repeat_interleave(torch.arange(size, device=start.device), start.diff())
-    user, time = user[: len(item)], time[: len(item)]  # of lanes with fewer events, zeros stand behind
+    user, risen = user[: len(item)], risen[: len(item)]  # of lanes with fewer events, zeros stand behind
     order = torch.randperm(len(item), generator=generator("transitions")).to(item.device)
-    for key in (time, user):
+    for key in (risen, user):
         order = order[key[order].argsort(stable=True)]
     order = order[user[order] > 0]
     item, user = item[order], user[order]

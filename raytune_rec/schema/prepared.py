@@ -224,6 +224,7 @@ class Feedback:
         time: (E,) int64, seconds since 1970; 0 where the data have none.
         value: (E,) float32, the rating or label; NaN where the data have none.
         stay: (E,) float32, how long the user stayed, as a multiple of the mean over all events; 0 where the data do not say.
+        order: (E,) int64, which rises from each event of a user to his next, by clock and position; equal where neither says.
     """
 
     start: np.ndarray | Tensor
@@ -231,6 +232,7 @@ class Feedback:
     time: np.ndarray | Tensor
     value: np.ndarray | Tensor
     stay: np.ndarray | Tensor
+    order: np.ndarray | Tensor
 
 
 @dataclass(frozen=True)

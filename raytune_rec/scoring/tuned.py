@@ -120,9 +120,9 @@ def with_events(by_id: ById, tuned: Weights) -> ById:
     """The same with the events that an artifact keeps."""
     if FEEDBACK + "item" not in tuned:
         return by_id
-    item, *others = (tuned[FEEDBACK + name] for name in ("item", *_KEPT))
+    item, user, time, value, stay = (tuned[FEEDBACK + name] for name in ("item", *_KEPT))
     counts = torch.bincount(item, minlength=len(by_id.items))
-    feedback = Feedback(torch.cat([counts.new_zeros(1), counts.cumsum(0)]), *others)
+    feedback = Feedback(torch.cat([counts.new_zeros(1), counts.cumsum(0)]), user, time, value, stay, order=time)
     return replace(by_id, items=replace(by_id.items, feedback=feedback))
 
 

@@ -152,7 +152,8 @@ def _keep(context: Context, method: str, unit: str, packs: Sequence[Pack], winne
     folder, facts = context.winner_folder(method, unit), asdict(winner)
     _, parts = winner_settings(context, method, facts)
     planned = context.plan.method(method).method
-    declared, data = parts.declared(), rows_of(str(context.store_path), unit, parts.reads_by_id)
+    feedback = parts.backbone.reads_feedback or None
+    declared, data = parts.declared(), rows_of(str(context.store_path), unit, parts.reads_by_id, feedback)
     scratch = planned.strategy.start == "scratch"
     replicates: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []

@@ -175,6 +175,7 @@ def _models(context: Context, method: str, unit: str) -> Iterator[Model]:
     _, parts = winner_settings(context, method, facts)
     numbers = [replicate["pretraining"] or 0 for replicate in facts["replicates"]]
     starts = {number: start_of(context, method, number) for number in dict.fromkeys(numbers)}
-    by_id = context.store.by_id(unit) if parts.reads_by_id else None
+    feedback = parts.backbone.reads_feedback or None
+    by_id = context.store.by_id(unit, feedback) if parts.reads_by_id else None
     for replicate, number in zip(facts["replicates"], numbers, strict=True):
         yield scoring_model(parts, [tuned(folder, replicate)], starts[number], by_id)

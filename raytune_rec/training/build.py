@@ -11,7 +11,7 @@ from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts.backbone import BackboneFacts
-from raytune_rec.backbones.base import reads_entities
+from raytune_rec.backbones.base import Backbone, reads_entities
 from raytune_rec.components import component, names
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
@@ -46,7 +46,8 @@ def build(
         backbones: name of a pre-training (`schema.work.numbered`) -> folder of its artifact.
     """
     job, method = resolved.job, resolved.method
-    units = {unit: rows_of(str(store.path), unit, reads_by_id(job, method)) for unit in pack.units}
+    feedback = _backbone_of(job, method).reads_feedback or None
+    units = {unit: rows_of(str(store.path), unit, reads_by_id(job, method), feedback) for unit in pack.units}
     start = _start(method, backbones, pack.start)
     of_lanes = [resolved.lay(lane.options) for lane in pack.lanes]
     feed = table_feed(job, pack, units, same([s.training.batch_size for s in of_lanes], "training.batch_size"), device)
@@ -141,9 +142,9 @@ def _check_classes(method: Method, parts: Parts, objective: str, attribute: str,
 
 
 @lru_cache(maxsize=64)
-def rows_of(store: str, unit: str, by_id: bool) -> UnitData:
+def rows_of(store: str, unit: str, by_id: bool, feedback: bool | None = None) -> UnitData:
     """The rows of a unit, kept for the next pack of this process. Every domain together uses global ids."""
-    return unit_data(_opened(store), unit, compact=unit != ALL_DOMAINS, by_id=by_id)
+    return unit_data(_opened(store), unit, compact=unit != ALL_DOMAINS, by_id=by_id, feedback=feedback)
 
 
 @lru_cache(maxsize=2)
@@ -154,7 +155,11 @@ def _opened(store: str) -> Store:
 
 def reads_by_id(job: Job, method: Method) -> bool:
     """Whether a method's backbone reads items or users by id, beside the rows."""
-    return reads_entities(component("backbones", method.backbone, [Path(f) for f in job.components]), job.data.task.chooses)
+    return reads_entities(_backbone_of(job, method), job.data.task.chooses)
+
+
+def _backbone_of(job: Job, method: Method) -> type[Backbone]:
+    return component("backbones", method.backbone, [Path(f) for f in job.components])
 
 
 @lru_cache(maxsize=4)

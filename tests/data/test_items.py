@@ -147,3 +147,30 @@ def test_what_a_taking_is_worth_comes_from_columns_of_the_log(make: Make, write:
         make("tabular", {**options, "files": write("bad.csv", ["user,item,play,follow,share,ts,like", "u,i,-5,0,1,1,1"])}, "bad")
     with pytest.raises(JobError, match=r"score and columns\.rating are two ratings; give one"):
         make("tabular", {**options, "columns": {**columns, "rating": "follow"}}, "two")
+
+
+@pytest.mark.parametrize("clocks", [False, True])
+def test_what_a_user_took_is_in_order_by_clock_or_by_position_alone(make: Make, write: Callable[..., str], clocks: bool) -> None:
+    """Positions of one domain say nothing of another's; rows of one second, without a position, are level."""
+    draw = np.random.default_rng(7)
+    taken = {(u, d): draw.permutation(9)[:6] for u in range(20) for d in "ab"}
+    when = [100 + k // 2 if clocks else k for k in range(6)]
+    lines = [f"{d},u{u},{i},{t}" for (u, d), items in taken.items() for t, i in zip(when, items, strict=True)]
+    log = write("log.csv", ["shop,user,item,when", *draw.permutation(lines)])
+    columns = {"domain": "shop", "user": "user", "item": "item", ("timestamp" if clocks else "position"): "when"}
+    split, sequences = {"kind": "leave_one_out"}, {"length": 5, "negatives": 1}
+    own = make("tabular", {"files": log, "columns": columns}, split=split, sequences=sequences)
+    assert own.by_id("a").items.feedback is None, "nobody asks for it"
+    feedback = own.by_id("a", feedback=True).items.feedback
+    assert feedback is not None
+    users, names = (["", *own.vocabulary(name)["raw"].to_pylist()] for name in ("user", "item"))
+    what, order = np.repeat(np.arange(len(names)), np.diff(feedback.start)), np.asarray(feedback.order)
+    for user in range(1, len(users)):
+        rows = np.flatnonzero(feedback.user == user)
+        in_order = [names[what[r]] for r in rows[order[rows].argsort(kind="stable")]]
+        for domain in "ab":
+            found = [name for name in in_order if name.startswith(domain)]
+            first = [f"{domain}/{i}" for i in taken[int(users[user][1:]), domain][:4]]  # the last two validate and test
+            assert [{*found[:2]}, {*found[2:]}] == [{*first[:2]}, {*first[2:]}]
+            assert clocks or (found == first and in_order == sorted(in_order, key=lambda name: name[0]))
+    assert (len(np.unique(order)) == 2) == clocks

@@ -68,7 +68,7 @@ def rows_of(own: World, lanes: Sequence[Solo]) -> list[list[tuple[int, Event]]]:
 def feedback(own: World) -> Feedback:
     events = [own.events[item] for item in range(ITEMS)]
     flat = [event for of_item in events for event in of_item]
-    columns = ([getattr(event, name) for event in flat] for name in ("user", "time", "value", "stay"))
+    columns = ([getattr(event, name) for event in flat] for name in ("user", "time", "value", "stay", "time"))
     return Feedback(*(torch.tensor([c]) for c in (np.cumsum([0, *map(len, events)]).tolist(), *columns)))
 
 

@@ -143,7 +143,7 @@ def test_lanes_of_units_with_cold_items_of_their_own_equal_their_solo_runs() -> 
 
 
 def test_the_latest_fans_of_an_item() -> None:
-    columns = ([0, 0, 3, 4], [7, 8, 9, 5], [1, 2, 3, 9], [1.0, float("nan"), 3.0, 4.0], [0.5, 1.5, 0.0, 2.0])
+    columns = ([0, 0, 3, 4], [7, 8, 9, 5], [1, 2, 3, 9], [1.0, float("nan"), 3.0, 4.0], [0.5, 1.5, 0.0, 2.0], [1, 2, 3, 4])
     users, times, values, stays, real = latest(Feedback(*(torch.tensor([v]) for v in columns)), torch.tensor([[2, 1, 0]]), 2)
     assert users.tolist() == [[[5, 0], [9, 8], [0, 0]]] and real.sum(2).tolist() == [[1, 2, 0]]
     assert times.tolist() == [[[9, 0], [3, 2], [0, 0]]] and values.tolist() == [[[4, 0], [3, 0], [0, 0]]]
@@ -152,7 +152,7 @@ def test_the_latest_fans_of_an_item() -> None:
 
 def test_of_items_that_nobody_took_no_event_is_found() -> None:
     """An artifact of new items has no event at all."""
-    nothing = Feedback(np.zeros(32, np.int64), *(np.zeros(0, t) for t in (np.int64, np.int64, np.float32, np.float32)))
+    nothing = Feedback(np.zeros(32, np.int64), *(np.zeros(0, t) for t in (np.int64, np.int64, np.float32, np.float32, np.int64)))
     items = Beside.of([ById(replace(ITEMS, feedback=nothing), USERS, np.array([28, 30]))]).items
     assert items is not None and items.feedback is not None
     assert not latest(items.feedback, torch.tensor([[28, 30]]), 5).real.any() and not clocks(items.feedback)
@@ -160,7 +160,8 @@ def test_of_items_that_nobody_took_no_event_is_found() -> None:
 
 def test_data_have_clocks_where_any_time_is_told() -> None:
     def feedback(times: list[int]) -> Feedback:
-        return Feedback(*(torch.tensor([column]) for column in ([0, 0, 2, 2, 3], [1, 2, 3], times, [1.0] * 3, [0.0] * 3)))
+        columns = ([0, 0, 2, 2, 3], [1, 2, 3], times, [1.0] * 3, [0.0] * 3, times)
+        return Feedback(*(torch.tensor([column]) for column in columns))
 
     assert not clocks(feedback([0, 0, 0]))
     assert clocks(feedback([0, 7, 0])) and clocks(feedback([0, 0, 5])), "the first second of 1970 is a time like others"

@@ -41,7 +41,7 @@ def store(events: Mapping[int, Sequence[tuple[int, int]]]) -> ById:
     item, time, user = (np.array(each, np.int64) for each in zip(*flat, strict=True))
     count = np.bincount(item, minlength=31)
     one = np.ones(len(item), np.float32)
-    feedback = Feedback(np.cumsum([0, *count]), user, time, one, one)
+    feedback = Feedback(np.cumsum([0, *count]), user, np.zeros_like(time), one, one, order=time)
     return ById(replace(ITEMS, count=count, feedback=feedback), USERS, np.array([28, 29, 30]))
 
 
@@ -123,7 +123,7 @@ def test_memory_follows_the_transitions_that_occur_and_not_the_pairs_of_items() 
     one = np.ones(60_000, np.float32)
     made, by_id = model({}), store(taken())
     items = replace(
-        Beside.of([by_id]).items, feedback=Feedback(*(torch.as_tensor(t)[None] for t in (start, user, item, one, one)))
+        Beside.of([by_id]).items, feedback=Feedback(*(torch.as_tensor(t)[None] for t in (start, user, item, one, one, item)))
     )
     assert max(t.numel() for t in made.parts.backbone.encode_items({}, items).values()) <= 60_000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import ITEM, SPLITS, USER, Feedback, Field, Items
 
 _SECOND = 10**9
-_TIME, _STAY, _VALUES = "timestamp", "stay", ("rating", "label")
+_TIME, _POSITION, _STAY, _VALUES = "timestamp", "position", "stay", ("rating", "label")
 
 
 def items(lookup: Lookup, names: Collection[str], feedback: bool) -> Items:
@@ -50,26 +50,40 @@ def _beside(lookup: Lookup, file: str, fields: list[Field]) -> Columns:
 
 def _feedback(lookup: Lookup, size: int) -> Feedback:
     """Events of the training split, item after item, of an item in time order; at equal times as they stand in the files."""
-    parts = [_events(lookup, domain) for domain in lookup.schema.domains]
-    user, item, time, value, stay = (np.concatenate(each) for each in zip(*parts, strict=True))
+    parts = [_events(lookup, place) for place in range(len(lookup.schema.domains))]
+    user, item, clock, place, value, stay = (np.concatenate(each, axis=-1) for each in zip(*parts, strict=True))
+    risen, time = _ranks((*place, clock)), clock // _SECOND
     stay /= max(float(stay.mean()), 1e-30) if len(stay) else 1.0
     order = np.lexsort((time, item))
     order = order[user[order] < lookup.schema.field(USER).size]  # users whom no training knows tell nothing
     start = np.concatenate([[0], np.cumsum(np.bincount(item[order], minlength=size))])
-    return Feedback(start, user[order], time[order], value[order], stay[order])
+    return Feedback(start, user[order], time[order], value[order], stay[order], risen[order])
 
 
-def _events(lookup: Lookup, domain: str) -> tuple[np.ndarray, ...]:
-    """User and item, time in seconds, value, and how long the user stayed: (E,) each, of the training rows of a domain."""
-    path = domain_file(lookup.path, domain)
+def _events(lookup: Lookup, domain: int) -> tuple[np.ndarray, ...]:
+    """User, item, time in nanoseconds, value, and how long the user stayed: (E,) each, of the training rows of a domain. Before
+    the value (2, E): positions, and of which domain they are where it has no clock, since those of two do not compare.
+    """
+    path = domain_file(lookup.path, lookup.schema.domains[domain])
     if not path.exists():
         raise DataError(f"{lookup.path}: has no interactions, and so nobody who took an item; read the store of the run (data/).")
     there = pq.read_schema(path).names
     value = next(name for name in _VALUES if name in there)
-    names = [USER, ITEM, value, "split", *(name for name in (_TIME, _STAY) if name in there)]
+    names = [USER, ITEM, value, "split", *(name for name in (_TIME, _POSITION, _STAY) if name in there)]
     rows = pq.read_table(path, columns=names, partitioning=None)
     rows = rows.filter(pa.array(rows["split"].to_numpy() == SPLITS.index("train")))
     user, item = (rows[name].to_numpy().astype(np.int64) for name in (USER, ITEM))
-    time = rows[_TIME].to_numpy().astype(np.int64) // _SECOND if _TIME in there else np.zeros(len(rows), np.int64)
+    none = np.zeros(len(rows), np.int64)
+    clock, position = (rows[n].to_numpy().astype(np.int64) if n in there else none for n in (_TIME, _POSITION))
+    place = np.stack([position, none if _TIME in there else none + domain])
     stay = np.nan_to_num(rows[_STAY].to_numpy().astype(np.float32)) if _STAY in there else np.zeros(len(rows), np.float32)
-    return user, item, time, rows[value].to_numpy().astype(np.float32), stay
+    return user, item, clock, place, rows[value].to_numpy().astype(np.float32), stay
+
+
+def _ranks(keys: Sequence[np.ndarray]) -> np.ndarray:
+    """(E,) int64 from (E,) keys, the last of which decides first: equal where all are."""
+    order = np.lexsort(keys)
+    changes = np.any([key[order[1:]] != key[order[:-1]] for key in keys], axis=0)
+    ranks = np.zeros(len(order), np.int64)
+    ranks[order[1:]] = np.cumsum(changes)
+    return ranks

@@ -97,17 +97,19 @@ class Store:
         """All items by id, with the columns that are named and, where it is asked for, who took them."""
         return items(self.lookup, names, feedback)
 
-    def by_id(self, unit: Unit | str, feedback: bool = True) -> ById:
+    def by_id(self, unit: Unit | str, feedback: bool | None = None) -> ById:
         """All items and users with all that is known of them, the same ones for every unit, and a unit's own items. All domains
         together, which are pre-trained on, have no new items (`Field.new`).
 
         Args:
-            feedback: with who took them; the part of a store beside a backbone does not know it.
+            feedback: with who took them, which the part of a store beside a backbone does not know; None: where the unit has
+                items of its own.
         """
         whose = self.schema.unit(unit) if isinstance(unit, str) else unit
         if whose.kind == "all":
             return ById(self._known_items, self._users)
-        items = self._items_and_who_took_them if feedback and whose.members else self._items
+        told = bool(whose.members) if feedback is None else feedback
+        items = self._items_and_who_took_them if told else self._items
         return ById(items, self._users, np.array(whose.members, np.int64) if whose.members else None)
 
     @cached_property

@@ -12,7 +12,7 @@ from raytune_rec.schema.contract import MEMBER
 from raytune_rec.schema.prepared import Table, UnitData
 
 
-def unit_data(store: Store, unit: str, compact: bool = True, by_id: bool = False) -> UnitData:
+def unit_data(store: Store, unit: str, compact: bool = True, by_id: bool = False, feedback: bool | None = None) -> UnitData:
     """What a unit trains on and is validated with.
 
     Args:
@@ -21,10 +21,11 @@ def unit_data(store: Store, unit: str, compact: bool = True, by_id: bool = False
             occur in valid alone, each ascending. False leaves global ids; so do histories, whose rows rank every item.
         by_id: with all items and users beside the rows, whose ids are global then. A unit's own items have local ids too, in
             their order (`schema.contract.MEMBER`).
+        feedback: with who took them (`Store.by_id`).
     """
     train, valid = store.load(unit, "train"), store.load(unit, "valid")
     if by_id:
-        known = store.by_id(unit)
+        known = store.by_id(unit, feedback)
         if known.members is None:
             return UnitData(unit, train, valid, by_id=known)
         own = np.concatenate([[0], known.members])

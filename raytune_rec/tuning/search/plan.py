@@ -209,30 +209,26 @@ def _one(job: Job, schema: DataSchema, method: Method, start: BackboneFacts | No
 
 
 def _check_cold(method: Method, parts: Parts, cold: bool) -> None:
-    """Refuse what is made of cold items, or of who took them, where a unit has none of its own: it would change no score.
+    """Refuse a pre-training of what reads who took the items, and a prompt that tells cold items alone where a unit has none of
+    its own: it would change no score.
 
     Args:
         cold: whether the data have units with items of their own.
 
     Raises:
-        JobError: the backbone or the prompt needs them.
+        JobError: the backbone or the prompt is such a one.
     """
-    remedy, problems = "set data.split.kind = 'cold_items'", []
+    problems = []
     if parts.backbone.reads_feedback and method.kind == "pretraining":
-        problems = [
+        problems.append(
             f"{method.place}: backbone {method.backbone!r} reads who took the items, which no pre-training knows; leave this one "
             "out, and start methods of it from scratch (strategy = 'single')."
-        ]
-    elif parts.backbone.reads_feedback and not cold:
-        problems = [
-            f"{method.place}: backbone {method.backbone!r} reads who took the items, which is known where items are made cold "
-            f"alone; {remedy}, or name another backbone."
-        ]
+        )
     sites = parts.prompts[0].writes(parts.options["prompt"][0]) if parts.prompts else {}
     if not cold and sites and not {*sites} - {Site.ITEM, Site.TARGET}:
         problems.append(
-            f"{method.place}: prompt {method.prompt!r} tells cold items alone, and these data have none; {remedy}, or choose "
-            "another prompt."
+            f"{method.place}: prompt {method.prompt!r} tells cold items alone, and these data have none; set data.split.kind = "
+            "'cold_items', or choose another prompt."
         )
     if problems:
         raise JobError(problems)
