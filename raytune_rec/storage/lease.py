@@ -99,7 +99,7 @@ class Lease:
                 continue
             if lost:
                 print(f"{shown(self.path.parent)}: another raytune-rec has taken this folder over.", file=sys.stderr)
-                interrupt_main(SIGTERM if callable(getsignal(SIGTERM)) else SIGINT)  # without a handler it would do nothing
+                _end()
                 return
 
     def _write(self, released: bool) -> None:
@@ -127,6 +127,14 @@ class Lease:
 
     def _file(self, number: int) -> Path:
         return self.path / f"{number:06d}.json"
+
+
+def _end() -> None:
+    """End this process as a signal would; at once where it hears none, as a program that a shell started in the background."""
+    heard = [number for number in (SIGTERM, SIGINT) if callable(getsignal(number))]
+    if not heard:
+        os._exit(1)
+    interrupt_main(heard[0])
 
 
 def _number(path: Path) -> int:

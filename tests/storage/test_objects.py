@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
+from _thread import interrupt_main
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -102,17 +105,37 @@ def test_a_lease_has_one_holder_and_goes_on_after_its_death(run: Path, tmp_path:
         assert dead._last() > dead.number, "a holder that was only slow sees that it has lost"
 
 
-def test_a_machine_that_was_away_too_long_stops(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody has set a handler for SIGTERM, as in a program that calls `raytune_rec.run`, too."""
+@pytest.mark.parametrize("background", [False, True])
+def test_a_machine_that_was_away_too_long_stops(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, background: bool
+) -> None:
+    """Where nobody has set a handler for SIGTERM, as in a program that calls `raytune_rec.run`, too; and where a shell started it
+    in the background, so that it hears no Ctrl-C."""
     monkeypatch.setattr(lease, "BEAT", 0.05)
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    exits: list[int] = []
+
+    def leave(code: int) -> NoReturn:
+        exits.append(code)
+        interrupt_main(signal.SIGUSR1)
+        while True:  # a process that ended says no more
+            time.sleep(1)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    wanted = {
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGINT: signal.SIG_IGN if background else signal.default_int_handler,
+        signal.SIGUSR1: signal.default_int_handler,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     try:
         with pytest.raises(KeyboardInterrupt), claim.held(run):
             STORAGE.put_if_absent(elsewhere(run, tmp_path) / claim.LOCK / "000002.json", b"{}")  # another took it over
             for _ in range(3000):
                 time.sleep(0.01)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert exits == [1] * background
 
 
 def test_folders_that_a_console_has_made_are_no_files(run: Path, tmp_path: Path) -> None:
