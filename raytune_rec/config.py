@@ -25,6 +25,7 @@ from raytune_rec.components import sentence, shown
 from raytune_rec.errors import JobError
 from raytune_rec.job import flat, toml
 from raytune_rec.job.data import DataOptions
+from raytune_rec.job.published import PublishedOptions
 from raytune_rec.job.renamed import old_name, rename, renamed_path
 from raytune_rec.job.sections import Component, Flat, Name, Section, Seed
 from raytune_rec.job.training import PretrainingOptions, PretrainOptions, TrainingOptions
@@ -108,6 +109,7 @@ class Job(Section):
     methods: dict[str, MethodOptions]
     spaces: dict[str, dict[str, Any]] = Field({}, description="search spaces written in the job itself")
     evaluate: EvaluateOptions = EvaluateOptions()
+    published: list[PublishedOptions] = Field([], description="numbers of others, shown beside ours with their protocol")
 
     @model_validator(mode="before")
     @classmethod
@@ -162,6 +164,8 @@ class Job(Section):
             problems.append(f"methods.{BEST}: evaluate.export = {BEST!r} makes a line of this name; give the method another one")
         unknown = [r for r in methods if r and r not in (*self.methods, *chosen)]
         problems += [f"evaluate: no method {r!r}; the job has {', '.join(self.methods)}" for r in unknown]
+        told = dict.fromkeys(r for p in self.published for r in p.values if r not in (*self.methods, *chosen))
+        problems += [f"published: no method {r!r} to stand beside; the job has {', '.join(self.methods)}" for r in told]
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -55,7 +55,8 @@ def test_jobs_and_parts_of_jobs_are_such(text: str) -> None:
     if "space" in values or "components" in values:
         assert "nudge" in text or "prompt.scale" in text
         return
-    job = config.parse(values if "name" in values else _PLAIN | {part: _PLAIN.get(part, {}) | values[part] for part in values})
+    parts = {part: _PLAIN.get(part, {}) | of if isinstance(of, dict) else of for part, of in values.items()}
+    job = config.parse(values if "name" in values else _PLAIN | parts)
     components.options_of("data.sources", job.data.source, job.data.options)
     components.options_of("backbones", job.backbone.name, job.backbone.options)
     for name, options in job.prompts.items():

@@ -67,6 +67,15 @@ class Run:
         return own(self.results)
 
     @property
+    def beside(self) -> list[str]:
+        """The test metrics of the first table: its own and, of rows with a label, the other of AUC and log loss."""
+        both = ["auc", "logloss"] if not (self.lists or self.classes) else []
+        return [self.own, *(name for name in both if name != self.own and self._tested(name))]
+
+    def _tested(self, metric: str) -> bool:
+        return any(metric in measures for method in self.results["methods"].values() for measures in method["units"].values())
+
+    @property
     def lead(self) -> str:
         """The compared test metric that the verdict speaks of first: the job's own where it is one."""
         return lead(self.results)
@@ -253,9 +262,9 @@ def higher(metric: str) -> bool:
     return metric not in METRICS or METRICS[metric].higher
 
 
-def best_of(results: Mapping[str, Any], unit: str) -> str | None:
-    """The method that is ahead in the first table's metric on a unit or, for `mean`, over units; the first of equal ones."""
-    metric, found = own(results), {}
+def best_of(results: Mapping[str, Any], unit: str, metric: str = "") -> str | None:
+    """The method ahead in a metric (by default the first table's) on a unit or over units (`mean`); of equals the first."""
+    metric, found = metric or own(results), {}
     for name in results.get("method_order") or results["methods"]:
         facts = results["methods"][name]
         measures = (facts.get(MEAN) if unit == MEAN else facts["units"].get(unit)) or {}

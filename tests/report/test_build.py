@@ -56,12 +56,14 @@ def _tables(page: str) -> list[list[list[str]]]:
 def test_the_table_holds_the_values_of_the_results_in_the_jobs_order(page: str, content: dict) -> None:
     results = content["results"]
     head, *lines = _tables(page)[0]
-    assert head == ["method", "music", "book", "movie", "mean", "trials", "tuned", "search"]
+    places = [(unit, metric) for unit in ("music", "book", "movie", "mean") for metric in ("auc", "logloss")]
+    heads = [unit if metric == "auc" else f"{unit}: log loss" for unit, metric in places]
+    assert head == ["method", *heads, "trials", "tuned", "search"], "log loss next to AUC"
     assert [line[0] for line in lines] == results["method_order"]
     for name, *cells in lines:
         row = results["methods"][name]
-        values = [row["units"][u]["auc"]["mean"] for u in ("music", "book", "movie")] + [row["mean"]["auc"]["mean"]]
-        assert cells[:5] == [*(f"{v:.4f}" for v in values), str(row["trials"])]
+        values = [{**row["units"], "mean": row["mean"]}[unit][metric]["mean"] for unit, metric in places]
+        assert cells[:9] == [*(f"{v:.4f}" for v in values), str(row["trials"])]
     for name in results["method_order"]:
         for m in results["methods"][name]["units"].values():
             assert f"{m['auc']['low']:.4f} to {m['auc']['high']:.4f}" in page
@@ -71,6 +73,8 @@ def test_the_best_of_a_column_is_marked(page: str, content: dict) -> None:
     winner = content["results"]["winners"]["music"]["test"]
     value = content["results"]["methods"][winner]["units"]["music"]["auc"]["mean"]
     assert re.search(rf'<td class="best">{value:.4f}<small>', page)
+    lowest = min(method["mean"]["logloss"]["mean"] for method in content["results"]["methods"].values())
+    assert re.search(rf'<td class="best">{lowest:.4f}<small>', page), "of log loss the lowest"
 
 
 def test_every_comparison_stands_in_its_table(page: str, content: dict) -> None:
@@ -124,9 +128,10 @@ def test_the_jobs_own_metric_stands_first_and_once(content: dict, other: Path) -
     methods = content["results"]["methods"]
     first, *others = _tables(page)
     values = {name: [methods[name]["units"][u]["logloss"]["mean"] for u in UNITS] for name in ROWS}
-    assert {line[0]: line[1:4] for line in first[1:]} == {name: [f"{v:.4f}" for v in of] for name, of in values.items()}
+    assert first[0][1:5] == ["music", "music: AUC", "book", "book: AUC"]
+    assert {line[0]: line[1:7:2] for line in first[1:]} == {name: [f"{v:.4f}" for v in of] for name, of in values.items()}
     further = next(table for table in others if "music: user AUC" in table[0])
-    assert "music: AUC" in further[0] and not any("log loss" in head for head in further[0])
+    assert "music: AUC" not in further[0] and not any("log loss" in head for head in further[0])
     assert f'<td class="best">{min(of[0] for of in values.values()):.4f}<small>' in page
 
 

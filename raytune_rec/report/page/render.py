@@ -16,7 +16,7 @@ from raytune_rec.report.pictures import cold_items, forest, panels
 from raytune_rec.report.pictures import pareto as front
 from raytune_rec.report.run import Run, read
 from raytune_rec.report.run import many as of_many
-from raytune_rec.report.tables import choice, cost, frames, item_texts, many, predictions, rankings, web
+from raytune_rec.report.tables import choice, cost, frames, item_texts, many, predictions, published, rankings, web
 from raytune_rec.report.tables import cold_items as cold_tables
 from raytune_rec.storage.claim import RUN
 from raytune_rec.storage.files import read_json, write_text
@@ -57,7 +57,10 @@ def build(run: Path) -> Path:
         files=_files(content),
         rankings=rankings.tables(content, colour) + predictions.tables(content, colour),
         choice=choice.table(content),
-        further=many.upright(web.further(content, colour), "metric") if crowded else web.further(content, colour),
+        further=many.upright(web.further(content, colour, [content.own]), "metric")
+        if crowded
+        else web.further(content, colour, content.beside),
+        published=published.table(content, colour),
         cohorts=many.upright(web.cohorts(content, colour), "cohort") if crowded else web.cohorts(content, colour),
         scores=cold_items.scores(content),
         score_table=cold_tables.scores(content, colour),

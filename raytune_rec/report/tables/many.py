@@ -39,10 +39,12 @@ def best(values: Mapping[str, Mapping[str, Any]]) -> set[str]:
 def main(run: Run, colour: Mapping[str, str]) -> WebTable:
     """Methods by means over all domains and over thirds of them, and what each method cost."""
     shown, won = columns(run.results), best_in(run.results)
+    more = [metric for metric in run.beside if metric != run.results["sizes"]["metric"]]
     lines = []
     for name in run.methods:
         of_method = [(values.get(name, {}), name in best(values)) for _, values in shown]
         cells = [Cell(words.fixed(v.get("mean")), web.span(v.get("low"), v.get("high"), plain=True), b) for v, b in of_method]
+        cells += [web.level(run, name, MEAN, metric) for metric in more]
         facts = run.results["methods"][name]
         lines.append(Line(name, colour[name], web.note(facts), [*cells, Cell(str(won[name])), *web.cost(facts)]))
     protocol, thirds, metric = run.results["protocol"], run.results["sizes"]["thirds"], run.results["sizes"]["metric"]
@@ -56,7 +58,8 @@ def main(run: Run, colour: Mapping[str, str]) -> WebTable:
         f"{words.averaged(run.results, metric, ' ')}{words.untested(run.results, ' ')} Tuned: parameters trained for one "
         f"{run.unit_word}, and their share of the backbone."
     )
-    head = ["method", *(head for head, _ in shown), "best in", "trials", "tuned", "search"]
+    means = [f"mean {title(metric)}" for metric in more]
+    head = ["method", *(head for head, _ in shown), *means, "best in", "trials", "tuned", "search"]
     return WebTable(caption, head, lines, web.UNSEARCHED)
 
 

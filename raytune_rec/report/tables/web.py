@@ -8,7 +8,7 @@ from typing import Any
 
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.report import words
-from raytune_rec.report.run import Run, best_of, higher, metric_of, title
+from raytune_rec.report.run import Run, best_of, metric_of, title
 
 
 @dataclass(frozen=True)
@@ -56,34 +56,39 @@ def columns(run: Run) -> list[str]:
 
 def main(run: Run, colour: Mapping[str, str]) -> WebTable:
     """Methods by units, and what each method cost."""
-    protocol = run.results["protocol"]
+    protocol, places = run.results["protocol"], [(unit, metric) for unit in columns(run) for metric in run.beside]
     lines = []
     for method in run.methods:
         facts = run.results["methods"][method]
-        cells = [level(run, method, unit) for unit in columns(run)]
+        cells = [level(run, method, unit, metric) for unit, metric in places]
         lines.append(Line(method, colour[method], note(facts), [*cells, *cost(facts)]))
     of_list = " of a list (the chance that its positive stands above another)" if run.own == "auc" else ""
     over = f"{of_list}, mean over lists and" if run.lists else ", mean over"
-    lower = "" if higher(run.own) else "lower is better, "
+    lower = f"{title('logloss')}: lower is better; " if "logloss" in run.beside else ""
     caption = (
-        f"Test {title(run.own)}{over} replicates, {lower}with the {protocol['confidence'] * 100:g} % interval below it; the best "
-        "of a column is bold. "
+        f"Test {words.listed([title(metric) for metric in run.beside])}{over} replicates, with the "
+        f"{protocol['confidence'] * 100:g} % interval below it; {lower}the best of a column is bold. "
         f"Split: {protocol['split']}; cohort: {protocol['cohort']}; {words.candidates(run.results)}."
         f"{words.pooled(run, ' ', '.')} {words.spread(run.results)}{words.averaged(run.results, run.own, ' ')}"
         f"{words.untested(run.results, ' ')} Intervals of levels hold the chance of the test users, whom all methods "
         "share; methods are judged by their paired differences below. "
         f"Tuned: parameters trained for one {run.unit_word}, and their share of the backbone."
     )
-    return WebTable(caption, ["method", *columns(run), "trials", "tuned", "search"], lines, UNSEARCHED)
+    heads = [unit if metric == run.own else f"{unit}: {title(metric)}" for unit, metric in places]
+    return WebTable(caption, ["method", *heads, "trials", "tuned", "search"], lines, UNSEARCHED)
 
 
 FURTHER = [("auc", "AUC"), ("logloss", "log loss"), ("group_auc", "user AUC"), ("calibration_error", "calibration error")]
 
 
-def further(run: Run, colour: Mapping[str, str]) -> WebTable | None:
-    """The other metrics of rows with labels, of each method on each unit; None of lists."""
+def further(run: Run, colour: Mapping[str, str], shown: Sequence[str]) -> WebTable | None:
+    """The other metrics of rows with labels, of each method on each unit; None of lists.
+
+    Args:
+        shown: metrics that stand elsewhere.
+    """
     there = {name for r in run.methods for u in run.units for name in run.measures(r, u)}
-    names = [(n, t) for n, t in FURTHER if n in there and n != run.own]
+    names = [(n, t) for n, t in FURTHER if n in there and n not in shown]
     if run.lists or run.classes or not names:
         return None
     head = [f"{unit}: {title}" for unit in columns(run) for _, title in names]
@@ -210,13 +215,13 @@ def cost(facts: Mapping[str, Any]) -> list[Cell]:
     ]
 
 
-def level(run: Run, method: str, unit: str) -> Cell:
-    """What a method reached on a unit."""
-    value = run.measures(method, unit).get(run.own, {})
+def level(run: Run, method: str, unit: str, metric: str = "") -> Cell:
+    """What a method reached on a unit in a metric, by default the first table's."""
+    value = run.measures(method, unit).get(metric or run.own, {})
     return Cell(
         words.fixed(value.get("mean")),
         span(value.get("low"), value.get("high"), plain=True),
-        best_of(run.results, unit) == method,
+        best_of(run.results, unit, metric) == method,
     )
 
 
