@@ -226,7 +226,7 @@ class _Rows:
         found = []
         for piece in torch.arange(order.shape[2], device=order.device).split(max(1, _PAIRS // order.shape[1])):
             own = length[..., piece]
-            most = int(own.max())
+            most = max(1, int(own.max()))  # of a piece without any text too there is a place for the first token
             words = lookup(self.texts.tokens[:, :, :most], sorted_[..., piece])  # (U, B, k, Y)
             sentinel = torch.full_like(words[..., :1], self.model.phrases.sentinels[0])
             told = torch.cat([sentinel, words], -1)

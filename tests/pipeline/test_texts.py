@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from raytune_rec import pipeline
@@ -19,47 +17,7 @@ from raytune_rec.errors import ArtifactError
 from raytune_rec.scoring import load_prompt
 from raytune_rec.storage.files import read_json
 from tests.pipeline.here import served_ndcg, without_ray
-
-JOBS = Path(__file__).parents[2] / "jobs"
-KINDS = ("red pen", "blue ink", "green card", "grey tape", "white glue", "black brush")
-COLUMNS = {name: name for name in ("domain", "user", "item", "label", "position")}
-SMALL = {"length": 64, "width": 16, "heads": 2, "head_width": 8, "inner": 32, "blocks": 1, "decoder_blocks": 1, "dropout": 0.0}
-
-
-def write_log(folder: Path, domains: tuple[str, ...], users: int = 60) -> dict[str, Any]:
-    """Users keep to items of one kind, which their titles name, in each domain with other items: options of the source."""
-    rows, items, draw = ["domain,user,item,label,position"], ["domain,item,category,title"], np.random.default_rng(5)
-    for domain in domains:
-        for i in range(36):
-            items.append(f"{domain},{domain[0]}{i},{KINDS[i % 6].split()[1]},{KINDS[i % 6]} no {i // 6}")
-        for user in range(users):
-            taken = draw.permutation(6)[:5] * 6 + user % 6
-            rows += [f"{domain},{domain}{user},{domain[0]}{item},1,{place}" for place, item in enumerate(taken)]
-    name = "-".join(domains)
-    (folder / f"{name}.csv").write_text("\n".join(rows))
-    (folder / f"{name}-items.csv").write_text("\n".join(items))
-    return {
-        "files": str(folder / f"{name}.csv"), "columns": COLUMNS, "items": {"files": [str(folder / f"{name}-items.csv")]},
-        "features": {text: {"role": "item", "kind": "text"} for text in ("category", "title")},
-    }  # fmt: skip
-
-
-def small(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """A shipped job on a made-up log, with two trials and few steps."""
-    values = tomllib.loads((JOBS / f"{name}.toml").read_text())
-    values["data"] |= {"source": "tabular", "options": options, "sequences": {"length": 6, "negatives": 9, "full": False}}
-    values["data"]["text"]["length"] = 8
-    values["data"]["text"]["vectors"]["meaning"]["width"] = 6
-    for pretraining in values["pretrainings"].values():
-        pretraining.get("options", {}).pop("training.epochs", None)
-    values["backbone"]["options"] |= SMALL
-    values["backbones"] = {b: {"width": 8, "inner": 8, "blocks": 1} for b in ("sasrec", "bert4rec", "unisrec")}
-    values["training"] |= {"epochs": 2, "batch_size": 16}
-    values["tune"] = {"trials": 2}
-    values["evaluate"] |= {"bootstrap": 100}
-    for method in values["methods"].values():
-        method.get("options", {}).pop("training.epochs", None)
-    return values
+from tests.pipeline.text_jobs import small, write_log
 
 
 def refused_and_mended(new: dict[str, Any], folder: Path) -> None:
@@ -80,7 +38,6 @@ def test_a_language_model_is_pre_trained_on_domains_and_ranks_a_new_one(tmp_path
     without_ray(monkeypatch)
     monkeypatch.chdir(tmp_path)
     first = small("upsr_pretrain", write_log(tmp_path, ("office", "tools")))
-    first["data"]["text"]["vocabulary"] = 300
     first["pretrain"] = {"workers": 0, "training": {"epochs": 12, "lr.default": 5e-3}}
     first["methods"] = {name: first["methods"][name] for name in ("popularity", "tfidf", "transitions", "pretrained")}
     first["evaluate"] = {"replicates": 1, "bootstrap": 100, "compare": ["pretrained"]}

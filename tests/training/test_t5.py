@@ -135,6 +135,20 @@ def test_candidates_score_alike_among_others_and_all_items_are_ranked() -> None:
     torch.testing.assert_close(whole.gather(2, batch.columns["candidates"]), some, atol=1e-12, rtol=0)
 
 
+def test_more_candidates_without_text_than_are_told_at_a_time_come_last() -> None:
+    """As where a retriever finds fewer items than were asked for, and padding stands behind them."""
+    model, batch = t5_of(), rows(6)
+    listed = batch.columns["candidates"]
+    padded = torch.cat([listed, torch.zeros(1, 6, 1024, dtype=torch.int64)], 2)
+    with torch.no_grad():
+        some, more = (
+            model.scores(replace(batch, columns={**batch.columns, "candidates": ids}), {}, Step(False))
+            for ids in (listed, padded)
+        )
+    torch.testing.assert_close(more[..., : listed.shape[2]], some, atol=1e-12, rtol=0)
+    assert more[..., listed.shape[2] :].isneginf().all()
+
+
 def test_items_of_one_text_are_exactly_level() -> None:
     model, batch = t5_of(), rows(8)
     assert model.beside.items is not None
