@@ -30,6 +30,7 @@ _REFERENCE = {
     "backbones": "Backbones",
     "prompts": "Prompts",
     "objectives": "Objectives",
+    "trackers": "Trackers",
     "strategies": "Strategies",
     "spaces": "Search spaces",
     "jobs": "Shipped jobs",

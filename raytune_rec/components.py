@@ -29,7 +29,7 @@ from raytune_rec.errors import JobError
 from raytune_rec.storage.files import STORAGE
 
 Kind = Literal["numeric", "padded", "structural"]
-Family = Literal["backbones", "prompts", "objectives", "data.sources"]
+Family = Literal["backbones", "prompts", "objectives", "data.sources", "trackers"]
 _NOT_COMPONENTS = {"base"}
 
 

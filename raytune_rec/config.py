@@ -110,6 +110,9 @@ class Job(Section):
     spaces: dict[str, dict[str, Any]] = Field({}, description="search spaces written in the job itself")
     evaluate: EvaluateOptions = EvaluateOptions()
     published: list[PublishedOptions] = Field([], description="numbers of others, shown beside ours with their protocol")
+    trackers: dict[str, dict[str, Any]] = Field(
+        {}, description="tracker name -> its options (`show trackers`); each is told of the run, and of every trial"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -33,6 +33,7 @@ from raytune_rec.storage.listing import Files
 from raytune_rec.storage.marker import complete
 from raytune_rec.storage.places import shown
 from raytune_rec.storage.stage import Stage
+from raytune_rec.tracking import watch
 from raytune_rec.tuning.run import resources, sharing
 
 STAGES: Mapping[str, ModuleType] = {
@@ -86,14 +87,15 @@ def run(
         context.say, context.at = heartbeat.say, heartbeat.at
         claim.claim(out)
         STORAGE.sweep(out)
-        for name, module in STAGES.items():
-            heartbeat.begin(name)
-            _stage(context, name, module, verify, only if only in _after(name) else None)
-            if name == "pretrain":
-                fingerprints = _marker(context, name, module, {}).facts()["backbones"]
-                context.backbones = {v: backbone.of_fingerprint(out, fp) for v, fp in fingerprints.items()}
-            if name == (only or until):
-                break
+        with watch.told(job, out, heartbeat.say, heartbeat.at):
+            for name, module in STAGES.items():
+                heartbeat.begin(name)
+                _stage(context, name, module, verify, only if only in _after(name) else None)
+                if name == "pretrain":
+                    fingerprints = _marker(context, name, module, {}).facts()["backbones"]
+                    context.backbones = {v: backbone.of_fingerprint(out, fp) for v, fp in fingerprints.items()}
+                if name == (only or until):
+                    break
         if (text := job_text(job)) != _read(out / "job.toml"):
             write_text(out / "job.toml", text)
     if only is None and until == "report":

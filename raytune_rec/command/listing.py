@@ -24,6 +24,7 @@ FAMILIES: dict[str, Family] = {
     "prompts": "prompts",
     "objectives": "objectives",
     "sources": "data.sources",
+    "trackers": "trackers",
 }
 
 
@@ -36,6 +37,7 @@ class Shown(StrEnum):
     STRATEGIES = "strategies"
     SPACES = "spaces"
     SOURCES = "sources"
+    TRACKERS = "trackers"
     JOBS = "jobs"
     JOB = "job"
     SCHEMA = "schema"
@@ -71,7 +73,7 @@ def listed(what: str) -> Iterator[Listed]:
     """What there is of one kind.
 
     Args:
-        what: backbones, prompts, objectives, sources, strategies, spaces, jobs or job (its options).
+        what: backbones, prompts, objectives, sources, trackers, strategies, spaces, jobs or job (its options).
     """
     lists: dict[str, Callable[[], Table]] = {"strategies": _strategies, "spaces": _spaces, "jobs": _jobs, "job": _job}
     if what in lists:

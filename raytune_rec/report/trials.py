@@ -40,6 +40,11 @@ class Trial:
     front: bool = False
 
     @property
+    def key(self) -> str:
+        """Of this trial alone in its run."""
+        return f"{self.method}/{self.unit}/{self.number}"
+
+    @property
     def complete(self) -> bool:
         return self.state == "complete" and math.isfinite(self.value)
 
@@ -56,12 +61,13 @@ def read_trials(folder: Path) -> tuple[Trial, ...]:
     """
     path = Path(folder) / "trials.json"
     try:
-        return tuple(_trial(t) for t in (read_json(path) if path.exists() else []))
+        return tuple(trial_of(t) for t in (read_json(path) if path.exists() else []))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"{path}: not a list of trials ({error!r}); run `tune` again.") from None
 
 
-def _trial(t: Mapping[str, Any]) -> Trial:
+def trial_of(t: Mapping[str, Any]) -> Trial:
+    """One line of `trials.json`, or of `tuning.search.records.trials`."""
     return Trial(
         method=str(t["method"]),
         unit=str(t["unit"]),

@@ -71,9 +71,9 @@ class Context:
         return made
 
     def own_code(self) -> dict[str, str]:
-        """What the user's own components are: file -> sha256. Where they change, results do."""
-        files = [(folder, path) for folder in self.own for path in STORAGE.list(folder, "**/*.py")]
-        return {str(path.relative_to(folder)): file_sha256(path) for folder, path in files}
+        """What the user's own components are: file -> sha256. Where they change, results do; trackers only watch."""
+        files = {path.relative_to(folder): path for folder in self.own for path in STORAGE.list(folder, "**/*.py")}
+        return {str(name): file_sha256(path) for name, path in files.items() if name.parts[0] != "trackers"}
 
     def winner_folder(self, method: str, unit: str) -> Path:
         return winner_folder(self.folder, method, unit)

@@ -24,7 +24,7 @@ from raytune_rec.schema.prepared import ITEM, USER, DataSchema, Field, Phrases
 from raytune_rec.schema.work import recipe_of
 from raytune_rec.stages.checks.heads import look
 from raytune_rec.stages.checks.prepared import prepared, summary_of
-from raytune_rec.stages.checks.unknown import unknown_components, unknown_groups
+from raytune_rec.stages.checks.unknown import not_installed, unknown_components, unknown_groups
 from raytune_rec.stages.steps import not_searched, steps
 from raytune_rec.stages.winners import check_export, told_of_choice
 from raytune_rec.task import GROUPS
@@ -59,6 +59,7 @@ def told(job: Job, run: Path | None = None) -> Group:
     refused = [*made.refused, *_refusals(made)]
     problems = [*(seen.problems if seen else ()), *(problem for error in refused for problem in error.problems)]
     problems += unknown_components(job) if problems else [*unknown_components(job), *unknown_groups(made)]
+    problems += not_installed(job)
     if problems:
         misfit = any(isinstance(error, AssemblyError) for error in refused)
         further = [f"{OF_HISTORIES[0].upper()}{OF_HISTORIES[1:]}."] if job.data.sequences and misfit else []

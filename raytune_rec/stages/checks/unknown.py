@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from raytune_rec.components import Family, options_of
+from raytune_rec.components import Family, component, names, options_of
 from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.tuning.search.plan import Plan
@@ -17,7 +18,7 @@ def unknown_components(job: Job) -> list[str]:
     folders = [Path(f) for f in job.components]
     sections: dict[Family, Mapping[str, Any]] = {
         "prompts": job.prompts, "objectives": job.objectives,
-        "backbones": {**job.backbones, job.backbone.name: job.backbone.options},
+        "backbones": {**job.backbones, job.backbone.name: job.backbone.options}, "trackers": job.trackers,
     }  # fmt: skip
     problems: list[str] = []
     for family, section in sections.items():
@@ -29,6 +30,18 @@ def unknown_components(job: Job) -> list[str]:
     if job.backbones.get(name := job.backbone.name):
         problems.append(f"backbones.{name}: {name!r} is the job's own backbone, whose options are backbone.options; move them.")
     return problems
+
+
+def not_installed(job: Job) -> list[str]:
+    """Trackers of the job whose packages are not here."""
+    folders, known = [Path(f) for f in job.components], names("trackers", [Path(f) for f in job.components])
+    needed = {name: component("trackers", name, folders).needs for name in job.trackers if name in known}
+    return [
+        f"trackers.{name}: needs {package}, which is not installed; pip install '{what}', or leave [trackers.{name}] out."
+        for name, packages in needed.items()
+        for package, what in packages.items()
+        if (spec := find_spec(package)) is None or spec.origin is None  # a folder of this name, such as ./wandb, is no package
+    ]
 
 
 def unknown_groups(plan: Plan) -> list[str]:

@@ -49,17 +49,37 @@ def winners(folder: Path) -> dict[tuple[str, str], Winner]:
 
 def trials(folder: Path) -> list[dict[str, Any]]:
     """Every trial of a journal as plain values, by study and number."""
-    rows: list[dict[str, Any]] = []
-    with replayed(folder):
-        for method, unit, study in studies(folder):
-            front = front_of(study)
-            rows += [_plain(method, unit, study.study_name, t, t.number in front) for t in study.get_trials(deepcopy=False)]
-    return rows
+    return Reader(folder).trials()
+
+
+class Reader:
+    """A journal that is read again and again while another process writes it: each time, only what is new.
+
+    Args:
+        folder: of the journal; it need not be there yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with replayed(folder):
+            self._storage = Window(Journal(folder))
+
+    def trials(self) -> list[dict[str, Any]]:
+        """Every trial as plain values, by study and number."""
+        rows: list[dict[str, Any]] = []
+        with replayed(self._folder):
+            for method, unit, study in _studies(self._storage):
+                front = front_of(study)
+                rows += [_plain(method, unit, study.study_name, t, t.number in front) for t in study.get_trials(deepcopy=False)]
+        return rows
 
 
 def studies(folder: Path) -> Iterator[tuple[str, str, optuna.Study]]:
     """Method, unit and study of everything that a journal holds."""
-    storage = Window(Journal(folder))
+    return _studies(Window(Journal(folder)))
+
+
+def _studies(storage: Window) -> Iterator[tuple[str, str, optuna.Study]]:
     for known in storage.get_all_studies():
         search = known.user_attrs[SEARCH]
         yield search["method"], search["unit"], optuna.load_study(storage=storage, study_name=known.study_name)

@@ -1,0 +1,1 @@
+"""Services outside that are told of a run and its trials. One public module = one tracker; `base.py` is the contract."""
