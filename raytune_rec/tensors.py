@@ -176,6 +176,10 @@ class Noise:
         drawn = _scramble_(row ^ _columns(features, device))
         return (drawn >> 8).bitwise_and_(0xFFFFFF).to(torch.float32).mul_(2.0**-24)
 
+    def normal(self, site: str, features: int) -> Tensor:
+        """(U, B, features) float64, the standard normal numbers of `uniform`."""
+        return torch.special.ndtri(self.uniform(site, features).double() + 2.0**-25)
+
     def integers(self, site: str, count: int, low: int, high: int) -> Tensor:
         """(U, count) int64 in [low, high): for what all rows of a step share."""
         drawn = [torch.randint(low, high, (count,), generator=generator(key, site)) for key in self.keys]

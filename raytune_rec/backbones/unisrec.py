@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from raytune_rec.backbones.base import Outputs
 from raytune_rec.backbones.sasrec import SasRec
@@ -17,19 +19,25 @@ from raytune_rec.components import structural
 from raytune_rec.errors import AssemblyError
 from raytune_rec.schema.contract import Batch, Entities, Parameter, Site, SiteShape
 from raytune_rec.schema.prepared import DataSchema
-from raytune_rec.tensors import Params, Step, normal, zeros
+from raytune_rec.tensors import Noise, Params, Step, normal, zeros
+
+_LEAST = 1e-2
+"""Of the noise of a gate, in the authors' code."""
 
 
 class UniSRec(SasRec):
     """An item is the sum of G experts, each a linear map of its vector less a mean of the expert's own (the paper's parametric
     whitening), weighed by the softmax of a linear gate (its MoE-enhanced adaptor); with `own` a trained vector of the item is
-    added, which starts at zero (its transductive setting). Without it items of a new domain need no parameter.
+    added, which starts at zero (its transductive setting). Without it items of a new domain need no parameter. With `noisy` the
+    gate is as its authors published it: while the adaptors train, a normal number is added to what it gives each expert, times
+    the sum of 0.01 and the softplus of a second linear map.
 
     With `experts = 0` an item is the vector itself, cut to D numbers, and `own` makes it SASRec whose item vectors start from the
     encoder: whitened (WhitenRec, 2024), and decayed towards it instead of zero.
 
-    Differs from the paper: vectors are whitened once before (`data.text.vectors`), the gate has no noise, and the loss is the
-    job's: `softmax` for the sequence-item task, `cl4rec` where sequences are contrasted too, inner products for cosines.
+    Differs from the paper: vectors are whitened once before (`data.text.vectors`), and the loss is the job's: `softmax` for the
+    sequence-item task, `cl4rec` where sequences are contrasted too, inner products for cosines. From the authors' code: an item
+    meets one noise in a step, wherever it stands, and the gate does not start at zero.
 
     Raises:
         AssemblyError: items have no such vector, or one of fewer numbers than `width` where there is no expert.
@@ -38,7 +46,14 @@ class UniSRec(SasRec):
     class Options(SasRec.Options):
         vector: str = structural("meaning", "which vector of the items, of data.text.vectors", min_length=1)
         experts: int = structural(8, "G, adaptors of the vectors (the paper: 8); 0: the vectors as they are", ge=0, le=64)
+        noisy: bool = structural(False, "add noise to the gate while the adaptors train, as the authors' code does")
         own: bool = structural(False, "add a trained vector to each item")
+
+        @model_validator(mode="after")
+        def _a_noisy_gate_has_experts(self) -> UniSRec.Options:
+            if self.noisy and not self.experts:
+                raise ValueError("noisy = true adds noise to the gate of the experts, and experts = 0; set one of the two anew")
+            return self
 
     groups = frozenset({"embedding", "encoder", "output", "adapter"})
     item_groups = frozenset({"adapter"})
@@ -61,6 +76,7 @@ class UniSRec(SasRec):
         kept = [replace(p, init=zeros) if p.name == "item" else p for p in super().parameters() if p.name != "item" or o.own]
         experts = (
             Parameter("adapter.gate", (w, o.experts), "adapter", normal(w**-0.5)),
+            *([Parameter("adapter.noise", (w, o.experts), "adapter", zeros)] if o.noisy else []),
             Parameter("adapter.mean", (o.experts, w), "adapter", zeros),
             Parameter("adapter.map", (o.experts, w, o.width), "adapter", normal(o.embedding_std * w**-0.5)),
         )
@@ -68,17 +84,25 @@ class UniSRec(SasRec):
 
     def encode_items(self, params: Params, items: Entities) -> Mapping[str, Tensor]:
         """`meaning` (U, V, D)."""
+        return {"meaning": self._meant(params, items)}
+
+    def _meant(self, params: Params, items: Entities, noise: Noise | None = None) -> Tensor:
+        """(U, V, D)."""
         o = self.options
         vectors = items.columns[o.vector].to(params["position"].dtype)
         if not o.experts:
-            return {"meaning": vectors[..., : o.width] * o.embedding_std}
+            return vectors[..., : o.width] * o.embedding_std
         gate, mean, map_ = (params[f"adapter.{name}"] for name in ("gate", "mean", "map"))
-        weight = (vectors @ gate).softmax(-1)
+        score = vectors @ gate  # (U, V, G)
+        if noise is not None:
+            drawn = replace(noise, rows=items.ids).normal("unisrec.gate", o.experts).to(score.dtype)
+            score = score + drawn * (softplus(vectors @ params["adapter.noise"]) + _LEAST)
+        weight = score.softmax(-1)
         made = [
             weight[..., g : g + 1] * ((vectors - mean[:, g].unsqueeze(1)) @ map_[:, g])
             for g in range(o.experts)
         ]  # fmt: skip
-        return {"meaning": torch.stack(made).sum(0)}
+        return torch.stack(made).sum(0)
 
     def forward(
         self,
@@ -90,6 +114,9 @@ class UniSRec(SasRec):
         step: Step,
     ) -> Outputs:
         item = encoded["meaning"]
+        if self.options.noisy and step.training and "adapter" in step.trained:
+            assert batch.items is not None
+            item = self._meant(params, batch.items, step.noise)
         return super().forward(
             {**params, "item": item + params["item"] if self.options.own else item}, encoded, batch, sites, options, step
         )
