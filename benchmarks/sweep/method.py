@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from raytune_rec.schema.prepared import DataSchema, UnitData
     from raytune_rec.training.loop import Trainer
 
-PROMPTS = ("plate", "ppr", "promo")
+PROMPTS = ("plate", "ppr", "promo", "upsr")
 
 
 class Training(Protocol):
