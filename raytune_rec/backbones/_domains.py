@@ -2,15 +2,17 @@
 
 Shapes: U: 1 or T lanes, B rows, G domains (0: unknown), E experts, K and H widths.
 
-A row belongs to one domain, so that of all towers that one answers: rows of a domain go through its weights together.
+A row belongs to one domain, so that of all towers that one answers: rows of a domain go through its weights together. For that
+the rows of a pass stand in the order of their domains, sorted once for all layers.
 A unit of one domain holds the weights of that domain alone (`Parameter.rows`), like the rows of any vocabulary; a model therefore
 computes from those of a row's own domain, and from what all share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated
 
@@ -71,26 +73,58 @@ class MultiDomain(Backbone):
         options: Mapping[str, Tensor],
         step: Step,
     ) -> Outputs:
-        at = Place(params, batch.columns[DOMAIN], options["dropout"], step)
-        return {"logit": self.layer.linear(params, batch.columns) + self.score(at, encoded["fields"]).squeeze(-1)}
+        first, fields = self.layer.linear(params, batch.columns), encoded["fields"]
+        order = by_domains(batch.columns[DOMAIN])
+        if order is None:
+            at = Place(params, batch.columns[DOMAIN], batch.weight, options["dropout"], step)
+            return {"logit": first + self.score(at, fields).squeeze(-1)}
+        noise = step.noise and replace(step.noise, rows=moved(step.noise.rows, order))
+        domain, weight = (moved(rows, order) for rows in (batch.columns[DOMAIN], batch.weight))
+        at = Place(params, domain, weight, options["dropout"], replace(step, noise=noise))
+        return {"logit": first + moved(self.score(at, moved(fields, order)).squeeze(-1), order.argsort(1))}
 
     def network(self) -> tuple[Parameter, ...]:
         """The parameters of `score`."""
         raise NotImplementedError
 
     def score(self, at: Place, fields: Tensor) -> Tensor:
-        """(U, B, 1) of the fields side by side, (U, B, K)."""
+        """(U, B, 1) of the fields side by side, (U, B, K), of rows in the order of their domains."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer stands: parameters, domains (U, B) of the rows, the dropout rate (U,), and the pass."""
+    """Where a layer stands.
+
+    Args:
+        params: parameters and buffers, (U, *shape).
+        domain: (U, B) ids, in order. weight: (U, B), 0 of what is no row.
+        rate: (U,) of dropout. step: the pass.
+    """
 
     params: Params
     domain: Tensor
+    weight: Tensor
     rate: Tensor
     step: Step
+
+    @cached_property
+    def spans(self) -> list[dict[int, int]]:
+        """Of each lane of `domain`, domain -> its rows."""
+        found = [of_lane.unique_consecutive(return_counts=True) for of_lane in self.domain]
+        return [dict(zip(present.tolist(), counts.tolist(), strict=True)) for present, counts in found]
+
+
+def by_domains(domain: Tensor) -> Tensor | None:
+    """(U, B) places that bring rows of these domains (U, B) in order; None where each lane has a single domain."""
+    return None if bool((domain == domain[:, :1]).all()) else domain.argsort(dim=1, stable=True)
+
+
+def moved(rows: Tensor, order: Tensor) -> Tensor:
+    """(U, B, ...) in another order (U, B)."""
+    if len(order) == 1:
+        return rows.index_select(1, order[0])
+    return rows.take_along_dim(order.view(*order.shape, *[1] * (rows.dim() - 2)), dim=1)
 
 
 @dataclass(frozen=True)
@@ -122,7 +156,7 @@ class Layers:
             name = f"{self.name}.{i}"
             weight, bias = at.params[f"{name}.weight"], at.params[f"{name}.bias"]
             if self.domains:
-                x = by_domain(x, at.domain, weight, bias, self.experts)
+                x = by_domain(x, at.spans, weight, bias, self.experts)
             else:
                 x = by_experts(x, weight, bias) if self.experts else linear(x, weight, bias)
             if self.last or i < len(self.sizes) - 2:
@@ -165,25 +199,23 @@ def by_experts(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return (torch.matmul(x.transpose(1, 2), weight) + bias.unsqueeze(2)).transpose(1, 2)
 
 
-def by_domain(x: Tensor, domain: Tensor, weight: Tensor, bias: Tensor, experts: int = 0) -> Tensor:
+def by_domain(x: Tensor, spans: Sequence[Mapping[int, int]], weight: Tensor, bias: Tensor, experts: int = 0) -> Tensor:
     """(U, B, H), or (U, B, E, H): each row through the weights of its domain.
 
     Args:
-        x: (U, B, K), or (U, B, E, K) behind other experts. domain: (U, B) ids. weight: (U, G, K, H), or (U, G, E, K, H). bias:
-            likewise without K.
+        x: (U, B, K), or (U, B, E, K) behind other experts. spans: as of `Place`. weight: (U, G, K, H), or (U, G, E, K, H).
+            bias: likewise without K.
     """
-    if len(domain) > 1:  # lanes of several units
-        lanes = range(max(len(domain), len(x), len(weight)))
-        cut = [[t[i : i + 1] if len(t) > 1 else t for t in (x, domain, weight, bias)] for i in lanes]
-        return torch.cat([by_domain(a, b, c, d, experts) for a, b, c, d in cut])
-    apply = by_experts if experts else linear
-    present, count = domain[0].unique(return_counts=True)
-    if len(present) == 1:
-        return apply(x, weight[:, present[0]], bias[:, present[0]])
-    order = domain[0].argsort(stable=True)
-    parts = x.index_select(1, order).split(count.tolist(), dim=1)
-    of_each = [apply(part, weight[:, g], bias[:, g]) for g, part in zip(present.tolist(), parts, strict=True)]
-    return torch.cat(of_each, dim=1).index_select(1, order.argsort())
+    if len(spans) > 1:  # lanes of several units
+        cut = [[t[i : i + 1] if len(t) > 1 else t for t in (x, weight, bias)] for i in range(len(spans))]
+        return torch.cat([by_domain(a, spans[i : i + 1], b, c, experts) for i, (a, b, c) in enumerate(cut)])
+    apply, (span,) = by_experts if experts else linear, spans
+    if len(span) == 1:
+        (g,) = span
+        return apply(x, weight[:, g], bias[:, g])
+    own = weight.unbind(1), bias.unbind(1)  # the gradient of `weight[:, g]` is one more table of zeros for each domain
+    parts = x.split(list(span.values()), dim=1)
+    return torch.cat([apply(part, own[0][g], own[1][g]) for g, part in zip(span, parts, strict=True)], dim=1)
 
 
 def mixed(gate: Tensor, states: Tensor) -> Tensor:

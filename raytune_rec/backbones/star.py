@@ -5,14 +5,21 @@ Shapes: as in `_domains`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from raytune_rec.backbones._domains import DomainOptions, Layers, MultiDomain, Place, by_domain, weights
+from raytune_rec.backbones._domains import DomainOptions, Layers, MultiDomain, Place, by_domain, known, weights
+from raytune_rec.components import structural
 from raytune_rec.schema.contract import Parameter
-from raytune_rec.tensors import dropout, ones
+from raytune_rec.schema.prepared import DOMAIN
+from raytune_rec.tensors import dropout, lookup, ones, zeros
+
+_MOMENTUM, _EPSILON = 0.1, 1e-5
+_ROWS = 16
+"""Rows of a domain that a step must have for statistics of its own."""
 
 
 class Star(MultiDomain):
@@ -21,26 +28,68 @@ class Star(MultiDomain):
     A layer of the star network has the matrix W * W_d, element by element, and the bias b + b_d; its widths are `hidden` and one
     output. The auxiliary network (widths `tower`) reads the fields, the domain's embedding among them, and all domains share it.
 
-    Differs from the paper: no partitioned normalisation, as batch norm is off in all models here unless it is asked
-    for; W_d starts at one and b_d at zero, so that training starts from the shared network.
+    Partitioned normalisation makes of the fields x that the star network reads (g * g_d) (x - m_d) / sqrt(v_d + eps) + (s + s_d):
+    mean m_d and variance v_d are those of the domain's rows in the step, and after training their moving averages.
+
+    Differs from the paper: steps mix domains. A domain with fewer than 16 rows in a step is normalised with its moving averages
+    there, and moves them by so much less. W_d and g_d start at one, b_d and s_d at zero, so that training starts from the shared
+    network. An unknown domain is told by the auxiliary network and the linear part alone.
     """
 
     class Options(DomainOptions):
-        """As of every model with parts of domains."""
+        partitioned_norm: bool = structural(False, "normalise what the star network reads, domain by domain")
 
     def network(self) -> tuple[Parameter, ...]:
         made = [p for name, shape in self._star for p in weights(name, shape)]
         made += [p for name, shape in self._star for p in weights(f"{name}.domain", shape, self.domains, init=ones)]
-        return (*made, *self._auxiliary.parameters())
+        return (*made, *self._auxiliary.parameters(), *(self._norms() if self.options.partitioned_norm else ()))
+
+    def _norms(self) -> Iterator[Parameter]:
+        for name, init in (("gain", ones), ("shift", zeros)):
+            yield Parameter(f"norm.{name}", (self.inputs,), "interaction", init)
+            yield Parameter(f"norm.{name}.domain", (self.domains, self.inputs), "domain", known(init), DOMAIN)
+
+    def buffers(self) -> tuple[Parameter, ...]:
+        if not self.options.partitioned_norm:
+            return ()
+        start = {"mean": zeros, "var": ones}
+        return tuple(Parameter(f"norm.{n}", (self.domains, self.inputs), "domain", known(i), DOMAIN) for n, i in start.items())
 
     def score(self, at: Place, fields: Tensor) -> Tensor:
-        x, params = fields, at.params
+        params = at.params
+        x = self._normalised(at, fields) if self.options.partitioned_norm else fields
         for i, (name, _) in enumerate(self._star):
             weight = params[f"{name}.weight"].unsqueeze(1) * params[f"{name}.domain.weight"]  # (U, G, K, H)
-            x = by_domain(x, at.domain, weight, params[f"{name}.bias"].unsqueeze(1) + params[f"{name}.domain.bias"])
+            x = by_domain(x, at.spans, weight, params[f"{name}.bias"].unsqueeze(1) + params[f"{name}.domain.bias"])
             if i < len(self.options.hidden):
                 x = dropout(torch.relu(x), at.rate, at.step, name)
         return x + self._auxiliary(at, fields)
+
+    def _normalised(self, at: Place, x: Tensor) -> Tensor:
+        """(U, B, K)."""
+        params = at.params
+        mean, var = params["norm.mean"], params["norm.var"]  # (U, G, K)
+        if at.step.training and "domain" in at.step.trained:
+            mean, var = self._of_step(at, x, mean, var)
+        gain = params["norm.gain"].unsqueeze(1) * params["norm.gain.domain"]
+        shift = params["norm.shift"].unsqueeze(1) + params["norm.shift.domain"]
+        scale = gain * torch.rsqrt(var + _EPSILON)
+        return (x - lookup(mean, at.domain)) * lookup(scale, at.domain) + lookup(shift, at.domain)
+
+    @staticmethod
+    def _of_step(at: Place, x: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance (U, G, K) that normalise the rows of a step; the moving averages follow."""
+        belongs = torch.nn.functional.one_hot(at.domain, mean.shape[1]).to(x.dtype) * at.weight.unsqueeze(-1)
+        rows = belongs.sum(1).unsqueeze(-1)  # (U, G, 1)
+        share = belongs.transpose(1, 2) / rows.clamp(min=1)  # (U, G, B)
+        enough = rows >= _ROWS
+        of_rows = share @ x
+        centre = torch.where(enough, of_rows, mean)
+        spread = share @ (x - lookup(centre, at.domain)).square()
+        momentum = _MOMENTUM * (rows / _ROWS).clamp(max=1)
+        at.step.updates["norm.mean"] = (mean + momentum * (of_rows - mean)).detach()
+        at.step.updates["norm.var"] = (var + momentum * (spread - var)).detach()
+        return centre, torch.where(enough, spread, var)
 
     @property
     def _star(self) -> list[tuple[str, tuple[int, int]]]:

@@ -98,7 +98,7 @@ class Group:
     def _asked(self, batch: Batch) -> tuple[Model, Batch]:
         """The model with tables of what a batch asks, and the batch with ids in these; id 0 stays what it is."""
         tables = {name: p.rows for name, p in self.model.parts.declared().items() if p.rows not in (None, MEMBER)}
-        columns, fixed = dict(batch.columns), dict(self.model.fixed)
+        columns, held = dict(batch.columns), {**self.model.fixed, **self.model.buffers}
         for vocabulary in dict.fromkeys(tables[name] for name in self.tuned):
             ids = batch.columns[vocabulary]  # (G, B) or (G, B, L)
             asked = torch.cat([ids.new_zeros(len(ids), 1), ids.flatten(1)], 1)
@@ -106,15 +106,16 @@ class Group:
             for name in (name for name, of in tables.items() if of == vocabulary):
                 rows = self.tuned.get(name)
                 if rows is None:
-                    fixed[name] = lookup(fixed[name], asked)
+                    held[name] = lookup(held[name], asked)
                     continue
                 if id(rows.index) not in found:
                     keys = asked + torch.tensor(self.lanes).unsqueeze(1) * rows.size
                     found[id(rows.index)] = places(rows.index, keys)
-                fixed[name] = rows.over(fixed[name], found[id(rows.index)], asked)
+                held[name] = rows.over(held[name], found[id(rows.index)], asked)
             own = torch.arange(1, asked.shape[1]).view(1, *ids.shape[1:])
             columns[vocabulary] = torch.where(ids == 0, 0, own)
-        return replace(self.model, fixed=fixed), replace(batch, columns=columns)
+        fixed, buffers = ({name: held[name] for name in of} for of in (self.model.fixed, self.model.buffers))
+        return replace(self.model, fixed=fixed, buffers=buffers), replace(batch, columns=columns)
 
 
 @dataclass(frozen=True)

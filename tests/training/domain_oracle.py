@@ -70,9 +70,15 @@ def aitm(w: Weights, x: np.ndarray, d: int) -> float:
     return float(_layers(w, "tower", weight[0] * value[0] + weight[1] * value[1], d, last=False)[0])
 
 
+def normalised(w: Weights, x: np.ndarray, d: int, mean: np.ndarray, var: np.ndarray) -> np.ndarray:
+    """Partitioned normalisation of STAR, with a domain's own mean and variance."""
+    gain, shift = w["norm.gain"] * w["norm.gain.domain"][d], w["norm.shift"] + w["norm.shift.domain"][d]
+    return gain * (x - mean) / np.sqrt(var + 1e-5) + shift
+
+
 def star(w: Weights, x: np.ndarray, d: int) -> float:
     count = sum(name.startswith("star.") and name.endswith(".domain.bias") for name in w)
-    h = x
+    h = normalised(w, x, d, w["norm.mean"][d], w["norm.var"][d]) if "norm.mean" in w else x
     for i in range(count):
         matrix = w[f"star.{i}.weight"] * w[f"star.{i}.domain.weight"][d]
         h = h @ matrix + w[f"star.{i}.bias"] + w[f"star.{i}.domain.bias"][d]

@@ -26,8 +26,10 @@ def drawn(backbone: object, seed: int = 1) -> dict[str, Tensor]:
     """Parameters (1, ...) none of which is zero, in float64; row 0 of a table says nothing."""
     draw = torch.Generator().manual_seed(seed)
     values = {}
-    for p in backbone.parameters():  # type: ignore[attr-defined]
+    for p in (*backbone.parameters(), *backbone.buffers()):  # type: ignore[attr-defined]
         values[p.name] = 0.4 * torch.randn(1, *p.shape, generator=draw, dtype=torch.float64)
+        if p.name.endswith(".var"):
+            values[p.name].abs_()
         if p.rows:
             values[p.name][0, 0] = 0
     return values
