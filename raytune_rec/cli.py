@@ -76,9 +76,10 @@ def run(
     settings: SetOption = None,
     out: OutOption = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read all that is done, large files too: is it whole?")] = False,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Start Ray's dashboard too, on this machine alone.")] = False,
 ) -> None:
     """The whole pipeline. The same command again goes on after an interruption, and makes anew what is lost of what is done."""
-    _pipeline(job, settings, out, None, verify)
+    _pipeline(job, settings, out, None, verify=verify, dashboard=dashboard)
 
 
 @app.command()
@@ -102,7 +103,7 @@ def tune(
 ) -> None:
     """Search every method of the table on every domain (Ray Tune), after `pretrain`. Where a finished run's log has grown,
     `--only-new` tunes, exports and evaluates prompts for the items that have none, and touches no other."""
-    _pipeline(job, settings, out, "tune", only_new=only_new)
+    _pipeline(job, settings, out, "tune", only_new)
 
 
 @app.command()
@@ -237,7 +238,13 @@ def read_job(job: str, settings: Sequence[str]) -> Job:
 
 
 def _pipeline(
-    job: str, settings: list[str] | None, out: Path | None, only: str | None, verify: bool = False, only_new: bool = False
+    job: str,
+    settings: list[str] | None,
+    out: Path | None,
+    only: str | None,
+    only_new: bool = False,
+    verify: bool = False,
+    dashboard: bool = False,
 ) -> None:
     checked = read_job(job, settings or ())
     folder = _folder(checked, out)
@@ -251,7 +258,7 @@ def _pipeline(
         if only_new:
             growing.run(checked, folder)
         else:
-            run_job(checked, folder, only=only, verify=verify)
+            run_job(checked, folder, only=only, verify=verify, dashboard=dashboard)
 
 
 def _folder(job: Job, out: Path | None) -> Path:

@@ -58,6 +58,7 @@ def run(
     *,
     until: str = "report",
     verify: bool = False,
+    dashboard: bool = False,
 ) -> None:
     """Run a job, or go on with it.
 
@@ -68,6 +69,7 @@ def run(
         say: shows a line.
         until: the last stage to run; those before it run if they are not done.
         verify: read all that finished stages wrote; otherwise large files are known by their size.
+        dashboard: start Ray's before anything else, and tell its address.
 
     Raises:
         UserError: the job, its data or the folder is wrong, what comes before a stage is missing, or another process works in it.
@@ -82,7 +84,7 @@ def run(
     claim.check(out)
     if only not in (None, names[0]) and not claim.claimed(out):
         raise ArtifactError(f"{out}: there is no run here, and {only} goes on with one; {_remedy(out, names[0])}")
-    _ask_ray(context, [only] if only else names[: names.index(until) + 1])
+    _ask_ray(context, [only] if only else names[: names.index(until) + 1], dashboard)
     with claim.held(out), Heartbeat(context.say, 0 if console.is_terminal else SECONDS) as heartbeat:
         context.say, context.at = heartbeat.say, heartbeat.at
         claim.claim(out)
@@ -226,22 +228,26 @@ def _remedy(out: Path, missing: str) -> str:
     return f"run `raytune-rec {missing} JOB --out {out}`, or all stages with `raytune-rec run JOB --out {out}`."
 
 
-def _ask_ray(context: Context, names: list[str]) -> None:
+def _ask_ray(context: Context, names: list[str], dashboard: bool) -> None:
     """What the stages that are left need of Ray is asked before anything is done; a process that has one goes on with it."""
     left = [STAGES[name] for name in names if not complete(_folder(context, name))]
     ray = sys.modules.get("ray")  # loading it takes seconds
     using = [stage for stage in left if hasattr(stage, "uses_ray") and stage.uses_ray(context.job)]
     if not using:
+        if dashboard:
+            context.say("no dashboard: nothing is left that Ray is needed for")
         return
     if not (ray and ray.is_initialized()):
         ray_start.check(os.environ)
     packs = any(stage is not pretrain or context.job.pretrain.trials for stage in using)
     resources.ask(context.job, context.say, packs=packs, workers=pretrain in using)
     sharing.check(context.folder, context.job)
-    if not is_local(os.environ):
-        from raytune_rec.tuning.run.cluster import described
+    if dashboard or not is_local(os.environ):
+        from raytune_rec.tuning.run import cluster
 
-        context.say(described())
+        cluster.connect(context.job.tune.threads, dashboard)
+        watched = cluster.dashboard() or "no dashboard: the Ray that this process has was started without one"
+        context.say(watched if is_local(os.environ) else cluster.described())
 
 
 def _marker(context: Context, name: str, module: ModuleType, inputs: Mapping[str, Any]) -> Stage:

@@ -28,7 +28,7 @@ from raytune_rec.strategies.aliases import ALIASES
 _ROOT = Path(__file__).parents[1]
 _STAGE = ["--help", "--out", "--set", "JOB"]
 _WORDS = {
-    "run": [*_STAGE, "--verify"],
+    "run": [*_STAGE, "--verify", "--dashboard"],
     "prepare": _STAGE,
     "pretrain": _STAGE,
     "tune": [*_STAGE, "--only-new"],
@@ -96,7 +96,8 @@ def test_run_takes_settings_and_a_folder(calls: list[dict[str, Any]], job: Path,
     assert cli.main(["run", str(job), "--set", "tune.trials=3", "--set", "seed=7", "--out", str(tmp_path / "there")]) == 0
     assert calls[0]["job"].tune.trials == 3 and calls[0]["job"].seed == 7
     assert calls[0]["out"] == tmp_path / "there" and calls[0]["only"] is None and not calls[0]["verify"]
-    assert cli.main(["run", str(job), "--verify"]) == 0 and calls[1]["verify"]
+    assert cli.main(["run", str(job), "--verify"]) == 0 and calls[1]["verify"] and not calls[1]["dashboard"]
+    assert cli.main(["run", str(job), "--dashboard"]) == 0 and calls[2]["dashboard"]
 
 
 def test_check_prints_the_plan(calls: list[dict[str, Any]], job: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,10 +33,12 @@ def away(job: Job, function: Callable[[A], B], argument: A) -> B:
     return result
 
 
-def connect(threads: int) -> None:
+def connect(threads: int, dashboard: bool = False) -> None:
     """Connect to the cluster that RAY_ADDRESS names (as under `ray job submit`), else start Ray on this machine, for it alone.
 
-    Workers get as many threads as the job allows a pack: more would fight over the cores.
+    Args:
+        threads: of a worker, as many as the job allows a pack: more would fight over the cores.
+        dashboard: start Ray's too, where Ray is started.
 
     Raises:
         MachineError: Ray cannot be started or reached from here.
@@ -56,7 +58,7 @@ def connect(threads: int) -> None:
         if local:
             ray_start.provide_token(os.environ)
             with _on_localhost():
-                ray.init(address="local", num_cpus=cpus(), include_dashboard=False, **_memory(), **common)
+                ray.init(address="local", num_cpus=cpus(), include_dashboard=dashboard, **_memory(), **common)
         else:
             ray.init(**common)
     except Exception as error:  # Ray raises every kind, ValueError, RuntimeError and OSError among them
@@ -71,10 +73,18 @@ def described() -> str:
     """The cluster that this process is connected to, and where it is watched."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus, gpus = (sum(machine.get(kind, 0.0) for machine in machines) for kind in ("CPU", "GPU"))
+    counted = f"cluster of {len(machines)} machine{'s' * (len(machines) != 1)} with {cpus:g} CPUs and {gpus:g} GPUs"
+    return f"{counted}; {watched}" if (watched := dashboard()) else counted
+
+
+def dashboard() -> str:
+    """Where Ray's dashboard is, and where the token lies that it asks for; empty where it has none."""
     node: Any = ray._private.worker._global_node
-    watched = node.webui_url
-    counted = f"cluster of {len(machines)} machines with {cpus:g} CPUs and {gpus:g} GPUs"
-    return f"{counted}; dashboard http://{watched}" if watched else counted
+    if not node.webui_url:
+        return ""
+    where = "RAY_AUTH_TOKEN" if os.environ.get("RAY_AUTH_TOKEN") else ray_start.token_path(os.environ)
+    asks = f", which asks for the token in {where}" if ray_start.token(os.environ) and ray_address.is_local(os.environ) else ""
+    return f"dashboard http://{node.webui_url}{asks}"
 
 
 @contextmanager
