@@ -27,10 +27,11 @@
                     trainings: [...] | null, covers}]
                   one for each method that claims x baseline x metric (auc; of lists auc and ndcg@10; of classes accuracy and
                   f1) x (unit or "mean")
-    sizes         {metric, thirds: {small, middle, large: [unit, ...]}, means: {method: {rows | third: {mean, low, high}}},
-                  differences: [{method, baseline, of: rows | third, difference, low, high, covers}]}: of the units of the mean,
-                  each counting its test rows (`rows`), or the plain mean of a third of them by test rows, from six units on; the
-                  intervals are not corrected for their number. Absent where units have no mean
+    sizes         {metric, thirds: {small, middle, large: [unit, ...]}, distances: {unit: distance}, nearness: {near, between,
+                  far: [unit, ...]}, means: {method: {rows | third: {mean, low, high}}}, differences: [{method, baseline,
+                  of: rows | third, difference, low, high, covers}]}: of the units of the mean, each counting its test rows
+                  (`rows`), or the plain mean of a third of them by test rows or by distance (absent where none is known), from
+                  six units on; the intervals are not corrected for their number. Absent where units have no mean
     not_compared  [{method, baseline, unit, why}]: comparisons for which a result is missing; absent where none is
     winners       {unit or "mean": {test: method, valid: method}}, test by auc, of classes by accuracy
     missing       [{method, unit, reason, replicates}], absent where nothing is: what could not be trained. `method` may be
@@ -107,6 +108,7 @@ def summarise(
     provenance: Mapping[str, Any] | None = None,
     mean: bool = True,
     tables: Mapping[str, Sequence[str]] | None = None,
+    distances: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """The content of `results.json` (see the module).
 
@@ -120,6 +122,7 @@ def summarise(
         provenance: kept as it is.
         mean: whether the mean over units says something; false where they are different tasks.
         tables: unit -> the tuning units that it pools; `facts` are then keyed by those.
+        distances: unit -> how far it is from all others.
     """
     tables = {u: list(folds) for u, folds in (tables or {}).items() if list(folds) != [u]}
     units = tested.units
@@ -152,7 +155,7 @@ def summarise(
     sizes = {u: tested.facts(u)["n"] for u in units}
     held = Compared(measured, sizes, users, tested.compared, averaged)
     compared, missing = comparisons(held, compare, baselines, confidence)
-    of_sizes = by_size(held, compare, baselines, confidence)
+    of_sizes = by_size(held, compare, baselines, confidence, distances)
     partly = {metric: counted for metric, counted in averaged.items() if len(counted) < len(units)}
     result = {
         "format": FORMAT,

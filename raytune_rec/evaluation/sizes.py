@@ -1,8 +1,9 @@
-"""Methods over many units: the mean by rows beside the plain one, and what is gained on small, middle and large units.
+"""Methods over many units: the mean by rows beside the plain one, and what is gained on small, middle and large units, and on
+those near the others and far from them.
 
 The plain mean over units lets each unit count the same, the row-weighted one each test row: of domains that differ in size a
-thousandfold they are different questions. Thirds are of the units in the order of their test rows; of a number that three does
-not divide the smaller thirds have one less.
+thousandfold they are different questions. Thirds are of the units in the order of their test rows, or of their distances; of a
+number that three does not divide the first thirds have one less.
 """
 
 from __future__ import annotations
@@ -18,19 +19,27 @@ from raytune_rec.evaluation.uncertainty.intervals import Estimate
 LEAST = 6
 """Units of which thirds are told: two in each."""
 NAMES = ("small", "middle", "large")
+NEARNESS = ("near", "between", "far")
 
 
-def thirds(sizes: Mapping[str, int]) -> dict[str, list[str]]:
-    """Name of a third -> its units, by size and then as they come. sizes: unit -> test rows."""
+def thirds(sizes: Mapping[str, float], names: Sequence[str] = NAMES) -> dict[str, list[str]]:
+    """Name of a third -> its units, by size and then as they come. sizes: unit -> test rows, or its distance."""
     order = sorted(sizes, key=lambda unit: sizes[unit])
     ends = [len(order) * part // 3 for part in range(4)]
-    return {name: order[start:end] for name, start, end in zip(NAMES, ends, ends[1:], strict=False)}
+    return {name: order[start:end] for name, start, end in zip(names, ends, ends[1:], strict=False)}
 
 
-def by_size(compared: Compared, compare: Sequence[str], baselines: Sequence[str], confidence: float) -> dict[str, Any]:
+def by_size(
+    compared: Compared,
+    compare: Sequence[str],
+    baselines: Sequence[str],
+    confidence: float,
+    distances: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
     """The entry `sizes` of `results.json`; empty where units have no mean.
 
     Args:
+        distances: of units from all others; of those that have one there are thirds too.
         compare: methods that claim. baselines: methods that they are compared with. confidence: of the intervals, which are not
             corrected for their number.
     """
@@ -40,14 +49,17 @@ def by_size(compared: Compared, compare: Sequence[str], baselines: Sequence[str]
         return {}
     whole = [m for m in compared.measured[counted[0]] if all(m in compared.measured[u] for u in counted)]
     groups = thirds({u: compared.sizes[u] for u in counted}) if len(counted) >= LEAST else {}
+    told = {u: distances[u] for u in counted if distances and u in distances}
+    near = thirds(told, NEARNESS) if len(told) >= LEAST else {}
     pairs = [(r, b) for r in compare for b in baselines if r != b and {r, b} <= set(whole)]
     parts: dict[str, tuple[list[str], bool]] = {
         "rows": (counted, True),
-        **{name: (units, False) for name, units in groups.items()},
+        **{name: (units, False) for name, units in (groups | near).items()},
     }
     return {
         "metric": metric,
         "thirds": groups,
+        **({"distances": told, "nearness": near} if near else {}),
         "means": {m: {part: _level(compared, m, metric, *units, confidence) for part, units in parts.items()} for m in whole},
         "differences": [
             {"method": r, "baseline": b, "of": part, **_gap(compared, r, b, metric, *units, confidence)}

@@ -14,10 +14,12 @@ from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
 from raytune_rec.config import BEST
 from raytune_rec.data.cold_items import COLD
+from raytune_rec.data.stored.distances import distances
 from raytune_rec.errors import RunFailed
 from raytune_rec.evaluation.item_map import item_map
 from raytune_rec.evaluation.measures.inputs import MethodFacts
 from raytune_rec.evaluation.results import plain, summarise
+from raytune_rec.evaluation.sizes import LEAST
 from raytune_rec.schema.prepared import Table
 from raytune_rec.scoring.vectors import item_vectors
 from raytune_rec.stages import export
@@ -76,6 +78,7 @@ def run(context: Context) -> dict[str, Any]:
     facts += [_facts_of_best(context, chosen, facts)] if chosen else []
     protocol = kind.protocol(job.data, context.store)
     context.at("comparing the methods")
+    domains = all(name in context.store.schema.domains for name in tests)
     results = summarise(
         facts,
         kind.tested(together, tests, {name: _users(units) for name, units in tests.items()}),
@@ -87,8 +90,9 @@ def run(context: Context) -> dict[str, Any]:
         job.seed,
         {name: kind.masks(context.store, name, units) for name, units in tests.items()},
         _provenance(context),
-        mean=all(name in context.store.schema.domains for name in tests),
+        mean=domains,
         tables={name: list(units) for name, units in tests.items()},
+        distances=distances(context.store.lookup) if domains and len(tests) >= LEAST else {},
     )
     if any(unit.kind == "items" for unit in context.store.schema.groups):
         results["pools"] = "group"
@@ -96,8 +100,8 @@ def run(context: Context) -> dict[str, Any]:
         results["choice"] = plain(chosen.facts())
     if failed := recorded(context.folder):
         results["missing"] = [asdict(f) for f in failed]
-    domains = read_json(context.store_path / "summary.json")["domains"]
-    if untested := {name: told["untested"] for name, told in domains.items() if "untested" in told}:
+    summary = read_json(context.store_path / "summary.json")["domains"]
+    if untested := {name: told["untested"] for name, told in summary.items() if "untested" in told}:
         results["untested"] = untested
     write_json(context.folder / "results.json", results)
     if drawn := _item_map(context, tests.get(COLD, {})):

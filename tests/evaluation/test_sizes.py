@@ -14,7 +14,7 @@ from raytune_rec.evaluation.sizes import thirds
 SIZES = {"f": 500, "a": 60, "e": 400, "b": 90, "g": 900, "c": 200, "d": 300}
 
 
-def results(sizes: dict[str, int]) -> tuple[dict, dict[tuple[str, str], float]]:
+def results(sizes: dict[str, int], distances: dict[str, float] | None = None) -> tuple[dict, dict[tuple[str, str], float]]:
     """The content of `results.json`, and (method, unit) -> its AUC."""
     draw = np.random.default_rng(2)
     labels = {u: (draw.random(n) < 0.5).astype(np.float32) for u, n in sizes.items()}
@@ -26,7 +26,8 @@ def results(sizes: dict[str, int]) -> tuple[dict, dict[tuple[str, str], float]]:
     ]
     groups = {u: draw.integers(0, 50, n) for u, n in sizes.items()}
     facts = [MethodFacts(m, "single", "none", "deepfm", "", m == "plain", 1, 1, 1, 1.0) for m in ("good", "plain")]
-    made = summarise(facts, RowsTested(predictions, labels, groups), ["good"], ["plain"], {"metric": "auc"}, bootstrap=200)
+    tested, protocol = RowsTested(predictions, labels, groups), {"metric": "auc"}
+    made = summarise(facts, tested, ["good"], ["plain"], protocol, bootstrap=200, distances=distances)
     return made, {(p.method, p.unit): roc_auc_score(labels[p.unit], p.scores[0]) for p in predictions}
 
 
@@ -62,3 +63,18 @@ def test_thirds_hold_every_unit_once_and_the_smallest_first() -> None:
         cut = list(thirds(sizes).values())
         assert [u for part in cut for u in part] == sorted(sizes, key=lambda u: sizes[u])
         assert max(map(len, cut)) - min(map(len, cut)) <= 1
+
+
+def test_gains_on_near_and_far_units_are_those_of_their_areas() -> None:
+    far = {"f": 0.1, "a": 0.9, "e": 0.2, "b": 0.5, "c": 0.8, "d": 0.4}
+    made, areas = results(SIZES, far)
+    told = made["sizes"]
+    assert told["distances"] == far and "g" not in told["distances"], "a unit without a distance is in no third of it"
+    assert told["nearness"] == {"near": ["f", "e"], "between": ["d", "b"], "far": ["c", "a"]}
+    gained = {c["of"]: c["difference"] for c in told["differences"]}
+    for name, units in told["nearness"].items():
+        assert told["means"]["plain"][name]["mean"] == pytest.approx(np.mean([areas["plain", u] for u in units]))
+        assert gained[name] == pytest.approx(np.mean([areas["good", u] - areas["plain", u] for u in units]))
+    assert set(told["thirds"]) == {"small", "middle", "large"} <= set(gained)
+    few, _ = results(SIZES, {u: far[u] for u in "fab"})
+    assert "nearness" not in few["sizes"] and "nearness" not in results(SIZES)[0]["sizes"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from raytune_rec.report.tables import many
 from raytune_rec.report.tables.terminal import console
 
 UNITS = {f"shop {i:02d}": 40 + 12 * i for i in range(40)}
+FAR = {f"shop {i:02d}": (i * 7 % 40) / 40 for i in range(40)}
 METHODS = {"ours": 1.0, "plain": 0.7, "weak": 0.4}
 
 
@@ -46,7 +48,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     groups = {u: draw.integers(0, 30, n) for u, n in UNITS.items()}
     cohorts = {u: {"cold": np.arange(n) % 4 == 0} for u, n in UNITS.items()}
     tested = RowsTested(predictions, labels, groups)
-    results = summarise(facts, tested, ["ours"], ["plain", "weak"], {"metric": "auc"}, bootstrap=100, cohorts=cohorts)
+    results = summarise(
+        facts, tested, ["ours"], ["plain", "weak"], {"metric": "auc"}, bootstrap=100, cohorts=cohorts, distances=FAR
+    )
     for name, value in (("results.json", results), ("trials.json", trials)):
         (run / name).write_text(json.dumps(value))
     (run / "job.toml").write_text('name = "many"\n')
@@ -59,7 +63,7 @@ def test_the_page_has_few_columns_and_few_panels_and_every_domain_once_below(fol
     assert heads[0][:6] == ["method", "mean", "mean by rows", "small third", "middle third", "large third"]
     assert heads[0][6:] == ["mean log loss", "best in", "trials", "tuned", "search"]
     assert max(map(len, heads)) <= 11 and page.count("<svg") < 30
-    assert "3 methods on 40 domains" in page and "Gain by size of the domains" in page
+    assert "3 methods on 40 domains" in page and "Gain by size and distance of the domains" in page
     (domains,) = re.findall(r"40 domains, one by one</summary>(.*?)</table>", page, re.S)
     assert re.findall(r'<th scope="row">(shop \d\d)', domains) == list(UNITS)
     assert "Panels are of 6 of 40 domains, from the smallest to the largest." in page
@@ -81,6 +85,32 @@ def test_its_words_speak_of_means_and_its_numbers_are_those_of_the_results(folde
         ("ours", "minus weak"),
     ]
     assert sum(many.best_in(run.results).values()) == 40
+
+
+def test_gain_by_distance_stands_beside_that_by_size(folder: Path) -> None:
+    run = read(folder)
+    colour = dict.fromkeys(run.methods, "")
+    gains, levels = many.gains(run, colour), many.by_distance(run, colour)
+    assert gains is not None and gains.head[-3:] == ["near third", "third between", "far third"] and levels is not None
+    told = {(c["method"], c["baseline"], c["of"]): c["difference"] for c in run.results["sizes"]["differences"]}
+    assert [cell.text for cell in gains.lines[0].cells[-3:]] == [
+        words.signed(told["ours", "plain", part]) for part in ("near", "between", "far")
+    ]
+    assert "near 0.00 to 0.30" in gains.caption and "Morisita" in gains.caption and "Morisita" in levels.caption
+    far = [run.results["methods"]["weak"]["units"][u]["auc"]["mean"] for u in run.results["sizes"]["nearness"]["far"]]
+    assert levels.lines[2].cells[2].text == f"{np.mean(far):.4f}"
+    assert many.domains(run).lines[0].note == "40 rows, distance 0.00"
+
+
+def test_a_run_of_before_has_no_distances_and_its_page_is_made(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    results = json.loads((folder / "results.json").read_text())
+    parts = {"rows", "small", "middle", "large"}
+    del results["sizes"]["distances"], results["sizes"]["nearness"]
+    results["sizes"]["differences"] = [c for c in results["sizes"]["differences"] if c["of"] in parts]
+    (tmp_path / "run" / "results.json").write_text(json.dumps(results))
+    page = build(tmp_path / "run").read_text(encoding="utf-8")
+    assert "Gain by size of the domains" in page and "Morisita" not in page
 
 
 def test_a_job_whose_own_metric_is_not_told_by_size_has_it_domain_by_domain(folder: Path) -> None:

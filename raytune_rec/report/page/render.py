@@ -50,6 +50,7 @@ def build(run: Path) -> Path:
         verdict=words.verdict(content),
         table=many.main(content, colour) if crowded else web.main(content, colour),
         gains=many.gains(content, colour),
+        nearness=many.by_distance(content, colour),
         domains=many.domains(content) if crowded else None,
         missing=missing.lines(content.results),
         warnings=[line for unit in content.units if (line := words.tied(content.results, unit))],

@@ -7,13 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_rec.evaluation.comparisons import MEAN
-from raytune_rec.evaluation.sizes import NAMES
+from raytune_rec.evaluation.sizes import NAMES, NEARNESS
 from raytune_rec.report import words
 from raytune_rec.report.run import Run, many, title
 from raytune_rec.report.tables import web
 from raytune_rec.report.tables.web import Cell, Line, WebTable
 
 PARTS = {"rows": "mean by rows", **{name: f"{name} third" for name in NAMES}}
+BY_DISTANCE = dict(zip(NEARNESS, ("near third", "third between", "far third"), strict=True))
+_DISTANCE = (
+    "how far the users of a {word}'s training rows (and the items, where they are shared) are from those of all others: "
+    "1 - Morisita's index of overlap, 0 where the same come equally often in both, 1 where none is in both"
+)
 
 
 def columns(results: Mapping[str, Any]) -> list[tuple[str, dict[str, Mapping[str, Any]]]]:
@@ -42,8 +47,7 @@ def main(run: Run, colour: Mapping[str, str]) -> WebTable:
     more = [metric for metric in run.beside if metric != run.results["sizes"]["metric"]]
     lines = []
     for name in run.methods:
-        of_method = [(values.get(name, {}), name in best(values)) for _, values in shown]
-        cells = [Cell(words.fixed(v.get("mean")), web.span(v.get("low"), v.get("high"), plain=True), b) for v, b in of_method]
+        cells = [_mean(values.get(name, {}), name in best(values)) for _, values in shown]
         cells += [web.level(run, name, MEAN, metric) for metric in more]
         facts = run.results["methods"][name]
         lines.append(Line(name, colour[name], web.note(facts), [*cells, Cell(str(won[name])), *web.cost(facts)]))
@@ -70,26 +74,54 @@ def gains(run: Run, colour: Mapping[str, str]) -> WebTable | None:
     if not pairs or not run.results["sizes"]["thirds"]:
         return None
     metric = run.results["sizes"]["metric"]
+    parts = {**PARTS, **BY_DISTANCE} if run.results["sizes"].get("nearness") else PARTS
     by_part = {(c["method"], c["baseline"], c["of"]): c for c in told}
     lines = []
     for method, baseline in pairs:
-        each = [by_part[method, baseline, part] for part in PARTS]
+        each = [by_part[method, baseline, part] for part in parts]
         cells = [Cell(words.signed(c["difference"]), web.span(c["low"], c["high"])) for c in each]
         lines.append(Line(method, colour[method], f"minus {baseline}", cells))
+    far = f", and {_distances(run)}" if parts is not PARTS else ""
     caption = (
         f"Paired differences of test {title(metric)}: of the mean that counts each {run.unit_word} by its test rows, and of "
-        "the plain means over thirds of them by test rows. Intervals are by user, and not corrected for their number."
+        f"the plain means over thirds of them by test rows{far}. Intervals are by user, and not corrected for "
+        "their number."
     )
-    return WebTable(caption, ["method", *PARTS.values()], lines)
+    return WebTable(caption, ["method", *parts.values()], lines)
+
+
+def _distances(run: Run) -> str:
+    """Which thirds by distance there are, and what a distance is; empty where there are none."""
+    sizes = run.results["sizes"]
+    ends = [[sizes["distances"][unit] for unit in units] for units in sizes.get("nearness", {}).values()]
+    ranges = words.listed([f"{name} {min(d):.2f} to {max(d):.2f}" for name, d in zip(BY_DISTANCE, ends, strict=False)])
+    return f"by distance ({ranges}): {_DISTANCE.format(word=run.unit_word)}" if ends else ""
+
+
+def by_distance(run: Run, colour: Mapping[str, str]) -> WebTable | None:
+    """Methods by means over thirds of the domains by distance; None where there are none."""
+    sizes = run.results.get("sizes", {})
+    if not sizes.get("nearness"):
+        return None
+    shown = [{m: told.get(part, {}) for m, told in sizes["means"].items()} for part in BY_DISTANCE]
+    marked = [(values, best(values)) for values in shown]
+    lines = [Line(m, colour[m], "", [_mean(values.get(m, {}), m in top) for values, top in marked]) for m in run.methods]
+    caption = f"Test {title(sizes['metric'])}, plain means over thirds of {run.unit_word}s {_distances(run)}."
+    return WebTable(caption, ["method", *BY_DISTANCE.values()], lines)
+
+
+def _mean(value: Mapping[str, Any], best: bool) -> Cell:
+    return Cell(words.fixed(value.get("mean")), web.span(value.get("low"), value.get("high"), plain=True), best)
 
 
 def domains(run: Run) -> WebTable:
     """Domains by methods, the smallest first."""
     units = sorted(run.units, key=lambda unit: run.results["units"][unit]["n"])
-    lines = [
-        Line(unit, "", f"{words.count(run.results['units'][unit]['n'])} rows", [web.level(run, m, unit) for m in run.methods])
-        for unit in units
-    ]
+    far = run.results["sizes"].get("distances", {})
+    notes = {
+        u: f"{words.count(run.results['units'][u]['n'])} rows{f', distance {far[u]:.2f}' if u in far else ''}" for u in units
+    }
+    lines = [Line(unit, "", notes[unit], [web.level(run, m, unit) for m in run.methods]) for unit in units]
     caption = f"Test {title(run.own)} of each {run.unit_word}, the best of a line bold."
     return WebTable(caption, [run.unit_word, *run.methods], lines)
 
