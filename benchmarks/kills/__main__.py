@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks import kills
 from benchmarks.kills import compare, damage, job
-from benchmarks.kills.moments import EARLY, MOST, draw
+from benchmarks.kills.moments import EARLY, MOST, draw, late
 from benchmarks.kills.processes import Command
 from benchmarks.kills.sweep import STAGES, Strike, Sweep
 from benchmarks.mistakes import told
@@ -76,9 +76,12 @@ class Campaign:
                     raise SystemExit(f"{run.name}: the command fails again and again: {sweep.failed()[-1]}")
 
     def _strikes(self, sweep: Sweep, whole: bool) -> Iterator[Strike]:
-        """Strikes of one attempt, while kills are left."""
+        """Strikes of one attempt, while kills are left: two at random, then one in a late stage, and on at random."""
         workers = 0
         while len(self.kills) < self.count:
+            if len(sweep.kills) == 2:
+                yield Strike("driver", late(self.chance, len(self.sweeps)))
+                continue
             early = whole and len(sweep.kills) < 2
             moment = draw(self.chance, self.seconds["pretrain" if early else "run"], EARLY if early else MOST)
             worker = self.chance.random() < 1 / 2 and workers < _MOST_WORKERS

@@ -18,9 +18,14 @@ EVENTS = {
     "merged journal": "journal/*journal.log*",
     "marker": "stages/*/_*.json",
     "stage": "stages/*/_complete.json",
+    "export": "stages/tune/_complete.json",
+    "evaluate": "stages/export/_complete.json",
+    "report": "stages/evaluate/_complete.json",
     "half a file": "**/.*.tmp",
 }
-"""Kind -> files, relative to the run folder."""
+"""Kind -> files, relative to the run folder. `export`, `evaluate` and `report`: that stage has begun."""
+LATE = ("export", "evaluate", "report")
+"""Stages that take a moment each, so that a random one hardly meets them."""
 MOST = {
     "segment": 12, "checkpoint": 20, "result": 8, "winner's result": 4, "winner kept": 4, "artifact": 2, "merged journal": 1,
     "marker": 4, "half a file": 30,
@@ -61,6 +66,11 @@ def draw(chance: random.Random, seconds: float, most: Mapping[str, int] = MOST) 
     kind = chance.choice(list(most))
     delay = chance.choice([0.0, chance.uniform(0.0, 0.05)])
     return Moment(kind, chance.randint(1, most[kind]), delay)
+
+
+def late(chance: random.Random, folder: int) -> Moment:
+    """A moment soon after one of the late stages has begun; each folder has its turn."""
+    return Moment(LATE[folder % len(LATE)], 1, chance.uniform(0.0, 0.3))
 
 
 def await_moment(moment: Moment, folder: Path, ended: Callable[[], bool]) -> bool:
