@@ -107,15 +107,36 @@ def test_what_cannot_be_predicted_is_refused(make: Callable[..., Store], predict
 
 
 @pytest.mark.parametrize(
-    ("strategy", "objective", "said"),
-    [("prompt", "softmax", "does not train the classifier of 'colour'"), ("prompt_output", "bpr", "sampled_softmax or softmax")],
+    ("strategy", "objective", "said", "remedies"),
+    [
+        (
+            "prompt",
+            "softmax",
+            "does not train the classifier of 'colour', which is new; choose one .*, such as prompt_output or prompt_backbone",
+            [("prompt_output", "softmax"), ("prompt_backbone", "softmax")],
+        ),
+        (
+            "prompt_output",
+            "bpr",
+            "set training.objective for this method to sampled_softmax or softmax",
+            [("prompt_output", "sampled_softmax"), ("prompt_output", "softmax")],
+        ),
+    ],
 )
-def test_a_row_that_cannot_learn_it_is_refused(hidden: Store, strategy: str, objective: str, said: str) -> None:
+def test_a_row_that_cannot_learn_it_is_refused_and_its_remedies_are_taken(
+    hidden: Store, strategy: str, objective: str, said: str, remedies: list[tuple[str, str]]
+) -> None:
     from raytune_rec.strategies.aliases import ALIASES
     from raytune_rec.training.build import assemble
 
-    values = {"name": "x", "data": {"source": "tabular", **DATA}, "training": {**TRAINING, "objective": objective}, "methods": {}}
-    own = parse({**values, "backbone": {"name": "sasrec"}})
-    row = Method("own", ALIASES[strategy], "sasrec", "ppr")
+    def assembled(strategy: str, objective: str) -> Any:
+        training = {**TRAINING, "objective": objective}
+        values = {"name": "x", "data": {"source": "tabular", **DATA}, "training": training, "methods": {}}
+        own = parse({**values, "backbone": {"name": "sasrec"}})
+        row = Method("own", ALIASES[strategy], "sasrec", "ppr")
+        return assemble(own, row, [settings(own, row, Lane(0))], hidden.schema, None)
+
     with pytest.raises(AssemblyError, match=said):
-        assemble(own, row, [settings(own, row, Lane(0))], hidden.schema, None)
+        assembled(strategy, objective)
+    for remedy in remedies:
+        assert "output" in assembled(*remedy).trained_groups

@@ -205,14 +205,22 @@ def test_a_strategy_that_names_no_group_is_refused_with_those_that_exist() -> No
         parts("deepfm", "none", Strategy("own", "backbone", ("encoder",)))
 
 
-def test_a_lane_that_needs_more_than_was_pre_trained_is_refused_with_both_shapes() -> None:
-    small = parts("deepfm", "plate", ALIASES["pretrain_prompt"], {"meta_prompts": 4})
-    weights = {n: t[0] for n, t in stack(small, [Lane(0)]).trained.items()}
-    large = parts("deepfm", "plate", ALIASES["prompt"], {"meta_prompts": 5}, sites=small.sites)
+def test_a_lane_that_needs_more_than_was_pre_trained_is_refused_and_both_remedies_hold() -> None:
+    def pretrained(meta_prompts: int) -> tuple[dict[str, torch.Tensor], Any]:
+        made = parts("deepfm", "plate", ALIASES["pretrain_prompt"], {"meta_prompts": meta_prompts})
+        return {n: t[0] for n, t in stack(made, [Lane(0)]).trained.items()}, made.sites
+
+    def tuned(meta_prompts: int, weights: dict[str, torch.Tensor], sites: Any) -> int:
+        made = parts("deepfm", "plate", ALIASES["prompt"], {"meta_prompts": meta_prompts}, sites=sites)
+        return stack(made, [Lane(0)], [weights]).lanes
+
     with pytest.raises(
-        AssemblyError, match=r"prompt\.user\.out\.weight: this method needs shape \(32, 5\), .* pre-trained with \(32, 4\)"
+        AssemblyError,
+        match=r"prompt\.user\.out\.weight: this method needs shape \(32, 5\), .* pre-trained with \(32, 4\)\. "
+        r"Keep the pre-training's structure, or raise it there \(prompt\.meta_prompts of an elastic pre-training\)",
     ):
-        stack(large, [Lane(0)], [weights])
+        tuned(5, *pretrained(4))
+    assert tuned(4, *pretrained(4)) == tuned(5, *pretrained(6)) == 1
 
 
 @pytest.mark.parametrize("name", sorted(ALIASES))

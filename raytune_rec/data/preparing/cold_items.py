@@ -150,6 +150,18 @@ def _missing(values: pa.ChunkedArray, field: Field) -> np.ndarray:
     return np.isnan(values.to_numpy()) if field.kind == "numerical" else values.to_numpy() == 0
 
 
+def _check_filled(domains: Sequence[str], groups: Sequence[Sequence[np.ndarray]], options: SequenceOptions) -> None:
+    """groups: of each domain, the items of each of its groups."""
+    problems = []
+    for domain, of_domain in zip(domains, groups, strict=True):
+        if empty := sum(not len(members) for members in of_domain):
+            items = sum(map(len, of_domain))
+            problems.append(f"domain {domain!r}: {items:,} cold items, and {empty:,} of {len(of_domain):,} groups get none of them.")
+    if problems:
+        evenly = ", set data.sequences.grouped_by = 'arrival', which divides them evenly," if options.grouped_by == "hash" else ""
+        raise DataError([*problems, f"Lower data.sequences.item_groups{evenly} or make more items cold (data.split)."])
+
+
 def grouped(
     table: pa.Table,
     users: np.ndarray,
@@ -164,6 +176,9 @@ def grouped(
     Args:
         table: of all domains. users, items: `text_hash` of each, by its row in its table. before: groups of a domain that there
             are already; numbers begin behind theirs.
+
+    Raises:
+        DataError: there are no times to group by, or some group has no item.
     """
     item, domain, time, cold = (table[name].to_numpy() for name in ("item", "domain", "time", "cold"))
     count = options.item_groups
@@ -182,6 +197,7 @@ def grouped(
             of_item = first.argsort(kind="stable").argsort(kind="stable") * count // max(1, len(here)) + 1
         group[rows] = of_item[place]
         units.append([here[of_item == g] for g in range(1, count + 1)])
+    _check_filled(domains, units, options)
     made = units_of(domains, options, before)
     return table.append_column("group", pa.array((group + before).astype(np.int32))), tuple(
         replace(unit, members=tuple(map(int, members))) for groups in units for members, unit in zip(groups, made, strict=False)
