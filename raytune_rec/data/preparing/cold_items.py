@@ -150,18 +150,6 @@ def _missing(values: pa.ChunkedArray, field: Field) -> np.ndarray:
     return np.isnan(values.to_numpy()) if field.kind == "numerical" else values.to_numpy() == 0
 
 
-def _check_filled(domains: Sequence[str], groups: Sequence[Sequence[np.ndarray]], options: SequenceOptions) -> None:
-    """groups: of each domain, the items of each of its groups."""
-    problems = []
-    for domain, of_domain in zip(domains, groups, strict=True):
-        if empty := sum(not len(members) for members in of_domain):
-            items = sum(map(len, of_domain))
-            problems.append(f"domain {domain!r}: {items:,} cold items, and {empty:,} of {len(of_domain):,} groups get none of them.")
-    if problems:
-        evenly = ", set data.sequences.grouped_by = 'arrival', which divides them evenly," if options.grouped_by == "hash" else ""
-        raise DataError([*problems, f"Lower data.sequences.item_groups{evenly} or make more items cold (data.split)."])
-
-
 def grouped(
     table: pa.Table,
     users: np.ndarray,
@@ -178,7 +166,7 @@ def grouped(
             are already; numbers begin behind theirs.
 
     Raises:
-        DataError: there are no times to group by, or some group has no item.
+        DataError: there are no times to group by.
     """
     item, domain, time, cold = (table[name].to_numpy() for name in ("item", "domain", "time", "cold"))
     count = options.item_groups
@@ -197,8 +185,24 @@ def grouped(
             of_item = first.argsort(kind="stable").argsort(kind="stable") * count // max(1, len(here)) + 1
         group[rows] = of_item[place]
         units.append([here[of_item == g] for g in range(1, count + 1)])
-    _check_filled(domains, units, options)
     made = units_of(domains, options, before)
     return table.append_column("group", pa.array((group + before).astype(np.int32))), tuple(
         replace(unit, members=tuple(map(int, members))) for groups in units for members, unit in zip(groups, made, strict=False)
     )
+
+
+def check_filled(groups: Sequence[Unit], options: SequenceOptions) -> None:
+    """Refuse groups that got no cold item.
+
+    Raises:
+        DataError: of each domain, its cold items and groups.
+    """
+    problems = []
+    for domain in dict.fromkeys(unit.domain for unit in groups):
+        sizes = [len(unit.members) for unit in groups if unit.domain == domain]
+        if empty := sizes.count(0):
+            told = f"{sum(sizes):,} cold items, and {empty:,} of {len(sizes):,} groups get none of them"
+            problems.append(f"domain {domain!r}: {told}.")
+    if problems:
+        evenly = ", set data.sequences.grouped_by = 'arrival', which divides them evenly," if options.grouped_by == "hash" else ""
+        raise DataError([*problems, f"Lower data.sequences.item_groups{evenly} or make more items cold (data.split)."])

@@ -24,7 +24,7 @@ from raytune_rec.data.cold_users import cuts, first_of, folds_of, members, predi
 from raytune_rec.data.hashing import row_hash, share, text_hash, user_hash
 from raytune_rec.data.layout import FOLDER, USERS, domain_file
 from raytune_rec.data.preparing.coding.known import Known
-from raytune_rec.data.preparing.cold_items import cold_of, grouped, held_out, joined, pairs, told_of
+from raytune_rec.data.preparing.cold_items import check_filled, cold_of, grouped, held_out, joined, pairs, told_of
 from raytune_rec.data.preparing.disk.tables import RowGroupWriter
 from raytune_rec.data.preparing.order import in_time, times_of
 from raytune_rec.data.preparing.splits import TRAIN, VALID
@@ -118,6 +118,7 @@ def write_sequences(
     table, groups = grouped(joined(held, taken), hashed["users"], hashed["items"], schema.domains, options, seed, before)
     if known:  # what came later may be of some domains alone
         groups = tuple(unit for unit in groups if unit.members)
+    check_filled(groups, options)
     pq.write_table(table, folder / EVENTS, compression="zstd")
     out = HeldOut(table, schema.domains, options.repeats == "count")
     told = {domain: {**counts_of, "repeats": out.repeats(domain)} for domain, counts_of in told.items()}
