@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from raytune_rec.components import sentence
 from raytune_rec.errors import ArtifactError
 from raytune_rec.storage import marker
-from raytune_rec.storage.files import STORAGE, read_json
+from raytune_rec.storage.files import STORAGE, json_text, read_json, write_text
 from raytune_rec.storage.fingerprint import file_sha256
 from raytune_rec.storage.marker import MARKER
 
@@ -31,6 +32,17 @@ def open_folder(folder: Path) -> None:
 def close_folder(folder: Path, kind: str, format: int) -> None:
     """Write the marker, with the sha256 of the facts: from now on the artifact exists."""
     marker.publish(folder, {"artifact": kind, "format": format, "sha256": file_sha256(folder / f"{kind}.json")})
+
+
+def replace_facts(folder: Path, kind: str, format: int, facts: Any) -> None:
+    """Put other facts into a whole artifact. It is whole at any moment, for who reads it meanwhile and after an interruption:
+    until the new ones stand its marker knows the sha256 of both.
+    """
+    path, text = folder / f"{kind}.json", json_text(facts)
+    new = {"artifact": kind, "format": format, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    marker.publish(folder, {**new, "before": file_sha256(path)})
+    write_text(path, text)
+    marker.publish(folder, new)
 
 
 def read_facts(
@@ -90,7 +102,7 @@ def _check_marker(place: Path, kind: str, path: Path) -> None:
     if not isinstance(held, dict) or held.get("artifact") != kind:
         raise ArtifactError(f"{place}: damaged, it is not the marker of a {kind}; copy the artifact anew, or export it again.")
     sha256 = file_sha256(path)
-    if held.get("sha256", sha256) != sha256:
+    if sha256 not in (held.get("sha256", sha256), held.get("before")):
         raise ArtifactError(
             f"{path}: its sha256 is {sha256}, the marker beside it says {str(held['sha256'])[:64]}; the facts were altered. "
             "Copy the artifact anew, or export it again."

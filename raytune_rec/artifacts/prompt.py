@@ -18,7 +18,7 @@ from torch import Tensor
 
 from raytune_rec.artifacts import weights
 from raytune_rec.artifacts.card import card
-from raytune_rec.artifacts.facts import close_folder, open_folder, read_facts
+from raytune_rec.artifacts.facts import close_folder, open_folder, read_facts, replace_facts
 from raytune_rec.artifacts.prompt_facts import FORMATS, PromptFacts, from_first
 from raytune_rec.errors import ArtifactError
 from raytune_rec.storage.files import write_json, write_text
@@ -43,7 +43,8 @@ def save(folder: Path, facts: PromptFacts, tensors: Mapping[str, Tensor]) -> Pro
     weights.check(folder / _WEIGHTS, tensors, facts.parameters)
     open_folder(folder)
     whole = dataclasses.replace(facts, weights_sha256=weights.write(folder / _WEIGHTS, tensors))
-    _write(folder, whole)
+    write_text(folder / "README.md", card(whole))
+    write_json(folder / "prompt.json", whole)
     close_folder(folder, "prompt", whole.format)
     return whole
 
@@ -94,11 +95,6 @@ def with_test(folder: Path, test: Mapping[str, Any]) -> PromptFacts:
     """
     folder = Path(folder)
     facts = dataclasses.replace(read(folder), test=dict(test))
-    _write(folder, facts)
-    close_folder(folder, "prompt", facts.format)
-    return facts
-
-
-def _write(folder: Path, facts: PromptFacts) -> None:
     write_text(folder / "README.md", card(facts))
-    write_json(folder / "prompt.json", facts)
+    replace_facts(folder, "prompt", facts.format, facts)
+    return facts

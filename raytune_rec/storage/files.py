@@ -81,8 +81,12 @@ def write_json(path: Path, value: Any, sort: bool = True) -> None:
     Args:
         sort: keys by name; otherwise they keep their order.
     """
-    text = json.dumps(_finite(value), indent=2, sort_keys=sort, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    write_text(path, json_text(value, sort))
+
+
+def json_text(value: Any, sort: bool = True) -> str:
+    """What `write_json` writes."""
+    return json.dumps(_finite(value), indent=2, sort_keys=sort, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path, finite: bool = True) -> JSON:

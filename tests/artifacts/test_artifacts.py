@@ -15,6 +15,7 @@ from raytune_rec.artifacts import backbone, prompt, weights
 from raytune_rec.artifacts.facts import close_folder
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.errors import ArtifactError
+from raytune_rec.storage import files
 from raytune_rec.storage.marker import MARKER
 from raytune_rec.task import Task, Unit
 
@@ -198,6 +199,32 @@ def test_test_metrics_are_added_after_evaluation(saved: tuple[Path, Path, Any]) 
     card = (saved[1] / "README.md").read_text()
     assert "| test auc | 0.79 |" in card and "not evaluated" not in card
     assert (saved[1] / "prompt.safetensors").read_bytes() == before
+
+
+def test_an_artifact_is_whole_at_any_moment_while_test_metrics_are_added(
+    saved: tuple[Path, Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For who reads it meanwhile, and for the same command after a kill there."""
+    put, seen = files.STORAGE.put, []
+
+    def read_before_and_after(path: Path, *rest: Any) -> None:
+        seen.append(prompt.read(saved[1]).test)
+        put(path, *rest)
+        seen.append(prompt.read(saved[1]).test)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(files.STORAGE), "put", lambda self, *what: read_before_and_after(*what))
+        whole = prompt.with_test(saved[1], {"auc": 0.71})
+    assert len(seen) >= 8 and seen[0] != seen[-1] == {"auc": 0.71}
+    held = {path.name: path.read_bytes() for path in saved[1].iterdir()}
+    for last in range(1, 4):
+        prompt.with_test(saved[1], {"auc": 0.6})
+        left = iter(range(last))
+        with monkeypatch.context() as patch, pytest.raises(StopIteration):
+            patch.setattr(type(files.STORAGE), "put", lambda self, *what, left=left: (next(left), put(*what)))
+            prompt.with_test(saved[1], {"auc": 0.71})
+        assert prompt.with_test(saved[1], {"auc": 0.71}) == whole
+        assert {path.name: path.read_bytes() for path in saved[1].iterdir()} == held
 
 
 def test_the_card_tells_what_a_person_needs(saved: tuple[Path, Path, Any]) -> None:
