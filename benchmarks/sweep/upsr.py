@@ -62,6 +62,7 @@ def job(data: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "items": {"files": [f"{data}/items.csv"]},
         "features": {"title": {"role": "item", "kind": "text"}},
     }
+    recipe = {"epochs": 30, "patience": 30, "lr.default": 5e-3, "weight_decay.default": 1e-8}
     sizes = {"length": 256, "width": 64, "heads": 4, "head_width": 16, "inner": 256, "blocks": 2, "decoder_blocks": 2}
     return {
         "data": {
@@ -73,7 +74,7 @@ def job(data: str, options: Mapping[str, Any]) -> dict[str, Any]:
         },
         "backbone": {"name": "t5", "options": {"text": "title", **sizes, "dropout": 0.0}},
         "training": {"objective": "masked_text", "metric": "ndcg@10", "batch_size": 32, "valid_batch_size": 128},
-        "pretrain": {"trials": 0, "workers": 0, "training": {"epochs": 10, "lr.default": 2e-3, "weight_decay.default": 1e-8}},
+        "pretrain": {"trials": 0, "workers": 0, "training": recipe},
         "pretrainings": {VARIANT: {}},
         "methods": {ROW: row},
     }

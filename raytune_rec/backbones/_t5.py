@@ -118,7 +118,10 @@ class Layers:
         lanes, rows = max(len(q), len(k), len(mask)), q.shape[1]
         q, k, v = (part.expand(lanes, *part.shape[1:]).flatten(0, 1) for part in (q, k, v))
         mask = mask.expand(lanes, rows, *mask.shape[2:]).flatten(0, 1) if mask.shape[:2] != (1, 1) else mask[0]
-        mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
+        if mask.requires_grad and not mask.is_cuda:  # there PyTorch's own way is not fused, and looks for rows that see nothing
+            mixed = (q @ k.transpose(2, 3) + mask).softmax(-1) @ v
+        else:
+            mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
         return _dense(params, f"{name}.o", mixed.unflatten(0, (lanes, rows)).transpose(2, 3).flatten(3))
 
     def _fed(self, params: Params, name: str, x: Tensor, drop: Drop) -> Tensor:

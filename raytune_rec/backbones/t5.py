@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import model_validator
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import cross_entropy, pad
 
 from raytune_rec import components
 from raytune_rec.backbones._hub import SIZES, sizes_of, weights_of
@@ -24,8 +24,10 @@ from raytune_rec.tensors import Params, Step, lookup, normal
 
 _ROWS = 16
 """Rows of like length that are read at a time, so that few of their tokens are padding."""
-_PAIRS = 1024
+_PAIRS = 256
 """Rows times candidates that are told at a time, likewise."""
+_TOKENS = 128
+"""Tokens whose scores of all words are made at a time: so few stay in a processor's cache until they are summed."""
 
 
 class T5(Backbone):
@@ -156,8 +158,9 @@ class T5(Backbone):
         lanes, found = max(len(states), len(head)), []
         for lane in range(lanes):
             token, real = (part[lane % len(part)] for part in words)
-            score = states[lane % len(states)][real] @ head[lane % len(head)].T  # (tokens, vocabulary)
-            log = score.gather(1, token[real].unsqueeze(1)).squeeze(1) - score.logsumexp(1)
+            pieces = zip(states[lane % len(states)][real].split(_TOKENS), token[real].split(_TOKENS), strict=True)
+            weight = head[lane % len(head)].T
+            log = torch.cat([-cross_entropy(state @ weight, told, reduction="none") for state, told in pieces])
             found.append(torch.zeros(real.shape, dtype=log.dtype, device=log.device).masked_scatter(real, log))
         return torch.stack(found)
 
