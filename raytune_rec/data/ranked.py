@@ -36,7 +36,8 @@ class Ranked:
         self._users, self._options = users, options
         self._sizes = lists.value_lengths().to_numpy().astype(np.int64)
         self._starts = np.cumsum(self._sizes) - self._sizes
-        self._asked = self._drawn(seed)
+        most = {"valid": options.valid_users or options.users, "test": options.users}
+        self._asked = {split: self._drawn(seed, count) for split, count in most.items()}
         self._fresh = self._first_times(lists.flatten().to_numpy().astype(np.int64), shared)
 
     def held_out(self, split: Split, ahead: int = 0) -> Events:
@@ -89,11 +90,11 @@ class Ranked:
         firsts[first] = True
         return firsts
 
-    def _drawn(self, seed: int) -> np.ndarray:
-        """(rows of the table,) bool: who validates and tests, of those who are no cold ones."""
+    def _drawn(self, seed: int, most: int) -> np.ndarray:
+        """(rows of the table,) bool: who validates or tests, of those who are no cold ones; `most` of a domain, 0: all."""
         domain, valid, test, fold = (self._users[name].to_numpy() for name in ("domain", "valid", "test", "fold"))
         asked = (fold == 0) & (valid + test > 0)
-        if not (most := self._options.users):
+        if not most:
             return asked
         hashes = user_hash(seed, "ranked", self._users["hash"].to_numpy())
         for place in np.unique(domain):
@@ -103,7 +104,7 @@ class Ranked:
 
     def _held_out(self, split: Split) -> Events:
         train, valid, here = (self._users[name].to_numpy().astype(np.int64) for name in ("train", "valid", split))
-        rows = np.flatnonzero(self._asked & (here > 0))
+        rows = np.flatnonzero(self._asked[split] & (here > 0))
         first = (train + valid if split == "test" else train)[rows]
         return self._between(rows, first, first + here[rows])
 

@@ -115,6 +115,9 @@ class SequenceOptions(Section):
         description="most users of a domain who validate and test, by a hash of (seed, user); what is held out of the others is "
         "used for nothing; 0: all (split leave_one_out)",
     )
+    valid_users: int = Field(
+        0, ge=0, le=10**9, description="most of these users of a domain who validate; 0: as many as test (split leave_one_out)"
+    )
     ahead: int = Field(
         1,
         ge=1,
@@ -172,6 +175,10 @@ class SequenceOptions(Section):
             raise ValueError(
                 f"length = {self.length} is too short for events = {self.events}: the history before the last of them is "
                 f"never cut; set length to {self.events - 1} or more, or lower events"
+            )
+        if 0 < self.users < self.valid_users:
+            raise ValueError(
+                f"valid_users = {self.valid_users} is more than users = {self.users}, of whom they are; lower it, or leave it out"
             )
         if self.warm and not self.tasks:
             raise ValueError("warm = true is of units of cold users, and there are no tasks; name some, or leave it out")
@@ -267,7 +274,7 @@ class DataOptions(Section):
                 f"known = {self.known!r} makes what is new the cold items; set split.kind = 'cold_items' with cold_kept and "
                 "cold_held, or leave it out"
             )
-        for name in ("users", "ahead") if self.split.kind != "leave_one_out" and self.sequences else ():
+        for name in ("users", "valid_users", "ahead") if self.split.kind != "leave_one_out" and self.sequences else ():
             if (value := getattr(self.sequences, name)) != SequenceOptions.model_fields[name].default:
                 raise ValueError(
                     f"sequences.{name} = {value} is of users whose last items are held out, and split.kind = "

@@ -89,6 +89,9 @@ def test_of_many_users_some_validate_and_test(store) -> None:
     a, b = own.reader._windows(everyone), whole.reader._windows(everyone)
     assert all(np.array_equal(a[name], b[name]) for name in a)
     assert own.schema.trained == whole.schema.trained and own.schema.fingerprint != whole.schema.fingerprint
+    few = store({**LEAVE, "sequences": {**LEAVE["sequences"], "users": 7, "valid_users": 3}}, "few")
+    again, some = (few.reader._last(everyone, s)["user"].tolist() for s in ("test", "valid"))
+    assert {*again} == tested and len(some) == few.schema.rows["x", "valid"] == 3 and {*some} < tested
 
 
 @pytest.mark.parametrize("ahead", [2, 3])
@@ -369,7 +372,7 @@ def test_streamed_windows_are_the_rows_in_memory(store) -> None:
 def test_stores_of_before_an_attribute_could_be_predicted_are_the_same() -> None:
     own = DataOptions(source="tabular", **COLD)
     told = stage_inputs(own, SimpleNamespace(fingerprint_inputs=dict))["options"]["sequences"]
-    assert not {"predict", "users", "ahead"} & told.keys()
+    assert not {"predict", "users", "valid_users", "ahead"} & told.keys()
 
 
 def test_a_store_opens_again_as_it_was(store) -> None:
@@ -401,6 +404,10 @@ def test_too_many_negatives_are_refused(store) -> None:
         (
             {"split": {"kind": "cold_users"}, "sequences": {"tasks": ["few"], "users": 9}},
             "users = 9 is .* 'leave_one_out', or leave",
+        ),
+        (
+            {"split": {"kind": "leave_one_out"}, "sequences": {"users": 5, "valid_users": 6}},
+            "valid_users = 6 is more than users = 5, of whom they are; lower it, or leave it out",
         ),
         (
             {"split": {"kind": "cold_items"}, "sequences": {"ahead": 3}},

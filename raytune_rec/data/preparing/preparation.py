@@ -71,7 +71,7 @@ def stage_inputs(options: DataOptions, source: Source) -> dict[str, Any]:
         for name in ("item_groups", "grouped_by"):
             del chosen["sequences"][name]
     if options.sequences:
-        for name in ("predict", "users", "ahead"):
+        for name in ("predict", "users", "valid_users", "ahead"):
             if chosen["sequences"][name] == SequenceOptions.model_fields[name].default:
                 del chosen["sequences"][name]
     if chosen.pop("known"):
