@@ -171,7 +171,8 @@ def check(
     out: OutOption = None,
     only_new: Annotated[bool, typer.Option("--only-new", help="What `tune --only-new` would add to a finished run.")] = False,
 ) -> None:
-    """Validate a job and its data, and print its plan; nothing is trained. Of data not prepared yet the files' heads are read."""
+    """Validate a job and its data, print its plan, and tell how long it will train; nothing is written. Of data not prepared
+    yet the files' heads are read."""
     try:
         checked = read_job(job, settings or ())
     except JobError as error:  # what is wrong with the files is told beside it

@@ -144,6 +144,20 @@ class Trainer:
         if self.model.trained and any(self.feed.steps):
             self._step(next(iter(self.feed.epoch(1))), 0)
 
+    def timed(self, seconds: float) -> tuple[float, float]:
+        """Seconds of a step, the mean of those that are made in a while after a first one, and of a validation."""
+        self.rehearse()
+        begun = time.perf_counter()
+        self._observe()
+        valid, took = time.perf_counter() - begun, list[float]()
+        for number, batch in enumerate(self.feed.epoch(1) if self.model.trained and any(self.feed.steps) else ()):
+            begun = time.perf_counter()
+            self._step(batch, number)
+            took.append(time.perf_counter() - begun)
+            if sum(took) > seconds:
+                break
+        return sum(took) / max(1, len(took)), valid
+
     def run(self) -> list[LaneResult]:
         """All epochs."""
         while not self.finished:

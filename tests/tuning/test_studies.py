@@ -16,7 +16,7 @@ from raytune_rec.errors import ArtifactError
 from raytune_rec.schema.work import LaneResult, Pack
 from raytune_rec.tuning.packs.planner import DONE, FixedPlanner, SearchPlanner
 from raytune_rec.tuning.search import sampling
-from raytune_rec.tuning.search.journal import Journal
+from raytune_rec.tuning.search.journal import Journal, merge
 from raytune_rec.tuning.search.records import trials, winners
 from raytune_rec.tuning.search.space import Dimension, Point, Space
 from raytune_rec.tuning.search.studies import Search, Studies
@@ -142,6 +142,19 @@ def test_of_equal_trials_the_first_wins_and_a_loss_is_minimised(tmp_path: Path) 
         planner.done(pack, [dataclasses.replace(r, best=v) for r, v in zip(fake.train(pack, job), values, strict=True)])
         winner = winners(tmp_path / metric)["plate", "music"]
         assert (winner.trial, winner.options) == (expected, pack.lanes[expected].options)
+
+
+def test_the_merged_journal_tells_dashboards_what_their_axes_are(tmp_path: Path) -> None:
+    """`optuna-dashboard` and Optuna's plots take the names of objectives and options from the study."""
+    job = fake.job(sampler="nsga2", objectives=["parameters"])
+    planner = _planner(tmp_path / "journal", job, units=("music",))
+    pack = planner.next()
+    assert isinstance(pack, Pack)
+    merge(tmp_path / "journal", tmp_path / "journal.log")
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal.log")))
+    study = optuna.load_study(study_name="plate/music", storage=storage)
+    assert study.metric_names == ["auc", "parameters"]
+    assert [set(trial.params) for trial in study.trials] == [set(pack.lanes[0].options)] * len(study.trials)
 
 
 def test_more_trials_go_on_where_the_search_ended(tmp_path: Path) -> None:

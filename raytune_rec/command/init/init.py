@@ -15,7 +15,7 @@ from raytune_rec.command.init.roles import Feature, Roles, roles_of
 from raytune_rec.data.files.on_disk import named_files
 from raytune_rec.errors import DataError, JobError
 from raytune_rec.stages.checks.heads import Looked, look
-from raytune_rec.storage.files import write_text
+from raytune_rec.storage.files import scratch, write_text
 
 ROLES = ("domain", "user", "item", "label", "rating", "timestamp")
 _MOST_REJECTED = 0.2
@@ -148,7 +148,8 @@ def _together(roles: Roles) -> Roles:
 def _tried(name: str, roles: Roles, layout: Layout, choices: Choices) -> tuple[Looked, Choices]:
     """What the heads say to a job; with more rows that may be unusable where that alone is wrong."""
     data = config.parse(tomllib.loads(job_text(name, roles.paths, layout, roles, choices))).data
-    seen = look(data.model_copy(update={"max_rejected": _MOST_REJECTED}), choices.metric, [])
+    with scratch() as place:
+        seen = look(data.model_copy(update={"max_rejected": _MOST_REJECTED}), choices.metric, [], place / "data")
     assert seen is not None
     rejected, read = (seen.summary.get(part, {}) for part in ("rejected_by_reason", "interactions"))
     share = sum(rejected.values()) / max(1, read.get("read", 0))

@@ -84,9 +84,15 @@ class Synthetic:
         taste: float = Field(0.9, ge=0, le=1000, description="how much the match of user and item matters")
         cold: float = Field(0.05, ge=0, lt=1, description="share of users and of items that hardly occur")
 
+    cut = False
+
     def __init__(self, options: Options) -> None:
         self._options = options
         self._names = tuple(options.interactions)
+
+    def head(self, rows: int) -> Synthetic | None:
+        """Itself, whole, where no domain has more rows: made in a moment. None where one has."""
+        return self if max(self._options.interactions.values()) <= rows else None
 
     def fields(self) -> tuple[SourceField, ...]:
         return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,11 +22,13 @@ from raytune_rec.report.tables import item_texts
 from raytune_rec.report.words import counted
 from raytune_rec.schema.prepared import ITEM, USER, DataSchema, Field, Phrases
 from raytune_rec.schema.work import recipe_of
+from raytune_rec.stages.checks import estimate
 from raytune_rec.stages.checks.heads import look
 from raytune_rec.stages.checks.prepared import prepared, summary_of
 from raytune_rec.stages.checks.unknown import not_installed, unknown_components, unknown_groups
 from raytune_rec.stages.steps import not_searched, steps
 from raytune_rec.stages.winners import check_export, told_of_choice
+from raytune_rec.storage.files import scratch
 from raytune_rec.task import GROUPS
 from raytune_rec.training.parts import Parts
 from raytune_rec.training.settings import built_alike
@@ -53,26 +55,34 @@ def told(job: Job, run: Path | None = None) -> Group:
     if not job.methods:
         raise JobError("methods: the job has none, so there is nothing to tune; write one as [methods.<name>] with a strategy.")
     known = prepared(job, run) if run else None
-    seen = look(job.data, job.training.metric, [Path(f) for f in job.components]) if run and not known else None
-    schema = known or (seen.schema if seen else None)
-    made = plan(job, schema or declared(job))
-    refused = [*made.refused, *_refusals(made)]
-    problems = [*(seen.problems if seen else ()), *(problem for error in refused for problem in error.problems)]
-    problems += unknown_components(job) if problems else [*unknown_components(job), *unknown_groups(made)]
-    problems += not_installed(job)
-    if problems:
-        misfit = any(isinstance(error, AssemblyError) for error in refused)
-        further = [f"{OF_HISTORIES[0].upper()}{OF_HISTORIES[1:]}."] if job.data.sequences and misfit else []
-        raise UserError(dict.fromkeys([*problems, *further]))
-    trainings: list[str | Text] = [Text(line) for line in (seen.lines if seen else ())]
-    if schema and schema.rows:
-        trainings += [*steps(schema, made.recipes), *steps(schema, made.methods)]
-        trainings += not_searched(schema, job.tune.least_valid) if not job.tune.winners_of else []
-    else:
-        trainings.append(f"Steps are told after `raytune-rec prepare JOB{f' --out {run}' if run else ''}`.")
+    with scratch() as place:
+        store = run / "data" if run and known else place / "data"
+        seen = look(job.data, job.training.metric, [Path(f) for f in job.components], store) if run and not known else None
+        schema = known or (seen.schema if seen else None)
+        made = plan(job, schema or declared(job))
+        if problems := _problems(made, seen.problems if seen else ()):
+            raise UserError(problems)
+        work: list[str | Text] = [Text(line) for line in (seen.lines if seen else ())]
+        if schema and schema.rows:
+            work += [*steps(schema, made.recipes), *steps(schema, made.methods)]
+            work += not_searched(schema, job.tune.least_valid) if not job.tune.winners_of else []
+            work += estimate.lines(made, store)
+        else:
+            work.append(f"Steps and time are told after `raytune-rec prepare JOB{f' --out {run}' if run else ''}`.")
     if known and run:
-        trainings += map(Text, item_texts.lines(summary_of(run).get("item_texts", {})))
-    return Group(_table(made), _sentence(made), *map(Text, told_of_choice(made)), *_hardly_modelled(made), *trainings)
+        work += map(Text, item_texts.lines(summary_of(run).get("item_texts", {})))
+    return Group(_table(made), _sentence(made), *map(Text, told_of_choice(made)), *_hardly_modelled(made), *work)
+
+
+def _problems(made: Plan, of_files: Sequence[str]) -> list[str]:
+    """Everything that is wrong, each once. of_files: what is wrong with the data."""
+    refused = [*made.refused, *_refusals(made)]
+    problems = [*of_files, *(problem for error in refused for problem in error.problems)]
+    problems += unknown_components(made.job) if problems else [*unknown_components(made.job), *unknown_groups(made)]
+    problems += not_installed(made.job)
+    misfit = any(isinstance(error, AssemblyError) for error in refused)
+    further = [f"{OF_HISTORIES[0].upper()}{OF_HISTORIES[1:]}."] if made.job.data.sequences and misfit else []
+    return list(dict.fromkeys([*problems, *further]))
 
 
 def _refusals(made: Plan) -> Iterator[UserError]:

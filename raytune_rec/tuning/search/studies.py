@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -91,6 +92,9 @@ class Studies:
                 study = optuna.create_study(storage=self.storage, study_name=search.name, directions=self.directions())
                 study.set_user_attr(SEARCH, facts)
                 study.set_user_attr(PACE, asdict(Pace.of(self.job.tune)))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ExperimentalWarning)
+                    study.set_metric_names([self.job.training.metric, *self.job.tune.objectives])  # of axes in dashboards
             self.names.add(search.name)
         study = optuna.load_study(storage=self.storage, study_name=search.name)
         old = study.user_attrs.get(SEARCH, {})
