@@ -30,7 +30,16 @@ _RUN_IN = {
 """What a block of Python holds -> the test that runs it as it stands."""
 FORMATTED = ("label", "timestamp", "price")
 """Columns that pages give a format."""
-_OTHERS = ("git clone ", "make quickstart", "pip install -c constraints.txt .", "ray get-auth-token", "ray up ", "ray attach ")
+_OTHERS = (
+    "git clone ",
+    "make quickstart",
+    "pip install -c constraints.txt .",
+    "ray get-auth-token",
+    "ray up ",
+    "ray attach ",
+    "tensorboard --logdir ",
+    "optuna-dashboard ",
+)
 _PLAIN: dict[str, Any] = {"name": "x", "data": {"source": "synthetic"}, "backbone": {"name": "deepfm"}, "methods": {}}
 
 
