@@ -56,6 +56,13 @@ class TuneOptions(Section):
         "largest group there, and of its prompt the rows of their own items alone learn (`tune --only-new`)",
     )
     reuse_actors: bool = Field(True, description="a process trains one pack after the other; false: a new process for each")
+    alone: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="finished trials that are trained once more, a process for each, as plain Ray Tune does it: what packs saved "
+        "is told; 0: none",
+    )
     concurrent: int = Field(0, ge=0, le=10_000, description="packs at a time; 0: one per CPU or GPU of the cluster")
     cpus: float = Field(1, ge=0.01, le=10_000, description="CPUs of a pack")
     gpus: float = Field(0, ge=0, le=1000, description="GPUs of a pack, a fraction shares one")

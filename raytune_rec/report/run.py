@@ -19,6 +19,7 @@ from raytune_rec.names import path_name
 from raytune_rec.report import grown
 from raytune_rec.report.trials import Trial, read_trials
 from raytune_rec.storage.files import STORAGE, matching, read_json
+from raytune_rec.storage.marker import MARKER
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Run:
         retrained: facts of each winner, with its replicates.
         item_texts: what the preparation measured of them; empty where items have no text.
         grown: what was added to it for items that came later.
+        saved: what packs saved, in words; empty where it was not measured.
     """
 
     folder: Path
@@ -42,6 +44,7 @@ class Run:
     retrained: tuple[Mapping[str, Any], ...] = ()
     item_texts: Mapping[str, Any] = field(default_factory=dict)
     grown: tuple[grown.Grown, ...] = ()
+    saved: str = ""
 
     @property
     def methods(self) -> list[str]:
@@ -234,6 +237,7 @@ def read(folder: Path) -> Run:
         retrained=tuple(read_json(p) for p in STORAGE.list(folder, "winners/*/*/winner.json")),
         item_texts=_optional(folder / "data" / "summary.json", {}).get("item_texts", {}),
         grown=grown.read(folder),
+        saved=_optional(folder / "stages" / "tune" / MARKER, {}).get("facts", {}).get("saved", {}).get("told", ""),
     )
 
 

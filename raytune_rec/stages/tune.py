@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from raytune_rec.storage.files import STORAGE, write_json
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.strategies import taken
 from raytune_rec.tuning.packs.planner import SearchPlanner
-from raytune_rec.tuning.run import runner
+from raytune_rec.tuning.run import alone, runner
+from raytune_rec.tuning.run.alone import Timed
 from raytune_rec.tuning.run.measuring import measurer
 from raytune_rec.tuning.run.resources import slots
 from raytune_rec.tuning.search.plan import searches
@@ -24,7 +26,7 @@ from raytune_rec.tuning.search.studies import Studies
 
 FORMAT = 4
 FREE = ("tune.trials",)
-SCHEDULING = {"concurrent", "cpus", "gpus", "max_failures", "memory_mib", "reuse_actors", "wait_minutes"}
+SCHEDULING = {"alone", "concurrent", "cpus", "gpus", "max_failures", "memory_mib", "reuse_actors", "wait_minutes"}
 
 
 def uses_ray(job: Job) -> bool:
@@ -62,7 +64,8 @@ def run(context: Context) -> dict[str, Any]:
         context.say(line)
     measure = measurer(job, plan.resolved, context.store_path, context.backbones)
     context.at("measuring how many trials fit in a pack")
-    planner = SearchPlanner.of(Studies(journal, job), wanted, measure, slots(job))
+    told = len(trials(journal)) if job.tune.alone else 0
+    planner = Timed(SearchPlanner.of(Studies(journal, job), wanted, measure, slots(job)))
     context.at("at work")
     runner.run(
         job, plan.resolved, planner, context.folder, context.store_path, context.backbones,
@@ -82,7 +85,27 @@ def run(context: Context) -> dict[str, Any]:
     if not any(method in job.methods for method, _ in best):
         raise RunFailed("\n".join(map(str, [*recorded(context.folder), *failed])))
     chosen = {f"{method}/{unit}": [w.trial, w.value] for (method, unit), w in best.items() if method in job.methods}
-    return {"trials": sum(t["method"] in job.methods for t in every), "winners": chosen, **facts(failed)}
+    saved = _saved(context, every, len(every) - told, planner.seconds) if job.tune.alone else {}
+    return {"trials": sum(t["method"] in job.methods for t in every), "winners": chosen, **saved, **facts(failed)}
+
+
+def _saved(context: Context, every: list[dict[str, Any]], told: int, seconds: float) -> dict[str, Any]:
+    """What packs saved, for the marker. every: trials. told, seconds: of them, those of this attempt."""
+    job, some = context.job, alone.drawn(every, context.job)
+    if not (some and told and seconds):
+        context.say("what packs saved is not told: nothing was trained in this attempt")
+        return {}
+    context.at("training some trials by themselves")
+    by_themselves = alone.seconds(
+        job, context.started.resolved, some, context.folder, context.store_path, context.backbones,
+        connect=context.connect, title="by themselves", say=context.say,
+    )  # fmt: skip
+    if not by_themselves:
+        context.say("what packs saved is not told: a trial could not be trained by itself")
+        return {}
+    saved = alone.Saved(told, seconds, len(some), by_themselves)
+    context.say(str(saved))
+    return {"saved": {**asdict(saved), "told": str(saved)}}
 
 
 def _taken(context: Context, failed: list[Failure]) -> dict[str, Any]:

@@ -57,6 +57,15 @@ def test_hours_are_told_by_stage_and_by_domain(spent: Path) -> None:
     ]
 
 
+def test_what_packs_saved_is_told_where_it_was_measured(spent: Path) -> None:
+    (before,) = [table.caption for table in [cost.table(read(spent))] if table]
+    place = spent / "stages" / "tune" / "_complete.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps({"facts": {"saved": {"told": "what packs saved: much."}}}))
+    (after,) = [table.caption for table in [cost.table(read(spent))] if table]
+    assert after == f"{before} What packs saved: much."
+
+
 def test_domains_beyond_a_few_are_told_together(spent: Path) -> None:
     trials = [_trial("plate", f"d{i:03}", 3600.0 * (i + 1)) for i in range(100)]
     (spent / "trials.json").write_text(json.dumps(trials))

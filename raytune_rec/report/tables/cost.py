@@ -64,6 +64,7 @@ def table(run: Run) -> WebTable | None:
         "workers tune.threads and pretrain.gpu). Lanes of a pack share its time. What started processes, prepared data, tested "
         "winners or was lost with a process is not in it."
     )
+    caption += f" {run.saved[0].upper()}{run.saved[1:]}" if run.saved else ""
     return WebTable(caption, ["stage", "core hours", "GPU hours"], [*lines, total])
 
 
