@@ -9,7 +9,7 @@ shared rows into one matrix product instead of expanding them, stacking the othe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -45,6 +45,41 @@ def lookup(table: Tensor, ids: Tensor) -> Tensor:
     offset = torch.arange(lanes, device=ids.device).mul(size).view(lanes, *[1] * (ids.dim() - 1))
     rows = table.reshape(lanes * size, *table.shape[2:]).index_select(0, (ids + offset).reshape(-1))
     return rows.view(*ids.shape, *table.shape[2:])
+
+
+@dataclass(frozen=True)
+class Sums(Mapping[str, Tensor]):
+    """Tensors to some of which something is added when they are asked for.
+
+    Args:
+        own: name -> (U, *shape). names: of those that are changed.
+        change: name -> (U, *shape), what is added.
+        change_rows: (name, ids) -> (U, *ids.shape[1:], *rest), what is added to some rows of a table; None: it tells no rows.
+    """
+
+    own: Params
+    names: frozenset[str]
+    change: Callable[[str], Tensor]
+    change_rows: Callable[[str, Tensor], Tensor] | None = None
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.own[name] + self.change(name) if name in self.names else self.own[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.own)
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+
+def rows_of(params: Params, name: str, ids: Tensor) -> Tensor:
+    """Rows of the table `name`, as of `lookup`. To a table that is changed is added in these rows alone, where they are fewer."""
+    if not isinstance(params, Sums) or name not in params.names or params.change_rows is None:
+        return lookup(params[name], ids)
+    own = params.own[name]
+    if own.shape[1] <= ids[0].numel():
+        return lookup(params[name], ids)
+    return lookup(own, ids) + params.change_rows(name, ids)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

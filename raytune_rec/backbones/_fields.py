@@ -15,7 +15,7 @@ from torch import Tensor
 from raytune_rec.errors import AssemblyError
 from raytune_rec.schema.contract import Parameter
 from raytune_rec.schema.prepared import DataSchema, Field
-from raytune_rec.tensors import Params, lookup, normal, table, zeros
+from raytune_rec.tensors import Params, lookup, normal, rows_of, table, zeros
 
 Treatment = Literal["none", "field", "discretize"]
 Columns = Mapping[str, Tensor]
@@ -100,7 +100,7 @@ class FieldLayer:
             number = standard(field, columns).unsqueeze(-1)
             return number if self.treatment == "none" else number * params[f"embedding.{field.name}"].unsqueeze(1)
         ids = self._ids(field, columns)
-        rows = lookup(params[f"embedding.{field.name}"], ids)
+        rows = rows_of(params, f"embedding.{field.name}", ids)
         return pooled(rows, ids) if field.kind == "multi" else rows
 
     def vectors(self, params: Params, columns: Columns, fields: Sequence[Field] | None = None) -> dict[str, Tensor]:

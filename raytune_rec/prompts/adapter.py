@@ -16,7 +16,7 @@ from raytune_rec.components import padded, structural
 from raytune_rec.prompts.base import Rerun
 from raytune_rec.schema.contract import Batch, Parameter, Reading, Site
 from raytune_rec.schema.prepared import DataSchema
-from raytune_rec.tensors import Params, Step, xavier, zeros
+from raytune_rec.tensors import Params, Step, linear, lookup, xavier, zeros
 
 _LAYERS = {"interaction", "output", "encoder", "decoder"}
 
@@ -85,6 +85,11 @@ class Adapter:
     def change(self, params: Params, name: str) -> Tensor:
         """(U, *shape): what is added to a tensor of the backbone."""
         return params[name] if name in params else params[f"{name}.down"] @ params[f"{name}.up"]
+
+    def change_rows(self, params: Params, name: str, ids: Tensor) -> Tensor:
+        """(U, *ids.shape[1:], D): what is added to rows of a table of the backbone."""
+        down = lookup(params[f"{name}.down"], ids)
+        return linear(down.flatten(1, -2), params[f"{name}.up"]).view(*down.shape[:-1], -1)
 
     def write(
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step

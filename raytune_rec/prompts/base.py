@@ -44,7 +44,8 @@ class Prompt(Protocol):
 
     A prompt that writes WEIGHTS is told the backbone's parameters before it declares its own, `attach(parameters)`, and answers
     with the names of those that it changes; `change(params, name)` -> (U, *shape) is what is added to one of them. So it reaches
-    inside layers without their knowing. Other prompts leave both out.
+    inside layers without their knowing. `change_rows(params, name, ids)` -> (U, *ids.shape[1:], D) is what is added to rows of a
+    table, and spares the whole one where a step asks for few; it may be left out. Other prompts leave all out.
 
     Args of the constructor:
         options: checked options of one lane (in a pack: of the lane whose structural options all share).

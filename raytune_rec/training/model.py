@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -11,27 +11,9 @@ from torch import Tensor
 
 from raytune_rec.backbones.base import Outputs
 from raytune_rec.schema.contract import Batch, Site
-from raytune_rec.tensors import Params, Step
+from raytune_rec.tensors import Params, Step, Sums
 from raytune_rec.training.beside import Beside
 from raytune_rec.training.parts import Parts
-
-
-@dataclass(frozen=True)
-class _Changed(Mapping[str, Tensor]):
-    """Tensors to some of which something is added when they are asked for."""
-
-    own: Mapping[str, Tensor]
-    names: frozenset[str]
-    change: Callable[[str], Tensor]
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.own[name] + self.change(name) if name in self.names else self.own[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.own)
-
-    def __len__(self) -> int:
-        return len(self.own)
 
 
 @dataclass
@@ -188,8 +170,9 @@ class Model:
         own, changed = self._part("backbone"), self.parts.changed
         if not changed or self.parts.strategy.prompt != "on":
             return own
-        change = partial(self.parts.prompts[0].change, self._part("prompt"))  # type: ignore[attr-defined]
-        return _Changed(own, changed, change)
+        prompt, params = self.parts.prompts[0], self._part("prompt")
+        rows = getattr(prompt, "change_rows", None)
+        return Sums(own, changed, partial(prompt.change, params), rows and partial(rows, params))  # type: ignore[attr-defined]
 
     def _part(self, owner: str) -> dict[str, Tensor]:
         start = owner + "."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from raytune_rec.components import component, options_of
 from raytune_rec.errors import JobError
 from raytune_rec.schema.work import Lane
 from raytune_rec.strategies.aliases import ALIASES
-from raytune_rec.tensors import Step
+from raytune_rec.tensors import Step, Sums, lookup, rows_of
 from raytune_rec.training.feed import TableFeed
 from raytune_rec.training.parts import meet
 from raytune_rec.training.stack import stack
@@ -58,6 +59,44 @@ def test_an_adapted_backbone_scores_like_one_whose_tensors_are_the_sums(name: st
     )["logit"]
     assert not torch.allclose(expected, plain)
     torch.testing.assert_close(model.forward(batch, model.encode(batch), Step(False))["logit"], expected)
+
+
+def test_of_a_table_only_the_rows_of_a_step_are_made_and_they_learn_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users and items are more than the rows of the step; of the other tables the whole is less."""
+    model = adapted("deepfm", rank=2, layers=False)
+    draw = torch.Generator().manual_seed(1)
+    model.trained = {n: torch.randn(t.shape, generator=draw, dtype=t.dtype).requires_grad_() for n, t in model.trained.items()}
+    batch = next(iter(TableFeed(table(20, 3), [(1,)], 20, 20).epoch(1)))
+    made, change = set(), type(model.parts.prompts[0]).change
+
+    def noted(self: Any, params: Any, name: str) -> torch.Tensor:
+        made.add(name)
+        return change(self, params, name)
+
+    monkeypatch.setattr(type(model.parts.prompts[0]), "change", noted)
+
+    def learned() -> tuple[torch.Tensor, ...]:
+        logit = model.forward(batch, model.encode(batch), Step(False))["logit"]
+        return (logit, *torch.autograd.grad(logit.square().sum(), [*model.trained.values()]))
+
+    rows = learned()
+    assert "embedding.user" not in made and "embedding.item" not in made and {"embedding.gender", "embedding.tags"} <= made
+    monkeypatch.setattr(type(model.parts.prompts[0]), "change_rows", None)
+    whole = learned()
+    assert "embedding.user" in made
+    for a, b in zip(rows, whole, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_rows_of_lists_are_changed_like_whole_tables() -> None:
+    draw = torch.Generator().manual_seed(2)
+    own, down, up = (torch.randn(*shape, generator=draw) for shape in ((1, 50, 4), (3, 50, 2), (3, 2, 4)))
+    prompt = component("prompts", "adapter")
+    made = prompt(prompt.Options(rank=2), SCHEMA, {}, {})
+    params = {"table.down": down, "table.up": up}
+    sums = Sums({"table": own}, frozenset({"table"}), partial(made.change, params), partial(made.change_rows, params))
+    for ids in (torch.randint(50, (1, 6, 3), generator=draw), torch.randint(50, (3, 6, 3), generator=draw)):
+        torch.testing.assert_close(rows_of(sums, "table", ids), lookup(sums["table"], ids))
 
 
 def test_what_is_adapted_is_encoded_anew_and_what_is_not_is_kept() -> None:
