@@ -92,6 +92,19 @@ def test_every_form_of_a_log_is_read_in_the_order_of_time(options: dict[str, Any
     }
 
 
+def test_of_a_large_domain_a_share_of_the_users_is_read_with_all_that_they_took(options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "user_sequence.txt").write_text("".join(f"A{u} P{u} P{u + 1} P0\n" for u in range(300)))
+    whole = opened(options)
+    options["domains"]["pens"]["share"] = 0.2
+    some = opened(options)
+    taken, kept = histories(whole), histories(some)
+    pens = {key for key in kept if key[0] == "pens"}
+    assert 40 < len(pens) < 80 and kept == {key: taken[key] for key in taken if key[0] != "pens" or key in pens}
+    assert some.fingerprint_inputs() == {**whole.fingerprint_inputs(), "shares": {"pens": 0.2}}
+    (refused,) = [r for block in some.read() for r in block.rejects if r.file.endswith("cards_5.json.gz")]
+    assert refused.line == 4, "what cannot be read is told as ever"
+
+
 def test_every_form_of_items_is_cleaned_text(options: dict[str, Any]) -> None:
     blocks = list(opened(options).items())
     rows = {(row.pop("domain"), row.pop("item")): row for block in blocks for row in block.table.to_pylist()}

@@ -14,14 +14,17 @@ user in all domains; an item belongs to its domain.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 from pydantic import Field, model_validator
 
 from raytune_rec import components
 from raytune_rec.data.files.on_disk import named_files
 from raytune_rec.data.files.problems import each_file
+from raytune_rec.data.hashing import share, text_hash, user_hash
 from raytune_rec.data.sources._amazon.item_texts import ATTRIBUTES, ITEMS, Attribute, read_item_texts
 from raytune_rec.data.sources._amazon.logs import LOGS, OBJECTS, form_of, read_logs
 from raytune_rec.data.sources.base import RawBlock, SourceField, digest_files
@@ -34,6 +37,7 @@ class _Domain(components.Options):
         min_length=1, description="files of what users took, all of one form, in the order of time"
     )
     items: str = Field("", description="file of what the items are called; empty: they have no text")
+    share: float = Field(1.0, gt=0, le=1, description="share of its users that is read, by a hash")
 
     @property
     def logs(self) -> tuple[str, ...]:
@@ -51,6 +55,14 @@ class _Domain(components.Options):
         return self
 
 
+def _some(blocks: Iterator[RawBlock], part: float) -> Iterator[RawBlock]:
+    """The rows of a share of the users, the same ones in every file; rows that name none are refused later."""
+    for block in blocks:
+        hashes = user_hash(0, "share", text_hash(block.table["user"].fill_null("").to_pylist()))
+        kept = (share(hashes) < part) | block.table["user"].is_null().to_numpy()
+        yield replace(block, table=block.table.filter(pa.array(kept)), lines=block.lines[kept])
+
+
 class AmazonText:
     """Amazon domains whose items have text."""
 
@@ -62,7 +74,7 @@ class AmazonText:
         path: str = Field(".", description="folder from which files are named")
         domains: dict[str, _Domain] = Field(
             min_length=1,
-            description="name -> { log, items }, in the order of the domains' ids. log, one file or several: reviews "
+            description="name -> { log, items, share }, in the order of the domains' ids. log, one file or several: reviews "
             f"({', '.join(OBJECTS)}), sequences (.txt), MiniOneRec's .csv or RecBole's .inter; items: metadata "
             f"({', '.join(OBJECTS)}) or RecBole's .item; each also with .gz",
         )
@@ -110,7 +122,9 @@ class AmazonText:
 
     def read(self) -> Iterator[RawBlock]:
         logs, _ = self._at_hand()
-        return each_file((paths[0], read_logs(paths, name, self._columns)) for name, paths in logs.items())
+        shares = {name: domain.share for name, domain in self._options.domains.items()}
+        blocks = {name: read_logs(paths, name, self._columns) for name, paths in logs.items()}
+        return each_file((logs[name][0], _some(own, shares[name]) if shares[name] < 1 else own) for name, own in blocks.items())
 
     def users(self) -> Iterator[RawBlock]:
         return iter(())
@@ -123,6 +137,8 @@ class AmazonText:
         logs, items = self._at_hand()
         digests = {name: digest_files([*paths, *([items[name]] if name in items else [])]) for name, paths in logs.items()}
         chosen = {"domains": list(self._options.domains), "attributes": list(self._options.attributes)}
+        shares = {name: domain.share for name, domain in self._options.domains.items() if domain.share < 1}
+        chosen |= {"shares": shares} if shares else {}
         return {"source": "amazon_text", **chosen, "label": self._options.label, "files": digests}
 
     def _at_hand(self) -> tuple[dict[str, list[Path]], dict[str, Path]]:
