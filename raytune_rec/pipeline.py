@@ -100,6 +100,7 @@ def run(
                     break
         if (text := job_text(job)) != _read(out / "job.toml"):
             write_text(out / "job.toml", text)
+            report_again(job, out)
     if only is None and until == "report":
         console.print(results_table(read_json(out / "results.json")))
         context.say(f"report: {(out / 'report' / 'index.html').as_uri()}")
@@ -108,7 +109,8 @@ def run(
 
 
 def report_again(job: Job, out: Path) -> None:
-    """Make the page of a finished run anew, where something was added to it; nothing where it has none."""
+    """Make the page of a finished run anew, where something was added to it or its job says more than what was done (a title,
+    published numbers); nothing where it has none."""
     context = Context(job, out, lambda line: None, {})
     if complete(_folder(context, "report")):
         marker = _marker(context, "report", report, report.inputs(context))

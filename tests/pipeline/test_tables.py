@@ -60,3 +60,19 @@ def test_a_published_number_stands_beside_a_method_of_the_job() -> None:
     with pytest.raises(JobError, match="published: no method 'deepfm' to stand beside; the job has pretrained, everything"):
         parse({**JOB, "published": [values]})
     assert parse({**JOB, "published": [{**values, "values": {"linear": {"a": 0.7}}}]}).published[0].metric == "auc"
+
+
+def test_a_number_that_is_added_later_comes_into_the_page_of_a_finished_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_ray(monkeypatch)
+    methods = {name: JOB["methods"][name] for name in ("pretrained", "linear")}
+    small, said = {**JOB, "methods": methods, "evaluate": {"replicates": 1, "bootstrap": 100}}, list[str]()
+    pipeline.run(parse(small), tmp_path, say=said.append)
+    page = tmp_path / "report" / "index.html"
+    assert "Published numbers" not in page.read_text()
+    told = {"source": "a paper, Table 1", "protocol": "of its own", "values": {"linear": {"a": 0.7123}}}
+    said.clear()
+    pipeline.run(parse({**small, "published": [told]}), tmp_path, say=said.append)
+    assert "published 0.7123" in page.read_text() and not [line for line in said if "done in" in line], "no stage ran again"
+    pipeline.run(parse({**small, "published": [told]}), tmp_path, say=said.append)
