@@ -42,7 +42,7 @@ def made_up(folder: Path) -> None:
     """Write `log.csv` and `items.csv`: users take items of their kind more often than others."""
     draw = np.random.default_rng(0)
     kind, taste = np.arange(_ITEMS) % _KINDS, draw.integers(0, _KINDS, _USERS)
-    titles = [f"{' '.join(draw.permutation(_WORDS)[:3])} {_THINGS[kind[i]]} no {i // _KINDS}" for i in range(_ITEMS)]
+    titles = [f"{_THINGS[kind[i]]} {' '.join(draw.permutation(_WORDS)[:2])} no {i // _KINDS}" for i in range(_ITEMS)]
     rows = ["user,item,place"]
     for u in range(_USERS):
         chance = np.where(kind == taste[u], 20.0, 1.0)
