@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.sweep import driver
+
 
 @pytest.mark.parametrize(
     "words",
@@ -33,3 +35,10 @@ def test_a_wrong_path_is_told_in_a_line_that_names_it(
         runpy.run_module(f"benchmarks.{name}", run_name="__main__")
     assert ended.value.code == 2 and "nowhere" in capsys.readouterr().err
     assert not (tmp_path / "meta.json.gz").exists()
+
+
+def test_the_driver_of_a_search_is_timed_without_training(tmp_path: Path) -> None:
+    """A sweep's last table: the product's planner, asked for packs that answer at once."""
+    found = driver.measured([6, 20], [1, 2], tmp_path)
+    assert [(of["trials"], of["domains"]) for of in found] == [(6, 1), (6, 2), (20, 1), (20, 2)]
+    assert driver.table(found).row_count == 4

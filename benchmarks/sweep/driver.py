@@ -82,7 +82,7 @@ def _run(trials: int, domains: int, folder: Path) -> dict[str, Any]:
 def _play(job: Job, domains: int, folder: Path) -> Iterator[tuple[Pack, float]]:
     """Packs that answer at once, with the time of the answer. As many as can be are handed out before one answers."""
     shutil.rmtree(folder, ignore_errors=True)
-    searches = [Search("row", f"d{i}", SPACE, lambda options: 0, 10**6, 10) for i in range(domains)]
+    searches = [Search("row", f"d{i}", SPACE, lambda options: ("", ()), 10**6, 10) for i in range(domains)]
     planner = SearchPlanner.of(Studies(folder, job), searches)
     waiting: deque[Pack] = deque()
     while True:
