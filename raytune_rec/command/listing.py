@@ -82,10 +82,18 @@ def listed(what: str) -> Iterator[Listed]:
     for name in components.names(FAMILIES[what]):
         component = components.component(FAMILIES[what], name)
         doc = inspect.getdoc(inspect.getmodule(component) if what == "sources" else component) or ""
-        tables = [Table(("option", "kind", "type", "default", "what it is"), _options(component.Options, ""))]
+        tables = [_own_options(component.Options, lanes=what not in ("sources", "trackers"))]
         if what == "sources":
             tables.append(_fields(component))
         yield Listed(name, doc, [table for table in tables if table.rows])
+
+
+def _own_options(model: type[BaseModel], lanes: bool) -> Table:
+    """Of a component. lanes: whether it is a part of packs, where each option has a kind."""
+    rows = _options(model, "")
+    if lanes:
+        return Table(("option", "kind", "type", "default", "what it is"), rows)
+    return Table(("option", "type", "default", "what it is"), [(path, *cells) for path, _, *cells in rows])
 
 
 def _options(model: type[BaseModel], above: str) -> list[tuple[str, ...]]:

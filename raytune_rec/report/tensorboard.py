@@ -42,8 +42,7 @@ def write(run: Path) -> None:
     if not trials:
         return
     chosen = {unit: best([t for t in trials if t.unit == unit]) for unit in dict.fromkeys(t.unit for t in trials)}
-    options = {k: v for shown in chosen.values() for t in shown for k, v in _options(t).items()}
-    _experiment(folder, options)
+    _experiment(folder, [_options(t) for shown in chosen.values() for t in shown])
     for unit, shown in chosen.items():
         for place, t in enumerate(shown, start=1):
             _run(folder / path_name(unit) / f"{place:02d}-{path_name(t.method)}-{t.number}", t)
@@ -69,9 +68,12 @@ def _options(t: Trial) -> dict[str, Scalar]:
     return {"method": t.method, "unit": t.unit, **t.options}
 
 
-def _experiment(folder: Path, options: Mapping[str, Scalar]) -> None:
-    """One description of all columns at the root; a description in each run would show the options of one of them only."""
-    experiment, _, _ = hparams(dict(options), {FINAL: 0.0})
+def _experiment(folder: Path, of_runs: Sequence[Mapping[str, Scalar]]) -> None:
+    """One description of all columns at the root; a description in each run would show the options of one of them only. What is a
+    word (method, unit, a choice) comes with all its values, so that rows can be filtered by it."""
+    columns = {name: value for options in of_runs for name, value in options.items()}
+    words = {name: {o[name]: None for o in of_runs if name in o} for name, value in columns.items() if isinstance(value, str)}
+    experiment, _, _ = hparams(columns, {FINAL: 0.0}, {name: list(values) for name, values in words.items()})
     writer = FileWriter(str(folder), filename_suffix=_OURS)
     writer.add_summary(experiment)
     writer.close()

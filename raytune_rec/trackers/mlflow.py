@@ -10,16 +10,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from raytune_rec import components
-from raytune_rec.components import structural
 from raytune_rec.report.trials import Trial
 from raytune_rec.trackers.base import State, TrackedRun
 
 _RUN, _TRIAL = "raytune_rec.run", "raytune_rec.trial"
 """Tags by which a run and a trial are found again."""
-_PARENT = "mlflow.parentRunId"
+_PARENT, _NOTE, _SOURCE = "mlflow.parentRunId", "mlflow.note.content", "mlflow.source.name"
 _POINTS, _VALUES = 500, 100
 """Metrics and parameters of a request; a server takes at most 1,000 and 100."""
 _LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -35,8 +34,10 @@ class Mlflow:
     needs: ClassVar = {"mlflow": "raytune-rec[mlflow]"}
 
     class Options(components.Options):
-        uri: str = structural("", "of the server, or sqlite:///PATH; empty: MLFLOW_TRACKING_URI, else as MLflow chooses")
-        experiment: str = structural("raytune-rec", "that the run belongs to; made if it is new", min_length=1, max_length=200)
+        uri: str = Field("", description="of the server, or sqlite:///PATH; empty: MLFLOW_TRACKING_URI, else as MLflow chooses")
+        experiment: str = Field(
+            "raytune-rec", description="that the run belongs to; made if it is new", min_length=1, max_length=200
+        )
 
         @field_validator("uri")
         @classmethod
@@ -62,7 +63,8 @@ class Mlflow:
             trials = {t.data.tags[_TRIAL]: t for t in self._found(f"tags.`{_PARENT}` = '{self._run}'")}
             self._open = {key: t for key, t in trials.items() if t.info.status == "RUNNING"}
             return set(trials) - set(self._open)
-        made = self._client.create_run(self._experiment, tags={_RUN: run.key}, run_name=run.name)
+        told = {_RUN: run.key, _NOTE: str(run.facts.get("title", "")), _SOURCE: "raytune-rec"}
+        made = self._client.create_run(self._experiment, tags=told, run_name=run.name)
         self._run, self._open = made.info.run_id, {}
         self._log(self._run, {}, run.facts, 0)
         return set()

@@ -8,8 +8,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from pydantic import Field
+
 from raytune_rec import components
-from raytune_rec.components import structural
 from raytune_rec.report.trials import Trial
 from raytune_rec.trackers.base import State, TrackedRun
 
@@ -36,9 +37,9 @@ class Wandb:
     needs: ClassVar = {"wandb": "raytune-rec[wandb]"}
 
     class Options(components.Options):
-        project: str = structural("raytune-rec", "that the runs belong to", min_length=1, max_length=100)
-        entity: str = structural("", "user or team; empty: as the key says")
-        mode: Literal["", "online", "offline"] = structural("", "offline: kept in the run folder; empty: WANDB_MODE, else online")
+        project: str = Field("raytune-rec", description="that the runs belong to", min_length=1, max_length=100)
+        entity: str = Field("", description="user or team; empty: as the key says")
+        mode: Literal["", "online", "offline"] = Field("", description="offline: kept in the run; empty: WANDB_MODE, or online")
 
     def __init__(self, options: Options) -> None:
         self.options = options

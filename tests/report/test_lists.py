@@ -164,6 +164,21 @@ def test_the_best_of_each_column_is_marked(page: str, run: Run) -> None:
     assert f'<td class="best">{best:.4f}<small>' in table and table.count('class="best"') == 8  # all have found HIT@50
 
 
+def test_a_ranking_has_no_column_that_its_lists_are_too_short_for(folder: Path) -> None:
+    """Of ten candidates every order has the positive among the first ten, and no place behind them."""
+    results = json.loads((folder / "results.json").read_text())
+    facts = results["units"]["few"]
+
+    def shown(prefix: str, **changed: object) -> list[str]:
+        results["units"]["few"] = facts | {name.replace("best_", "best 50_"): value for name, value in changed.items()}
+        return rankings.metrics(results, "few", prefix)
+
+    assert shown("full.", full_candidates=[10, 10]) == ["auc", "hit@1", "hit@5", "ndcg@5", "ndcg@10"]
+    assert shown("full.", full_candidates=[27, 29])[-3:] == ["hit@20", "ndcg@20", "ndcg@50"]
+    assert shown("full.", full_candidates=[90, 900]) == list(rankings.METRICS)
+    assert shown("best 50.", best_candidates=[50, 50], best_found=0.9) == list(rankings.METRICS)  # some positives are missing
+
+
 def test_shuffled_histories_have_columns_and_rerankings_tables_of_their_own(folder: Path, tmp_path: Path) -> None:
     results = json.loads((folder / "results.json").read_text())
     results["units"]["few"] |= {f"best {n}_{k}": v for n, found in ((300, 0.5), (50, 0.25)) for k, v in

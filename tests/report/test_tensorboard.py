@@ -59,6 +59,8 @@ def test_hparams_know_every_option_of_any_run_and_the_final_metric(folder: Path,
     shown = [t for u in ("music", "book", "movie") for t in _best(content["trials"], u)]
     assert {h.name for h in experiment.hparam_infos} == {"method", "unit"} | {k for t in shown for k in t["options"]}
     assert [m.name.tag for m in experiment.metric_infos] == [tensorboard.FINAL]
+    words = {h.name: {v.string_value for v in h.domain_discrete.values} for h in experiment.hparam_infos if h.type == 1}
+    assert words["method"] == {t["method"] for t in shown} and words["unit"] == {t["unit"] for t in shown}  # to filter by
     best = shown[0]
     run = folder / "tensorboard" / "music" / f"01-{best['method']}-{best['number']}"
     start = _hparams(run, "_hparams_/session_start_info").session_start_info

@@ -167,6 +167,8 @@ def test_units_without_a_result_are_named_with_the_reason() -> None:
 def test_medians_of_neighbours() -> None:
     x, y = binned([1, 2, 3, 10, 20, 30], [5, 6, 100, 1, 2, 3])
     assert x.tolist() == [2, 20] and y.tolist() == [6, 2]
+    x, y = binned([1, 2, 2, 2, 2, 2, 2, 3, 4], [9, 1, 2, 3, 4, 5, 6, 8, 8])  # a value that was tried often is one point
+    assert x.tolist() == [2, 3] and y.tolist() == [3.5, 8]
 
 
 def test_the_range_leaves_out_what_is_far_on_the_bad_side() -> None:

@@ -216,11 +216,14 @@ def bars(
 
 
 def binned(x: Sequence[float], y: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Medians of x and y over groups of neighbours in x of nearly equal size: at least 3 points a group, 10 groups at most."""
-    order = np.argsort(np.asarray(x, dtype=float), kind="stable")
-    groups = np.array_split(order, int(np.clip(len(order) // 3, 1, 10)))
-    pairs = [(np.median(np.asarray(x)[g]), np.median(np.asarray(y)[g])) for g in groups if len(g)]
-    return np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
+    """Medians of x and y over groups of neighbours in x of nearly equal size: at least 3 points a group, 10 groups at most.
+    Groups of one median x, as where a value was tried often, are one."""
+    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    order = np.argsort(xs, kind="stable")
+    groups = [g for g in np.array_split(order, int(np.clip(len(order) // 3, 1, 10))) if len(g)]
+    centres = np.array([np.median(xs[g]) for g in groups])
+    alike = [np.concatenate([g for g, at in zip(groups, centres, strict=True) if at == centre]) for centre in np.unique(centres)]
+    return np.unique(centres), np.array([np.median(ys[g]) for g in alike])
 
 
 def sensible(values: Sequence[float], higher: bool) -> Range:

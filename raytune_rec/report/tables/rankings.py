@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,12 +34,23 @@ def prefixes(results: Mapping[str, Any]) -> list[str]:
 
 
 def metrics(results: Mapping[str, Any], unit: str, prefix: str) -> list[str]:
-    """The columns of a ranking: beside the protocol's candidates also what shuffled histories reach, and not what stands in the
-    first table, with its interval."""
+    """The columns of a ranking: beside the protocol's candidates also what shuffled histories reach. Left out is what stands in
+    the first table, with its interval, and what lists are too short for: of at most ten candidates every order has a HIT@10 of 1,
+    and an NDCG@20 that is its NDCG@10."""
     shuffled = [] if prefix else [SHUFFLED + name for name in ("hit@10", "ndcg@10")]
     known = {name for measures in measured(results, unit, prefix).values() for name in measures}
-    usual = [name for name in METRICS if prefix or name != own(results)]
+    usual = [name for name in METRICS if (prefix or name != own(results)) and not _too_short(results, unit, prefix, name)]
     return [*usual, *(name for name in shuffled if name in known)]
+
+
+def _too_short(results: Mapping[str, Any], unit: str, prefix: str, name: str) -> bool:
+    """Whether the longest list of a ranking decides a metric, or makes it that of a smaller cut. Among what another method found
+    positives may be missing, so that nothing is decided."""
+    metric, _, cut = name.partition("@")
+    facts, key = results["units"][unit], prefix.replace(".", "_")
+    longest = facts[f"{key}candidates"][1] if f"{key}found" not in facts else math.inf
+    cuts = [int(other.partition("@")[2]) for other in METRICS if other.startswith(f"{metric}@")]
+    return bool(cut) and (int(cut) >= longest if metric == "hit" else any(longest <= smaller < int(cut) for smaller in cuts))
 
 
 def heading(results: Mapping[str, Any], unit: str, prefix: str) -> str:
