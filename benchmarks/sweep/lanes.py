@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.sweep.case import Case, job_of, packs_of, resolved_of
 from benchmarks.sweep.measured import Measured
+from benchmarks.sweep.method import method
 from raytune_rec.schema.work import Pack
 
 
@@ -18,7 +19,9 @@ def train(case: Case, pack: Pack) -> dict[int, float]:
     from raytune_rec.training.build import build
 
     torch.set_num_threads(1)
-    trainer = build(resolved_of(case, job_of(case))[pack.method], pack, Store.open(case.store), case.backbones())
+    dtype = torch.float64 if case.our_noise and method(case.prompt).DOUBLE else torch.float32
+    resolved = resolved_of(case, job_of(case))[pack.method]
+    trainer = build(resolved, pack, Store.open(case.store), case.backbones(), dtype=dtype)
     return {result.trial: result.best for result in trainer.run()}
 
 

@@ -47,6 +47,7 @@ class Method(Protocol):
         OPTIONS: what a yardstick must know of a configuration beside the rates of its groups; flat keys.
         PACK: most lanes of a pack.
         COLD: at a `prompt.temperature` below it rounding decides much, so that the check does not count; 0: none.
+        DOUBLE: whether the check computes in float64: with `given` rows hold such weights.
         NOISE: what the check holds still. PROTOCOL: the same in full.
         made_up: writes raw files into a folder, where they are no one's data; may be left out.
     """
@@ -59,6 +60,7 @@ class Method(Protocol):
     OPTIONS: tuple[str, ...]
     PACK: int
     COLD: float
+    DOUBLE: bool
     NOISE: str
     PROTOCOL: tuple[str, ...]
 

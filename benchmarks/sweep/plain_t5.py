@@ -82,7 +82,7 @@ class FrozenT5(nn.Module):
 
     def encode(self, x: Tensor, real: Tensor) -> Tensor:
         """(B, S, D) of embedded tokens (B, S, D), those that are real (B, S)."""
-        bias = self._places("encoder", x.shape[1]) + _hidden(real)
+        bias = self._places("encoder", x.shape[1]) + _hidden(real, x)
         for block in self.encoder:
             x = block(x, bias)
         return _normed(x, self.norms["encoder"])
@@ -95,7 +95,7 @@ class FrozenT5(nn.Module):
         """
         x, size = self.shared[words], words.shape[2]
         later = torch.full((size, size), -torch.inf).triu(1)
-        bias, hidden = self._places("decoder", size) + later, _hidden(real)
+        bias, hidden = self._places("decoder", size) + later, _hidden(real, x)
         for block in self.decoder:
             x = block(x, bias, read, hidden)
         return _normed(x, self.norms["decoder"])
@@ -115,7 +115,7 @@ class FrozenT5(nn.Module):
         side = (away > 0) * buckets if both else 0
         far = away.abs() if both else (-away).clamp(min=0)
         near = buckets // 2
-        shared = near + (torch.log(far.clamp(min=1) / near) / math.log(self.distance / near) * (buckets - near)).long()
+        shared = near + (torch.log(far.clamp(min=1).float() / near) / math.log(self.distance / near) * (buckets - near)).long()
         return side + torch.where(far < near, far, shared.clamp(max=buckets - 1))
 
 
@@ -124,9 +124,9 @@ def _blocks(weights: Weights, start: str, heads: int) -> nn.ModuleList:
     return nn.ModuleList([Block(under(f"{start}{i}.layer.", weights), heads) for i in range(count)])
 
 
-def _hidden(real: Tensor) -> Tensor:
+def _hidden(real: Tensor, like: Tensor) -> Tensor:
     """(B, 1, 1, S): -inf at padding."""
-    return torch.zeros(real.shape).masked_fill(~real, -torch.inf)[:, None, None]
+    return torch.zeros(real.shape, dtype=like.dtype).masked_fill(~real, -torch.inf)[:, None, None]
 
 
 def _normed(x: Tensor, gain: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ def _normed(x: Tensor, gain: Tensor) -> Tensor:
 
 
 def _layer(weight: Tensor) -> nn.Linear:
-    layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=False)
+    layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=False, dtype=weight.dtype)
     with torch.no_grad():
         layer.weight.copy_(weight)
     return layer

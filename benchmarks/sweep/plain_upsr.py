@@ -108,7 +108,8 @@ class SoftT5(nn.Module):
     def __init__(self, data: Data, tokens: int) -> None:
         super().__init__()
         self.backbone, self.start = data.backbone, data.rows.phrases["pad"]
-        self.tokens = nn.Parameter(torch.rand(tokens, data.backbone.shared.shape[1]) - 0.5)
+        shared = data.backbone.shared
+        self.tokens = nn.Parameter(torch.rand(tokens, shared.shape[1], dtype=shared.dtype) - 0.5)
 
     def read(self, source: Sequence[Words]) -> tuple[Tensor, Tensor]:
         """(B, P + S, D) of the prompt and tokens, and which are real."""
@@ -135,7 +136,7 @@ class SoftT5(nn.Module):
         before = F.pad(told[..., :-1], (1, 0), value=self.start[0]).clamp(min=0)
         states, there = self.backbone.decode(before, read, real), told != NONE
         logs = -F.cross_entropy(self.backbone.logits(states[there]), told[there], reduction="none")
-        return torch.zeros(told.shape).masked_scatter(there, logs)
+        return logs.new_zeros(told.shape).masked_scatter(there, logs)
 
 
 class Training(plain_training.Training[SoftT5]):

@@ -20,6 +20,7 @@ OPTIONS = ("prompt.temperature", "prompt.meta_prompts", "backbone.dropout", "tra
 
 PACK = 32
 COLD = 0.05
+DOUBLE = False
 """Below this temperature a softmax over meta-prompts is nearly one-hot and float32 rounding decides much: two right programs
 differ there, and agree in float64."""
 

@@ -20,6 +20,7 @@ UNIT, ROW, VARIANT, METRIC = "few.1", "ppr_light", "sasrec", "NDCG@10"
 GROUPS = ("prompt", "profile")
 PACK = 16  # wider ones gain little, and packs of a like number of tokens pad less
 COLD = 0.0
+DOUBLE = False
 OPTIONS = (
     *(f"prompt.{name}" for name in ("tokens", "hidden_width", "profile_width", "profile_mask", "item_mask", "temperature")),
     *("prompt.weight", "backbone.dropout", "backbone.heads", "objective.negatives", "training.batch_size"),

@@ -22,6 +22,7 @@ UNIT, ROW, VARIANT, METRIC = "cold.1", "promo", "dssm", "NDCG@10"
 GROUPS = ("prompt",)
 PACK = 16  # every lane holds a network for each item
 COLD = 0.0
+DOUBLE = False
 OPTIONS = (
     *(f"prompt.{name}" for name in ("feedback", "width", "layers", "fusion_width", "feedback_weight", "fairness_weight")),
     *("backbone.dropout", "backbone.heads", "training.batch_size"),
