@@ -28,6 +28,8 @@ SECONDS = 3.0
 """Between two looks at the journal."""
 AGAIN = 20
 """Looks until a tracker that failed is tried again."""
+KEPT = 10
+"""Trials after which it is noted which are told: after a kill no more come a second time."""
 _ENDED = {"complete", "pruned", "fail"}
 
 
@@ -59,9 +61,9 @@ class Teller:
             for place, trial in enumerate(missing, start=1):
                 tracker.tell(trial)
                 self._record.told.add(trial.key)
+                if place % KEPT == 0 or place == len(missing):
+                    self._record.keep()
                 yield len(missing) - place
-            if missing:
-                self._record.keep()
         except BaseException:
             self._tracker = None
             self._record.keep()

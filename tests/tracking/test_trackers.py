@@ -18,6 +18,7 @@ from raytune_rec.errors import JobError, UserError
 from raytune_rec.stages import evaluate
 from raytune_rec.stages.checks.check import told
 from raytune_rec.tracking import teller, watch
+from raytune_rec.tracking.record import Record
 from tests.tracking.conftest import lines, settled
 
 MakeJob = Callable[..., Job]
@@ -118,6 +119,16 @@ def test_the_process_of_a_tracker_ends_with_its_driver(job: MakeJob, run: Run, t
     process.stdin.write(f"{json.dumps(given)}\n")
     process.stdin.close()
     assert process.wait(60) == 0
+
+
+def test_what_is_told_is_noted_before_all_is(job: MakeJob, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill in the middle of thousands costs a few."""
+    run(job({}), tmp_path / "run")
+    monkeypatch.setattr(teller, "KEPT", 3)
+    folders = [Path(folder) for folder in job({}).components]
+    told = teller.Teller(tmp_path / "run", "lines", {"file": str(tmp_path / "told")}, folders, {}).tell()
+    assert [next(told) for _ in range(4)] == [15, 14, 13, 12]
+    assert len(Record.of(tmp_path / "run", "lines").told) == 3
 
 
 @pytest.mark.parametrize("verb", ["check", "run"])
