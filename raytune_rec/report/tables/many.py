@@ -93,9 +93,11 @@ def gains(run: Run, colour: Mapping[str, str]) -> WebTable | None:
 def _distances(run: Run) -> str:
     """Which thirds by distance there are, and what a distance is; empty where there are none."""
     sizes = run.results["sizes"]
-    ends = [[sizes["distances"][unit] for unit in units] for units in sizes.get("nearness", {}).values()]
-    ranges = words.listed([f"{name} {min(d):.2f} to {max(d):.2f}" for name, d in zip(BY_DISTANCE, ends, strict=False)])
-    return f"by distance ({ranges}): {_DISTANCE.format(word=run.unit_word)}" if ends else ""
+    if not (near := sizes.get("nearness")):
+        return ""
+    ends = {name: [sizes["distances"][unit] for unit in near[name]] for name in BY_DISTANCE}
+    ranges = words.listed([f"{name} {min(d):.2f} to {max(d):.2f}" for name, d in ends.items()])
+    return f"by distance ({ranges}): {_DISTANCE.format(word=run.unit_word)}"
 
 
 def by_distance(run: Run, colour: Mapping[str, str]) -> WebTable | None:
