@@ -22,7 +22,8 @@ def keep(out: Path, data: Path | None) -> None:
     """Run all jobs below a new folder `out`. data: the folder of real data; None: the quickstart alone."""
     out.mkdir(parents=True)
     _run("quickstart", out / "quickstart", {
-        "pretrain.trials": 3, "pretrain.training.epochs": 2, "training.epochs": 3, "tune.trials": 6, "evaluate.replicates": 2,
+        "pretrain.trials": 3, "pretrain.training.epochs": 2, "training.epochs": 3, "tune.trials": 6, "tune.alone": 0,
+        "tune.stop.rule": "none",
     })  # fmt: skip
     if data is None:
         return

@@ -26,12 +26,13 @@ def test_the_quickstarts_known_order_of_methods_comes_out(
         ray.shutdown()
     results = json.loads((out / "results.json").read_text())
     mean = {name: row["mean"]["auc"]["mean"] for name, row in results["methods"].items()}
-    assert mean["logistic"] < mean["single"] < mean["pretrained"] < mean["plate"]
+    assert max(mean["logistic"], mean["single"]) < mean["shared"] < min(mean["plate"], mean["finetune_all"])
     by = {c["baseline"]: c for c in results["comparisons"] if c["unit"] == "mean"}
-    assert by["logistic"]["low"] > 0 and by["single"]["low"] > 0
+    assert all(by[name]["low"] > 0 for name in ("logistic", "single", "shared"))
     assert results["methods"]["plate"]["tuned_parameters"] < 0.3 * results["methods"]["finetune_all"]["tuned_parameters"]
-    assert sorted(p.name for p in (out / "artifacts").iterdir()) == ["banner", "feed", "search"]
+    assert len(list((out / "artifacts").iterdir())) == 12
     shown = capsys.readouterr().out
+    assert "what packs saved: 1,164 trials took" in " ".join(shown.split())
     assert "plate" in shown and (out / "report" / "index.html").as_uri() in shown
     names: dict[str, Any] = {}
     exec(block("python", 'load_prompt("runs/quickstart'), names)

@@ -9,9 +9,9 @@ The log-odds of a click of user u on item i in domain s:
 A segment is what its users have in common in p; no column tells it. So rows of other domains teach b, c, p and q (a single domain
 is too small for them); a model that is the same in every domain misses most of tau; and tau is low-dimensional: one vector for
 each segment, which a small network of the user's embedding can write, where a fine-tuned embedding must learn it user by user.
-Hence the order of methods on the mean of the domains:
+Hence the order of methods on the mean of domains with few rows, as in the job `quickstart`:
 
-    logistic regression < single domain < pre-trained as it is < prompt and linear part tuned
+    a model of one domain < pre-trained on all as it is < prompt and linear part tuned
 
 Fine-tuning everything comes out near the last of these, with five times its parameters.
 
