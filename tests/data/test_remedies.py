@@ -58,15 +58,21 @@ CASES: list[tuple[str, Changes, str, list[Changes]]] = [
         [{"sequences": {**TASKS, "valid": 0.4}}],
     ),
     (
-        "a group without items",
+        "more groups than items",
         {"split": COLD_ITEMS, "sequences": {"length": 5, "negatives": 4, "item_groups": 20}},
-        r"domain 'x': \d+ cold items, and \d+ of 20 groups get none of them.*Lower data\.sequences\.item_groups, set "
-        r"data\.sequences\.grouped_by = 'arrival', which divides them evenly, or make more items cold \(data\.split\)",
+        r"domain 'x': \d+ cold items, and \d+ of 20 groups get none of them\.\nLower data\.sequences\.item_groups or make more "
+        r"items cold \(data\.split\)",
         [
             {"sequences": {"length": 5, "negatives": 4, "item_groups": 1}},
-            {"sequences": {"length": 5, "negatives": 4, "item_groups": 4, "grouped_by": "arrival"}},
-            {"split": {**COLD_ITEMS, "cold": 0.6}, "sequences": {"length": 5, "negatives": 4, "item_groups": 2}},
+            {"split": {**COLD_ITEMS, "cold": 0.9}, "sequences": {"length": 5, "negatives": 4, "item_groups": 2}},
         ],
+    ),
+    (
+        "a group that a hash leaves empty",
+        {"split": {**COLD_ITEMS, "cold": 0.4}, "sequences": {"length": 5, "negatives": 4, "item_groups": 9}},
+        r"domain 'x': \d+ cold items, and \d of 9 groups get none of them\.\nLower data\.sequences\.item_groups, set "
+        r"data\.sequences\.grouped_by = 'arrival', which divides them evenly, or make more items cold \(data\.split\)",
+        [{"sequences": {"length": 5, "negatives": 4, "item_groups": 9, "grouped_by": "arrival"}}],
     ),
     (
         "arrival without times",
