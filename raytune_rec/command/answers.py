@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,7 +85,7 @@ def serve(
             from raytune_rec.serving import server
         except ImportError as error:
             raise MachineError(f"serve needs Ray Serve ({error}); install it: pip install 'raytune-rec[serve]'.") from None
-        run, components = _run_of(prompts)
+        run, components, _ = _run_of(prompts)
         backbone, artifacts = artifacts_of(located(prompts))
         settings = server.Settings(
             backbone=backbone.absolute(),
@@ -108,19 +109,23 @@ def serve(
 
 def _answer(path: Path, given: Path, output: Path, **asked: Any) -> None:
     from raytune_rec.scoring import whole
+    from raytune_rec.scoring.files import Written
 
-    components = _run_of(path)[1]
+    _, components, options = _run_of(path)
     with ends_on_sigterm():
-        whole.answer(*whole.prompts_of(located(path), components), whole.Asked(**asked), at_hand(given), output, _echo)
+        wanted = whole.Asked(**asked, written=Written.of(options))
+        whole.answer(*whole.prompts_of(located(path), components), wanted, at_hand(given), output, _echo)
 
 
-def _run_of(path: Path) -> tuple[Path, list[Path]]:
-    """The run of artifacts, or of one, and the folders of its job's components; without a run the path itself, and none."""
+def _run_of(path: Path) -> tuple[Path, list[Path], Mapping[str, Any]]:
+    """The run of artifacts, or of one, the folders of its job's components, and what its source was told; without a run the path
+    itself, and nothing."""
     path = located(path).absolute()
     for place in (path, *path.parents[:2]):
         if (job := at_hand(place / "job.toml")).is_file():
-            return place, [Path(folder) for folder in config.read(job).components]
-    return path, []
+            known = config.read(job)
+            return place, [Path(folder) for folder in known.components], known.data.options
+    return path, [], {}
 
 
 def _echo(line: str) -> None:

@@ -9,7 +9,7 @@ Ray Data is not used: no row needs another, and what matters here, a restart beh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.scoring.base import Base
-from raytune_rec.scoring.files import Block, blocks, identity, inputs
+from raytune_rec.scoring.files import Block, Written, blocks, identity, inputs
 from raytune_rec.scoring.prompts import Prompts, artifacts_of
 from raytune_rec.scoring.rows import Answers, Scores, Unknown
 from raytune_rec.storage import claim
@@ -44,12 +44,14 @@ class Asked:
     Args:
         what: `score` or `recommend`. k: items of a recommendation. unknown: as of `Scorer.score`.
         carry: columns that are no input and go into the answer as they are.
+        written: how the cells of a CSV are.
     """
 
     what: Literal["score", "recommend"] = "score"
     k: int = 10
     unknown: Unknown = "backbone"
     carry: tuple[str, ...] = ()
+    written: Written = field(default_factory=Written)
 
     @property
     def adds(self) -> tuple[str, ...]:
@@ -130,7 +132,7 @@ def _file(prompts: Prompts, stands_on: Mapping[str, Any], asked: Asked, file: Pa
     rows = sum(pq.read_metadata(part).num_rows for part in parts)
     if parts:
         say(f"{target}: going on after {rows:,} rows")
-    for number, block in enumerate(blocks(file, ROWS[asked.what], len(parts)), len(parts)):
+    for number, block in enumerate(blocks(file, ROWS[asked.what], len(parts), asked.written.form), len(parts)):
         answers = _answered(prompts, asked, block)
         STORAGE.put(work / f"{number:06}.parquet", partial(pq.write_table, answers, compression="zstd"))
         rows += len(block.table)
@@ -153,6 +155,8 @@ def _answered(prompts: Prompts, asked: Asked, block: Block) -> pa.Table:
     if problems:
         raise DataError(f"{block.file}: {problem}" for problem in problems)
     rows = table.drop_columns(list(asked.carry))
+    if block.file.suffix.lower() == ".csv":
+        rows = asked.written.read(rows)
     try:
         return _with_answers(prompts, asked, table, rows)
     except DataError:

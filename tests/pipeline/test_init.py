@@ -65,6 +65,24 @@ def _semicolons(folder: Path, rows: list[dict[str, Any]]) -> list[str]:
     return ["log.csv"]
 
 
+def _scored_as_the_log_is_written(folder: Path) -> None:
+    """A file in the form of the log, and the same rows with types, have the same scores."""
+    rows = _rows(random.Random(6))[:60]
+    lines = [";".join(rows[0]), *(";".join(map(_german, row.values())) for row in rows)]
+    (folder / "day.csv").write_text("\n".join(lines) + "\n", encoding="latin-1")
+    typed = [{**row, "price": round(row["price"], 2)} for row in rows]
+    pd.DataFrame(typed).drop(columns=["ts", "clicked"]).to_parquet(folder / "day.parquet")
+    for name in ("day.parquet", "day.csv"):
+        carried = ["--carry", "row_id", "--carry", "dwell"]
+        assert cli.main(["score", "run", "--input", name, "--output", f"scores.{name.split('.')[1]}", *carried]) == 0
+    answers = pd.read_csv("scores.csv", dtype=str, keep_default_na=False)
+    by_types = pd.read_parquet("scores.parquet")
+    assert answers["price"].tolist() == [_german(row["price"]) for row in rows], "cells stay as they are written"
+    assert answers["site"].tolist() == [row["site"] for row in rows]
+    assert answers["score"].astype(float).tolist() == pytest.approx(by_types["score"].tolist(), abs=1e-6)
+    assert by_types["score"].nunique() > 30 and (answers["unknown"] == by_types["unknown"]).all()
+
+
 def _one_file_per_site(folder: Path, rows: list[dict[str, Any]]) -> list[str]:
     for site in SITES:
         own = [{k: v for k, v in row.items() if k != "site"} for row in rows if row["site"] == site]
@@ -154,6 +172,7 @@ def test_the_job_runs_to_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert "(auc 0." in out and "cannot be read" in out and "torn" in err and "results.json" in err
     again = raytune_rec.run("shop.toml", out="run", set=few)
     assert again.results.equals(run.results), "what is done is not done again"
+    _scored_as_the_log_is_written(tmp_path)
     _as_the_page_says(run.folder, monkeypatch)
     _as_the_pages_show(tmp_path / "run", monkeypatch)
 
