@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from raytune_rec import config
+from raytune_rec.components import component, options_of
+from raytune_rec.config import Job
 from raytune_rec.errors import MachineError, UserError
 from raytune_rec.heartbeat import SECONDS, Heartbeat
 from raytune_rec.machine.signals import ends_on_sigterm
@@ -85,7 +86,8 @@ def serve(
             from raytune_rec.serving import server
         except ImportError as error:
             raise MachineError(f"serve needs Ray Serve ({error}); install it: pip install 'raytune-rec[serve]'.") from None
-        run, components, _ = _run_of(prompts)
+        run, job = _run_of(prompts)
+        components = _components(job)
         backbone, artifacts = artifacts_of(located(prompts))
         settings = server.Settings(
             backbone=backbone.absolute(),
@@ -109,23 +111,31 @@ def serve(
 
 def _answer(path: Path, given: Path, output: Path, **asked: Any) -> None:
     from raytune_rec.scoring import whole
-    from raytune_rec.scoring.files import Written
 
-    _, components, options = _run_of(path)
+    _, job = _run_of(path)
     with ends_on_sigterm():
-        wanted = whole.Asked(**asked, written=Written.of(options))
-        whole.answer(*whole.prompts_of(located(path), components), wanted, at_hand(given), output, _echo)
+        wanted = whole.Asked(**asked, **_written(job))
+        whole.answer(*whole.prompts_of(located(path), _components(job)), wanted, at_hand(given), output, _echo)
 
 
-def _run_of(path: Path) -> tuple[Path, list[Path], Mapping[str, Any]]:
-    """The run of artifacts, or of one, the folders of its job's components, and what its source was told; without a run the path
-    itself, and nothing."""
+def _run_of(path: Path) -> tuple[Path, Job | None]:
+    """The run of artifacts, or of one, and its job; without a run the path itself, and none."""
     path = located(path).absolute()
     for place in (path, *path.parents[:2]):
         if (job := at_hand(place / "job.toml")).is_file():
-            known = config.read(job)
-            return place, [Path(folder) for folder in known.components], known.data.options
-    return path, [], {}
+            return place, config.read(job)
+    return path, None
+
+
+def _components(job: Job | None) -> list[Path]:
+    return [Path(folder) for folder in job.components] if job else []
+
+
+def _written(job: Job | None) -> dict[str, Any]:
+    """`written`, how the log of a job writes its cells, where its source says it."""
+    if job is None or not hasattr(source := component("data.sources", job.data.source, _components(job)), "written"):
+        return {}
+    return {"written": source(options_of("data.sources", job.data.source, job.data.options, _components(job))).written}
 
 
 def _echo(line: str) -> None:

@@ -5,10 +5,10 @@ A file's rows come in their order, whatever is read of them, so that a part of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,59 +16,13 @@ import pyarrow.parquet as pq
 
 from raytune_rec.data.files.delimited import Format
 from raytune_rec.data.files.reading import column_names, read_file
-from raytune_rec.data.formats import PARSERS, FormatName
 from raytune_rec.errors import DataError
 from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.fingerprint import file_sha256
 
 KINDS = (".parquet", ".csv")
-
-
-@dataclass(frozen=True)
-class Written:
-    """How the log of a job writes its cells, and so the rows that are to be scored.
-
-    Args:
-        form: delimiter, encoding and quotes.
-        numbers: column of the file -> how its numbers are written, where not plainly.
-        lists: column of the file -> what parts the values of a cell.
-        missing: text of cells that count as empty.
-    """
-
-    form: Format = field(default_factory=Format)
-    numbers: Mapping[str, FormatName] = field(default_factory=dict)
-    lists: Mapping[str, str] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Written:
-        """options: of a job's source; of other sources than `tabular` there is nothing to know."""
-        features = {name: f for name, f in options.get("features", {}).items() if isinstance(f, Mapping)}
-        column = {name: feature.get("column") or name for name, feature in features.items()}
-        formats = options.get("formats", {})
-        numbers = {column[n]: formats[n] for n, f in features.items() if f.get("kind") == "numerical" and n in formats}
-        lists = {column[n]: f.get("separator", "|") for n, f in features.items() if f.get("kind") == "multi"}
-        given = {name: options[name] for name in ("delimiter", "encoding", "quote") if name in options}
-        return cls(Format(**given), numbers, lists, tuple(options.get("missing", ())))
-
-    def read(self, table: pa.Table) -> pa.Table:
-        """Rows of a CSV as they are to be scored: empty cells for what stands for them, numbers as digits with a point, lists. A
-        number that cannot be read stays, to be told.
-        """
-        for place, name in enumerate(table.column_names):
-            cells = [None if cell is None or cell.strip() in self.missing else cell for cell in table[name].to_pylist()]
-            made = pa.array(cells, pa.string())
-            if (kind := self.numbers.get(name)) is not None:
-                made = pa.array([_digits(cell, kind) for cell in cells], pa.string())
-            elif parted := self.lists.get(name):
-                lists = [[value for value in (cell or "").split(parted) if value.strip()] for cell in cells]
-                made = pa.array(lists, pa.list_(pa.string()))
-            table = table.set_column(place, name, made)
-        return table
-
-
-def _digits(cell: str | None, kind: FormatName) -> str | None:
-    return cell if cell is None or (value := PARSERS[kind](cell)) is None else repr(value)
+_PART = 1 << 22
+"""Bytes that are decoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +126,22 @@ def _csv(file: Path, skip: int, given: Format) -> Iterator[tuple[pa.Table, np.nd
 
 
 def _form(file: Path, form: Format) -> Format:
-    """Where its header is one cell, the delimiter that parts it: no row has one cell alone, and a log is often copied."""
+    """The same, but for what the file itself tells: that it is UTF-8, or that another delimiter parts its header, which would
+    be a single cell by this one.
+    """
+    form = replace(form, encoding="utf-8") if _is_utf8(file) else form
     present = column_names(file, replace(form, quote="")) or []
     other = next((d for d in (",", ";", "\t", "|") if len(present) == 1 and d in present[0]), "")
     return replace(form, delimiter=other) if other else form
+
+
+def _is_utf8(file: Path) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with file.open("rb") as source:
+        try:
+            while part := source.read(_PART):
+                decoder.decode(part)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True

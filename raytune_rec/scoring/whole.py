@@ -20,9 +20,10 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from raytune_rec.artifacts import prompt as prompt_artifact
+from raytune_rec.data.files.written import Written
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.scoring.base import Base
-from raytune_rec.scoring.files import Block, Written, blocks, identity, inputs
+from raytune_rec.scoring.files import Block, blocks, identity, inputs
 from raytune_rec.scoring.prompts import Prompts, artifacts_of
 from raytune_rec.scoring.rows import Answers, Scores, Unknown
 from raytune_rec.storage import claim
@@ -44,7 +45,7 @@ class Asked:
     Args:
         what: `score` or `recommend`. k: items of a recommendation. unknown: as of `Scorer.score`.
         carry: columns that are no input and go into the answer as they are.
-        written: how the cells of a CSV are.
+        written: how the cells of a CSV are written.
     """
 
     what: Literal["score", "recommend"] = "score"

@@ -66,21 +66,24 @@ def _semicolons(folder: Path, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _scored_as_the_log_is_written(folder: Path) -> None:
-    """A file in the form of the log, and the same rows with types, have the same scores."""
+    """Files in the form of the log, and the same rows with types, have the same scores; UTF-8 and another delimiter are seen."""
     rows = _rows(random.Random(6))[:60]
     lines = [";".join(rows[0]), *(";".join(map(_german, row.values())) for row in rows)]
-    (folder / "day.csv").write_text("\n".join(lines) + "\n", encoding="latin-1")
+    for name, encoding, delimiter in (("day.csv", "latin-1", ";"), ("utf8.csv", "utf-8", "\t")):
+        (folder / name).write_text("\n".join(lines).replace(";", delimiter) + "\n", encoding=encoding)
     typed = [{**row, "price": round(row["price"], 2)} for row in rows]
     pd.DataFrame(typed).drop(columns=["ts", "clicked"]).to_parquet(folder / "day.parquet")
-    for name in ("day.parquet", "day.csv"):
+    for name in ("day.parquet", "day.csv", "utf8.csv"):
         carried = ["--carry", "row_id", "--carry", "dwell"]
-        assert cli.main(["score", "run", "--input", name, "--output", f"scores.{name.split('.')[1]}", *carried]) == 0
-    answers = pd.read_csv("scores.csv", dtype=str, keep_default_na=False)
-    by_types = pd.read_parquet("scores.parquet")
-    assert answers["price"].tolist() == [_german(row["price"]) for row in rows], "cells stay as they are written"
-    assert answers["site"].tolist() == [row["site"] for row in rows]
-    assert answers["score"].astype(float).tolist() == pytest.approx(by_types["score"].tolist(), abs=1e-6)
-    assert by_types["score"].nunique() > 30 and (answers["unknown"] == by_types["unknown"]).all()
+        assert cli.main(["score", "run", "--input", name, "--output", f"scored-{name}", *carried]) == 0
+    by_types = pd.read_parquet("scored-day.parquet")
+    assert by_types["score"].nunique() > 30
+    for name in ("scored-day.csv", "scored-utf8.csv"):
+        answers = pd.read_csv(name, dtype=str, keep_default_na=False)
+        assert answers["price"].tolist() == [_german(row["price"]) for row in rows], "cells stay as they are written"
+        assert answers["site"].tolist() == [row["site"] for row in rows]
+        assert answers["score"].astype(float).tolist() == pytest.approx(by_types["score"].tolist(), abs=1e-6)
+        assert (answers["unknown"] == by_types["unknown"]).all()
 
 
 def _one_file_per_site(folder: Path, rows: list[dict[str, Any]]) -> list[str]:

@@ -32,6 +32,7 @@ class Source(Protocol):
         formats: column -> how text writes its numbers (`data/formats.py`); None: a job cannot say.
         columns: name of a column -> its name in the log, where that has another one; a source whose files no caller knows has
             none.
+        written: how the log writes its cells, for rows to be scored; a source that says `columns` says this too.
         time_unit: of times that are plain numbers (`s`, `ms`, `us` or `ns`); empty: told by their size.
         example: options with which it has all the fields that it can have, for `show sources`.
     """

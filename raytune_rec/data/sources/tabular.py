@@ -7,6 +7,7 @@ cut.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from raytune_rec.data.files.delimited import Format
 from raytune_rec.data.files.on_disk import named_files
 from raytune_rec.data.files.problems import FileProblems, each_file
 from raytune_rec.data.files.reading import Reader, column_names, read_file, require, require_types
+from raytune_rec.data.files.written import Written, without
 from raytune_rec.data.formats import FormatName
 from raytune_rec.data.instants import Instants, positions
 from raytune_rec.data.sources.base import constant, digest_files
@@ -153,8 +155,7 @@ class Tabular:
         return (self._options.domain,) if self._options.domain else None
 
     def head(self, rows: int) -> Tabular:
-        """The same source, of the first rows of each file alone; once it is read,
-        `cut` says whether any file has more."""
+        """The same source, of the first rows of each file alone; once it is read, `cut` says whether any file has more."""
         first = Tabular(self._options)
         first._head = rows
         return first
@@ -246,6 +247,14 @@ class Tabular:
         named = {name: column for name, column in self._columns.items() if not name.startswith(SCORE)} | features
         return {name: column for name, column in named.items() if name != column}
 
+    @property
+    def written(self) -> Written:
+        """How the interactions write their cells; the names of the columns are those of the file."""
+        columns = {name: f.column or name for name, f in self._options.features.items()}
+        numbers = {columns[name]: form for name, form in self._options.formats.items() if name in columns}
+        lists = {columns[name]: separator for name, separator in self._separators.items()}
+        return Written(replace(self._format, header=(), options=""), numbers, lists, self._options.missing)
+
     def _feature_columns(self, role: SourceRole) -> dict[str, str]:
         return {name: f.column or name for name, f in self._options.features.items() if f.role == role}
 
@@ -301,7 +310,9 @@ class Tabular:
         blocks = read_file(path, columns, form, separators)
         if self._head is not None:
             blocks = self._first(blocks, self._head)
-        return (_without(block, self._options.missing) for block in blocks) if self._options.missing else blocks
+        if not (missing := self._options.missing):
+            return blocks
+        return (RawBlock(without(b.table, missing), b.file, b.lines, b.rejects) for b in blocks)
 
     def _first(self, blocks: Iterator[RawBlock], left: int) -> Iterator[RawBlock]:
         for block in blocks:
@@ -323,17 +334,6 @@ class Tabular:
             return block
         table = block.table.append_column("domain", constant(name, len(block.table)))
         return RawBlock(table, block.file, block.lines, block.rejects)
-
-
-def _without(block: RawBlock, missing: Sequence[str]) -> RawBlock:
-    """With empty cells in place of what stands for them."""
-    table, words = block.table, pa.array(missing, pa.string())
-    for place, column in enumerate(table.columns):
-        if pa.types.is_string(column.type):
-            known = pc.is_in(pc.utf8_trim_whitespace(column), value_set=words)
-            emptied = pc.if_else(known, pa.scalar(None, pa.string()), column)
-            table = table.set_column(place, table.column_names[place], emptied)
-    return RawBlock(table, block.file, block.lines, block.rejects)
 
 
 def _check_copies(log: Sequence[tuple[str, Path]], digests: Sequence[str]) -> None:
