@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.strategies import taken
 from raytune_rec.tuning.packs.planner import SearchPlanner
 from raytune_rec.tuning.run import alone, runner
-from raytune_rec.tuning.run.alone import Timed
+from raytune_rec.tuning.run.alone import Timed, trained
 from raytune_rec.tuning.run.measuring import measurer
 from raytune_rec.tuning.run.resources import slots
 from raytune_rec.tuning.search.plan import searches
@@ -63,9 +65,10 @@ def run(context: Context) -> dict[str, Any]:
     for line in [*steps(plan.schema, plan.methods), *not_searched(plan.schema, job.tune.least_valid)]:
         context.say(line)
     measure = measurer(job, plan.resolved, context.store_path, context.backbones)
+    before = len(trained(trials(journal), job)) if job.tune.alone else 0
     context.at("measuring how many trials fit in a pack")
-    told = len(trials(journal)) if job.tune.alone else 0
-    planner = Timed(SearchPlanner.of(Studies(journal, job), wanted, measure, slots(job)))
+    began = time.monotonic()
+    planner = Timed(SearchPlanner.of(Studies(journal, job), wanted, measure, slots(job)), began)
     context.at("at work")
     runner.run(
         job, plan.resolved, planner, context.folder, context.store_path, context.backbones,
@@ -85,14 +88,18 @@ def run(context: Context) -> dict[str, Any]:
     if not any(method in job.methods for method, _ in best):
         raise RunFailed("\n".join(map(str, [*recorded(context.folder), *failed])))
     chosen = {f"{method}/{unit}": [w.trial, w.value] for (method, unit), w in best.items() if method in job.methods}
-    saved = _saved(context, every, len(every) - told, planner.seconds) if job.tune.alone else {}
+    saved = _saved(context, trained(every, job), before, planner.seconds) if job.tune.alone else {}
     return {"trials": sum(t["method"] in job.methods for t in every), "winners": chosen, **saved, **facts(failed)}
 
 
-def _saved(context: Context, every: list[dict[str, Any]], told: int, seconds: float) -> dict[str, Any]:
-    """What packs saved, for the marker. every: trials. told, seconds: of them, those of this attempt."""
+def _saved(context: Context, every: list[Mapping[str, Any]], before: int, seconds: float) -> dict[str, Any]:
+    """What packs saved, for the marker.
+
+    Args:
+        every: trials that trained. before: how many of them had when this attempt began. seconds: of the others.
+    """
     job, some = context.job, alone.drawn(every, context.job)
-    if not (some and told and seconds):
+    if not seconds or len(every) == before:
         context.say("what packs saved is not told: nothing was trained in this attempt")
         return {}
     context.at("training some trials by themselves")
@@ -103,7 +110,7 @@ def _saved(context: Context, every: list[dict[str, Any]], told: int, seconds: fl
     if not by_themselves:
         context.say("what packs saved is not told: a trial could not be trained by itself")
         return {}
-    saved = alone.Saved(told, seconds, len(some), by_themselves)
+    saved = alone.Saved(len(every) - before, seconds, len(some), by_themselves)
     context.say(str(saved))
     return {"saved": {**asdict(saved), "told": str(saved)}}
 

@@ -32,7 +32,7 @@ def test_the_quickstarts_known_order_of_methods_comes_out(
     assert results["methods"]["plate"]["tuned_parameters"] < 0.3 * results["methods"]["finetune_all"]["tuned_parameters"]
     assert len(list((out / "artifacts").iterdir())) == 12
     shown = capsys.readouterr().out
-    assert "what packs saved: 1,164 trials took" in " ".join(shown.split())
+    assert "what packs saved: 1,152 trials took" in " ".join(shown.split())
     assert "plate" in shown and (out / "report" / "index.html").as_uri() in shown
     names: dict[str, Any] = {}
     exec(block("python", 'load_prompt("runs/quickstart'), names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import pytest
 
 from raytune_rec import config, pipeline
 from raytune_rec.errors import RunFailed
+from raytune_rec.schema.work import Pack
 from raytune_rec.storage import marker
 from raytune_rec.storage.files import read_json
+from raytune_rec.tuning.packs.planner import FixedPlanner
 from raytune_rec.tuning.run import alone, runner
 from tests.pipeline.here import without_ray
 
@@ -49,7 +53,8 @@ def test_some_trials_are_trained_by_themselves_and_nothing_else_changes(tmp_path
     trials = read_json(tmp_path / "measured" / "trials.json")
     strip = [{name: value for name, value in trial.items() if name != "seconds"} for trial in trials]
     assert strip == [{n: v for n, v in t.items() if n != "seconds"} for t in read_json(tmp_path / "plain" / "trials.json")]
-    some = alone.drawn(trials, config.parse({**JOB, "tune": {**JOB["tune"], "alone": 3}}))
+    job = config.parse({**JOB, "tune": {**JOB["tune"], "alone": 3}})
+    some = alone.drawn(alone.trained(trials, job), job)
     assert [(1, t["epochs"]) for t in some] == [(lanes, epochs) for _, lanes, epochs in trained] and len(some) == 3
     (line,) = [line for line in said if "what packs saved: 8 trials took" in line]
     saved = marker.read(tmp_path / "measured" / "stages" / "tune")["facts"]["saved"]
@@ -82,5 +87,25 @@ def test_trials_that_never_trained_are_not_drawn() -> None:
     known = {"method": "m", "state": "complete", "study": "m/x", "unit": "x", "options": {}}
     trials = [{**known, "number": i, "epochs": i % 2} for i in range(8)]
     trials.append({**known, "state": "failed", "number": 9, "epochs": 3})
-    job = config.parse({**JOB, "tune": {"alone": 50}})
-    assert [t["number"] for t in sorted(alone.drawn(trials, job), key=lambda t: t["number"])] == [1, 3, 5, 7]
+    fit = alone.trained(trials, config.parse(JOB))
+    assert [t["number"] for t in fit] == [1, 3, 5, 7]
+    assert len(alone.drawn(fit, config.parse({**JOB, "tune": {"alone": 50}}))) == 4, "no more than there are"
+
+
+def test_the_start_of_ray_tune_is_in_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner asks for one pack before it starts Tune, which then asks for as many as train at a time."""
+    clock: Iterator[float] = iter(())
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    packs = [Pack(f"p{i}", "m", ()) for i in range(3)]
+    for since, seconds in ((None, 13.0 - 7.0), (-1.0, 14.0)):
+        clock = iter([0.0, 7.0, 9.0, 12.0, 13.0] if since is None else [9.0, 12.0, 13.0])
+        planner = alone.Timed(FixedPlanner(packs), since)
+        assert planner.seconds == 0.0
+        first, second = planner.next(), planner.next()  # before Tune, and by it
+        assert isinstance(first, Pack) and isinstance(second, Pack)
+        planner.done(first, ())
+        third = planner.next()
+        assert isinstance(third, Pack)
+        for pack in (second, third):
+            planner.done(pack, ())
+        assert planner.seconds == seconds

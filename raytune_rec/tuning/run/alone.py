@@ -24,10 +24,10 @@ class Saved:
     """How long trials took in packs and would have taken by themselves, on the same machines.
 
     Args:
-        trials: that the search told.
-        seconds: of these, from the first pack's start to the last one's end.
+        trials: that the search trained.
+        seconds: of these, from the measuring of packs to the last one's end.
         alone: trials that were trained once more.
-        alone_seconds: likewise of these.
+        alone_seconds: of these, from the start of their first processes to the last one's end.
     """
 
     trials: int
@@ -50,21 +50,28 @@ class Saved:
 
 
 class Timed:
-    """A planner, and the time from its first pack to its last result."""
+    """A planner, and when it heard its last result.
 
-    def __init__(self, planner: Planner) -> None:
+    Args:
+        planner: that works.
+        since: by `time.monotonic`, from when on it is timed; None: from the last pack that was given before the first result, so
+            that Tune's own start, which comes once for any number of trials, is not in it (with one pack at a time it is).
+    """
+
+    def __init__(self, planner: Planner, since: float | None = None) -> None:
         self._planner = planner
-        self._first = self._last = 0.0
+        self._since, self._waits = since or 0.0, since is None
+        self._last: float | None = None
 
     @property
     def seconds(self) -> float:
-        """0 where nothing was trained."""
-        return self._last - self._first
+        """To the last result; 0 where nothing was trained."""
+        return 0.0 if self._last is None else self._last - self._since
 
     def next(self) -> Pack | Done | None:
         item = self._planner.next()
-        if isinstance(item, Pack):
-            self._first = self._first or time.monotonic()
+        if self._waits and self._last is None and isinstance(item, Pack):
+            self._since = time.monotonic()
         return item
 
     def done(self, pack: Pack, results: Sequence[LaneResult]) -> Iterable[str]:
@@ -79,15 +86,19 @@ class Timed:
         return self._planner.progress()
 
 
-def drawn(trials: Iterable[Mapping[str, Any]], job: Job) -> list[Mapping[str, Any]]:
-    """`tune.alone` finished trials of the job's methods that trained, by the job's seed.
+def trained(trials: Iterable[Mapping[str, Any]], job: Job) -> list[Mapping[str, Any]]:
+    """The finished trials of the job's methods that trained an epoch at least, by study and number.
 
     Args:
         trials: as of `records.trials`.
     """
     fit = [t for t in trials if t["method"] in job.methods and t["state"] in ("complete", "pruned") and t["epochs"]]
-    fit.sort(key=lambda t: (t["study"], t["number"]))
-    return random.Random(job.seed).sample(fit, min(job.tune.alone, len(fit)))
+    return sorted(fit, key=lambda t: (t["study"], t["number"]))
+
+
+def drawn(trials: Sequence[Mapping[str, Any]], job: Job) -> list[Mapping[str, Any]]:
+    """`tune.alone` of these, by the job's seed."""
+    return random.Random(job.seed).sample(trials, min(job.tune.alone, len(trials)))
 
 
 def seconds(
@@ -110,9 +121,9 @@ def seconds(
     """
     alone = job.model_copy(update={"tune": job.tune.model_copy(update={"reuse_actors": False})})
     packs = [_pack(trial, place) for place, trial in enumerate(trials)]
-    planner = Timed(FixedPlanner(packs))
     for pack in packs:  # of an attempt that was interrupted
         remove(run_folder, pack.name)
+    planner = Timed(FixedPlanner(packs))
     try:
         runner.run(alone, methods, planner, run_folder, store_path, backbones, **more)
     except RunFailed:
