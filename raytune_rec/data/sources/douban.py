@@ -1,9 +1,9 @@
-"""Douban music, book and movie ratings (PLATE, section 3.1): three domains, users in common, items of their own, no features.
+"""Douban music, book and movie ratings (PLATE, appendix A.1): three domains, users in common, items of their own, no features.
 
 Files under `path`: `douban_music/ratings.dat` and `douban_book/ratings.dat`, tab-separated user, item, rating (1 to 5), users
 from 1;
 `douban_movie_part/douban_movie_{val,test}.csv.gz`, a fifth of the movie domain with labels in place of ratings and users from 0.
-Differs from the paper's text: a rating of 3 counts as negative, as in its released labels.
+Differs from the paper: of the movie domain this fifth alone was released. As there, a rating above 3 is positive.
 """
 
 from __future__ import annotations
