@@ -75,6 +75,8 @@ def test_its_words_speak_of_means_and_its_numbers_are_those_of_the_results(folde
     said = words.verdict(run)
     assert said.headline == "ours is better than all 2 baselines on average over domains."
     assert "shop" not in " ".join(text for _, text in said.points) and "in each of 40 domains" in dict(said.points)["How sure"]
+    caption = many.main(run, dict.fromkeys(METHODS, "")).caption
+    assert "by size (small 40 to 184, middle 196 to 340 and large 352 to 508)" in caption
     means = dict(many.columns(run.results))
     first = run.results["sizes"]["thirds"]["small"]
     assert means["small third"]["ours"]["mean"] == pytest.approx(

@@ -52,8 +52,8 @@ def main(run: Run, colour: Mapping[str, str]) -> WebTable:
         facts = run.results["methods"][name]
         lines.append(Line(name, colour[name], web.note(facts), [*cells, Cell(str(won[name])), *web.cost(facts)]))
     protocol, thirds, metric = run.results["protocol"], run.results["sizes"]["thirds"], run.results["sizes"]["metric"]
-    rows = {name: [run.results["units"][u]["n"] for u in units] for name, units in thirds.items()}
-    ranges = words.listed([f"{name} {words.count(min(n))} to {words.count(max(n))}" for name, n in rows.items() if n])
+    rows = {name: [run.results["units"][u]["n"] for u in thirds[name]] for name in NAMES}
+    ranges = words.listed([f"{name} {words.count(min(n))} to {words.count(max(n))}" for name, n in rows.items()])
     caption = (
         f"Test {title(metric)}, mean over {words.counted(len(run.units), run.unit_word)}, each counting the same or by its "
         f"test rows, and over thirds of them by size ({ranges}), with the {protocol['confidence'] * 100:g} % interval below; "
