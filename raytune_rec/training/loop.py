@@ -147,16 +147,23 @@ class Trainer:
     def timed(self, seconds: float) -> tuple[float, float]:
         """Seconds of a step, the mean of those that are made in a while after a first one, and of a validation."""
         self.rehearse()
+        self._wait()
         begun = time.perf_counter()
         self._observe()
         valid, took = time.perf_counter() - begun, list[float]()
         for number, batch in enumerate(self.feed.epoch(1) if self.model.trained and any(self.feed.steps) else ()):
             begun = time.perf_counter()
             self._step(batch, number)
+            self._wait()
             took.append(time.perf_counter() - begun)
             if sum(took) > seconds:
                 break
         return sum(took) / max(1, len(took)), valid
+
+    def _wait(self) -> None:
+        """Until a GPU has done what it was told: a step there returns as soon as it is queued."""
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize(self.device)
 
     def run(self) -> list[LaneResult]:
         """All epochs."""

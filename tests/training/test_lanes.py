@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -138,3 +139,20 @@ def test_a_restored_trainer_goes_on_bit_identically(make: Make) -> None:
         assert whole.results()[i].curve == later.results()[i].curve
         for name, tensor in whole.best(i).items():
             assert torch.equal(tensor, later.best(i)[name])
+
+
+def test_a_step_on_a_gpu_is_timed_until_it_is_done(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a step returns when it is queued; here each is queued for a second."""
+    trainer, clock, queued = make("single", [{}]), [0.0], [0.0]
+
+    def step(*_: Any) -> None:
+        queued[0] += 1
+
+    def wait(device: str) -> None:
+        clock[0], queued[0] = clock[0] + queued[0], 0.0
+
+    monkeypatch.setattr(trainer, "_step", step)
+    monkeypatch.setattr(trainer, "device", "cuda:0")
+    monkeypatch.setattr(torch.cuda, "synchronize", wait)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    assert trainer.timed(1.5) == (1.0, 0.0), "nor is the step before part of the validation's time"
