@@ -75,6 +75,12 @@ CASES: list[tuple[str, Changes, str, list[Changes]]] = [
         [{"sequences": {"length": 5, "negatives": 4, "item_groups": 9, "grouped_by": "arrival"}}],
     ),
     (
+        "a group that a hash leaves empty, without times to divide by",
+        {"split": {**COLD_ITEMS, "cold": 0.4}, "sequences": {"length": 5, "negatives": 4, "item_groups": 9}, "timed": False},
+        r"\d of 9 groups get none of them\.\nLower data\.sequences\.item_groups or make more items cold \(data\.split\)",
+        [{"sequences": {"length": 5, "negatives": 4, "item_groups": 2}}],
+    ),
+    (
         "arrival without times",
         {"split": COLD_ITEMS, "sequences": {"length": 5, "negatives": 4, "grouped_by": "arrival"}, "timed": False},
         r"data\.sequences\.grouped_by = 'arrival' needs timestamps.*set it to 'hash'",

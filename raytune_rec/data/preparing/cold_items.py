@@ -191,19 +191,22 @@ def grouped(
     )
 
 
-def check_filled(groups: Sequence[Unit], options: SequenceOptions) -> None:
+def check_filled(groups: Sequence[Unit], options: SequenceOptions, timed: bool) -> None:
     """Refuse groups that got no cold item.
+
+    Args:
+        timed: whether rows have times, by which items can be grouped.
 
     Raises:
         DataError: of each domain, its cold items and groups.
     """
-    problems, enough = [], True
+    problems, divides = [], timed
     for domain in dict.fromkeys(unit.domain for unit in groups):
         sizes = [len(unit.members) for unit in groups if unit.domain == domain]
         if empty := sizes.count(0):
             told = f"{sum(sizes):,} cold items, and {empty:,} of {len(sizes):,} groups get none of them"
             problems.append(f"domain {domain!r}: {told}.")
-            enough &= sum(sizes) >= len(sizes)
+            divides &= sum(sizes) >= len(sizes)
     if problems:
-        evenly = ", set data.sequences.grouped_by = 'arrival', which divides them evenly," if enough else ""
+        evenly = ", set data.sequences.grouped_by = 'arrival', which divides them evenly," if divides else ""
         raise DataError([*problems, f"Lower data.sequences.item_groups{evenly} or make more items cold (data.split)."])

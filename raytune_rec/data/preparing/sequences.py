@@ -118,7 +118,7 @@ def write_sequences(
     table, groups = grouped(joined(held, taken), hashed["users"], hashed["items"], schema.domains, options, seed, before)
     if known:  # what came later may be of some domains alone
         groups = tuple(unit for unit in groups if unit.members)
-    check_filled(groups, options)
+    check_filled(groups, options, timed=bool(table["time"].to_numpy().any()))
     pq.write_table(table, folder / EVENTS, compression="zstd")
     out = HeldOut(table, schema.domains, options.repeats == "count")
     told = {domain: {**counts_of, "repeats": out.repeats(domain)} for domain, counts_of in told.items()}
