@@ -196,11 +196,12 @@ def _facts_of_best(context: Context, chosen: Choice, of_methods: Sequence[Method
 
 def _protocol(context: Context, candidates: Mapping[str, str]) -> dict[str, Any]:
     job = context.job
+    whose = [candidates.get("cohort", "all rows"), getattr(context.source, "cohort", "")]
     return {
         "split": f"test ({job.data.split.kind}, seed {job.data.split.seed})",
         "metric": job.training.metric,
-        "cohort": "all rows",
         **candidates,
+        "cohort": "; ".join(filter(None, whose)),
         "chosen by": f"validation {job.training.metric}",
         "replicates": job.evaluate.replicates,
         "pre-trainings": job.pretrain.replicates,

@@ -62,6 +62,8 @@ def make(data: DataOptions, metric: str, source: Source, out: Path, say: Say, at
     """
 
     def check(summary: Mapping[str, Any], schema: DataSchema) -> None:
+        if whose := getattr(source, "cohort", ""):
+            say(whose)
         for line in notes(summary, data):  # before a refusal, whose reasons they may be
             say(line)
         check_units(summary, metric, data.split)

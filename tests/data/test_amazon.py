@@ -111,6 +111,7 @@ def test_users_outside_the_overlap_are_passed_over(folder: Path, tmp_path: Path)
     own = Amazon(options.model_copy(update={"overlap": True}))
     assert [row for row in rows(own) if row[1][0] != "B" or row[3] < 9][:6] == [r for r in ROWS if r[0] != "AR1"]
     assert {user for user, *_ in rows(own)} == {"AR2", "AR3"}
+    assert own.cohort == "of the users in the files those alone were read who have a vector" and not Amazon(options).cohort
     inputs = [source.fingerprint_inputs() for source in (own, Amazon(options), opened(folder, "Beauty", "Toys"))]
     assert inputs[0] != inputs[1] != inputs[2]
     assert "vectors" not in opened(folder, "Beauty").fingerprint_inputs(), "jobs without them are what they were"

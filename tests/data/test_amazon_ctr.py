@@ -108,6 +108,8 @@ def test_users_of_shared_logs_are_the_same_and_a_store_is_made(folder: Path, mak
     assert set(store.schema.domains) == {f"{log}.cluster{c}" for log in logs for c in range(2)}
     assert set(store.vocabulary("user")["raw"].to_pylist()) == {f"R{u}" for u in TAKEN} | {f"three/{u}" for u in TAKEN}
     fewer = make("amazon_ctr", {**options, "users_share": 0.5}, out="half", split={"kind": "given"})
+    (whole, half) = (AmazonCtr(AmazonCtr.Options(**options, users_share=part)).cohort for part in (1, 0.5))
+    assert not whole and half == "of the users in the files a part was read, by a hash: 50 %"
     some = set(fewer.vocabulary("user")["raw"].to_pylist())
     assert some < set(store.vocabulary("user")["raw"].to_pylist()) and 0.35 < len(some) / (2 * len(TAKEN)) < 0.65
 

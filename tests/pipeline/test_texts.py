@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from copy import deepcopy
 from pathlib import Path
@@ -71,3 +72,30 @@ def test_a_language_model_is_pre_trained_on_domains_and_ranks_a_new_one(tmp_path
     served = load_prompt(run / "artifacts" / "beauty", of_run(run)["t5"])
     best = read_json(run / "winners" / "soft_prompt" / "beauty" / "winner.json")["replicates"][0]["best"]
     assert served_ndcg(served, store, store.schema.unit("beauty")) == pytest.approx(best, abs=1e-5)
+
+
+def test_console_and_page_say_of_which_users_a_part_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_ray(monkeypatch)
+    domains: dict[str, Any] = {}
+    for name in ("pens", "cards"):
+        (tmp_path / f"{name}.txt").write_text("".join(f"A{u} {' '.join(f'P{(u + k) % 9}' for k in range(5))}\n" for u in range(80)))
+        (tmp_path / f"{name}.json").write_text("\n".join(json.dumps({"asin": f"P{i}", "title": f"no {i}"}) for i in range(9)))
+        domains[name] = {"log": f"{name}.txt", "items": f"{name}.json"}
+    domains["pens"]["share"] = 0.45
+    values = {
+        "name": "part",
+        "data": {
+            "source": "amazon_text", "options": {"path": str(tmp_path), "domains": domains, "attributes": ["title"]},
+            "split": {"kind": "leave_one_out"}, "sequences": {"length": 4, "negatives": 3},
+        },
+        "backbone": {"name": "popularity"}, "training": {"objective": "softmax", "metric": "ndcg@10"},
+        "methods": {"popularity": {"strategy": "single"}}, "evaluate": {"replicates": 1, "bootstrap": 100},
+    }  # fmt: skip
+    run, lines, told = tmp_path / "run", list[str](), "of the users in the files a part was read, by a hash: 45 % of pens"
+    pipeline.run(parse(values), run, say=lines.append)
+    results = read_json(run / "results.json")
+    assert 20 < results["units"]["pens"]["users"] < 52 and results["units"]["cards"]["users"] == 80
+    assert results["protocol"]["cohort"].startswith("all rows") and results["protocol"]["cohort"].endswith(f"; {told}")
+    page = (run / "report" / "index.html").read_text()
+    table = page[page.index("<h2 id=\"results\">") : page.index("<h2 id=\"provenance\">")]
+    assert told in lines and told in table, "beside the first table, not in the job alone"

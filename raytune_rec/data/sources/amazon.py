@@ -87,6 +87,7 @@ class Amazon:
         self._domains = options.domains
         self._vectors = at_hand(options.vectors) if options.vectors else None
         self._overlap = options.overlap
+        self.cohort = "of the users in the files those alone were read who have a vector" if options.overlap else ""
         self._metadata = {domain: at_hand(options.metadata[domain]) for domain in options.domains if domain in options.metadata}
         self._features, self._words = options.features, options.words
 

@@ -95,6 +95,8 @@ class AmazonCtr:
 
     def __init__(self, options: Options) -> None:
         self._options, self._folder = options, at_hand(options.path)
+        part = options.users_share
+        self.cohort = f"of the users in the files a part was read, by a hash: {100 * part:g} %" if part < 1 else ""
 
     def fields(self) -> tuple[SourceField, ...]:
         return ()

@@ -113,6 +113,9 @@ class AmazonText:
         self._columns = (*(("label",) if options.label == "click" else ()), *times)
         self.rating_range = (1.0, 5.0) if options.rated else None
         self.time_unit = "s" if options.rated else ""
+        self._shares = {name: domain.share for name, domain in options.domains.items() if domain.share < 1}
+        read = ", ".join(f"{100 * part:g} % of {name}" for name, part in self._shares.items())
+        self.cohort = f"of the users in the files a part was read, by a hash: {read}" if read else ""
 
     def fields(self) -> tuple[SourceField, ...]:
         return tuple(SourceField(name, "text", "item") for name in self._options.attributes)
@@ -122,9 +125,9 @@ class AmazonText:
 
     def read(self) -> Iterator[RawBlock]:
         logs, _ = self._at_hand()
-        shares = {name: domain.share for name, domain in self._options.domains.items()}
         blocks = {name: read_logs(paths, name, self._columns) for name, paths in logs.items()}
-        return each_file((logs[name][0], _some(own, shares[name]) if shares[name] < 1 else own) for name, own in blocks.items())
+        blocks |= {name: _some(blocks[name], part) for name, part in self._shares.items()}
+        return each_file((logs[name][0], of_domain) for name, of_domain in blocks.items())
 
     def users(self) -> Iterator[RawBlock]:
         return iter(())
@@ -137,8 +140,7 @@ class AmazonText:
         logs, items = self._at_hand()
         digests = {name: digest_files([*paths, *([items[name]] if name in items else [])]) for name, paths in logs.items()}
         chosen = {"domains": list(self._options.domains), "attributes": list(self._options.attributes)}
-        shares = {name: domain.share for name, domain in self._options.domains.items() if domain.share < 1}
-        chosen |= {"shares": shares} if shares else {}
+        chosen |= {"shares": self._shares} if self._shares else {}
         return {"source": "amazon_text", **chosen, "label": self._options.label, "files": digests}
 
     def _at_hand(self) -> tuple[dict[str, list[Path]], dict[str, Path]]:

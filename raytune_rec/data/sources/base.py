@@ -34,6 +34,7 @@ class Source(Protocol):
             none.
         written: how the log writes its cells, for rows to be scored; a source that says `columns` says this too.
         time_unit: of times that are plain numbers (`s`, `ms`, `us` or `ns`); empty: told by their size.
+        cohort: of which users of its files it reads rows, in words; empty: of all. A source that always reads all has none.
         example: options with which it has all the fields that it can have, for `show sources`.
     """
 
