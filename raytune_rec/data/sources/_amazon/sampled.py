@@ -46,10 +46,12 @@ def not_taken(
             pairs = _pairs(user[waiting], items)
             order = np.lexsort((hashes[waiting], pairs))
             _, first = np.unique(pairs[order], return_index=True)
-            granted = order[first]
-            granted = granted[~np.isin(pairs[granted], used, assume_unique=True)]
+            granted = order[first]  # their pairs ascend, as do those that are used
+            place = np.searchsorted(used, pairs[granted])
+            free = used[np.minimum(place, len(used) - 1)] != pairs[granted]
+            granted, place = granted[free], place[free]
             drawn[waiting[granted]] = items[granted]
-            used = np.union1d(used, pairs[granted])
+            used = np.insert(used, place, pairs[granted])
             waiting = np.delete(waiting, granted)
             if not len(waiting):
                 break
