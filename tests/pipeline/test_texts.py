@@ -78,7 +78,8 @@ def test_console_and_page_say_of_which_users_a_part_was_read(tmp_path: Path, mon
     without_ray(monkeypatch)
     domains: dict[str, Any] = {}
     for name in ("pens", "cards"):
-        (tmp_path / f"{name}.txt").write_text("".join(f"A{u} {' '.join(f'P{(u + k) % 9}' for k in range(5))}\n" for u in range(80)))
+        lines = [" ".join([f"A{u}", *(f"P{(u + k) % 9}" for k in range(5))]) for u in range(80)]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines))
         (tmp_path / f"{name}.json").write_text("\n".join(json.dumps({"asin": f"P{i}", "title": f"no {i}"}) for i in range(9)))
         domains[name] = {"log": f"{name}.txt", "items": f"{name}.json"}
     domains["pens"]["share"] = 0.45
@@ -91,11 +92,11 @@ def test_console_and_page_say_of_which_users_a_part_was_read(tmp_path: Path, mon
         "backbone": {"name": "popularity"}, "training": {"objective": "softmax", "metric": "ndcg@10"},
         "methods": {"popularity": {"strategy": "single"}}, "evaluate": {"replicates": 1, "bootstrap": 100},
     }  # fmt: skip
-    run, lines, told = tmp_path / "run", list[str](), "of the users in the files a part was read, by a hash: 45 % of pens"
-    pipeline.run(parse(values), run, say=lines.append)
+    run, said, told = tmp_path / "run", list[str](), "of the users in the files a part was read, by a hash: 45 % of pens"
+    pipeline.run(parse(values), run, say=said.append)
     results = read_json(run / "results.json")
     assert 20 < results["units"]["pens"]["users"] < 52 and results["units"]["cards"]["users"] == 80
     assert results["protocol"]["cohort"].startswith("all rows") and results["protocol"]["cohort"].endswith(f"; {told}")
     page = (run / "report" / "index.html").read_text()
     table = page[page.index("<h2 id=\"results\">") : page.index("<h2 id=\"provenance\">")]
-    assert told in lines and told in table, "beside the first table, not in the job alone"
+    assert told in said and told in table, "beside the first table, not in the job alone"
