@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,9 @@ from raytune_rec.heartbeat import SECONDS, Heartbeat
 from raytune_rec.machine.signals import ends_on_sigterm
 from raytune_rec.storage.files import at_hand, scratch, write_json
 from raytune_rec.storage.places import located, shown
+
+if TYPE_CHECKING:
+    from raytune_rec.data.files.written import Written
 
 PromptsArgument = Annotated[
     Path, typer.Argument(metavar="RUN_OR_ARTIFACTS", help="A run folder, a folder of its artifacts, or one artifact.")
@@ -114,7 +117,7 @@ def _answer(path: Path, given: Path, output: Path, **asked: Any) -> None:
 
     _, job = _run_of(path)
     with ends_on_sigterm():
-        wanted = whole.Asked(**asked, **_written(job))
+        wanted = whole.Asked(**asked, written=written_of(job))
         whole.answer(*whole.prompts_of(located(path), _components(job)), wanted, at_hand(given), output, _echo)
 
 
@@ -131,11 +134,18 @@ def _components(job: Job | None) -> list[Path]:
     return [Path(folder) for folder in job.components] if job else []
 
 
-def _written(job: Job | None) -> dict[str, Any]:
-    """`written`, how the log of a job writes its cells, where its source says it."""
-    if job is None or not hasattr(source := component("data.sources", job.data.source, _components(job)), "written"):
-        return {}
-    return {"written": source(options_of("data.sources", job.data.source, job.data.options, _components(job))).written}
+def written_of(job: Job | None) -> Written:
+    """How the log of a job writes its cells; plainly where there is no job, or its source does not say."""
+    from raytune_rec.data.files.written import Written
+
+    if job is None:
+        return Written()
+    data, folders = job.data, _components(job)
+    source = component("data.sources", data.source, folders)
+    if not hasattr(source, "written"):  # its files are its own, and need not be here
+        return Written()
+    written: Written = source(options_of("data.sources", data.source, data.options, folders)).written
+    return written
 
 
 def _echo(line: str) -> None:

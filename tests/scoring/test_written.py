@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from raytune_rec import config
-from raytune_rec.command.answers import _written
+from raytune_rec.command.answers import written_of
 from raytune_rec.components import component, names
 from raytune_rec.data.files.written import Written
 
@@ -17,7 +17,7 @@ _JOB = {"name": "a", "backbone": {"name": "linear"}, "methods": {}}
 def test_a_source_with_files_of_its_own_says_nothing_and_reads_none(source: str) -> None:
     """Its options are of any shape, and its files may be on another machine."""
     example = dict(component("data.sources", source).example)
-    assert _written(config.parse({**_JOB, "data": {"source": source, "options": example}})) == {}
+    assert written_of(config.parse({**_JOB, "data": {"source": source, "options": example}})) == Written()
 
 
 def test_a_table_says_how_its_cells_are_written() -> None:
@@ -30,7 +30,7 @@ def test_a_table_says_how_its_cells_are_written() -> None:
             "v": {"role": "user", "kind": "vector", "separator": " "}, "age": {"role": "user", "kind": "numerical"},
         },
     }  # fmt: skip
-    written = _written(config.parse({**_JOB, "data": {"source": "tabular", "options": options}}))["written"]
+    written = written_of(config.parse({**_JOB, "data": {"source": "tabular", "options": options}}))
     table = pa.table(
         {
             "Preis": ["1.234,50", " NA ", "12.5", "dear", "€ 3,-"], "tags": ["a|b", "", None, "NA", "|c| "],
