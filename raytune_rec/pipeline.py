@@ -64,7 +64,7 @@ def run(
 
     Args:
         job: what to do.
-        out: the run folder, absolute; a new or an empty one is made a run.
+        out: the run folder; a new or an empty one is made a run.
         only: the one stage to run; those before it must be done.
         say: shows a line.
         until: the last stage to run; those before it run if they are not done.
@@ -77,6 +77,7 @@ def run(
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(job.tune.threads))
     check(job)  # a mistake in a method must not wait for the end of the pre-training
+    out = out.absolute()
     console = _console()
     context = Context(job, out, _said_of(say or partial(console.print, soft_wrap=True)), {})
     names = list(STAGES)

@@ -92,8 +92,10 @@ def test_console_and_page_say_of_which_users_a_part_was_read(tmp_path: Path, mon
         "backbone": {"name": "popularity"}, "training": {"objective": "softmax", "metric": "ndcg@10"},
         "methods": {"popularity": {"strategy": "single"}}, "evaluate": {"replicates": 1, "bootstrap": 100},
     }  # fmt: skip
-    run, said, told = tmp_path / "run", list[str](), "of the users in the files a part was read, by a hash: 45 % of pens"
+    monkeypatch.chdir(tmp_path)
+    run, said, told = Path("run"), list[str](), "of the users in the files a part was read, by a hash: 45 % of pens"
     pipeline.run(parse(values), run, say=said.append)
+    assert said[-1] == f"report: {(tmp_path / 'run' / 'report' / 'index.html').as_uri()}", "a folder may be named from here"
     results = read_json(run / "results.json")
     assert 20 < results["units"]["pens"]["users"] < 52 and results["units"]["cards"]["users"] == 80
     assert results["protocol"]["cohort"].startswith("all rows") and results["protocol"]["cohort"].endswith(f"; {told}")
