@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from raytune_rec.axes import domain_moments
 from raytune_rec.backbones._domains import DomainOptions, Layers, MultiDomain, Place, by_domain, known, weights
 from raytune_rec.components import structural
 from raytune_rec.schema.contract import Parameter
@@ -79,15 +80,13 @@ class Star(MultiDomain):
     @staticmethod
     def _of_step(at: Place, x: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance (U, G, K) that normalise the rows of a step; the moving averages follow."""
-        belongs = torch.nn.functional.one_hot(at.domain, mean.shape[1]).to(x.dtype) * at.weight.unsqueeze(-1)
-        rows = belongs.sum(1).unsqueeze(-1)  # (U, G, 1)
-        share = belongs.transpose(1, 2) / rows.clamp(min=1)  # (U, G, B)
+        now, spread, rows = domain_moments(x, at.weight, at.domain, mean.shape[1])
+        rows = rows.unsqueeze(-1)  # (U, G, 1)
         enough = rows >= _ROWS
-        of_rows = share @ x
-        centre = torch.where(enough, of_rows, mean)
-        spread = share @ (x - lookup(centre, at.domain)).square()
+        centre = torch.where(enough, now, mean)
+        spread = spread + (now - centre).square()  # about the centre
         momentum = _MOMENTUM * (rows / _ROWS).clamp(max=1)
-        at.step.updates["norm.mean"] = (mean + momentum * (of_rows - mean)).detach()
+        at.step.updates["norm.mean"] = (mean + momentum * (now - mean)).detach()
         at.step.updates["norm.var"] = (var + momentum * (spread - var)).detach()
         return centre, torch.where(enough, spread, var)
 
