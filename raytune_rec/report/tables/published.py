@@ -28,7 +28,7 @@ def table(run: Run, colour: Mapping[str, str]) -> WebTable | None:
     if not lines:
         return None
     protocol = run.results["protocol"]
-    theirs = dict.fromkeys(f"{block['source']}: {block['protocol']}" for block in told)
+    theirs = dict.fromkeys(f"{block['source']}: {block['protocol'].strip().rstrip('.')}" for block in told)
     caption = (
         "Ours, and below it the published value. They come from different experiments: compare methods within ours, or within "
         f"theirs. {'. '.join(theirs)}. Ours: split {protocol['split']}, {protocol['cohort']}, winners chosen by "
