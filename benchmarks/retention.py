@@ -261,7 +261,7 @@ def _goes_on(context: Context, method: str, unit: str, number: int, asked: Asked
     replicate: Mapping[str, Any] = next(r for r in facts["replicates"] if r["replicate"] == number)
     start = start_of(context, method, replicate["pretraining"] or 0)
     lane = Lane(facts["trial"], number, facts["options"], unit)
-    rows: UnitData = rows_of(str(context.store_path), unit, parts.reads_by_id)
+    rows: UnitData = rows_of(str(context.store_path), unit, parts.reads_by_id, None)
     declined, stage = asked.declined(unit)
     learnt = whole(tuned(context.winner_folder(method, unit), replicate), start, parts.declared())
     model = stack(parts, [lane], [learnt], [rows.rows], job.seed)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import domains
 from benchmarks.mistakes import told
+from raytune_rec.pretraining import train
 from raytune_rec.storage.files import read_json
+from raytune_rec.training import build
 
 SMALL = "--rows 200 --users 30 --items 20 --repeats 1 --epochs 2"
 
@@ -41,3 +46,21 @@ def test_parts_are_measured_once_and_every_way_is_trained(
     _run(monkeypatch, f"--out {tmp_path / 'other'} {SMALL} --domains 2 --pack 2")
     alone, packed = (read_json(path)["ways"]["single"]["auc"] for path in (tmp_path / "2.json", tmp_path / "other" / "2.json"))
     assert alone == pytest.approx(packed, abs=1e-3), "domains that share a pack reach the same"
+
+
+def test_rows_are_read_before_the_clock_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more units than a process keeps, too."""
+    kept, inside = lru_cache(maxsize=2)(build.rows_of.__wrapped__), list[int]()
+    for module in (build, domains, train):
+        monkeypatch.setattr(module, "rows_of", kept)
+    clock = domains._timed
+
+    def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+        before = kept.cache_info().misses
+        made = clock(work)
+        inside.append(kept.cache_info().misses - before)
+        return made
+
+    monkeypatch.setattr(domains, "_timed", timed)
+    _run(monkeypatch, f"--out {tmp_path} {SMALL} --domains 4")
+    assert kept.cache_info().misses > 4 and not any(inside)

@@ -95,6 +95,6 @@ def _here(spec: Pretraining, store: Store, tell: Tell) -> Facts:
 def in_memory(spec: Pretraining, store: Store) -> Trainer:
     """The loop on rows in memory."""
     device = "cuda" if spec.job.pretrain.gpu else "cpu"
-    data = rows_of(str(store.path), ALL_DOMAINS, reads_by_id(spec.job, spec.method))
+    data = rows_of(str(store.path), ALL_DOMAINS, reads_by_id(spec.job, spec.method), None)
     feed = TableFeed(data.train, [spec.key], spec.settings.training.batch_size, spec.job.data.block_rows, device)
     return spec.trainer(store, data, feed, device)

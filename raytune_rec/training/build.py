@@ -142,7 +142,7 @@ def _check_classes(method: Method, parts: Parts, objective: str, attribute: str,
 
 
 @lru_cache(maxsize=64)
-def rows_of(store: str, unit: str, by_id: bool, feedback: bool | None = None) -> UnitData:
+def rows_of(store: str, unit: str, by_id: bool, feedback: bool | None) -> UnitData:
     """The rows of a unit, kept for the next pack of this process. Every domain together uses global ids."""
     return unit_data(_opened(store), unit, compact=unit != ALL_DOMAINS, by_id=by_id, feedback=feedback)
 

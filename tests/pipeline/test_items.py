@@ -208,7 +208,7 @@ def test_groups_of_cold_items_are_tuned_exported_and_served_with_who_took_them(
     assert own["options"] == lent["options"] and own["trials"] == 0 < lent["trials"]
     assert own["value"] == pytest.approx(np.mean([r["best"] for r in own["replicates"]])) and own["value"] != lent["value"]
     assert any(f"not searched, for fewer than 200 validation rows (tune.least_valid): {taker};" in line for line in said)
-    first, second = (rows_of(str(out / "data"), unit.name, True).by_id for unit in store.schema.units)
+    first, second = (rows_of(str(out / "data"), unit.name, True, None).by_id for unit in store.schema.units)
     assert first and second and first.items is second.items, "lanes of two units encode all items once"
     pretrained = backbone_artifact.of_run(out)["plain"]
     for unit in store.schema.units:
