@@ -99,12 +99,17 @@ def _measures(run: Path) -> Iterator[tuple[str, float]]:
 
 def words(error: BaseException) -> str:
     """An error in a line, without passwords and keys."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    text = re.sub(r"//[^/\s@]*@", "//***@", text)
+    text = without_secrets(f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return text if len(text) <= 300 else f"{text[:300]} ..."
+
+
+def without_secrets(text: str) -> str:
+    """A text without the passwords of its addresses, and without passwords and keys of the environment."""
+    text = re.sub(r"//[^/\s]*@", "//***@", text)
     for name, value in os.environ.items():
         if len(value) >= 6 and re.search(r"KEY|TOKEN|PASSWORD|SECRET", name, re.IGNORECASE):
             text = text.replace(value, "***")
-    return text if len(text) <= 300 else f"{text[:300]} ..."
+    return text
 
 
 def main() -> None:
@@ -134,7 +139,7 @@ def main() -> None:
                 for left in teller.tell():
                     answer(left=left)
                 if over:
-                    answer(note=f"told of this run: {teller.end(state[0])}")
+                    answer(note=without_secrets(f"told of this run: {teller.end(state[0])}"))
                     os._exit(0)  # whatever threads a library keeps
         except Exception as error:
             if over:

@@ -175,5 +175,12 @@ def test_options_of_trackers_are_checked_and_hold_no_password(job: MakeJob) -> N
 
 def test_words_of_an_error_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
-    error = ValueError("401 for key 0123456789abcdef\nat http://me:word@host:5000/x")
-    assert teller.words(error) == "ValueError: 401 for key *** at http://***@host:5000/x"
+    error = ValueError("401 for key 0123456789abcdef\nat http://me:word@host:5000/x or http://me:w@rd@host")
+    assert teller.words(error) == "ValueError: 401 for key *** at http://***@host:5000/x or http://***@host"
+
+
+def test_where_a_run_is_to_be_seen_is_told_without_a_password(job: MakeJob, run: Run, tmp_path: Path) -> None:
+    """As of a server that MLFLOW_TRACKING_URI names with one."""
+    (tmp_path / "http:").mkdir()
+    said = run(job({"lines": {"file": f"{tmp_path}/http://me:secret-word@host"}}), tmp_path / "run")
+    assert f"trackers.lines: told of this run: {tmp_path}/http://***@host" in said
