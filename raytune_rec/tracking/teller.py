@@ -1,8 +1,8 @@
 """The process of one tracker: it follows the journal of a run and tells the tracker of each trial that has ended.
 
 A line of JSON on standard input says what to tell whom, and a second one, `{"end": <state>}`, that the work on the run has ended.
-An input that ends without it means that the run was interrupted, and the process goes at once: the next one begins where it
-stopped. It answers in lines of JSON: `left` (trials not told yet) and `note` (words for the user).
+Where the input ends the driver is gone, and the process goes at once, whatever it does: the next one begins where it stopped. It
+answers in lines of JSON: `left` (trials not told yet) and `note` (words for the user).
 """
 
 from __future__ import annotations
@@ -120,11 +120,10 @@ def main() -> None:
     given, ended, state = json.loads(sys.stdin.readline()), threading.Event(), list[State]()
 
     def listen() -> None:
-        if line := sys.stdin.readline():
+        for line in sys.stdin:
             state.append(json.loads(line)["end"])
             ended.set()
-        else:
-            os._exit(0)
+        os._exit(0)
 
     def answer(**facts: Any) -> None:
         print(json.dumps(facts), file=lines, flush=True)

@@ -107,8 +107,9 @@ def test_a_tracker_that_hangs_is_waited_for_no_longer_than_said(
     assert (tmp_path / "run" / "report" / "index.html").exists()
 
 
-def test_the_process_of_a_tracker_ends_with_its_driver(job: MakeJob, run: Run, tmp_path: Path) -> None:
-    """A driver that was killed says nothing any more: whoever goes on with its run must not meet another teller."""
+@pytest.mark.parametrize("said", ["", '{"end": "finished"}\n'])
+def test_the_process_of_a_tracker_ends_with_its_driver(said: str, job: MakeJob, run: Run, tmp_path: Path) -> None:
+    """A driver that was killed, also while it waits at the end: whoever goes on with its run must not meet another teller."""
     run(job({}), tmp_path / "run")
     process = subprocess.Popen(
         [sys.executable, "-m", "raytune_rec.tracking.teller"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -116,9 +117,12 @@ def test_the_process_of_a_tracker_ends_with_its_driver(job: MakeJob, run: Run, t
     assert process.stdin and process.stdout
     folders = job({}).components
     given = {"run": str(tmp_path / "run"), "tracker": "lines", "options": {"hangs": True}, "folders": folders, "facts": {}}
-    process.stdin.write(f"{json.dumps(given)}\n")
+    process.stdin.write(f"{json.dumps(given)}\n{said}")
     process.stdin.close()
-    assert process.wait(60) == 0
+    try:
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
 
 
 def test_what_is_told_is_noted_before_all_is(job: MakeJob, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
