@@ -44,7 +44,7 @@ class Teller:
         self._make = component("trackers", name, folders)
         self._options = options_of("trackers", name, options, folders)
         self._run, self._facts = run, facts
-        self._record = Record.of(run, name)
+        self._record = Record.of(run, name, options)
         self._reader = Reader(run / "journal")
         self._tracker: Tracker | None = None
 

@@ -62,14 +62,14 @@ class _Process:
         self._given = {
             "run": str(run), "tracker": name, "options": job.trackers[name], "folders": job.components, "facts": _facts(job, run),
         }  # fmt: skip
-        self._run, self._name, self._say, self._at = run, name, say, at
+        self._run, self._name, self._options, self._say, self._at = run, name, job.trackers[name], say, at
         self._process: subprocess.Popen[str] | None = None
         self._heard, self._left = time.monotonic(), 0
 
     def knows_all(self) -> bool:
         """Whether the tracker has been told of the results that are there."""
         results = results_of(self._run)
-        return bool(results) and Record.of(self._run, self._name).ended == results
+        return bool(results) and Record.of(self._run, self._name, self._options).ended == results
 
     def start(self) -> None:
         words = [sys.executable, "-m", "raytune_rec.tracking.teller"]

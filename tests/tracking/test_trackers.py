@@ -67,6 +67,16 @@ def test_a_finished_run_is_told_when_a_tracker_is_added_and_more_trials_are_adde
     assert len({word["begin"] for word in lines(file) if "begin" in word}) == 1  # one run there, gone on with
 
 
+def test_another_place_is_told_everything(job: MakeJob, run: Run, tmp_path: Path) -> None:
+    """As where options name another server: that one has no trial yet, whatever the first one was told."""
+    out, places = tmp_path / "run", [tmp_path / "first", tmp_path / "second"]
+    for file in places:
+        run(job({"lines": {"file": str(file)}}), out)
+    first, second = map(lines, places)
+    assert {word["trial"] for word in second if "trial" in word} == settled(out) and second[-1] == first[-1]
+    assert second[0] == first[0]  # the same run, by its key
+
+
 def test_a_run_that_fails_is_told_as_such_and_gone_on_with(
     job: MakeJob, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,9 +140,10 @@ def test_what_is_told_is_noted_before_all_is(job: MakeJob, run: Run, tmp_path: P
     run(job({}), tmp_path / "run")
     monkeypatch.setattr(teller, "KEPT", 3)
     folders = [Path(folder) for folder in job({}).components]
-    told = teller.Teller(tmp_path / "run", "lines", {"file": str(tmp_path / "told")}, folders, {}).tell()
+    options = {"file": str(tmp_path / "told")}
+    told = teller.Teller(tmp_path / "run", "lines", options, folders, {}).tell()
     assert [next(told) for _ in range(4)] == [15, 14, 13, 12]
-    assert len(Record.of(tmp_path / "run", "lines").told) == 3
+    assert len(Record.of(tmp_path / "run", "lines", options).told) == 3
 
 
 @pytest.mark.parametrize("verb", ["check", "run"])
