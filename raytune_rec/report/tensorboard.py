@@ -71,9 +71,11 @@ def _options(t: Trial) -> dict[str, Scalar]:
 def _experiment(folder: Path, of_runs: Sequence[Mapping[str, Scalar]]) -> None:
     """One description of all columns at the root; a description in each run would show the options of one of them only. What is a
     word (method, unit, a choice) comes with all its values, so that rows can be filtered by it."""
-    columns = {name: value for options in of_runs for name, value in options.items()}
-    words = {name: {o[name]: None for o in of_runs if name in o} for name, value in columns.items() if isinstance(value, str)}
-    experiment, _, _ = hparams(columns, {FINAL: 0.0}, {name: list(values) for name, values in words.items()})
+    columns: dict[str, list[Scalar]] = {}
+    for name, value in (option for options in of_runs for option in options.items()):
+        columns.setdefault(name, []).append(value)
+    words = {name: list(dict.fromkeys(values)) for name, values in columns.items() if all(isinstance(v, str) for v in values)}
+    experiment, _, _ = hparams({name: values[-1] for name, values in columns.items()}, {FINAL: 0.0}, words)
     writer = FileWriter(str(folder), filename_suffix=_OURS)
     writer.add_summary(experiment)
     writer.close()

@@ -68,6 +68,17 @@ def test_hparams_know_every_option_of_any_run_and_the_final_metric(folder: Path,
     assert round(_read(run).Scalars(tensorboard.FINAL)[0].value, 5) == round(best["value"], 5)
 
 
+def test_an_option_may_be_a_word_in_one_trial_and_a_number_in_another(folder: Path, content: dict) -> None:
+    """As a choice of both, or an option of this name that two prompts have."""
+    trials = [t for t in content["trials"] if t["state"] == "complete"]
+    mixed = [t | {"options": t["options"] | {"prompt.width": ("auto", 8)[place % 2]}} for place, t in enumerate(trials)]
+    for told in (mixed, mixed[::-1]):
+        (folder / "trials.json").write_text(json.dumps(told))
+        tensorboard.write(folder)
+        experiment = _hparams(folder / "tensorboard", "_hparams_/experiment").experiment
+        assert "prompt.width" in {h.name for h in experiment.hparam_infos}
+
+
 def test_writing_again_replaces_what_was_there(folder: Path) -> None:
     tensorboard.write(folder)
     written = len(list((folder / "tensorboard").rglob("events.*")))
