@@ -23,6 +23,7 @@ _SETTINGS = {
     "silent": True,
     "x_disable_meta": True,
     "x_disable_stats": True,
+    "x_save_requirements": False,
 }
 """What the job says is told, and nothing of this machine, its user or its files."""
 

@@ -16,7 +16,6 @@ import raytune_rec
 from raytune_rec.config import Job
 from raytune_rec.report.words import counted
 from raytune_rec.storage.marker import complete
-from raytune_rec.storage.places import shown
 from raytune_rec.trackers.base import State
 from raytune_rec.tracking.record import Record, results_of
 
@@ -60,7 +59,7 @@ class _Process:
 
     def __init__(self, job: Job, run: Path, name: str, say: Callable[[str], None], at: Callable[[str], None]) -> None:
         self._given = {
-            "run": str(run), "tracker": name, "options": job.trackers[name], "folders": job.components, "facts": _facts(job, run),
+            "run": str(run), "tracker": name, "options": job.trackers[name], "folders": job.components, "facts": _facts(job),
         }  # fmt: skip
         self._run, self._name, self._options, self._say, self._at = run, name, job.trackers[name], say, at
         self._process: subprocess.Popen[str] | None = None
@@ -125,8 +124,8 @@ class _Process:
         self._say(f"trackers.{self._name}: {text}")
 
 
-def _facts(job: Job, run: Path) -> dict[str, Any]:
-    """What a tracker is told of a job."""
+def _facts(job: Job) -> dict[str, Any]:
+    """What a tracker is told of a job: nothing of where it lies, which names a user or a machine."""
     return {
         "job": job.name,
         "title": job.title,
@@ -136,6 +135,5 @@ def _facts(job: Job, run: Path) -> dict[str, Any]:
         "metric": job.training.metric,
         "trials": job.tune.trials,
         "sampler": job.tune.sampler,
-        "folder": shown(run),
         "raytune_rec": raytune_rec.__version__,
     }

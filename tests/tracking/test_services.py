@@ -94,6 +94,7 @@ def test_wandb_has_a_group_of_the_run_and_its_trials(
     first = ids()
     assert len(list(kept.glob("offline-run-*"))) == len(first) == 1 + len(settled(out))
     assert all(list(path.glob("*.wandb")) for path in kept.glob("offline-run-*"))
+    assert not list(kept.glob("offline-run-*/files/*"))  # what is installed here is nobody's matter
     run(wanted, out)  # all is told
     assert len(list(kept.glob("offline-run-*"))) == len(first)
     _forget(out, "wandb")

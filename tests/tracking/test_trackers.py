@@ -44,6 +44,7 @@ def test_a_run_and_each_trial_are_told_once_and_nothing_comes_out_otherwise(job:
     assert _results(tmp_path / "with") == _results(tmp_path / "without") and len(_results(tmp_path / "with")) > 8
     words = lines(file)
     assert words[0]["facts"]["job"] == "small" and words[0]["facts"]["trials"] == 4
+    assert str(tmp_path) not in json.dumps(words)  # a home folder has the name of its user
     trials = [word for word in words if "trial" in word]
     assert sorted(t["trial"] for t in trials) == sorted(settled(tmp_path / "with"))
     assert {t["state"] for t in trials} == {"complete", "pruned"} and all(t["options"] for t in trials)
