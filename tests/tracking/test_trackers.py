@@ -147,9 +147,9 @@ def test_what_is_told_is_noted_before_all_is(job: MakeJob, run: Run, tmp_path: P
     assert len(Record.of(tmp_path / "run", "lines", options).told) == 3
 
 
-@pytest.mark.parametrize("verb", ["check", "run"])
+@pytest.mark.parametrize(("verb", "package"), [("check", "no_such_package"), ("run", "no_such.package")])
 def test_a_tracker_that_is_not_installed_is_refused_before_anything_runs(
-    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    verb: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "wandb").mkdir()  # a folder of this name is no package
     monkeypatch.chdir(tmp_path)
@@ -157,13 +157,13 @@ def test_a_tracker_that_is_not_installed_is_refused_before_anything_runs(
     monkeypatch.setitem(sys.modules, "mlflow", None)
     (tmp_path / "own" / "trackers").mkdir(parents=True)
     own = Path(__file__).with_name("conftest.py").read_text().split("'''")[1]
-    (tmp_path / "own" / "trackers" / "lines.py").write_text(own.replace("needs = {}", 'needs = {"no_such_package": "a-package"}'))
+    (tmp_path / "own" / "trackers" / "lines.py").write_text(own.replace("needs = {}", f'needs = {{"{package}": "a-package"}}'))
     text = (pipeline.job_text(_quickstart())).replace("components = []", f'components = ["{tmp_path / "own"}"]')
     (tmp_path / "job.toml").write_text(f"{text.split('[trackers]')[0]}\n[trackers.lines]\n")
     assert cli.main([verb, "job.toml", "--out", "out"]) == 2
     said = capsys.readouterr().err
     assert (
-        "trackers.lines: needs no_such_package, which is not installed; pip install 'a-package', or leave [trackers.lines] out."
+        f"trackers.lines: needs {package}, which is not installed; pip install 'a-package', or leave [trackers.lines] out."
         in said
     )
     assert not (tmp_path / "out" / "data").exists()

@@ -40,8 +40,17 @@ def not_installed(job: Job) -> list[str]:
         f"trackers.{name}: needs {package}, which is not installed; pip install '{what}', or leave [trackers.{name}] out."
         for name, packages in needed.items()
         for package, what in packages.items()
-        if (spec := find_spec(package)) is None or spec.origin is None  # a folder of this name, such as ./wandb, is no package
+        if not _installed(package)
     ]
+
+
+def _installed(package: str) -> bool:
+    """Whether it can be imported. A folder of this name, such as ./wandb, is no package."""
+    try:
+        spec = find_spec(package)
+    except ModuleNotFoundError:  # of `a.b`, where there is no `a`
+        return False
+    return spec is not None and spec.origin is not None
 
 
 def unknown_groups(plan: Plan) -> list[str]:
