@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import posixpath
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ _RUN, _TRIAL = "raytune_rec.run", "raytune_rec.trial"
 _PARENT, _NOTE, _SOURCE = "mlflow.parentRunId", "mlflow.note.content", "mlflow.source.name"
 _POINTS, _VALUES = 500, 100
 """Metrics and parameters of a request; a server takes at most 1,000 and 100."""
+_LONGEST = 250
+"""Characters of a name, which a server takes."""
 _LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_DISABLE_TELEMETRY": "true"}
 """What is not set otherwise: seconds, times, and that MLflow's makers are told nothing."""
 
@@ -119,5 +122,5 @@ class Mlflow:
 
 
 def _allowed(name: str) -> str:
-    """A name without what MLflow refuses in one."""
-    return re.sub(r"[^\w./: -]", "_", name)
+    """A name without what MLflow refuses in one: it is a path, which has no empty part, `.` or `..`."""
+    return posixpath.normpath(re.sub(r"[^\w./: -]", "_", name))[:_LONGEST]

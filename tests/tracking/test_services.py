@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from raytune_rec.config import Job
+from raytune_rec.trackers.base import TrackedRun
+from raytune_rec.trackers.mlflow import Mlflow
 from tests.tracking.conftest import settled
 
 
@@ -64,6 +66,20 @@ def test_mlflow_has_a_run_and_one_nested_in_it_for_each_trial(
     assert {k: r.info.run_id for k, r in again[1].items()} == {k: r.info.run_id for k, r in trials.items()}
     mended = again[1]["finetune/feed/0"]
     assert mended.info.status in ("FINISHED", "KILLED") and mended.data.metrics == trials["finetune/feed/0"].data.metrics
+
+
+@_needs("mlflow")
+def test_mlflow_takes_the_name_of_any_unit(tmp_path: Path) -> None:
+    """A group of items is called as the data call it."""
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/tracked.db"
+    tracker = Mlflow(Mlflow.Options(uri=uri))
+    tracker.begin(TrackedRun("a" * 32, "run", tmp_path))
+    units = ["Crime//War", "../Drama", "Film & TV", "x" * 300]
+    where = tracker.end("finished", {f"test/auc/plate/{unit}": 0.5 for unit in units})
+    there = MlflowClient(tracking_uri=uri).get_run(where.split()[-1]).data.metrics
+    assert len(there) == len(units) and {"test/auc/plate/Crime/War", "test/auc/plate/Film _ TV"} < set(there)
 
 
 @_needs("mlflow")
