@@ -16,7 +16,7 @@ from raytune_rec.report.trials import Trial
 from raytune_rec.schema.work import Scalar
 
 State = Literal["open", "finished", "failed"]
-"""Of a run: to be gone on with, whole, or ended without all that was asked for."""
+"""Of a run: to be gone on with, with all its results (some may be missing, as they say), or ended by an error."""
 
 
 @dataclass(frozen=True)

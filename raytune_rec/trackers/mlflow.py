@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, field_validator
 
@@ -45,7 +45,8 @@ class Mlflow:
         @field_validator("uri")
         @classmethod
         def _without_password(cls, uri: str) -> str:
-            if "@" in urlsplit(uri).netloc:
+            parts = urlsplit(uri)
+            if "@" in parts.netloc or "password" in parse_qs(parts.query):
                 raise ValueError("a job is kept and shown, and holds no password; set MLFLOW_TRACKING_URI instead")
             return uri
 

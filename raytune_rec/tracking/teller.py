@@ -106,6 +106,7 @@ def words(error: BaseException) -> str:
 def without_secrets(text: str) -> str:
     """A text without the passwords of its addresses, and without passwords and keys of the environment."""
     text = re.sub(r"//[^/\s]*@", "//***@", text)
+    text = re.sub(r"([?&]password=)[^&\s]*", r"\1***", text)
     for name, value in os.environ.items():
         if len(value) >= 6 and re.search(r"KEY|TOKEN|PASSWORD|SECRET", name, re.IGNORECASE):
             text = text.replace(value, "***")

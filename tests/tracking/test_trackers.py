@@ -185,14 +185,18 @@ def test_options_of_trackers_are_checked_and_hold_no_password(job: MakeJob) -> N
     ):
         with pytest.raises(UserError, match=text):
             told(job(trackers))
-    with pytest.raises(JobError, match="set MLFLOW_TRACKING_URI instead"):
-        options_of("trackers", "mlflow", {"uri": "postgresql://me:word@host/db"})
+    for uri in ("postgresql://me:word@host/db", "postgresql://host/db?user=me&password=word"):
+        with pytest.raises(JobError, match="set MLFLOW_TRACKING_URI instead"):
+            options_of("trackers", "mlflow", {"uri": uri})
 
 
 def test_words_of_an_error_hold_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
     error = ValueError("401 for key 0123456789abcdef\nat http://me:word@host:5000/x or http://me:w@rd@host")
     assert teller.words(error) == "ValueError: 401 for key *** at http://***@host:5000/x or http://***@host"
+    assert (
+        teller.without_secrets("told: postgresql://h/db?password=word&user=me") == "told: postgresql://h/db?password=***&user=me"
+    )
 
 
 def test_where_a_run_is_to_be_seen_is_told_without_a_password(job: MakeJob, run: Run, tmp_path: Path) -> None:
