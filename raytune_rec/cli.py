@@ -249,6 +249,10 @@ def _pipeline(
 ) -> None:
     checked = read_job(job, settings or ())
     folder = _folder(checked, out)
+    if not only and not dashboard and not folder.exists():
+        from raytune_rec.tuning.run.cluster import begin
+
+        begin(checked.tune.threads)  # a new run, and Ray takes as long to start as all that comes before training
     if only in (None, "prepare"):
         _writable(folder)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # that it keeps no cache where there is no home is no news

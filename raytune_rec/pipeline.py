@@ -34,7 +34,7 @@ from raytune_rec.storage.marker import complete
 from raytune_rec.storage.places import shown
 from raytune_rec.storage.stage import Stage
 from raytune_rec.tracking import watch
-from raytune_rec.tuning.run import resources, sharing
+from raytune_rec.tuning.run import cluster, resources, sharing
 
 STAGES: Mapping[str, ModuleType] = {
     "prepare": prepare,
@@ -245,9 +245,9 @@ def _ask_ray(context: Context, names: list[str], dashboard: bool) -> None:
     packs = any(stage is not pretrain or context.job.pretrain.trials for stage in using)
     resources.ask(context.job, context.say, packs=packs, workers=pretrain in using)
     sharing.check(context.folder, context.job)
-    if dashboard or not is_local(os.environ):
-        from raytune_rec.tuning.run import cluster
-
+    if not dashboard and is_local(os.environ):
+        cluster.begin(context.job.tune.threads)
+    else:
         cluster.connect(context.job.tune.threads, dashboard)
         watched = cluster.dashboard() or "no dashboard: the Ray that this process has was started without one"
         context.say(watched if is_local(os.environ) else cluster.described())

@@ -22,6 +22,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from raytune_rec.tuning.run import cluster
+
 torch.set_num_threads(1)
 settings.register_profile("any_machine", deadline=None)  # how long an example takes is the machine's, and no fault
 settings.load_profile("any_machine")
@@ -52,6 +54,14 @@ def _no_network() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", refuse)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_ray_unasked() -> Iterator[None]:
+    """A run in this process starts Ray where it needs it, and not before: most tests need none, and others have one of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster, "begin", lambda threads: None)
         yield
 
 

@@ -83,7 +83,7 @@ class Context:
         return [i for i in range(self.job.pretrain.replicates) if numbered(pretraining, i) in self.backbones]
 
     def connect(self) -> None:
-        """Connect to Ray. It takes seconds to load, so only where something must be trained."""
+        """Connect to Ray, or wait for it. It takes seconds to load, so only where something must be trained."""
         from raytune_rec.tuning.run.cluster import connect
 
         connect(self.job.tune.threads)

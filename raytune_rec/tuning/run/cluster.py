@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import ray
 from ray._common.utils import get_system_memory
-from ray._private import ray_constants
+from ray._private import parameter, ray_constants, services
 
 from raytune_rec.config import Job
 from raytune_rec.errors import RunFailed
@@ -23,6 +26,12 @@ B = TypeVar("B")
 
 _SMALLEST_STORE = 80 * MIB
 """Of Ray's object store, in bytes."""
+_LOADED = "raytune_rec.tuning.run.trainable"
+"""What the processes of a Ray that is started here load before anything is asked of them."""
+_begun: Future[None] | None = None
+"""The start of Ray that goes on beside this thread, until `connect` has waited for it."""
+_node: Any = None
+"""The Ray that was started here last."""
 
 
 def away(job: Job, function: Callable[[A], B], argument: A) -> B:
@@ -31,6 +40,37 @@ def away(job: Job, function: Callable[[A], B], argument: A) -> B:
     task = ray.remote(num_cpus=job.tune.cpus, num_gpus=job.tune.gpus)(function)
     result: B = ray.get(task.remote(argument))
     return result
+
+
+def begin(threads: int) -> None:
+    """Start Ray on this machine while the caller goes on; `connect` waits for it, and raises what went wrong.
+
+    Nothing is begun where this process has a Ray, or RAY_ADDRESS names one.
+
+    Args:
+        threads: of a worker.
+    """
+    global _begun
+    if _begun is None and not ray.is_initialized() and ray_address.is_local(os.environ):
+        _begun = Future()
+        threading.Thread(target=_keep, args=(_begun, threads), name="ray", daemon=True).start()
+        atexit.register(_settle)  # before Ray's own, which would find half a Ray to end
+
+
+def _keep(begun: Future[None], threads: int) -> None:
+    try:
+        _start(threads, False)
+    except BaseException as error:
+        begun.set_exception(error)
+        return
+    begun.set_result(None)
+    threading.Event().wait()  # Linux ends the processes of Ray with the thread that has started them
+
+
+def _settle() -> None:
+    if _begun is not None:
+        with suppress(KeyboardInterrupt):
+            _begun.exception()
 
 
 def connect(threads: int, dashboard: bool = False) -> None:
@@ -44,29 +84,40 @@ def connect(threads: int, dashboard: bool = False) -> None:
         MachineError: Ray cannot be started or reached from here.
         RunFailed: it was, and did not answer.
     """
-    if ray.is_initialized():
-        return
+    global _begun
+    if _begun is not None:
+        begun, _begun = _begun, None
+        begun.result()
+    if not ray.is_initialized():
+        _start(threads, dashboard)
+
+
+def _start(threads: int, dashboard: bool) -> None:
+    global _node
     ray_start.check(os.environ)
-    common: dict[str, Any] = {
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-        "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(threads), "RAY_TRAIN_V2_ENABLED": "1"}},
-    }
+    settings = {"OMP_NUM_THREADS": str(threads), "RAY_TRAIN_V2_ENABLED": "1"}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     local = ray_address.is_local(os.environ)
     ours = signal.getsignal(signal.SIGTERM)
     try:
         if local:
             ray_start.provide_token(os.environ)
-            with _on_localhost():
-                ray.init(address="local", num_cpus=cpus(), include_dashboard=dashboard, **_memory(), **common)
+            with _for_this_run(settings, dashboard):
+                ray.init(address="local", num_cpus=cpus(), include_dashboard=dashboard, **_memory(), **quiet)
+            _node = ray._private.worker._global_node
         else:
-            ray.init(**common)
+            ray.init(runtime_env={"env_vars": settings}, **quiet)
     except Exception as error:  # Ray raises every kind, ValueError, RuntimeError and OSError among them
         where = "did not start" if local else f"cannot be joined at RAY_ADDRESS = {os.environ['RAY_ADDRESS']!r}"
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise RunFailed(f"Ray {where}: {reason}. `raytune-rec doctor --start-ray` looks for the cause.") from error
     if callable(ours) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, ours)  # Ray puts one of its own in its place, which ends without a word
+
+
+def started_here() -> bool:
+    """Whether this process has started the Ray that it is connected to, by `begin` or `connect`."""
+    return _node is not None and ray._private.worker._global_node is _node
 
 
 def described() -> str:
@@ -88,17 +139,70 @@ def dashboard() -> str:
 
 
 @contextmanager
-def _on_localhost() -> Iterator[None]:
-    """What is started inside listens to this machine alone.
+def _for_this_run(settings: Mapping[str, str], dashboard: bool) -> Iterator[None]:
+    """What is started inside listens to this machine alone, and starts nothing that one run on one machine has no use for.
 
-    Ray has one switch for that, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0, and reads it when it is imported, which may be long ago.
+    Ray has a switch for the first, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0, and reads it when it is imported, maybe long ago.
+    It has none for the rest: an agent that tries a port for 3.5 s where another Ray has it; processes that look for machines to
+    add, show logs, or serve a dashboard without pages. Where settings stand in the environment, every process is good for every
+    pack, and those that Ray keeps at hand have loaded what a pack needs.
+
+    Args:
+        settings: of all processes.
+        dashboard: is wanted.
     """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    less: dict[str, Any] = {"dashboard_agent_listen_port": 0, "no_monitor": True, "include_log_monitor": False}
+    patches: list[tuple[Any, str, Any]] = [
+        (ray_constants, "ENABLE_RAY_CLUSTER", False),
+        (parameter, "RayParams", partial(parameter.RayParams, **less)),
+    ]
+    if not dashboard:
+        patches.append((services, "start_api_server", lambda *args, **options: (None, None)))
+    settings = {**settings, "RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_preload_python_modules": _LOADED}
+    with _patched(patches), environment(settings):
+        yield
+
+
+@contextmanager
+def processes_at_hand() -> Iterator[None]:
+    """Inside, Ray Tune gives its packs to processes that wait already, where Ray was started here.
+
+    It would give them an environment of its own, and so new processes: with variables of the driver, which these have from their
+    start, and one for a library that is not used here.
+    """
+    from ray.tune.execution import class_cache
+
+    none: list[tuple[Any, str, Any]] = [(class_cache, "DEFAULT_ENV_VARS", {}), (class_cache, "ENV_VARS_TO_PROPAGATE", set())]
+    with _patched(none if started_here() else []):
+        yield
+
+
+@contextmanager
+def environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Variables of the environment, inside."""
+    before = {key: os.environ.get(key) for key in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+@contextmanager
+def _patched(patches: list[tuple[Any, str, Any]]) -> Iterator[None]:
+    """Attributes of Ray's modules, inside: (module, name, value)."""
+    before = [(module, name, getattr(module, name)) for module, name, _ in patches]
+    for patch in patches:
+        setattr(*patch)
+    try:
+        yield
+    finally:
+        for patch in before:
+            setattr(*patch)
 
 
 def _memory() -> dict[str, Any]:
