@@ -59,7 +59,7 @@ def _no_network() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_ray_unasked() -> Iterator[None]:
-    """A run in this process starts Ray where it needs it, and not before: most tests need none, and others have one of their own."""
+    """A run in this process starts Ray where it needs it, and not before: most tests need none, others have their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "begin", lambda threads: None)
         yield

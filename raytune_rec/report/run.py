@@ -281,7 +281,7 @@ def _usual(results: Mapping[str, Any]) -> str:
     return "accuracy" if results.get("kind") == "classes" else "auc"
 
 
-MANY = 13
+MANY = 9
 """Units from which they have no columns, panels and words of their own."""
 
 

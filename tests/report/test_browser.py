@@ -8,9 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from raytune_rec.evaluation.measures.inputs import MethodFacts, Predictions
+from raytune_rec.evaluation.measures.tested import RowsTested
+from raytune_rec.evaluation.results import summarise
+from raytune_rec.report.page.render import build
+from raytune_rec.storage.files import write_json
 from tests.report.conftest import ROWS, write
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (the extra `test`)")
@@ -88,3 +94,31 @@ def test_a_phone_scrolls_tables_and_not_the_page(browser: Any, run: Path) -> Non
     before = first.bounding_box()["x"]
     assert table.evaluate("each => (each.scrollLeft = 200, each.scrollLeft)") > 100
     assert first.bounding_box()["x"] == pytest.approx(before, abs=1)
+
+
+def test_paper_shows_every_column(browser: Any, tmp_path: Path) -> None:
+    """Of a table of eight domains too, which has a page across for itself."""
+    draw, units = np.random.default_rng(2), {f"domain {i}": 60 for i in range(8)}
+    labels = {u: (np.arange(n) % 2).astype(np.float32) for u, n in units.items()}
+    scores = {m: {u: draw.normal(size=(1, n)).astype(np.float32) for u, n in units.items()} for m in ("ours", "plain")}
+    predictions = [Predictions(m, u, value) for m, values in scores.items() for u, value in values.items()]
+    none: dict[str, Any] = dict.fromkeys(units, 0)
+    facts = [
+        MethodFacts(m, "prompt_linear", "plate", "deepfm", "", m == "plain", 1000, 90000, 90, 3.0, dict.fromkeys(units, 0.5),
+                    {u: {} for u in units}, none)
+        for m in scores
+    ]  # fmt: skip
+    tested = RowsTested(predictions, labels, {u: np.arange(n) for u, n in units.items()})
+    results = summarise(facts, tested, ["ours"], ["plain"], {"metric": "auc"}, bootstrap=50)
+    trial = {"number": 0, "state": "complete", "value": 0.6, "curve": [0.5, 0.6], "options": {}}
+    write_json(tmp_path / "results.json", results)
+    write_json(tmp_path / "trials.json", [{**trial, "method": m, "unit": u} for m in scores for u in units])
+    (tmp_path / "job.toml").write_text('name = "wide"\n')
+    build(tmp_path)
+    for across, width in ((False, 8.5), (True, 11.0)):
+        shown = _open(browser, tmp_path, int((width - 28 / 25.4) * 96))  # of Letter, in CSS pixels, less the margins
+        shown.emulate_media(media="print")
+        tables = shown.locator(".scroll.wide table" if across else ".scroll:not(.wide) table")
+        assert tables.count() >= 1 and all(
+            tables.nth(i).evaluate("t => t.scrollWidth <= document.documentElement.clientWidth") for i in range(tables.count())
+        )
