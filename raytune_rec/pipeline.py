@@ -31,7 +31,7 @@ from raytune_rec.storage import claim, listing
 from raytune_rec.storage.files import STORAGE, read_json, write_text
 from raytune_rec.storage.listing import Files
 from raytune_rec.storage.marker import complete
-from raytune_rec.storage.places import shown
+from raytune_rec.storage.places import begin_here, shown
 from raytune_rec.storage.stage import Stage
 from raytune_rec.tracking import watch
 from raytune_rec.tuning.run import cluster, resources, sharing
@@ -76,6 +76,7 @@ def run(
         RunFailed: work could not be finished, or something of it failed and the rest is done.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(job.tune.threads))
+    begin_here()
     check(job)  # a mistake in a method must not wait for the end of the pre-training
     out = out.absolute()
     console = _console()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,14 @@ def set_out(temporary: Path) -> None:
 
 
 class Nodes:
-    """The cluster."""
+    """The cluster.
 
-    def __init__(self) -> None:
+    Args:
+        head: options of the head more.
+    """
+
+    def __init__(self, head: Mapping[str, Any] | None = None) -> None:
+        self._head: dict[str, Any] = {"num_cpus": 0, "include_dashboard": False, **_SMALL, **(head or {})}
         self._cluster: Any = None
         self._nodes: list[Any] = []
 
@@ -46,8 +51,7 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         if self._cluster is None:
-            head = {"num_cpus": 0, "include_dashboard": False, **_SMALL}
-            self._cluster, self._nodes = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head)), []
+            self._cluster, self._nodes = _patiently(lambda: Cluster(initialize_head=True, head_node_args=self._head)), []
         while len(self._nodes) < NODES:
             self.add()
         self._cluster.wait_for_nodes(timeout=300)

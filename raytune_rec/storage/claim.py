@@ -10,7 +10,7 @@ import raytune_rec
 from raytune_rec.errors import ArtifactError
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.marker import BEGUN, MARKER
-from raytune_rec.storage.places import address, shown
+from raytune_rec.storage.places import address, here, shown
 
 RUN = "run.json"
 """Written first into a run folder: it says whose the folder is."""
@@ -54,7 +54,7 @@ def claimed(folder: Path) -> bool:
 def claim(folder: Path) -> None:
     """Make a checked folder a run, and note where it was started and as which folder: the results say nothing of places."""
     if not _says(folder / RUN, "raytune_rec"):
-        started = {"started_in": str(Path.cwd()), "folder": shown(folder)}
+        started = {"started_in": str(here()), "folder": shown(folder)}
         write_json(folder / RUN, {"raytune_rec": raytune_rec.__version__, **started})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from raytune_rec.errors import UserError
@@ -20,6 +21,7 @@ _URI = re.compile(rf"({'|'.join(SCHEMES)}):/{{1,2}}(?!/)(.+)", re.DOTALL)
 _ANY_URI = re.compile(rf"(?!(?:{'|'.join(SCHEMES)}):)[A-Za-z][\w+.-]+:/")
 """Of no place that is known; a letter alone is a drive of Windows."""
 _COPIES = re.compile(r"raytune_rec-\w+\.objects")
+_begun = ""
 _SHOWN = re.compile(rf"(?:file://)?(?:/[^\s:'\"/]+)*/raytune_rec-\w+\.objects/({'|'.join(SCHEMES)})/")
 
 
@@ -54,6 +56,34 @@ def shown(text: object) -> str:
     if isinstance(text, Path) and (uri := address(text)):
         return "://".join(uri)
     return _SHOWN.sub(r"\1://", str(text))
+
+
+def begin_here() -> None:
+    """Remember the folder that this process works in, for `here`.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    global _begun
+    _begun = os.getcwd()
+
+
+def here() -> Path:
+    """The folder that this process works in; entered again where it is another one of the same path by now.
+
+    Where several nodes of a cluster share a machine, each unpacks what a job brought into the same folder, and removes what lies
+    there: without this the job would work on in a folder that is gone.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        with suppress(OSError):
+            os.chdir(_begun)
+            return Path.cwd()
+        raise
 
 
 def _root() -> Path:

@@ -17,7 +17,7 @@ from raytune_rec.errors import ArtifactError, UserError
 from raytune_rec.storage import claim, lease, objects
 from raytune_rec.storage.files import STORAGE, at_hand, matching, read_json, write_json
 from raytune_rec.storage.objects import store
-from raytune_rec.storage.places import address, located, shown
+from raytune_rec.storage.places import address, begin_here, here, located, shown
 from tests.storage.server import BUCKET, serving
 
 
@@ -47,6 +47,18 @@ def test_a_uri_is_a_path_and_is_shown_as_a_uri(run: Path, tmp_path: Path) -> Non
     assert shown(blank / "a b") == f"{uri}/a b" and shown(Path("/a b/c")) == "/a b/c"
     assert address(Path("/data/run")) is None and located("/data/run") == Path("/data/run")
     assert address(located("s3://bucket/../../etc")) is None
+
+
+def test_a_folder_that_is_replaced_is_entered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ray does with what a job brought, where several of its nodes share a machine."""
+    (tmp_path / "job").mkdir()
+    monkeypatch.chdir(tmp_path / "job")
+    begin_here()
+    (tmp_path / "job").rmdir()
+    with pytest.raises(FileNotFoundError):
+        here()
+    (tmp_path / "job").mkdir()
+    assert here() == Path.cwd() == tmp_path / "job"
 
 
 @pytest.mark.parametrize("uri", ["gcs://bucket/run", "s3a://bucket/run", "file:///data/run", "S3://bucket/run"])

@@ -20,6 +20,7 @@ from raytune_rec.config import Job
 from raytune_rec.errors import RunFailed
 from raytune_rec.machine import ray_address, ray_start
 from raytune_rec.machine.hardware import MIB, cpus, memory_mib
+from raytune_rec.storage.places import here
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -90,6 +91,8 @@ def connect(threads: int, dashboard: bool = False) -> None:
         begun.result()
     if not ray.is_initialized():
         _start(threads, dashboard)
+    with suppress(FileNotFoundError):  # where it is really gone, who needs it says so
+        here()
 
 
 def _start(threads: int, dashboard: bool) -> None:
