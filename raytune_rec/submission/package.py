@@ -21,7 +21,8 @@ from raytune_rec.storage.places import address, located
 
 JOB = "job.toml"
 """The job in the package."""
-_CODE = ("**/*.py", "**/*.j2", "**/*.toml")
+_CODE = ("**/*",)
+"""Not modules alone: the page of a report has a style and a script."""
 _COMPONENTS = ("**/*.py", "search_spaces/*.toml")
 """Of a folder of the user's, in which other files may hold anything."""
 _FIRST = (1980, 1, 1, 0, 0, 0)
@@ -64,7 +65,8 @@ def _files(folders: Mapping[str, Path], patterns: Sequence[str]) -> Iterator[tup
     """(Name in the package, file) of what some folders hold. folders: name in the package -> folder."""
     for name, folder in folders.items():
         for file in STORAGE.list(folder, *patterns):
-            yield f"{name}/{file.relative_to(folder).as_posix()}", file
+            if file.is_file() and "__pycache__" not in file.parts:
+                yield f"{name}/{file.relative_to(folder).as_posix()}", file
 
 
 def _add(package: zipfile.ZipFile, name: str, content: bytes) -> None:

@@ -254,7 +254,10 @@ def test_the_package_holds_code_and_job_and_runs_by_itself(tmp_path: Path) -> No
     assert contents[0] == contents[1] and len(contents[0]) < 2 << 20
     with packed(job) as package, zipfile.ZipFile(package) as files:
         names = set(files.namelist())
-        assert {"job.toml", "raytune_rec/cli.py", "search_spaces/plate.toml"} <= names
+        assert {"job.toml", "raytune_rec/report/page/style.css", "search_spaces/plate.toml"} <= names
+        ours = [file for file in Path("raytune_rec").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+        assert {str(file) for file in ours} <= names, "a run on a cluster needs all that a run here does"
+        assert not [name for name in names if name.endswith(".pyc")]
         of_user = {"components/0/prompts/mine.py", "components/0/search_spaces/mine.toml"}
         assert {name for name in names if name.startswith("components/")} == of_user
         assert not [

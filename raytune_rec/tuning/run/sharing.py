@@ -20,6 +20,10 @@ from raytune_rec.storage.places import address, located, shown
 ANSWER_SECONDS = 120.0
 """Within which a machine answers; one that does not is busy or gone, and tells nothing of a path."""
 
+_TRIES = 4
+"""How often a machine may fail to answer before it is told: nodes that share one unpack what a job brought into the same folder,
+and each finds it half unpacked by the other for a moment, but once."""
+
 Ask = Callable[[Path, str, Sequence[Path]], Iterable[tuple[str, dict[str, str]]]]
 """Has every machine look (`looked`): its name, and path -> what is wrong with it there."""
 
@@ -84,24 +88,32 @@ def _on_all(file: Path, word: str, others: Sequence[Path]) -> Iterator[tuple[str
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     task = ray.remote(num_cpus=0, max_retries=0)(looked)
-    asked = {
-        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(machine["NodeID"], soft=False)).remote(
-            file, word, others
-        ): f"{machine['NodeManagerHostname']} ({machine['NodeManagerAddress']})"
-        for machine in _machines()
-    }
-    ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
-    for answer in ready:
-        try:
-            yield asked[answer], ray.get(answer)
-        except ray.exceptions.RayTaskError as error:  # no pack would run there either
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            raise MachineError(
-                f"{asked[answer]}: does not run raytune_rec ({reason}); install this version of it, with the same packages, on "
-                "every machine of the cluster."
-            ) from error
-        except ray.exceptions.RayError:  # the machine has just gone
-            continue
+
+    def ask(machine: dict[str, str]) -> Any:
+        there = NodeAffinitySchedulingStrategy(machine["NodeID"], soft=False)
+        return task.options(scheduling_strategy=there).remote(file, word, others)
+
+    machines = _machines()
+    for again in reversed(range(_TRIES)):
+        asked = {ask(machine): machine for machine in machines}
+        ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
+        machines = []
+        for answer in ready:
+            name = f"{asked[answer]['NodeManagerHostname']} ({asked[answer]['NodeManagerAddress']})"
+            try:
+                yield name, ray.get(answer)
+            except ray.exceptions.RayTaskError as error:  # no pack would run there either
+                if not again:
+                    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+                    raise MachineError(
+                        f"{name}: does not run raytune_rec ({reason}); install this version of it, with the same packages, on "
+                        "every machine of the cluster."
+                    ) from error
+                machines.append(asked[answer])
+            except ray.exceptions.RayError:  # the machine has just gone
+                continue
+        if not machines:
+            return
 
 
 def _machines() -> list[dict[str, str]]:
