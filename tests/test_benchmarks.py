@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import backbones
 from benchmarks.sweep import driver
+from raytune_rec.components import component, options_of
+from raytune_rec.data.preparing.preparation import prepare
+from raytune_rec.data.stored.store import Store
 
 
 @pytest.mark.parametrize(
@@ -42,3 +46,13 @@ def test_the_driver_of_a_search_is_timed_without_training(tmp_path: Path) -> Non
     found = driver.measured([6, 20], [1, 2], tmp_path)
     assert [(of["trials"], of["domains"]) for of in found] == [(6, 1), (6, 2), (20, 1), (20, 2)]
     assert driver.table(found).row_count == 4
+
+
+def test_a_backbone_and_its_plain_model_are_the_same(tmp_path: Path) -> None:
+    """The weights that one has learnt give the other the same validation AUC, which the benchmark asserts of every CTR model."""
+    job = backbones.job_of(tmp_path, 600, 64)
+    options = options_of("data.sources", "tabular", job.data.options)
+    prepare(job.data, component("data.sources", "tabular")(options), tmp_path / "data")
+    found = list(backbones.measure(job, Store.open(tmp_path / "data"), lanes=2, repeats=1))
+    assert [name for name, *_ in found] == list(backbones.NAMES)
+    assert all(len(times) == 1 and times[0] >= 0 for _, *kinds in found for times in kinds)
