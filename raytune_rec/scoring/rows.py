@@ -5,7 +5,7 @@ Shapes: N rows."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -238,7 +238,7 @@ def _lanes(named: dict[str, Any], names: Sequence[str], count: int, plain: bool,
     return lane[code], whose
 
 
-def _checked_domains(given: Any, domains: Sequence[str], tuned: pa.Array, unserved: np.ndarray) -> pa.Array:
+def _checked_domains(given: Any, domains: Collection[str], tuned: pa.Array, unserved: np.ndarray) -> pa.Array:
     """The domain of each row, null where the backbone alone answers and there is none of this name.
 
     Args:
@@ -247,6 +247,7 @@ def _checked_domains(given: Any, domains: Sequence[str], tuned: pa.Array, unserv
     Raises:
         DataError: rows of a domain that there is not, or for which their unit's model was not tuned; each once for a unit.
     """
+    domains = dict.fromkeys(domains)  # each name is looked up
     both = (encoded(text(given)), tuned.dictionary_encode())
     names, units = ([*codes.dictionary.to_pylist(), None] for codes in both)
     name, unit = (pc.fill_null(codes.indices, len(codes.dictionary)).to_numpy(zero_copy_only=False) for codes in both)
@@ -271,9 +272,9 @@ def _unserved(name: str, mask: np.ndarray) -> str:
     )
 
 
-def _wrong_domain(name: str | None, tuned: str, domains: Sequence[str]) -> str:
+def _wrong_domain(name: str | None, tuned: str, domains: Collection[str]) -> str:
     """What is wrong with rows of a domain, said of them; empty where nothing is."""
-    served = [tuned] if tuned else list(domains)
+    served = [tuned] if tuned else domains
     if name is None:
         return f"name none; name {' or '.join(served)}."
     if name not in domains:

@@ -54,6 +54,15 @@ def test_any_form_of_columns_gives_the_same_scores(single: Scorer) -> None:
     assert single.score({"user": [], "item": []}).shape == (0,)
 
 
+def test_an_identifier_is_read_as_it_is_in_files(make: Callable[..., Store]) -> None:
+    """Cleaned once: a second time would make another user of one whose blanks stand inside."""
+    odd = "\u200b \u200bu1"
+    lines = [line.replace(",u2,", f",{odd},") for line in log()]
+    store = make(lines, split={"kind": "hash", "valid": 0.1, "test": 0.1})
+    ids = store.encode({"user": [odd, "u1"], "item": ["i1", "i1"], "domain": ["shop", "shop"]})["user"]
+    assert ids[0] not in (0, ids[1])
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -185,8 +185,13 @@ def _number(value: Any) -> float:
     return np.nan if number is None else number
 
 
-def find(index: pd.Index, values: pa.DictionaryArray) -> np.ndarray:
-    """(N,) int64: place in the index from 1, 0 where it is not there. Looked up once per distinct value."""
-    distinct = index.get_indexer(pd.Index(values.dictionary.to_pylist(), dtype=object)) + 1
-    places = pc.fill_null(values.indices, -1).to_numpy(zero_copy_only=False)
+def find(index: pd.Index, keys: pa.Array) -> np.ndarray:
+    """(N,) int64: place in the index from 1, 0 where it is not there. Looked up once per distinct key.
+
+    Args:
+        keys: text, dictionary-encoded or not.
+    """
+    codes = keys.dictionary_encode()  # itself, where it is
+    distinct = index.get_indexer(pd.Index(codes.dictionary.to_pylist(), dtype=object)) + 1
+    places = pc.fill_null(codes.indices, -1).to_numpy(zero_copy_only=False)
     return np.append(distinct, 0).astype(np.int64)[places]

@@ -1,4 +1,7 @@
-"""The tables of users and items of a store, and its vocabularies: what is known of an id, and where a raw value stands."""
+"""The tables of users and items of a store, and its vocabularies: what is known of an id, and where a raw value stands.
+
+Keys are text as files are read (`data/cells.py`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raytune_rec.data.cells import encoded
 from raytune_rec.data.layout import item_parts, vocabulary_file
 from raytune_rec.data.stored.columns import Columns, cast, find
 from raytune_rec.data.stored.pools import Pools
@@ -39,11 +41,11 @@ class Lookup:
 
     def rows(self, field: str, keys: pa.Array) -> np.ndarray:
         """(N,) rows of the table of users or items, 0 where a key is in none."""
-        return find(self._index(self.path / f"{field}s.parquet", 1), encoded(keys))
+        return find(self._index(self.path / f"{field}s.parquet", 1), keys)
 
-    def ids(self, field: str, values: pa.Array) -> np.ndarray:
+    def ids(self, field: str, keys: pa.Array) -> np.ndarray:
         """(N,) ids of raw values, 0 where training does not know one."""
-        return find(self._index(self._vocabulary(field), 0), encoded(values))
+        return find(self._index(self._vocabulary(field), 0), keys)
 
     @cached_property
     def catalogue(self) -> tuple[np.ndarray, np.ndarray]:

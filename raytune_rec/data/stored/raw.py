@@ -139,7 +139,7 @@ class RawRows:
         if field.kind == "vector":
             return vectors(values, field)
         if field.kind == "categorical":
-            return self.lookup.ids(field.name, text(values))
+            return self.lookup.ids(field.name, encoded(text(values)))
         lists = value_lists(values, field)
         ids = self.lookup.ids(field.name, lists.flatten())
         lengths = np.diff(lists.offsets.to_numpy())
