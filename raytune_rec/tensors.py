@@ -294,7 +294,7 @@ def contrast(a: Tensor, b: Tensor, temperature: Tensor, weight: Tensor) -> Tenso
 
 def keep_memory() -> None:
     """Let glibc keep freed memory for the next tensor: it returns a block of this size or less to the system until it has
-    once freed a block of its largest kind, and every step would pay for its pages anew. Without effect elsewhere.
+    once freed a block of its largest kind, and every step or pass would pay for its pages anew. Without effect elsewhere.
     """
     torch.empty(2**25 - 2**16, dtype=torch.uint8)
 

@@ -60,13 +60,13 @@ class TunedRows:
         """
         place, tuned = found
         shape = (*ids.shape, *[1] * (table.dim() - 2))
-        return torch.where(tuned.view(shape), self.values[place], lookup(table, ids))
+        return torch.where(tuned.view(shape), lookup(self.values.unsqueeze(0), place), lookup(table, ids))
 
 
 def places(index: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     """(G, M) where keys stand in an index, and whether they do."""
     place = torch.searchsorted(index, keys).clamp_(max=len(index) - 1)
-    return place, index[place] == keys
+    return place, lookup(index.unsqueeze(0), place) == keys
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,14 @@ class Group:
 
     model: Model
     tuned: Mapping[str, TunedRows] = field(default_factory=dict)
-    lanes: tuple[int, ...] = (0,)
+    lanes: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.long))
 
-    def part(self, chosen: Sequence[int]) -> Group:
+    def part(self, chosen: np.ndarray) -> Group:
         """Some of the lanes, ascending."""
         if len(chosen) == self.model.lanes:
             return self
-        places = slice(chosen[0], chosen[0] + 1) if len(chosen) == 1 else list(chosen)
-        return Group(self.model.part(places), self.tuned, tuple(self.lanes[i] for i in chosen))
+        places = slice(chosen[0], chosen[0] + 1) if len(chosen) == 1 else chosen.tolist()
+        return Group(self.model.part(places), self.tuned, self.lanes[places])
 
     def scores(self, batch: Batch) -> Tensor:
         """(G, B) logits, (G, B, K) of candidates, or (G, B, V) of all items."""
@@ -109,7 +109,7 @@ class Group:
                     held[name] = lookup(held[name], asked)
                     continue
                 if id(rows.index) not in found:
-                    keys = asked + torch.tensor(self.lanes).unsqueeze(1) * rows.size
+                    keys = asked + self.lanes.unsqueeze(1) * rows.size
                     found[id(rows.index)] = places(rows.index, keys)
                 held[name] = rows.over(held[name], found[id(rows.index)], asked)
             own = torch.arange(1, asked.shape[1]).view(1, *ids.shape[1:])
@@ -170,13 +170,12 @@ class Bank:
         """
         order = np.argsort(lane.astype(np.uint16) if len(self.units) <= 2**16 else lane, kind="stable")  # short: a radix sort
         counts = np.bincount(lane, minlength=len(self.units))
-        rows = dict(enumerate(torch.from_numpy(order).split(counts.tolist())))
-        first = 0
+        starts, first = counts.cumsum() - counts, 0
         for group in self.groups:
-            own = {i: int(counts[first + i]) for i in range(group.model.lanes) if counts[first + i]}
-            for lanes in _alike(own):
-                part = group.part(lanes)
-                grid = torch.nn.utils.rnn.pad_sequence([rows[first + i] for i in lanes], batch_first=True, padding_value=-1)
+            for lanes in _alike(counts[first : first + group.model.lanes]):
+                part, count, start = group.part(lanes), counts[first + lanes, None], starts[first + lanes, None]
+                place = np.arange(count.max())
+                grid = torch.from_numpy(np.where(place < count, order.take(start + place, mode="clip"), -1))
                 yield from ((part, piece) for piece in grid.split(max(1, most // len(lanes)), dim=1))
             first += group.model.lanes
 
@@ -186,17 +185,14 @@ def _cut(places: list[int], most: int) -> list[list[int]]:
     return [places[i : i + most] for i in range(0, len(places), most)] if most else [places]
 
 
-def _alike(counts: Mapping[int, int]) -> list[list[int]]:
-    """Lanes in groups of so like numbers of rows that little of a pass is empty."""
-    groups: list[list[int]] = []
-    idle = 0
-    for lane in sorted(counts, key=lambda lane: -counts[lane]):
-        idle += counts[groups[-1][0]] - counts[lane] if groups else 0
-        if not groups or idle > _IDLE:
-            groups.append([])
-            idle = 0
-        groups[-1].append(lane)
-    return [sorted(group) for group in groups]
+def _alike(counts: np.ndarray) -> Iterator[np.ndarray]:
+    """Lanes in groups of so like numbers of rows (T,) that little of a pass is empty; those without rows in none."""
+    lanes = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    while len(lanes):
+        idle = np.cumsum(counts[lanes[0]] - counts[lanes])
+        many = np.searchsorted(idle, _IDLE, side="right")
+        yield np.sort(lanes[:many])
+        lanes = lanes[many:]
 
 
 def _built(model: Model) -> Hashable:
@@ -226,7 +222,7 @@ def _stacked(lanes: Sequence[Group]) -> Group:
     stacked = stack(parts, [Lane(i) for i in range(len(models))], starts)
     beside = Beside.together([model.beside for model in models])
     held = models[0].held if all(model.held is models[0].held for model in models) else None
-    return Group(replace(stacked, beside=beside, held=held).holding(), _together(lanes), tuple(range(len(lanes))))
+    return Group(replace(stacked, beside=beside, held=held).holding(), _together(lanes), torch.arange(len(lanes)))
 
 
 def _together(lanes: Sequence[Group]) -> dict[str, TunedRows]:
@@ -247,12 +243,13 @@ def _alone(group: Group, place: int) -> Group:
     """One lane of a group."""
     tuned: dict[str, TunedRows] = {}
     indexes: dict[int, Tensor] = {}
+    lane = int(group.lanes[place])
     for name, rows in group.tuned.items():
-        own = rows.of_lane(group.lanes[place])
+        own = rows.of_lane(lane)
         if own.start == own.stop:
             continue
         if id(rows.index) not in indexes:
-            indexes[id(rows.index)] = rows.index[own] - group.lanes[place] * rows.size
+            indexes[id(rows.index)] = rows.index[own] - lane * rows.size
         tuned[name] = TunedRows(indexes[id(rows.index)], rows.values[own], rows.size)
     parts = group.model.parts
     alone = replace(

@@ -20,6 +20,7 @@ from raytune_rec.scoring.rows import Answers, Rows, Scores, Unknown
 from raytune_rec.task import Unit
 from raytune_rec.tasks.base import PASS, Asked, TaskKind
 from raytune_rec.tasks.kinds import kind_of
+from raytune_rec.tensors import keep_memory
 from raytune_rec.training.feed import device_table, take
 from raytune_rec.training.model import Model
 
@@ -50,6 +51,7 @@ class Scorer:
     ) -> None:
         self.bank = model if isinstance(model, Bank) else Bank.of([model], [unit])
         self.model, self.store, self.batch_size, self.base = self.bank.models[0], store, batch_size, base
+        keep_memory()
 
     def logits(self, table: Table) -> np.ndarray:
         """(N,) float32 logits of prepared rows with global ids; (N, K) of candidates, the positive first."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from raytune_rec.schema.contract import Batch
 from raytune_rec.schema.prepared import Table
-from raytune_rec.tensors import generator
+from raytune_rec.tensors import generator, lookup
 
 Key = tuple[object, ...]
 
@@ -34,8 +34,8 @@ def device_table(table: Table, device: str) -> tuple[dict[str, Tensor], Tensor]:
 
 def take(columns: Mapping[str, Tensor], label: Tensor, index: Tensor) -> Batch:
     """The rows `index` (U, B) of a table with a leading 1."""
-    picked = {name: c[0][index] for name, c in columns.items()}
-    label = label[0][index]
+    picked = {name: lookup(c, index) for name, c in columns.items()}
+    label = lookup(label, index)
     return Batch(picked, label, torch.ones_like(label), index)
 
 

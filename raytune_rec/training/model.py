@@ -67,17 +67,16 @@ class Model:
 
     def part(self, places: slice | Sequence[int]) -> Model:
         """Some of the lanes; those of a slice are views, not copies."""
-        chosen = places if isinstance(places, slice) else list(places)
 
         def of_lanes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {n: t[chosen] if t.shape[0] > 1 else t for n, t in tensors.items()}
+            return {n: _lanes(t, places) if t.shape[0] > 1 else t for n, t in tensors.items()}
 
         return replace(
-            self, trained={n: t[chosen] for n, t in self.trained.items()},
+            self, trained={n: _lanes(t, places) for n, t in self.trained.items()},
             fixed=of_lanes(self.fixed), buffers=of_lanes(self.buffers),
-            shapes=[self.shapes[i] for i in (range(self.lanes)[chosen] if isinstance(chosen, slice) else chosen)],
+            shapes=self.shapes[places] if isinstance(places, slice) else [self.shapes[i] for i in places],
             options={owner: of_lanes(values) for owner, values in self.options.items()},
-            beside=self.beside.each(lambda t: t[chosen] if t.shape[0] > 1 else t), held=self.held and of_lanes(self.held),
+            beside=self.beside.each(lambda t: _lanes(t, places) if t.shape[0] > 1 else t), held=self.held and of_lanes(self.held),
         )  # fmt: skip
 
     def place(self, device: str, dtype: torch.dtype) -> None:
@@ -199,3 +198,10 @@ class Model:
     def _readings(self, encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a prompt may read."""
         return {name: tensor.detach() for name, tensor in encoded.items()}
+
+
+def _lanes(tensor: Tensor, places: slice | Sequence[int]) -> Tensor:
+    """Some lanes of (T, ...); those of a slice are a view."""
+    if isinstance(places, slice):
+        return tensor[places]
+    return tensor.index_select(0, torch.tensor(places, dtype=torch.long, device=tensor.device))

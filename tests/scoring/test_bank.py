@@ -125,6 +125,22 @@ def test_rows_with_labels_and_tables_of_their_own(make: Callable[..., Store]) ->
             np.testing.assert_allclose(mixed[lane == i], Scorer(model).logits(mine), rtol=1e-6, atol=1e-6)
 
 
+def test_each_row_is_in_one_pass_beside_rows_of_its_prompt_and_little_of_a_pass_is_empty(
+    saved: tuple[list[Path], Path],
+) -> None:
+    bank = load_prompts(saved[0], saved[1]).bank
+    lane = np.random.default_rng(2).geometric(0.06, 20_000) - 1
+    lane = np.append(lane[lane < COUNT], np.full(3_000, COUNT - 1))  # several have thousands of rows, some a few
+    met = np.zeros(len(lane), np.int64)
+    for part, rows in bank.passes(lane, 4_096):
+        grid = rows.numpy()
+        assert len(grid) == part.model.lanes and grid.size < 4_096 + len(grid) and (grid < 0).sum() <= 1_024
+        for line in grid:
+            assert len(set(lane[line[line >= 0]])) <= 1
+        np.add.at(met, grid[grid >= 0], 1)
+    assert (met == 1).all()
+
+
 def test_a_bank_says_what_it_serves(saved: tuple[list[Path], Path]) -> None:
     paths, backbone = saved
     bank, rows = load_prompts(paths[:3], backbone), raw_rows(4, 3)
