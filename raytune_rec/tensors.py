@@ -292,11 +292,15 @@ def contrast(a: Tensor, b: Tensor, temperature: Tensor, weight: Tensor) -> Tenso
     return torch.where(weight > 0, torch.logsumexp(score, dim=-1) - positive, 0.0)
 
 
+KEPT = 2**25 - 2**16
+"""Bytes of the largest block of memory that glibc can be made to keep."""
+
+
 def keep_memory() -> None:
     """Let glibc keep freed memory for the next tensor: it returns a block of this size or less to the system until it has
     once freed a block of its largest kind, and every step or pass would pay for its pages anew. Without effect elsewhere.
     """
-    torch.empty(2**25 - 2**16, dtype=torch.uint8)
+    torch.empty(KEPT, dtype=torch.uint8)
 
 
 def pad(tensors: Sequence[Tensor]) -> Tensor:

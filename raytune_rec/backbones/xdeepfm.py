@@ -17,7 +17,7 @@ from raytune_rec.backbones._ctr import Ctr, CtrOptions, DeepPart
 from raytune_rec.backbones._fields import side_by_side
 from raytune_rec.components import structural
 from raytune_rec.schema.contract import Parameter
-from raytune_rec.tensors import Params, linear, xavier
+from raytune_rec.tensors import KEPT, Params, linear, xavier
 
 
 class XDeepFM(Ctr):
@@ -61,12 +61,29 @@ class XDeepFM(Ctr):
         return first.squeeze(-1) + self._interactions(params, fields) + deep(encoded["first"], prompt)
 
     def _interactions(self, params: Params, fields: Tensor) -> Tensor:
-        """(U, B) of the fields (U, B, M*D)."""
+        """(U, B) of the fields (U, B, M*D). As many lanes at once as have their pairs in memory that is kept: those of 64 lanes
+        are a block that each step would ask the system for, which takes twice as long as all that is done with it.
+        """
+        names = [*(f"maps.{i}" for i in range(len(self.options.maps))), "output.maps"]
+        weights = [params[name] for name in names]
+        lanes = max(t.shape[0] for t in (fields, *weights))
+        pairs = fields[0].numel() * max(fields.shape[-1] // self.options.width, *self.options.maps)
+        most = max(1, KEPT // (pairs * fields.element_size()))
+        parts = [[_lanes(t, first, most) for t in (fields, *weights)] for first in range(0, lanes, most)]
+        return torch.cat([self._of_lanes(*part) for part in parts])
+
+    def _of_lanes(self, fields: Tensor, *weights: Tensor) -> Tensor:
+        """(U, B) of the fields and the matrices of all layers."""
         rows = fields.unflatten(-1, (-1, self.options.width)).transpose(2, 3)  # (U, B, D, M)
         start = maps = rows.flatten(1, 2)  # (U, B*D, M)
         sums = []
-        for i in range(len(self.options.maps)):
+        for weight in weights[:-1]:
             pairs = (maps.unsqueeze(-1) * start.unsqueeze(-2)).flatten(2)  # (U, B*D, H*M)
-            maps = linear(pairs, params[f"maps.{i}"])
+            maps = linear(pairs, weight)
             sums.append(maps.unflatten(1, rows.shape[1:3]).sum(2))  # (U, B, H)
-        return linear(torch.cat(sums, dim=-1), params["output.maps"]).squeeze(-1)
+        return linear(torch.cat(sums, dim=-1), weights[-1]).squeeze(-1)
+
+
+def _lanes(tensor: Tensor, first: int, count: int) -> Tensor:
+    """Some lanes; all that have one value in common have it in each."""
+    return tensor[first : first + count] if tensor.shape[0] > 1 else tensor

@@ -77,3 +77,15 @@ def test_lanes_equal_their_solo_runs_whatever_becomes_of_numbers(make: Make, nam
         same(packed.results()[i], solo.run()[0], 1e-9)
         for tensor, other in zip(packed.best(i).values(), solo.best(0).values(), strict=True):
             torch.testing.assert_close(tensor, other, atol=1e-9, rtol=0)
+
+
+def test_lanes_that_are_computed_one_after_the_other_equal_their_solo_runs(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a wide pack of xDeepFM are, whose pairs of fields would fill more memory than is kept."""
+    own = job(backbone={"name": "xdeepfm", "options": {"width": 4, "hidden": [6]}})
+    lanes = [{"training.lr.default": rate, "trial": i} for i, rate in enumerate((0.003, 0.01, 0.02))]
+    together = make("pretrain.plate", lanes, of=own).run()
+    monkeypatch.setattr("raytune_rec.backbones.xdeepfm.KEPT", 1)
+    apart = make("pretrain.plate", lanes, of=own).run()
+    for one, other, options in zip(together, apart, lanes, strict=True):
+        same(one, other, 1e-9)
+        same(other, make("pretrain.plate", [options], of=own).run()[0], 1e-9)
