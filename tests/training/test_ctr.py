@@ -82,7 +82,7 @@ def test_lanes_equal_their_solo_runs_whatever_becomes_of_numbers(make: Make, nam
 def test_lanes_that_are_computed_one_after_the_other_equal_their_solo_runs(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """As those of a wide pack of xDeepFM are, whose pairs of fields would fill more memory than is kept."""
     own = job(backbone={"name": "xdeepfm", "options": {"width": 4, "hidden": [6]}})
-    lanes = [{"training.lr.default": rate, "trial": i} for i, rate in enumerate((0.003, 0.01, 0.02))]
+    lanes = [{"training.lr.default": rate, "prompt.temperature": 0.5, "trial": i} for i, rate in enumerate((0.003, 0.01, 0.02))]
     together = make("pretrain.plate", lanes, of=own).run()
     monkeypatch.setattr("raytune_rec.backbones.xdeepfm.KEPT", 1)
     apart = make("pretrain.plate", lanes, of=own).run()
