@@ -59,14 +59,17 @@ class _Main:
             ("of backbone", [Text(percent(method["tuned_share"])) for method in facts]),
         ]
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
         first = 0
         while first < len(self._columns):
             last = first + 1
             while last < len(self._columns) and self._width(console, options, first, last + 1) <= options.max_width:
                 last += 1
             yield self._block(first, last)
+            whole = not first and last == len(self._columns)
             first = last
+        if not whole:
+            yield Text(_caption(self._results, self._metric), style="table.caption")
 
     def _width(self, console: Console, options: ConsoleOptions, first: int, last: int) -> int:
         untitled = self._block(first, last)
@@ -74,9 +77,11 @@ class _Main:
         return Measurement.get(console, options.update(max_width=10**4), untitled).maximum
 
     def _block(self, first: int, last: int) -> Table:
-        """Some of the columns; the title stands over the first block, the caption below the last one."""
-        title_of, caption = f"Test {title(self._metric)}", _caption(self._results, self._metric)
-        table = Table(title=None if first else Text(title_of), caption=Text(caption) if last == len(self._columns) else None)
+        """Some of the columns; the title stands over the first block, the caption below the only one: the last of several may be
+        narrow."""
+        whole = not first and last == len(self._columns)
+        caption = Text(_caption(self._results, self._metric)) if whole else None
+        table = Table(title=None if first else Text(f"Test {title(self._metric)}"), caption=caption)
         table.add_column("method", overflow="fold")
         for name, cells in self._columns[first:last]:
             table.add_column(Text(name), justify="right", overflow="fold", min_width=max(len(cell) for cell in cells))
