@@ -75,6 +75,30 @@ def test_the_widest_pack_below_the_limit_is_found_by_training_two_small_ones(run
     assert measure(_resolved(_job(memory_mib=1)), search, store, {}, packs=2).lanes == 1
 
 
+@pytest.mark.skipif(not _measures(), reason="this machine does not say what a process has needed at most")
+def test_of_two_lanes_at_most_one_is_trained_where_two_do_not_fit(run: Path) -> None:
+    store = run / "data"
+    search = dataclasses.replace(_search(_job(), Store.open(store).schema), most_lanes=2)
+    free = measure(_resolved(_job(memory_mib=10**6)), search, store, {}, packs=2)
+    assert free.lanes == 2 and free.lane_mib > 1
+    tight = _job(memory_mib=int(free.base_mib + 1.5 * free.lane_mib))
+    assert measure(_resolved(tight), search, store, {}, packs=2).lanes == 1
+
+
+def test_no_more_lanes_are_measured_than_are_ready_at_a_time(tmp_path: Path) -> None:
+    """A round of each unit: a search of few trials does not wait for the rehearsal of a pack that it will never have."""
+    asked: list[int] = []
+
+    def measured(search: Search) -> Width:
+        asked.append(search.most_lanes)
+        return Width(1)
+
+    SearchPlanner.of(Studies(tmp_path, fake.job(trials=12, round=4)), fake.searches(), measured, 2)
+    alone = [dataclasses.replace(search, most_lanes=1) for search in fake.searches(("music",))]
+    SearchPlanner.of(Studies(tmp_path / "other", fake.job(trials=4, round=0)), alone, measured, 2)
+    assert asked == [8, 8, 1, 1]
+
+
 class _Refused(type(Path())):  # type: ignore[misc]
     """Of a sandbox or a hardened pod."""
 

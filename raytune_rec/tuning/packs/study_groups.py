@@ -210,6 +210,8 @@ def _width(lead: Study, searches: Sequence[Search], job: Job, measure: Measure |
     """Most lanes of a method's packs: measured once, on its largest unit, and recorded with its first study."""
     if WIDTH not in lead.attributes:
         largest = max(searches, key=lambda search: search.rows)
+        most = lead.pace.round * len(searches)  # more lanes are never ready at a time, and those of a language model take minutes
+        largest = replace(largest, most_lanes=min(largest.most_lanes or most, most))
         width = measure(largest) if measure and largest.space.dimensions else Width(job.tune.pack)
         lead.set_attribute(WIDTH, asdict(width))
     return min(searches[0].most_lanes or job.tune.pack, job.tune.pack, int(lead.attributes[WIDTH]["lanes"]))

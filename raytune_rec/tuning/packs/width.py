@@ -67,13 +67,15 @@ def measure(
     held = _held(device)
     gc.freeze()  # what is held stays, and need not be looked through again
     try:
-        small, large = (_peak(lambda lanes=lanes: run(lanes), device) for lanes in (SMALL, many))  # type: ignore[misc]
+        small = large = _peak(lambda: run(SMALL), device)
+        if many > SMALL:
+            large = _peak(lambda: run(many), device)
     finally:
         gc.unfreeze()
     if held is None or small is None or large is None:
         _unmeasured(job.tune.pack)
         return Width(most)
-    lane = max(large - small, 0.0) / (many - SMALL) if many > SMALL else 0.0
+    lane = max(large - small, 0.0) / (many - SMALL) if many > SMALL else small / SMALL
     base = held + max(small - SMALL * lane, 0.0)
     fits = math.floor((limit - base) / lane) if lane else most
     lanes = most if fits >= most else 1 << (max(1, fits).bit_length() - 1)
