@@ -40,6 +40,7 @@ def test_a_language_model_is_pre_trained_on_domains_and_ranks_a_new_one(tmp_path
     monkeypatch.chdir(tmp_path)
     first = small("upsr_pretrain", write_log(tmp_path, ("office", "tools")))
     first["pretrain"] = {"workers": 0, "training": {"epochs": 12, "lr.default": 5e-3}}
+    del first["pretrainings"]["t5"]["options"]  # of so few rows the last items alone say too little
     first["methods"] = {name: first["methods"][name] for name in ("popularity", "tfidf", "transitions", "pretrained")}
     first["evaluate"] = {"replicates": 1, "bootstrap": 100, "compare": ["pretrained"]}
     out = tmp_path / "runs" / "upsr_pretrain"
