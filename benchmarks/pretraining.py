@@ -68,7 +68,7 @@ def measure(folder: Path, rows: int, epochs: int, repeats: int) -> dict[str, Any
 
     store, clock = prepared(folder / "store", job(0, rows, epochs)), Clock(folder / "clock")
     trained = sum(store.schema.rows[domain, "train"] for domain in store.schema.domains)
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     found: dict[str, list[float]] = {"loop": [], "ray": []}
     try:
         for i in range(repeats):
