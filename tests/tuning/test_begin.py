@@ -53,11 +53,19 @@ def test_processes_wait_with_what_a_pack_needs(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(cluster, "cpus", lambda: 2)
     monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "1")
     names = ("OMP_NUM_THREADS", "RAY_CHDIR_TO_TRIAL_DIR", "RAY_preload_python_modules", "RAY_TRAIN_V2_ENABLED")
-    before = [os.environ.get(name) for name in names]
+    before, meanwhile, start = [os.environ.get(name) for name in names], list[Any](), ray.init
+
+    def init(**how: Any) -> None:
+        meanwhile.extend(os.environ.get(name) for name in names)
+        start(**how)
+
+    monkeypatch.setattr(ray, "init", init)
     begin(3)
     begin(5)  # the first stands
     connect(3)
-    assert started_here() and [os.environ.get(name) for name in names] == before
+    assert started_here() and before == meanwhile == [os.environ.get(name) for name in names], (
+        "PyTorch may be loaded here meanwhile, and takes its threads from the environment"
+    )
     known, settings = waiting(), (class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE)
     with processes_at_hand():
         pack = class_cache._ActorClassCache().get(Pack).remote()

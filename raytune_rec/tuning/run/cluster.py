@@ -147,22 +147,23 @@ def _for_this_run(settings: Mapping[str, str], dashboard: bool) -> Iterator[None
 
     Ray has a switch for the first, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0, and reads it when it is imported, maybe long ago.
     It has none for the rest: an agent that tries a port for 3.5 s where another Ray has it; processes that look for machines to
-    add, show logs, or serve a dashboard without pages. Where settings stand in the environment, every process is good for every
-    pack, and those that Ray keeps at hand have loaded what a pack needs.
+    add, show logs, or serve a dashboard without pages. Where all processes have the same environment, each is good for every
+    pack, and those that Ray keeps at hand have loaded what a pack needs. The environment of this process, whose main thread may
+    load PyTorch meanwhile, stays as it is: it decides with how many threads PyTorch adds up.
 
     Args:
-        settings: of all processes.
+        settings: variables of all processes that are started.
         dashboard: is wanted.
     """
+    variables = {**settings, "RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_preload_python_modules": _LOADED}
     less: dict[str, Any] = {"dashboard_agent_listen_port": 0, "no_monitor": True, "include_log_monitor": False}
     patches: list[tuple[Any, str, Any]] = [
         (ray_constants, "ENABLE_RAY_CLUSTER", False),
-        (parameter, "RayParams", partial(parameter.RayParams, **less)),
+        (parameter, "RayParams", partial(parameter.RayParams, env_vars=variables, **less)),
     ]
     if not dashboard:
         patches.append((services, "start_api_server", lambda *args, **options: (None, None)))
-    settings = {**settings, "RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_preload_python_modules": _LOADED}
-    with _patched(patches), environment(settings):
+    with _patched(patches):
         yield
 
 
@@ -178,21 +179,6 @@ def processes_at_hand() -> Iterator[None]:
     none: list[tuple[Any, str, Any]] = [(class_cache, "DEFAULT_ENV_VARS", {}), (class_cache, "ENV_VARS_TO_PROPAGATE", set())]
     with _patched(none if started_here() else []):
         yield
-
-
-@contextmanager
-def environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Variables of the environment, inside."""
-    before = {key: os.environ.get(key) for key in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
 
 
 @contextmanager

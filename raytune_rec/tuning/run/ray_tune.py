@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.listing import remove_files
 from raytune_rec.tuning.packs import packing
 from raytune_rec.tuning.run.causes import cause
-from raytune_rec.tuning.run.cluster import environment, processes_at_hand
+from raytune_rec.tuning.run.cluster import processes_at_hand
 from raytune_rec.tuning.run.dispatcher import Dispatcher
 from raytune_rec.tuning.run.metrics import Metrics
 from raytune_rec.tuning.run.progress import Reporter
@@ -95,7 +95,7 @@ def fit(dispatcher: Dispatcher, work: PackWork, reporter: Reporter) -> None:
     begin_scratch(folder / name)
     trainable = type(f"{PackTrainable.__name__}_{name}", (PackTrainable,), {})  # Ray keeps trainables by name
     needs = {"cpu": options.cpus, **({"gpu": options.gpus} if options.gpus else {})}
-    with environment(_SETTINGS), processes_at_hand(), _silent("ray.tune"), reporter:
+    with _environment(_SETTINGS), processes_at_hand(), _silent("ray.tune"), reporter:
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(trainable, work=work), needs),
             tune_config=tune.TuneConfig(
@@ -143,3 +143,17 @@ def _silent(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = {key: os.environ.get(key) for key in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
