@@ -6,12 +6,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from raytune_rec.errors import UserError
+from raytune_rec.errors import RunFailed, UserError
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Exit code 2 and a line for each mistake: a path to nothing, a job that there is not, data of another kind."""
+    """Exit code 2 and a line for each mistake: a path to nothing, a job that there is not, data of another kind. Exit code 1 and
+    a line where what was asked for correctly could not be finished.
+    """
     try:
         yield
         return
@@ -19,6 +21,9 @@ def told() -> Iterator[None]:
         problems = error.problems
     except OSError as error:
         problems = (f"{error.filename or 'system'}: {error.strerror or error}; name another path.",)
+    except RunFailed as error:
+        print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+        sys.exit(1)
     for problem in problems:
         print(f"{sys.argv[0]}: {problem}", file=sys.stderr)
     sys.exit(2)

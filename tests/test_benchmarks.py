@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backbones
+from benchmarks import backbones, three_nodes
+from benchmarks.mistakes import told
 from benchmarks.sweep import driver
 from raytune_rec.components import component, options_of
 from raytune_rec.data.preparing.preparation import prepare
@@ -39,6 +40,16 @@ def test_a_wrong_path_is_told_in_a_line_that_names_it(
         runpy.run_module(f"benchmarks.{name}", run_name="__main__")
     assert ended.value.code == 2 and "nowhere" in capsys.readouterr().err
     assert not (tmp_path / "meta.json.gz").exists()
+
+
+def test_what_cannot_be_finished_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["three_nodes", "no_such_job", "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended, told():
+        three_nodes.main()
+    assert ended.value.code == 1 and capsys.readouterr().err.startswith("three_nodes: exit code 2; what it said is in ")
+    assert "no_such_job" in (tmp_path / "out" / "undisturbed.log").read_text()
 
 
 def test_the_driver_of_a_search_is_timed_without_training(tmp_path: Path) -> None:

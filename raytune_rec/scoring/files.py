@@ -112,7 +112,7 @@ def _parquet(file: Path, skip: int) -> Iterator[tuple[pa.Table, np.ndarray]]:
 
 def _csv(file: Path, skip: int, given: Format) -> Iterator[tuple[pa.Table, np.ndarray]]:
     """Rows and their lines. Cells are text: what a column holds, its use says."""
-    form = _form(file, given)
+    form = form_of(file, given)
     columns = {name: name for name in column_names(file, form) or []}
     for block in read_file(file, columns, form):
         if block.rejects:
@@ -125,7 +125,7 @@ def _csv(file: Path, skip: int, given: Format) -> Iterator[tuple[pa.Table, np.nd
             yield block.table.slice(rest), block.lines[rest:]
 
 
-def _form(file: Path, form: Format) -> Format:
+def form_of(file: Path, form: Format) -> Format:
     """The same, but for what the file itself tells: that it is UTF-8, or that another delimiter parts its header, which would
     be a single cell by this one.
     """

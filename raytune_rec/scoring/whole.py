@@ -23,7 +23,7 @@ from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.data.files.written import Written
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.scoring.base import Base
-from raytune_rec.scoring.files import Block, blocks, identity, inputs
+from raytune_rec.scoring.files import Block, blocks, form_of, identity, inputs
 from raytune_rec.scoring.prompts import Prompts, artifacts_of
 from raytune_rec.scoring.rows import Answers, Scores, Unknown
 from raytune_rec.storage import claim
@@ -141,7 +141,8 @@ def _file(prompts: Prompts, stands_on: Mapping[str, Any], asked: Asked, file: Pa
     if not rows:
         raise DataError(f"{file}: holds no rows; leave it out.")
     says = {"stands_on": stands_on, "rows": rows, "replaced": there}
-    STORAGE.put(target, partial(_join, _parts(work), target.suffix.lower() == ".csv", mark, says))
+    delimiter = form_of(file, asked.written.form).delimiter or "," if target.suffix.lower() == ".csv" else ""
+    STORAGE.put(target, partial(_join, _parts(work), delimiter, mark, says))
     _drop_parts(work)
     say(f"{target}: {rows:,} rows written")
 
@@ -206,12 +207,16 @@ def _first_wrong(prompts: Prompts, asked: Asked, rows: pa.Table) -> int:
     return first
 
 
-def _join(parts: list[Path], csv: bool, mark: Path, says: Mapping[str, Any], target: Path) -> None:
+def _join(parts: list[Path], delimiter: str, mark: Path, says: Mapping[str, Any], target: Path) -> None:
     """One file of all parts, a part at a time; and its mark, before the file has its name: a command that is killed between the
     two would not know its own file again.
+
+    Args:
+        delimiter: of a CSV; empty: Parquet. Arrow writes one of a byte alone, and else a comma.
     """
-    schema = pq.read_schema(parts[0])
-    with (pa.csv.CSVWriter if csv else pq.ParquetWriter)(target, schema) as writer:
+    schema, byte = pq.read_schema(parts[0]), delimiter if delimiter.isascii() else ","
+    csv = partial(pa.csv.CSVWriter, write_options=pa.csv.WriteOptions(delimiter=byte)) if delimiter else None
+    with (csv or pq.ParquetWriter)(target, schema) as writer:
         for part in parts:
             writer.write_table(pq.read_table(part, schema=schema))
     write_json(mark, {**says, "file": _state(target)})

@@ -78,8 +78,8 @@ def _scored_as_the_log_is_written(folder: Path) -> None:
         assert cli.main(["score", "run", "--input", name, "--output", f"scored-{name}", *carried]) == 0
     by_types = pd.read_parquet("scored-day.parquet")
     assert by_types["score"].nunique() > 30
-    for name in ("scored-day.csv", "scored-utf8.csv"):
-        answers = pd.read_csv(name, dtype=str, keep_default_na=False)
+    for name, delimiter in (("scored-day.csv", ";"), ("scored-utf8.csv", "\t")):
+        answers = pd.read_csv(name, dtype=str, keep_default_na=False, sep=delimiter)  # as the rows are
         assert answers["price"].tolist() == [_german(row["price"]) for row in rows], "cells stay as they are written"
         assert answers["site"].tolist() == [row["site"] for row in rows]
         assert answers["score"].astype(float).tolist() == pytest.approx(by_types["score"].tolist(), abs=1e-6)

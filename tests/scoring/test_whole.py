@@ -76,11 +76,11 @@ def test_each_row_has_one_answer_in_its_place(run: Path, rows: pa.Table, tmp_pat
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_a_csv_is_parted_by_what_parts_its_header(run: Path, rows: pa.Table, tmp_path: Path, delimiter: str) -> None:
-    """Where no job is beside the artifacts that says so."""
+    """Where no job is beside the artifacts that says so; and so are the answers."""
     options = pa.csv.WriteOptions(delimiter=delimiter)
     pa.csv.write_csv(rows, tmp_path / "parted.csv", options)
     assert ask(run, tmp_path / "parted.csv", tmp_path / "out.csv") == 0
-    answers = pa.csv.read_csv(tmp_path / "out.csv")
+    answers = pa.csv.read_csv(tmp_path / "out.csv", parse_options=pa.csv.ParseOptions(delimiter=delimiter))
     assert answers["request"].to_pylist() == rows["request"].to_pylist()
     np.testing.assert_allclose(answers["score"].to_numpy(), expected(run, rows), rtol=1e-6)
 
