@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import ray
 
 from raytune_rec import config
 from raytune_rec.errors import MachineError
@@ -72,3 +75,41 @@ def test_an_interruption_while_it_asks_leaves_a_folder_that_a_run_takes(tmp_path
 def test_one_machine_shares_with_itself(tmp_path: Path) -> None:
     sharing.check(tmp_path / "new", _job())
     assert not (tmp_path / "new").exists()
+
+
+class _Tasks:
+    """Ray's tasks on two machines, of which the second cannot run one for so many times."""
+
+    def __init__(self, fails: int) -> None:
+        self.fails, self.asked = fails, list[str]()
+
+    def remote(self, *args: Any, **options: Any) -> Any:
+        return lambda function: self
+
+    def options(self, scheduling_strategy: Any) -> Any:
+        return SimpleNamespace(remote=lambda *args: (scheduling_strategy.node_id[0], len(self.asked)))
+
+    def get(self, answer: tuple[str, int]) -> dict[str, str]:
+        self.asked.append(answer[0])
+        if answer[0] == "b" and self.asked.count("b") <= self.fails:
+            raise ray.exceptions.RayTaskError("looked", "No module named 'raytune_rec.tuning'", ModuleNotFoundError())
+        return {}
+
+
+@pytest.mark.parametrize("fails", [0, 2, 100])
+def test_a_machine_that_unpacks_the_job_at_this_moment_is_asked_again(
+    fails: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are asked once, and one that cannot run the package at all is refused."""
+    tasks, machines = _Tasks(fails), [{"NodeID": n * 56, "NodeManagerHostname": n, "NodeManagerAddress": "::1"} for n in "ab"]
+    monkeypatch.setattr(sharing, "_machines", lambda: machines)
+    monkeypatch.setattr(ray, "remote", tasks.remote)
+    monkeypatch.setattr(ray, "wait", lambda answers, **how: (answers, []))
+    monkeypatch.setattr(ray, "get", tasks.get)
+    if fails < 100:
+        sharing.check(tmp_path / "run", _job())
+        assert tasks.asked == ["a", *"b" * (fails + 1)]
+        return
+    with pytest.raises(MachineError, match=r"b \(::1\): does not run raytune_rec \(.*No module named 'raytune_rec.tuning'"):
+        sharing.check(tmp_path / "run", _job())
+    assert tasks.asked.count("a") == 1
