@@ -145,6 +145,32 @@ def test_a_messy_log_becomes_a_job_that_check_passes(
     assert "3 domains (nord, süd, west)" in told and "60 users and 40 items" in told and "steps on" in told
 
 
+def test_what_a_user_did_with_a_row_is_no_feature_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None of these gives the label away alone; together they did. What was counted before is kept, and what a user adds too."""
+    monkeypatch.chdir(tmp_path)
+    draw = random.Random(9)
+    deeds = {"is_follow": lambda y: y * (draw.random() < 0.4), "playTime": lambda y: draw.randint(1, 60) + 20 * y,
+             "long_view": lambda y: int(draw.random() < 0.2 + 0.5 * y)}  # fmt: skip
+    before = {"like_count": 500, "hour": 24, "network": 4}
+    rows: list[dict[str, int]] = []
+    for label in (draw.randint(0, 1) for _ in range(900)):
+        rows.append({"user_id": draw.randint(0, 60), "item_id": draw.randint(0, 40), "label": label})
+        rows[-1] |= {name: int(of(label)) for name, of in deeds.items()}
+        rows[-1] |= {name: draw.randrange(n) for name, n in before.items()}
+    pd.DataFrame(rows).to_csv("log.csv", index=False)
+    assert cli.main(["init", "log.csv"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    text = Path("job.toml").read_text()
+    assert set(tomllib.loads(text)["data"]["options"]["features"]) == set(before)
+    assert all(f"{name}: by its name what a user did with the row, known only afterwards; if it is known before" in said
+               for name in deeds)  # fmt: skip
+    added = '\n[data.options.features.long_view]\nrole = "context"\n'
+    Path("job.toml").write_text(text.replace("\n[data.options.features.hour]", f"{added}\n[data.options.features.hour]"))
+    assert cli.main(["check", "job.toml"]) == 0
+
+
 def test_the_job_runs_to_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     files = _semicolons(tmp_path, _rows(random.Random(5)))

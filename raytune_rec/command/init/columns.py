@@ -23,6 +23,15 @@ _SEPARATORS = ("|", ";", ",", "/", " ")
 _SOUND = 0.98
 """Share of the cells that read as what a column is said to be; the others are rejected rows, and told."""
 
+_DEEDS = """
+    click clicked like liked dislike follow followed comment commented forward forwarded share shared play played watch watched
+    dwell stay view viewed read finish finished purchase purchased buy bought pay paid convert converted conversion enter entered
+    favorite favourite hate skip skipped reply replied
+"""
+"""What a user does with what is shown, as columns are called after it."""
+_SUMS = "count counts num number total sum avg mean rate ctr history previous prev past last"
+"""What such a column counts beforehand."""
+
 
 def words(name: str) -> list[str]:
     """The words of a column's name: `userID`, `User ID` and `user_id` are alike."""
@@ -171,6 +180,14 @@ def fixed(column: Column, keys: list[str]) -> float:
             by_key.setdefault(key, Counter())[text] += 1
     repeated = [counts for counts in by_key.values() if counts.total() > 1]
     return sum(counts.most_common(1)[0][1] for counts in repeated) / max(1, sum(counts.total() for counts in repeated))
+
+
+def afterwards(column: Column) -> bool:
+    """Whether a column is by its name what came of a row: a click, a follow, how long something was played. Several of these give
+    a label away together where none does alone.
+    """
+    named = {*words(column.name)}
+    return not named.isdisjoint(_DEEDS.split()) and named.isdisjoint(_SUMS.split())
 
 
 def tells(column: Column, label: np.ndarray) -> bool:

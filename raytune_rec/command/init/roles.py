@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from raytune_rec.command.init.columns import Column, fixed, tells, words
+from raytune_rec.command.init.columns import Column, afterwards, fixed, tells, words
 from raytune_rec.command.init.files import Group
 from raytune_rec.command.init.telling import by_name, fraction, useless
 from raytune_rec.data.blocks import ROW_COLUMNS, SourceKind, SourceRole
@@ -229,6 +229,11 @@ def _log_features(roles: Roles, columns: Mapping[str, Column]) -> None:
             roles.left_out[column.name] = why
         elif label is not None and tells(column, label):
             roles.left_out[column.name] = "it gives the label away: it is likely known only afterwards"
+        elif afterwards(column):
+            roles.left_out[column.name] = (
+                "by its name what a user did with the row, known only afterwards; if it is known before, add it under "
+                "data.options.features"
+            )
         else:
             shares = {"user": fixed(column, users), "item": fixed(column, items)}
             role: SourceRole = "item" if shares["item"] >= shares["user"] else "user"
