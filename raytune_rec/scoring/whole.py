@@ -8,6 +8,7 @@ Ray Data is not used: no row needs another, and what matters here, a restart beh
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.data.files.written import Written
+from raytune_rec.data.stored.raw import UnknownColumns
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.scoring.base import Base
 from raytune_rec.scoring.files import Block, blocks, form_of, identity, inputs
@@ -161,6 +163,10 @@ def _answered(prompts: Prompts, asked: Asked, block: Block) -> pa.Table:
         rows = asked.written.read(rows)
     try:
         return _with_answers(prompts, asked, table, rows)
+    except UnknownColumns as error:
+        kept = [f"--carry {shlex.quote(name)}" for name in error.names if name not in asked.adds]
+        hint = [f"{' '.join(kept)}: keeps in the answers what is no input."] if kept else []
+        raise DataError(f"{block.file}: {problem}" for problem in (*error.problems, *hint)) from None
     except DataError:
         first = _first_wrong(prompts, asked, rows)
         try:

@@ -166,8 +166,13 @@ def test_what_cannot_be_scored_is_told_with_its_place(
     pq.write_table(rows.append_column("request", rows["user"]), tmp_path / "twice.parquet")
     assert "twice.parquet: column request: stands there twice; let each have a name of its own" in told("twice.parquet")
     pq.write_table(rows.append_column("colr", rows["user"]), tmp_path / "odd.parquet")
-    assert "odd.parquet, row 1: rows to encode: there is no column 'colr'" in told("odd.parquet")
+    odd = told("odd.parquet")
+    assert "odd.parquet: rows to encode: there is no column 'colr'" in odd and "Rename it, or leave it out." in odd
+    assert "odd.parquet: --carry colr: keeps in the answers what is no input." in odd
     assert ask(run, tmp_path / "odd.parquet", out, "--carry", "colr") == 0  # a remedy
+    assert pq.read_table(out)["colr"] == rows["user"]
+    pq.write_table(rows.append_column("a b", rows["user"]).append_column("score", rows["user"]), tmp_path / "odd.parquet")
+    assert "odd.parquet: --carry 'a b': keeps in" in told("odd.parquet"), "a column that is called as an answer is cannot be kept"
     again, known = tmp_path / "again.parquet", {"request": ["r"] * 3, "user": ["u1"] * 3, "item": ["i1"] * 3}
     pq.write_table(pa.table({**known, "domain": ["shop", "club", "mall"]}), tmp_path / "mall.parquet")
     assert "mall.parquet, row 3: column domain: no loaded prompt serves" in told("mall.parquet", "--unknown", "raise", to=again)

@@ -18,6 +18,18 @@ from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import CANDIDATES, CLASS, DOMAIN, HISTORY, ITEM, USER, Field
 
 
+class UnknownColumns(DataError):
+    """Rows have columns that the data have not.
+
+    Args:
+        names: of the columns.
+    """
+
+    def __init__(self, problems: str, names: Sequence[str] = ()) -> None:
+        super().__init__(problems)
+        self.names = tuple(names)
+
+
 class RawRows:
     """How raw rows of a store become columns that a model reads.
 
@@ -98,13 +110,14 @@ class RawRows:
         return columns
 
     def _known(self, raw: Mapping[str, Sequence[Any]]) -> None:
-        """Raises DataError where a column is none that a log or the store has: a misspelt one would be left out in silence."""
+        """Raises UnknownColumns where neither log nor store has a column: a misspelt one would be left out in silence."""
         fields = [f.name for f in self.schema.fields]
         wrong = [name for name in raw if name not in {HISTORY, *fields, *self.lookup.columns, *ROW_COLUMNS}]
         if wrong:
-            raise DataError(
+            raise UnknownColumns(
                 f"rows to encode: there is no column {', '.join(map(repr, wrong))} in these data; they have "
-                f"{', '.join([*(['history'] if self._task.histories else []), *fields])}. Rename it, or leave it out."
+                f"{', '.join([*(['history'] if self._task.histories else []), *fields])}. Rename it, or leave it out.",
+                wrong,
             )
 
     def _given(self, raw: Mapping[str, Sequence[Any]], fields: Sequence[Field]) -> Columns:
