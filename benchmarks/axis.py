@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from raytune_rec.config import parse
 from raytune_rec.data.stored.store import Store
 from raytune_rec.data.stored.units import unit_data
@@ -240,9 +240,9 @@ def measure(schema: DataSchema, data: UnitData, count: int, steps: int, repeats:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--lanes", type=int, nargs="+", default=[1, 4, 16, 64])
-    parser.add_argument("--steps", type=int, default=30, help="steps of a round")
-    parser.add_argument("--repeats", type=int, default=5, help="rounds after the first")
+    parser.add_argument("--lanes", type=at_least(1), nargs="+", default=[1, 4, 16, 64])
+    parser.add_argument("--steps", type=at_least(1), default=30, help="steps of a round")
+    parser.add_argument("--repeats", type=at_least(1), default=5, help="rounds after the first")
     parser.add_argument("--data", type=Path, help="a prepared store, for real rows")
     parser.add_argument("--unit", default="music", help="whose rows")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from benchmarks.sweep.plain import auc
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job, parse
@@ -268,10 +268,10 @@ def _spent(work: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", type=int, default=60_000)
-    parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--lanes", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", type=at_least(1), default=60_000)
+    parser.add_argument("--batch", type=at_least(1), default=512)
+    parser.add_argument("--lanes", type=at_least(1), default=64)
+    parser.add_argument("--repeats", type=at_least(1), default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
     table = Table(title="Seconds of an epoch, medians; ratios of medians")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from raytune_rec.config import parse
 from raytune_rec.schema.contract import MEMBER
 from raytune_rec.schema.prepared import ById, DataSchema, Feedback, Field, Items, Table, UnitData
@@ -91,11 +91,14 @@ def seconds(cold: int, lanes: int, epochs: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cold_items", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--items", type=int, nargs="+", default=[100, 1000, 10_000], help=f"new items, multiples of {GROUP}")
-    parser.add_argument("--lanes", type=int, default=8, help="configurations of a pack")
-    parser.add_argument("--epochs", type=int, default=10)
+    of_items = f"new items, multiples of {GROUP}"
+    parser.add_argument("--items", type=at_least(1), nargs="+", default=[100, 1000, 10_000], help=of_items)
+    parser.add_argument("--lanes", type=at_least(1), default=8, help="configurations of a pack")
+    parser.add_argument("--epochs", type=at_least(1), default=10)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if wrong := [cold for cold in options.items if cold % GROUP]:
+        parser.error(f"argument --items: new items come in groups of {GROUP}; give multiples of it (given: {wrong[0]})")
     told = []
     for cold in options.items:
         took = seconds(cold, options.lanes, options.epochs)

@@ -33,7 +33,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from raytune_rec.artifacts import backbone
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job, parse
@@ -181,14 +181,14 @@ def table(found: Sequence[Mapping[str, Any]]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of what is measured")
-    parser.add_argument("--domains", type=int, nargs="+", default=[3, 12, 24, 48])
-    parser.add_argument("--rows", type=int, default=4000, help="of each domain")
-    parser.add_argument("--users", type=int, default=2000)
-    parser.add_argument("--items", type=int, default=1000)
-    parser.add_argument("--pack", type=int, default=1, help="domains that are trained in one pass")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=20, help="most of a training")
-    parser.add_argument("--patience", type=int, default=2, help="epochs without a better validation AUC before it ends")
+    parser.add_argument("--domains", type=at_least(1), nargs="+", default=[3, 12, 24, 48])
+    parser.add_argument("--rows", type=at_least(1), default=4000, help="of each domain")
+    parser.add_argument("--users", type=at_least(1), default=2000)
+    parser.add_argument("--items", type=at_least(1), default=1000)
+    parser.add_argument("--pack", type=at_least(1), default=1, help="domains that are trained in one pass")
+    parser.add_argument("--repeats", type=at_least(1), default=3)
+    parser.add_argument("--epochs", type=at_least(1), default=20, help="most of a training")
+    parser.add_argument("--patience", type=at_least(0), default=2, help="epochs without a better validation AUC before it ends")
     options = parser.parse_args()
     options.out = options.out.absolute()
     torch.set_num_threads(1)

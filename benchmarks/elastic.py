@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from raytune_rec.cli import read_job
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("job")
     parser.add_argument("--run", type=Path, required=True, help="folder of a finished run of the job")
     parser.add_argument("--pretraining", default="plate")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[2, 5, 10, 24])
+    parser.add_argument("--sizes", type=at_least(1), nargs="+", default=[2, 5, 10, 24])
     parser.add_argument("--set", action="append", metavar="PART.OPTION=VALUE")
     options = parser.parse_args()
     torch.set_num_threads(1)

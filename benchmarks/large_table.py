@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.mistakes import at_least
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import UserError
 from raytune_rec.scoring.prompts import artifacts_of
@@ -89,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--rows", type=at_least(1), default=5_000_000)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     try:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from raytune_rec.errors import RunFailed, UserError
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of a whole number on the command line: a smaller one is refused with the rule."""
+
+    def number(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"give a whole number of {least} or more (given: {text!r})")
+        return int(text)
+
+    return number
 
 
 @contextmanager

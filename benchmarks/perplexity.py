@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.mistakes import at_least
 from raytune_rec.components import component
 from raytune_rec.schema.contract import Batch
 from raytune_rec.schema.prepared import ById, DataSchema, Field, Items, Phrases, Table
@@ -96,9 +97,9 @@ def timed(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--users", type=int, default=1000)
-    parser.add_argument("--candidates", type=int, default=100)
-    parser.add_argument("--pairs", type=int, default=2000, help="pairs that are timed one by one")
+    parser.add_argument("--users", type=at_least(1), default=1000)
+    parser.add_argument("--candidates", type=at_least(1), default=100)
+    parser.add_argument("--pairs", type=at_least(1), default=2000, help="pairs that are timed one by one")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     asked = parser.parse_args()
     torch.set_num_threads(1)

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 
 _BLOCK = 250_000
 
@@ -66,11 +66,11 @@ def prepare_log(log: Path, out: Path, kind: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=20_000_000)
-    parser.add_argument("--users", type=int, default=200_000)
-    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--rows", type=at_least(1), default=20_000_000)
+    parser.add_argument("--users", type=at_least(1), default=200_000)
+    parser.add_argument("--items", type=at_least(1), default=100_000)
     parser.add_argument("--split", default="hash", choices=["hash", "leave_one_out", "time"])
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=at_least(0), default=0)
     parser.add_argument("--folder", type=Path, help="where the temporary files go")
     parser.add_argument("--child", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

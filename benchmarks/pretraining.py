@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job, parse
 from raytune_rec.data.preparing.preparation import prepare
@@ -52,9 +52,9 @@ class Clock:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=400_000)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rows", type=at_least(1), default=400_000)
+    parser.add_argument("--epochs", type=at_least(1), default=4)
+    parser.add_argument("--repeats", type=at_least(1), default=3)
     asked = parser.parse_args(arguments)
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")

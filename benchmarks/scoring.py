@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from benchmarks.mistakes import at_least
 from raytune_rec.components import options_of
 from raytune_rec.data.layout import vocabulary_file
 from raytune_rec.data.stored.store import Store
@@ -141,9 +142,9 @@ def ways(held: Store, made: list[Group], rows: int, domains: int) -> tuple[dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--domains", type=int, nargs="+", default=[1, 10, 100, 1000])
-    parser.add_argument("--rows", type=int, default=16_384)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--domains", type=at_least(1), nargs="+", default=[1, 10, 100, 1000])
+    parser.add_argument("--rows", type=at_least(1), default=16_384)
+    parser.add_argument("--repeats", type=at_least(1), default=7)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.mistakes import at_least
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import UserError
 from raytune_rec.scoring.prompts import artifacts_of
@@ -107,9 +108,9 @@ def measured(port: int, requests: list[list[dict[str, Any]]], clients: int, path
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--requests", type=int, default=1_000)
-    parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--rows", type=int, default=1, help="of a request")
+    parser.add_argument("--requests", type=at_least(1), default=1_000)
+    parser.add_argument("--clients", type=at_least(1), default=16)
+    parser.add_argument("--rows", type=at_least(1), default=1, help="of a request")
     parser.add_argument("--pause", type=float, default=0.1, help="between changes, in seconds")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--out", type=Path)

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import ttest_1samp
 
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from raytune_rec import pipeline
 from raytune_rec.cli import read_job
 from raytune_rec.config import Job
@@ -44,7 +44,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("job")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--seeds", type=at_least(0), nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--row", default="", help="the row that claims; default: the job's first")
     parser.add_argument("--baselines", nargs="+", help="default: the job's")
     parser.add_argument("--set", action="append", metavar="PART.OPTION=VALUE")

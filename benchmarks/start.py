@@ -24,7 +24,7 @@ import tomli_w
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from raytune_rec.errors import RunFailed
 
 FIRST = "BENCHMARK_FIRST_EPOCH"
@@ -128,7 +128,7 @@ def measured(words: list[str], folder: Path) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=at_least(1), default=3)
     repeats = parser.parse_args().repeats
     table = Table("", "first epoch (s)", "from", "to", "end (s)", title="From the command to training, medians")
     with tempfile.TemporaryDirectory() as root:

@@ -31,7 +31,7 @@ from moto.server import ThreadedMotoServer
 from benchmarks.faults.cluster import Nodes, set_out
 from benchmarks.kills.compare import differences
 from benchmarks.kills.processes import Command, Process, family
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from raytune_rec.errors import RunFailed
 from raytune_rec.storage.objects import store
 
@@ -46,8 +46,8 @@ def main() -> None:
     parser.add_argument("job")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[])
-    parser.add_argument("--kills", type=int, default=2, help="of workers that tune, before the driver is killed")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=at_least(0), default=2, help="of workers that tune, before the driver is killed")
+    parser.add_argument("--seed", type=at_least(0), default=0)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     words = [options.job, *(word for setting in options.set for word in ("--set", setting))]

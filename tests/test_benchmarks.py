@@ -42,6 +42,27 @@ def test_a_wrong_path_is_told_in_a_line_that_names_it(
     assert not (tmp_path / "meta.json.gz").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        ("domains --out out --pack 0", "--pack: give a whole number of 1 or more (given: '0')"),
+        ("domains --out out --domains 3 0", "--domains: give a whole number of 1 or more"),
+        ("backbones --lanes 1.5", "--lanes: give a whole number of 1 or more"),
+        ("prepare_large out --seed -1", "--seed: give a whole number of 0 or more"),
+        ("cold_items --items 150", "--items: new items come in groups of 100; give multiples of it (given: 150)"),
+    ],
+)
+def test_a_number_of_nothing_is_refused_in_a_line(
+    words: str, rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *arguments = words.split()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [name, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    assert ended.value.code == 2 and rule in capsys.readouterr().err and not any(tmp_path.iterdir())
+
+
 def test_what_cannot_be_finished_is_told_in_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

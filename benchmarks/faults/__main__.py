@@ -23,7 +23,7 @@ from benchmarks.faults.table import summary, table
 from benchmarks.kills import job, notes
 from benchmarks.kills.processes import Command
 from benchmarks.kills.sweep import STAGES
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from raytune_rec.storage.files import read_json, write_json
 
 _DRAWS = 5
@@ -137,9 +137,9 @@ class Campaign:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=(faults.__doc__ or "").split("\n")[0])
-    parser.add_argument("--count", type=int, default=10, help="injections of each class")
+    parser.add_argument("--count", type=at_least(1), default=10, help="injections of each class")
     parser.add_argument("--only", nargs="+", choices=list(CLASSES), default=list(CLASSES), help="classes")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=at_least(0), default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/faults"), help="the folder; the same one goes on")
     options = parser.parse_args()
     temporary = Path(tempfile.mkdtemp(prefix="faults-"))

@@ -19,7 +19,7 @@ from benchmarks import fuzz
 from benchmarks.fuzz import folders
 from benchmarks.fuzz.damage import damage
 from benchmarks.fuzz.folders import Files
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from raytune_rec import components
 from raytune_rec.errors import RunFailed, UserError
 
@@ -86,7 +86,7 @@ class Cases:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=(fuzz.__doc__ or "").split("\n")[0])
-    parser.add_argument("--count", type=int, default=100_000, help="cases of all parts")
+    parser.add_argument("--count", type=at_least(1), default=100_000, help="cases of all parts")
     parser.add_argument("--part", default="1/1", help="k/n: the cases k-1, k-1+n, ...")
     parser.add_argument("--out", type=Path, default=Path("runs/fuzz"), help="holds the state of each part")
     options = parser.parse_args()

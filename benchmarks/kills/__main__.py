@@ -20,7 +20,7 @@ from benchmarks.kills import compare, damage, job
 from benchmarks.kills.moments import EARLY, MOST, draw, late
 from benchmarks.kills.processes import Command
 from benchmarks.kills.sweep import STAGES, Strike, Sweep
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from raytune_rec.storage.files import write_json
 
 _MOST_WORKERS = 3
@@ -104,8 +104,8 @@ class Campaign:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=(kills.__doc__ or "").split("\n")[0])
-    parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=at_least(0), default=30)
+    parser.add_argument("--seed", type=at_least(0), default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/kills"), help="a new folder")
     options = parser.parse_args()
     if options.out.exists():

@@ -30,7 +30,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.mistakes import told
+from benchmarks.mistakes import at_least, told
 from benchmarks.sweep import driver, first, samplers, stopping, widths
 from benchmarks.sweep.case import Case, job_of, prepare
 from benchmarks.sweep.method import PROMPTS, method
@@ -97,16 +97,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--prompt", choices=PROMPTS, default=PROMPTS[0], help="the tuned prompt; decides backbone and data")
     parser.add_argument("--out", type=Path, default=Path("runs/sweep"))
     parser.add_argument("--tables", nargs="+", choices=TABLES, help="default: all that the prompt has")
-    parser.add_argument("--configurations", type=int, default=64)
-    parser.add_argument("--plain-configurations", type=int, help="of plain Ray Tune, the slowest; default: all")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--cores", type=int, default=2, help="packs or configurations at a time, one thread each")
-    parser.add_argument("--widths", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128, 256])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5], help="of stopping and samplers")
-    parser.add_argument("--trials", type=int, nargs="+", default=[10, 100, 1000, 10000], help="of the driver's table")
-    parser.add_argument("--domains", type=int, nargs="+", default=[1, 10, 100], help="of the driver's table")
-    parser.add_argument("--window-trials", type=int, default=2000)
+    parser.add_argument("--configurations", type=at_least(1), default=64)
+    parser.add_argument("--plain-configurations", type=at_least(1), help="of plain Ray Tune, the slowest; default: all")
+    parser.add_argument("--epochs", type=at_least(1), default=5)
+    parser.add_argument("--repeats", type=at_least(1), default=3)
+    parser.add_argument("--cores", type=at_least(1), default=2, help="packs or configurations at a time, one thread each")
+    parser.add_argument("--widths", type=at_least(1), nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128, 256])
+    parser.add_argument("--seeds", type=at_least(0), nargs="+", default=[1, 2, 3, 4, 5], help="of stopping and samplers")
+    parser.add_argument("--trials", type=at_least(1), nargs="+", default=[10, 100, 1000, 10000], help="of the driver's table")
+    parser.add_argument("--domains", type=at_least(1), nargs="+", default=[1, 10, 100], help="of the driver's table")
+    parser.add_argument("--window-trials", type=at_least(1), default=2000)
     parser.add_argument("--no-check", action="store_true", help="do not compare plain PyTorch with the product")
     options = parser.parse_args()
     if (options.data is None) != hasattr(method(options.prompt), "made_up"):
