@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished run of cold items")
     parser.add_argument("--methods", nargs="+", default=[], help="of the job; all that train something unless given")
-    parser.add_argument("--declined", type=at_least(1), nargs="+", default=[1, 2, 5, 10, 20], help="times of each item")
+    parser.add_argument("--declined", type=at_least(1), nargs="+", default=[1, 2, 5, 10, 20], help="times each item is declined")
     parser.add_argument("--out", type=Path, help="folder of the picture")
     options = parser.parse_args()
     counts = sorted({count for count in options.declined if count > 0})

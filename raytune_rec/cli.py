@@ -21,7 +21,7 @@ from raytune_rec.command.listing import Shown
 from raytune_rec.errors import JobError, RunFailed, UserError, out_of_memory, told
 from raytune_rec.job import shipped
 from raytune_rec.machine.signals import ends_on_sigterm
-from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.files import STORAGE, passing
 from raytune_rec.storage.places import located, shown
 
 if TYPE_CHECKING:
@@ -272,7 +272,8 @@ def _folder(job: Job, out: Path | None) -> Path:
 
 def _writable(folder: Path) -> None:
     try:
-        STORAGE.make_folder(folder)
+        with passing(folder):
+            STORAGE.make_folder(folder)
     except OSError as error:
         raise UserError(f"--out {folder}: cannot be made ({error.strerror}); name a folder that you may write to.") from None
 

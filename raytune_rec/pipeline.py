@@ -89,6 +89,9 @@ def run(
     _ask_ray(context, [only] if only else names[: names.index(until) + 1], dashboard)
     with claim.held(out), Heartbeat(context.say, 0 if console.is_terminal else SECONDS) as heartbeat:
         context.say, context.at = heartbeat.say, heartbeat.at
+        if not claim.claimed(out):
+            heartbeat.begin("prepare")
+            prepare.inputs(context)  # files that are not there make no run
         claim.claim(out)
         STORAGE.sweep(out)
         with watch.told(job, out, heartbeat.say, heartbeat.at):

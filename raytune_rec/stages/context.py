@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.components import component, options_of
 from raytune_rec.config import Job
+from raytune_rec.data.preparing import preparation
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.stored.store import Store
 from raytune_rec.schema.work import numbered
@@ -69,6 +71,11 @@ class Context:
             options_of("data.sources", data.source, data.options, self.own)
         )
         return made
+
+    @cached_property
+    def log(self) -> dict[str, Any]:
+        """What decides the prepared data (`preparation.stage_inputs`); all files are read for it, once."""
+        return preparation.stage_inputs(self.job.data, self.source)
 
     def own_code(self) -> dict[str, str]:
         """What the user's own components are: file -> sha256. Where they change, results do; trackers only watch."""

@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 
 def inputs(context: Context) -> dict[str, Any]:
-    return preparation.stage_inputs(context.job.data, context.source)
+    return context.log
 
 
 def outputs(context: Context) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import raytune_rec
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage.files import STORAGE, read_json, write_json
+from raytune_rec.storage.files import STORAGE, passing, read_json, write_json
 from raytune_rec.storage.marker import BEGUN, MARKER
 from raytune_rec.storage.places import address, here, shown
 
@@ -60,18 +60,23 @@ def claim(folder: Path) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process: two drivers would take each other's packs and overwrite each other's files.
+    """Hold a folder for this process: two drivers would take each other's packs and overwrite each other's files. What is made
+    for that goes again where the folder is no run in the end: the run was refused.
 
     Raises:
         ArtifactError: another process holds it.
     """
-    with STORAGE.lease(folder / LOCK) as granted:
+    with passing(folder), STORAGE.lease(folder / LOCK) as granted:
         if not granted:
             raise ArtifactError(
                 f"{folder}: another raytune-rec works in this folder; wait until it has ended, or use another --out folder."
             )
         STORAGE.fetch(folder, only=True)
-        yield
+        try:
+            yield
+        finally:
+            if not address(folder) and STORAGE.list(folder, "*") == [folder / LOCK]:
+                STORAGE.delete(folder / LOCK)
 
 
 def begin_scratch(folder: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,18 @@ def unwritable(folder: Path) -> OSError | None:
     except OSError as error:
         return OSError(error.errno, error.strerror, str(folder))
     return None
+
+
+@contextmanager
+def passing(folder: Path) -> Iterator[None]:
+    """A folder that the block makes stays, with those above it that it makes, only where something lies in it afterwards."""
+    absent = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    finally:
+        for place in absent:
+            with suppress(OSError):  # not empty, or never made
+                place.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -85,7 +85,7 @@ class Local:
         """
         self.make_folder(path.parent)
         with path.open("a") as file:
-            yield _locked(file.fileno())
+            yield _locked(file.fileno()) and _is(path, file.fileno())
 
 
 @contextmanager
@@ -138,6 +138,14 @@ def _locked(file: int) -> bool:
         except OSError:  # no locks here
             pass
     return True
+
+
+def _is(path: Path, file: int) -> bool:
+    """Whether an open file is the one of this name still: who held it before may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _sync(path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raytune_rec.errors import ArtifactError
-from raytune_rec.storage import claim, marker
+from raytune_rec.storage import claim, local, marker
 from raytune_rec.storage.files import STORAGE, unwritable
 from raytune_rec.storage.listing import listing
 
@@ -91,6 +91,25 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
         holder.communicate()
     with claim.held(tmp_path):
         pass
+
+
+def test_a_lock_that_its_holder_removes_while_another_takes_it_holds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a third one, that makes the file anew, would have the folder beside the second."""
+    locked = local._locked
+
+    def removed(file: int) -> bool:
+        (tmp_path / claim.LOCK).unlink()
+        return locked(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "_locked", removed)
+        with pytest.raises(ArtifactError, match="another raytune-rec works in this folder"), claim.held(tmp_path):
+            pass
+    with claim.held(tmp_path):
+        assert names(tmp_path) == [claim.LOCK]
+    assert names(tmp_path) == [], "a folder that is no run keeps none"
 
 
 def test_what_a_killed_writer_left_is_swept_and_what_is_at_work_or_not_ours_stays(tmp_path: Path) -> None:

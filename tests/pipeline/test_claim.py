@@ -76,6 +76,23 @@ def test_what_is_no_folder_for_a_run_is_refused(
     assert [p.name for p in tmp_path.iterdir()] == ["job.toml"]
 
 
+@pytest.mark.parametrize(
+    ("setting", "rule"),
+    [
+        ("methods.single.strategy=nonsense", "there is no 'nonsense'"),
+        ("data={source='tabular', options={files='none.csv'}}", "none.csv: no such file"),
+    ],
+)
+def test_a_run_that_is_refused_leaves_nothing(
+    job: str, tmp_path: Path, setting: str, rule: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("runs/one", "mine", "mine/one"):
+        assert cli.main(["prepare", job, "--out", str(tmp_path / name), "--set", setting]) == 2
+        assert rule in capsys.readouterr().err and sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("verb", STAGES)
 def test_a_stage_does_not_make_a_run_in_a_mistyped_folder(
     job: str, tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]

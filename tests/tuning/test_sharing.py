@@ -49,7 +49,7 @@ def test_what_one_machine_does_not_see_is_refused_with_a_remedy(tmp_path: Path) 
     assert folder.startswith(f"{disk / 'runs' / 'x'}: the machines of the cluster do not share it, {_WORKER} does not see")
     assert "No such file or directory" in folder and "name a folder that all machines mount under this path, or a URI" in folder
     assert components.startswith(f"{own}: ") and _HEAD not in str(raised.value)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()], "nothing of the question stays"
+    assert sorted(tmp_path.rglob("*")) == [disk, own], "nothing of the question stays"
     sharing.check(shared / "runs" / "x", _job(), machines)  # the remedies
     sharing.check(located("memory://bucket/shared-run"), _job(), machines)
 

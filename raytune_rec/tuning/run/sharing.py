@@ -14,7 +14,7 @@ from raytune_rec.config import Job
 from raytune_rec.errors import MachineError
 from raytune_rec.storage.base import TEMPORARY
 from raytune_rec.storage.claim import RUN
-from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.files import STORAGE, passing
 from raytune_rec.storage.places import address, located, shown
 
 ANSWER_SECONDS = 120.0
@@ -44,14 +44,15 @@ def check(run_folder: Path, job: Job, ask: Ask | None = None) -> None:
     others = [*map(Path, job.components), *([located(job.tune.winners_of)] if job.tune.winners_of else [])]
     word = secrets.token_hex(16)
     file = run_folder / f".{RUN}.{word}{TEMPORARY}"  # what an interruption leaves is known as ours
-    STORAGE.put_if_absent(file, word.encode())
     problems: dict[str, str] = {}
-    try:
-        for machine, reasons in (ask or _on_all)(file, word, others):
-            for path, reason in reasons.items():
-                problems.setdefault(path, _problem(path, machine, reason))
-    finally:
-        STORAGE.delete(file)
+    with passing(run_folder):
+        STORAGE.put_if_absent(file, word.encode())
+        try:
+            for machine, reasons in (ask or _on_all)(file, word, others):
+                for path, reason in reasons.items():
+                    problems.setdefault(path, _problem(path, machine, reason))
+        finally:
+            STORAGE.delete(file)
     if problems:
         raise MachineError(problems.values())
 
