@@ -44,19 +44,29 @@ class Dcnv2(Ctr):
         )
 
     def encode_rows(self, params: Params, vectors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """`fields` (U, B, W) side by side, `first` (U, B, H) of the deep part."""
+        """`fields` (U, B, W) side by side, `cross` (U, B, C) what the first cross layer has of them, `first` (U, B, H) of the
+        deep part.
+        """
         fields = side_by_side(vectors.values())
-        return {"fields": fields, "first": self.deep.first(params, fields)}
+        return {"fields": fields, "cross": self._product(params, 0, fields), "first": self.deep.first(params, fields)}
 
     def of_rows(
         self, params: Params, encoded: Mapping[str, Tensor], first: Tensor, prompt: Tensor | None, deep: DeepPart
     ) -> Tensor:
-        start = crossed = encoded["fields"] if prompt is None else side_by_side([encoded["fields"], prompt])
+        fields, product = encoded["fields"], encoded["cross"]
+        if prompt is not None:
+            product = product + linear(prompt, params[self._matrix(0)][:, fields.shape[-1] :])
+        start = crossed = fields if prompt is None else side_by_side([fields, prompt])
         for i in range(self.options.cross):
-            bias = params[f"cross.{i}.bias"]
-            if self.options.rank:
-                change = linear(linear(crossed, params[f"cross.{i}.down"]), params[f"cross.{i}.up"], bias)
-            else:
-                change = linear(crossed, params[f"cross.{i}.weight"], bias)
+            product = self._product(params, i, crossed) if i else product
+            change = linear(product, params[f"cross.{i}.up"], params[f"cross.{i}.bias"]) if self.options.rank else product
             crossed = torch.addcmul(crossed, start, change)
         return first.squeeze(-1) + linear(crossed, params["output.cross"]).squeeze(-1) + deep(encoded["first"], prompt)
+
+    def _product(self, params: Params, i: int, x: Tensor) -> Tensor:
+        """(U, B, C) of a cross layer's input, or of the fields in front of it: W_l x + b_l, with a rank V_l^T x."""
+        matrix = params[self._matrix(i)][:, : x.shape[-1]]
+        return linear(x, matrix, None if self.options.rank else params[f"cross.{i}.bias"])
+
+    def _matrix(self, i: int) -> str:
+        return f"cross.{i}.down" if self.options.rank else f"cross.{i}.weight"
