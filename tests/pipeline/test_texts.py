@@ -101,5 +101,5 @@ def test_console_and_page_say_of_which_users_a_part_was_read(tmp_path: Path, mon
     assert 20 < results["units"]["pens"]["users"] < 52 and results["units"]["cards"]["users"] == 80
     assert results["protocol"]["cohort"].startswith("all rows") and results["protocol"]["cohort"].endswith(f"; {told}")
     page = (run / "report" / "index.html").read_text()
-    table = page[page.index("<h2 id=\"results\">") : page.index("<h2 id=\"provenance\">")]
+    table = page[page.index('<h2 id="results">') : page.index('<h2 id="provenance">')]
     assert told in said and told in table, "beside the first table, not in the job alone"
