@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import three_nodes
-from benchmarks.backbones.__main__ import TUNED, Case, Ours, job_of, measure
+from benchmarks.backbones.measured import TUNED, Case, Ours, job_of, measure
 from benchmarks.backbones.plain import NAMES
 from benchmarks.mistakes import told
 from benchmarks.sweep import driver

@@ -16,5 +16,5 @@ thread; processor time of this process, median of the repeats, in which all take
 That both are the same model is checked: the plain one has the same validation AUC with the weights that ours has learnt.
 
     plain.py    the models and their training     prompts.py   what is tuned beside them when they are frozen
-    learnt.py   the product's weights in them     __main__.py  the job, the measurement, the table
+    learnt.py   the product's weights in them     measured.py  the job and the measurement
 """
