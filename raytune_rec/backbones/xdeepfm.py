@@ -5,7 +5,7 @@ Shapes: U: 1 or T lanes, B rows, F embedded fields, n prompt fields, M = F + n, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Annotated
 
@@ -50,38 +50,84 @@ class XDeepFM(Ctr):
         )
 
     def encode_rows(self, params: Params, vectors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """`fields` (U, B, F*D) of the interaction network, `first` (U, B, H) of the deep part."""
+        """`fields` (U, B, F*D) of the interaction network, `first` (U, B, H) of the deep part and, where all lanes share it,
+        `maps` (1, B, D*H), what the network's first layer has of pairs of fields.
+        """
         fields = side_by_side(vectors[f.name] for f in self.layer.embedded)
-        return {"fields": fields, "first": self.deep.first(params, side_by_side(vectors.values()))}
+        encoded = {"fields": fields, "first": self.deep.first(params, side_by_side(vectors.values()))}
+        weight = self._first_layer(params)[0]
+        return encoded if len(fields) > 1 or len(weight) > 1 else {**encoded, "maps": self._of_fields(fields, weight)}
 
     def of_rows(
         self, params: Params, encoded: Mapping[str, Tensor], first: Tensor, prompt: Tensor | None, deep: DeepPart
     ) -> Tensor:
-        fields = encoded["fields"] if prompt is None else side_by_side([encoded["fields"], prompt])
-        return first.squeeze(-1) + self._interactions(params, fields) + deep(encoded["first"], prompt)
+        weights = [*(params[f"maps.{i}"] for i in range(1, len(self.options.maps))), params["output.maps"]]
+        more = [] if prompt is None else [prompt, self._first_layer(params)[1]]
+        if "maps" in encoded:
+            interactions = self._by_lanes(self._of_lanes, encoded["fields"], encoded["maps"], *more, *weights)
+        else:
+            interactions = self._by_lanes(self._whole, encoded["fields"], self._first_layer(params)[0], *more, *weights)
+        return first.squeeze(-1) + interactions + deep(encoded["first"], prompt)
 
-    def _interactions(self, params: Params, fields: Tensor) -> Tensor:
-        """(U, B) of the fields (U, B, M*D). As many lanes at once as have their pairs in memory that is kept: those of 64 lanes
-        are a block that each step would ask the system for, which takes twice as long as all that is done with it.
+    def _first_layer(self, params: Params) -> tuple[Tensor, Tensor]:
+        """Its weights (U, F*F, H) of pairs of fields, and (U, n*M, H) of a prompt field with any; a pair stands there once."""
+        own = len(self.layer.embedded)
+        every = own + self.prompts // self.options.width
+        weight = params["maps.0"].unflatten(1, (every, every))
+        with_fields = weight[:, own:, :own] + weight[:, :own, own:].transpose(1, 2)
+        of_prompt = torch.cat([with_fields, weight[:, own:, own:]], dim=2)
+        return weight[:, :own, :own].flatten(1, 2), of_prompt.flatten(1, 2)
+
+    def _by_lanes(self, work: Callable[..., Tensor], fields: Tensor, *others: Tensor) -> Tensor:
+        """What `work` makes of fields (U, B, F*D) and others. As many lanes at once as have their pairs in memory that is kept:
+        those of 64 lanes are a block that each step would ask the system for, which takes twice as long as all that is done with
+        it.
         """
-        names = [*(f"maps.{i}" for i in range(len(self.options.maps))), "output.maps"]
-        weights = [params[name] for name in names]
-        lanes = max(t.shape[0] for t in (fields, *weights))
-        pairs = fields[0].numel() * max(fields.shape[-1] // self.options.width, *self.options.maps)
+        lanes = max(t.shape[0] for t in (fields, *others))
+        numbers = fields.shape[1] * (fields.shape[2] + self.prompts)  # of the fields of one lane
+        pairs = numbers * max((fields.shape[2] + self.prompts) // self.options.width, *self.options.maps)
         most = max(1, KEPT // (pairs * fields.element_size()))
-        parts = [[_lanes(t, first, most) for t in (fields, *weights)] for first in range(0, lanes, most)]
-        return torch.cat([self._of_lanes(*part) for part in parts])
+        parts = [[_lanes(t, first, most) for t in (fields, *others)] for first in range(0, lanes, most)]
+        return torch.cat([work(*part) for part in parts])
 
-    def _of_lanes(self, fields: Tensor, *weights: Tensor) -> Tensor:
-        """(U, B) of the fields and the matrices of all layers."""
-        rows = fields.unflatten(-1, (-1, self.options.width)).transpose(2, 3)  # (U, B, D, M)
-        start = maps = rows.flatten(1, 2)  # (U, B*D, M)
+    def _of_fields(self, fields: Tensor, weight: Tensor) -> Tensor:
+        """(U, B, D*H)."""
+        rows = self._rows(fields)
+        return _layer(rows, rows, weight).unflatten(1, (-1, self.options.width)).flatten(2)
+
+    def _whole(self, fields: Tensor, weight: Tensor, *others: Tensor) -> Tensor:
+        """(U, B), as of `_of_lanes`, with the first layer's weights of pairs of fields."""
+        return self._of_lanes(fields, self._of_fields(fields, weight), *others)
+
+    def _of_lanes(self, fields: Tensor, maps: Tensor, *others: Tensor) -> Tensor:
+        """(U, B) of the fields, what the first layer has of them, prompt fields with the weights of their pairs, where there are
+        any, and the matrices of all further layers.
+        """
+        start, weights = self._rows(fields), list(others)
+        maps = maps.unflatten(2, (self.options.width, -1)).flatten(1, 2)
+        if self.prompts:
+            prompt, of_prompt, *weights = others
+            more = self._rows(prompt)
+            start = side_by_side([start, more])
+            maps = maps + _layer(more, start, of_prompt)
         sums = []
         for weight in weights[:-1]:
-            pairs = (maps.unsqueeze(-1) * start.unsqueeze(-2)).flatten(2)  # (U, B*D, H*M)
-            maps = linear(pairs, weight)
-            sums.append(maps.unflatten(1, rows.shape[1:3]).sum(2))  # (U, B, H)
-        return linear(torch.cat(sums, dim=-1), weights[-1]).squeeze(-1)
+            sums.append(self._summed(maps))
+            maps = _layer(maps, start, weight)
+        return linear(torch.cat([*sums, self._summed(maps)], dim=-1), weights[-1]).squeeze(-1)
+
+    def _rows(self, fields: Tensor) -> Tensor:
+        """(U, B*D, M) of fields (U, B, M*D)."""
+        return fields.unflatten(-1, (-1, self.options.width)).transpose(2, 3).flatten(1, 2)
+
+    def _summed(self, maps: Tensor) -> Tensor:
+        """(U, B, H) of (U, B*D, H)."""
+        return maps.unflatten(1, (-1, self.options.width)).sum(2)
+
+
+def _layer(maps: Tensor, start: Tensor, weight: Tensor) -> Tensor:
+    """(U, B*D, H) of maps (U, B*D, G), the fields (U, B*D, M) and the weights (U, G*M, H) of their pairs."""
+    return linear((maps.unsqueeze(-1) * start.unsqueeze(-2)).flatten(2), weight)
 
 
 def _lanes(tensor: Tensor, first: int, count: int) -> Tensor:
