@@ -48,6 +48,11 @@ def at_hand(path: str | os.PathLike[str]) -> Path:
     return place
 
 
+def lies_there(path: Path) -> bool:
+    """Whether a file lies at a path, here or in its store, from which it is not fetched."""
+    return not STORAGE.is_empty(path) if address(path) else path.exists()
+
+
 def matching(pattern: str) -> list[Path]:
     """Files of the user's that a pattern names, in order."""
     if address(path := Path(pattern)):

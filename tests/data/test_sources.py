@@ -16,6 +16,7 @@ from raytune_rec.data.sources.base import ROW_COLUMNS, Source
 from raytune_rec.data.sources.synthetic import Synthetic
 from raytune_rec.errors import DataError, JobError
 from raytune_rec.schema.prepared import ALL_DOMAINS, SPLITS
+from raytune_rec.storage.objects import store
 from tests.data.test_published import FORMATS, lines_of
 
 LOG = [f"{d},u{u},i{i},{(u * i) % 2},{u % 3},{10 * u + i},a|b" for d in ("x", "y") for u in range(8) for i in range(6)]
@@ -92,6 +93,26 @@ def test_blocks_keep_the_contract(source: tuple[str, dict]) -> None:
         named = {f.name for f in reader.fields() if f.role == role}
         assert all({role, *named} <= set(block.table.column_names) for block in features)
     json.dumps(reader.fingerprint_inputs())
+
+
+def test_what_lies_in_an_object_store_is_fetched_when_it_is_read_and_nothing_beside_it(
+    source: tuple[str, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, options = source
+    here = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    monkeypatch.setenv("RAYTUNE_REC_CACHE", str(tmp_path / "cache"))
+    uri = f"memory://{tmp_path.name}"
+    for file in here:
+        store("memory").pipe_file(f"{tmp_path.name}/{file}", (tmp_path / file).read_bytes())
+        store("memory").pipe_file(f"{tmp_path.name}/{Path(file).parent.as_posix()}/other.bin", b"of no source")
+    reader = opened(name, json.loads(json.dumps(options).replace(str(tmp_path), uri)))
+    assert not (tmp_path / "cache").exists(), "nothing is read yet"
+    alike = opened(name, options)
+    for ours, local in ((reader.read, alike.read), (reader.users, alike.users), (reader.items, alike.items)):
+        assert [block.table for block in ours()] == [block.table for block in local()]
+    assert reader.fingerprint_inputs() == alike.fingerprint_inputs()
+    copies = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and "tags" not in path.parts]
+    assert len(copies) == len(here) and "other.bin" not in {path.name for path in copies}
 
 
 def test_store_is_complete_and_reading_twice_gives_it_twice(source: tuple[str, dict], make, tmp_path: Path) -> None:

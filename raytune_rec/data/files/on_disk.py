@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from raytune_rec.errors import DataError
-from raytune_rec.storage.files import at_hand, matching
+from raytune_rec.storage.files import STORAGE, at_hand, matching
 
 BLOCK_BYTES = 8 << 20
 _LINE_BYTES = 8 << 20
@@ -59,8 +59,9 @@ _OBJECT = re.compile(rb'\s*\{\s*"')
 
 
 def no_plain_file(path: Path) -> str | None:
-    """What is wrong with a path, None where a plain file lies there."""
+    """What is wrong with a path, None where a plain file lies there; one in an object store is fetched."""
     try:
+        STORAGE.fetch(path)
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return f"{path}: no such file; mend the path under data.options."

@@ -28,7 +28,8 @@ from raytune_rec.data.sources._amazon.logs import sequence_block
 from raytune_rec.data.sources._amazon.products import FEATURES, Feature, fields_of, read_products
 from raytune_rec.data.sources.base import RawBlock, SourceField, digest_files
 from raytune_rec.errors import DataError
-from raytune_rec.storage.files import at_hand
+from raytune_rec.storage.files import lies_there
+from raytune_rec.storage.places import located
 
 _NAMES = ("user_sequence.txt.gz", "user_sequence.txt")
 _COLUMNS = {"user": "user", "vector": "vector"}
@@ -83,12 +84,12 @@ class Amazon:
             return domains
 
     def __init__(self, options: Options) -> None:
-        self._folder = at_hand(options.path)
+        self._folder = located(options.path)
         self._domains = options.domains
-        self._vectors = at_hand(options.vectors) if options.vectors else None
+        self._vectors = located(options.vectors) if options.vectors else None
         self._overlap = options.overlap
         self.cohort = "of the users in the files those alone were read who have a vector" if options.overlap else ""
-        self._metadata = {domain: at_hand(options.metadata[domain]) for domain in options.domains if domain in options.metadata}
+        self._metadata = {domain: located(options.metadata[domain]) for domain in options.domains if domain in options.metadata}
         self._features, self._words = options.features, options.words
 
     def fields(self) -> tuple[SourceField, ...]:
@@ -127,14 +128,14 @@ class Amazon:
         files, problems = [], []
         for domain in self._domains:
             folder = self._folder / domain
-            there = [folder / name for name in _NAMES if (folder / name).exists()]
+            there = [folder / name for name in _NAMES if lies_there(folder / name)]
             files += there[:1]
             if not there:
                 problems.append(f"{folder}: there is no {' or '.join(_NAMES)}; mend data.options.path or data.options.domains.")
-        if self._vectors and not self._vectors.exists():
+        if self._vectors and not lies_there(self._vectors):
             problems.append(f"{self._vectors}: no such file; write it with `raytune-rec vectors`, or mend data.options.vectors.")
         for domain, path in self._metadata.items():
-            if not path.exists():
+            if not lies_there(path):
                 problems.append(f"{path}: no such file; mend data.options.metadata.{domain}, or leave it out.")
         if problems:
             raise DataError(problems)

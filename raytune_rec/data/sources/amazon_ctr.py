@@ -41,7 +41,8 @@ from raytune_rec.data.sources._amazon.sampled import held_out, not_taken
 from raytune_rec.data.sources.base import RawBlock, SourceField, constant, digest_files
 from raytune_rec.errors import DataError
 from raytune_rec.schema.prepared import SPLITS
-from raytune_rec.storage.files import at_hand
+from raytune_rec.storage.files import at_hand, lies_there
+from raytune_rec.storage.places import located
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class AmazonCtr:
             return self
 
     def __init__(self, options: Options) -> None:
-        self._options, self._folder = options, at_hand(options.path)
+        self._options, self._folder = options, located(options.path)
         part = options.users_share
         self.cohort = f"of the users in the files a part was read, by a hash: {100 * part:g} %" if part < 1 else ""
 
@@ -105,7 +106,7 @@ class AmazonCtr:
         return None
 
     def read(self) -> Iterator[RawBlock]:
-        if problems := [f"{path}: no such file; mend data.options." for path in self._files() if not path.exists()]:
+        if problems := [f"{path}: no such file; mend data.options." for path in self._files() if not lies_there(path)]:
             raise DataError(problems)
         files = {name: self._folder / file for name, file in self._options.logs.items()}
         return each_file((path, self._rows(name, path)) for name, path in files.items())
@@ -232,7 +233,7 @@ def _attributes(path: Path, items: Sequence[str]) -> tuple[np.ndarray, np.ndarra
         DataError: the file is no JSON object of lists of numbers.
     """
     try:
-        told = json.loads(path.read_bytes())
+        told = json.loads(at_hand(path).read_bytes())
         pairs = [(code, index(a)) for code, item in enumerate(items) for a in told.get(item, ())]
         listed = np.array(pairs, np.int64).reshape(-1, 2)
     except (OSError, ValueError, AttributeError, TypeError, OverflowError) as error:

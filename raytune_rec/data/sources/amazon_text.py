@@ -29,7 +29,7 @@ from raytune_rec.data.sources._amazon.item_texts import ATTRIBUTES, ITEMS, Attri
 from raytune_rec.data.sources._amazon.logs import LOGS, OBJECTS, form_of, read_logs
 from raytune_rec.data.sources.base import RawBlock, SourceField, digest_files
 from raytune_rec.errors import DataError
-from raytune_rec.storage.files import at_hand
+from raytune_rec.storage.places import located
 
 
 class _Domain(components.Options):
@@ -106,7 +106,7 @@ class AmazonText:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        folder = at_hand(options.path)
+        folder = located(options.path)
         self._logs = {name: [str(folder / log) for log in domain.logs] for name, domain in options.domains.items()}
         self._items = {name: str(folder / domain.items) for name, domain in options.domains.items() if domain.items}
         times = ("rating", "timestamp") if options.rated else ("position",)

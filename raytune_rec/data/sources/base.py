@@ -24,7 +24,7 @@ __all__ = ["ROW_COLUMNS", "RawBlock", "Reject", "Source", "SourceField", "consta
 
 
 class Source(Protocol):
-    """One way to read raw data. Construction does no reading.
+    """One way to read raw data. Construction does no reading, and fetches nothing from an object store.
 
     Attributes:
         shared_items: an item id means the same item in every domain; otherwise the vocabulary's key is `<domain>/<item>`.

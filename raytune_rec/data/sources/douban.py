@@ -21,7 +21,7 @@ from raytune_rec.data.files.delimited import Format
 from raytune_rec.data.files.problems import each_file
 from raytune_rec.data.files.reading import read_file
 from raytune_rec.data.sources.base import RawBlock, SourceField, constant, digest_files
-from raytune_rec.storage.files import at_hand
+from raytune_rec.storage.places import located
 
 _POSITIVE_ABOVE = 3
 _RATINGS = Format(delimiter="\t", header=("user", "item", "rating"))
@@ -48,7 +48,7 @@ class Douban:
         )
 
     def __init__(self, options: Options) -> None:
-        self._folder = at_hand(options.path)
+        self._folder = located(options.path)
         self._domains = options.domains
 
     def fields(self) -> tuple[SourceField, ...]:

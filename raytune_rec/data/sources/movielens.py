@@ -30,7 +30,8 @@ from raytune_rec.data.files.delimited import Format, shown
 from raytune_rec.data.files.reading import read_file
 from raytune_rec.data.sources.base import RawBlock, Reject, SourceField, constant, digest_files
 from raytune_rec.errors import DataError
-from raytune_rec.storage.files import at_hand
+from raytune_rec.storage.files import lies_there
+from raytune_rec.storage.places import located
 
 _DOMAIN = "movies"
 _LATIN = "iso-8859-1"
@@ -74,7 +75,7 @@ class MovieLens:
         )
 
     def __init__(self, options: Options) -> None:
-        self._folder = at_hand(options.path)
+        self._folder = located(options.path)
         self._edition, self._label = options.edition, options.label
 
     def fields(self) -> tuple[SourceField, ...]:
@@ -124,7 +125,7 @@ class MovieLens:
         """The files of the edition, in the order of `_FILES`. Raises DataError that names all that are missing."""
         files, problems = [], []
         for names in _FILES[self._edition]:
-            there = [self._folder / name for name in names if (self._folder / name).exists()]
+            there = [self._folder / name for name in names if lies_there(self._folder / name)]
             files += there[:1]
             if not there:
                 problems.append(

@@ -16,6 +16,7 @@ from raytune_rec.data.tokens import Tokenizer, read
 from raytune_rec.errors import ArtifactError, DataError
 from raytune_rec.schema.prepared import ITEM, Field
 from raytune_rec.storage.files import at_hand, read_json
+from raytune_rec.storage.places import located
 
 
 class Known:
@@ -29,7 +30,7 @@ class Known:
     """
 
     def __init__(self, given: str) -> None:
-        self.given, self.path = given, at_hand(given)
+        self.given, self.path = given, located(given)
         try:
             values = read_json(self.path / "schema.json")
             self.schema, self.shared_items = schema_from(values), bool(values["shared_items"])
@@ -39,7 +40,7 @@ class Known:
 
     def raws(self, field: str) -> list[str]:
         """The values of a vocabulary in the order of their ids, from 1."""
-        raws: list[str] = pq.read_table(vocabulary_file(self.path, field), columns=["raw"])["raw"].to_pylist()
+        raws: list[str] = pq.read_table(at_hand(vocabulary_file(self.path, field)), columns=["raw"])["raw"].to_pylist()
         return raws
 
     def codes(self, field: str) -> Codes:
@@ -100,7 +101,7 @@ class Known:
         """
         if not self.schema.texts:
             raise DataError(f"data.known = {self.given!r}: there are no tokens of texts; leave data.text out, as it was there.")
-        return read(self.path / TEXTS)
+        return read(at_hand(self.path / TEXTS))
 
     def check_texts(self, texts: Sequence[Field], vectors: Mapping[str, int]) -> None:
         """Refuse other texts than those there, and other vectors of them.
