@@ -78,19 +78,22 @@ def api(service: Service, ask: Callable[[Question], Awaitable[Answer]]) -> FastA
     @app.get("/prompts/{name:path}", responses={404: {"model": Problems}})
     def prompt(name: Name) -> Prompt:
         """One prompt."""
-        return Prompt(name=name, path=_there(service, name))
+        if name not in (placed := service.placed):
+            raise _missing(placed, name)
+        return Prompt(name=name, path=placed[name])
 
     @app.put("/prompts/{name:path}", responses={201: {"model": Prompt}})
     def add(name: Name, asked: PromptAsked, response: Response) -> Prompt:
         """Serve rows of a name by an exported prompt, in place of the one that did, if any. Requests go on meanwhile."""
-        response.status_code = 201 if service.add(name, asked.path) else 200
-        return Prompt(name=name, path=service.placed[name])
+        path, new = service.add(name, asked.path)
+        response.status_code = 201 if new else 200
+        return Prompt(name=name, path=path)
 
     @app.delete("/prompts/{name:path}", status_code=204, responses={404: {"model": Problems}})
     def remove(name: Name) -> None:
         """Leave rows of a name to the backbone."""
-        _there(service, name)
-        service.remove(name)
+        if not service.remove(name):
+            raise _missing(service.placed, name)
 
     @app.get("/health")
     def health() -> Health:
@@ -105,13 +108,10 @@ def api(service: Service, ask: Callable[[Question], Awaitable[Answer]]) -> FastA
     return app
 
 
-def _there(service: Service, name: str) -> str:
-    """The folder of a prompt; raises HTTPException 404 where there is none."""
-    placed = service.placed
-    if name not in placed:
-        known = ", ".join(list(placed)[:9]) or "none"
-        raise HTTPException(404, f"there is no prompt {name!r}; there are {known}. PUT one of this name, or name another.")
-    return placed[name]
+def _missing(placed: Iterable[str], name: str) -> HTTPException:
+    """There is no prompt of a name. placed: the names of those there are."""
+    known = ", ".join(list(placed)[:9]) or "none"
+    return HTTPException(404, f"there is no prompt {name!r}; there are {known}. PUT one of this name, or name another.")
 
 
 def _problems(status: int, problems: Iterable[str]) -> JSONResponse:

@@ -40,15 +40,20 @@ class Service:
         folders: Sequence[Path],
         keep: Callable[[Mapping[str, str]], object] = lambda placed: None,
     ) -> None:
-        self.prompts, self._folders, self._keep = prompts, [folder.resolve() for folder in folders], keep
-        self._placed = {name: str(path) for name, path in placed.items()}
+        self._folders, self._keep = [folder.resolve() for folder in folders], keep
+        self._now = prompts, {name: str(path) for name, path in placed.items()}
         self._lock = threading.Lock()
         _get_ready(prompts)
 
     @property
+    def prompts(self) -> Prompts:
+        """Those that answer."""
+        return self._now[0]
+
+    @property
     def placed(self) -> Mapping[str, str]:
         """Name of a prompt -> its folder."""
-        return dict(self._placed)
+        return self._now[1]
 
     def answers(self, asked: Sequence[Question]) -> list[Answer | Exception]:
         """What each request gets: its answer, or why it has none. Nobody else's rows make a difference to it."""
@@ -57,34 +62,37 @@ class Service:
             made |= zip(places, self._together([asked[i] for i in places]), strict=True)
         return [made[i] for i in range(len(asked))]
 
-    def add(self, name: str, path: str) -> bool:
-        """Serve rows of a name by an exported prompt, in place of the one that did.
+    def add(self, name: str, path: str) -> tuple[str, bool]:
+        """Serve rows of a name by an exported prompt, in place of the one that did. Changes are made one after the other.
 
         Returns:
-            Whether none did.
+            The prompt's folder, and whether none did.
 
         Raises:
             ArtifactError: the folder may not be read or holds no prompt that can be served.
         """
         place = self._allowed(path)
         with self._lock:
-            new, prompts = name not in self._placed, self.prompts.copy()
+            new, prompts = name not in self.placed, self.prompts.copy()
             prompts.add(name, place, replace=True)
             prompts.scorer  # noqa: B018  # is made here
-            self._swap(prompts, {**self._placed, name: str(place)})
-        return new
+            self._swap(prompts, {**self.placed, name: str(place)})
+        return str(place), new
 
-    def remove(self, name: str) -> None:
-        """Leave rows of a name to the backbone; raises ArtifactError where there is no such prompt."""
+    def remove(self, name: str) -> bool:
+        """Leave rows of a name to the backbone; whether there was such a prompt."""
         with self._lock:
+            if name not in self.placed:
+                return False
             prompts = self.prompts.copy()
             prompts.remove(name)
             _get_ready(prompts)
-            self._swap(prompts, {other: path for other, path in self._placed.items() if other != name})
+            self._swap(prompts, {other: path for other, path in self.placed.items() if other != name})
+        return True
 
     def _swap(self, prompts: Prompts, placed: dict[str, str]) -> None:
         self._keep(placed)
-        self.prompts, self._placed = prompts, placed
+        self._now = prompts, placed  # both at once
 
     def _allowed(self, path: str) -> Path:
         """The folder of a path, links followed; raises ArtifactError where it lies in none that may be read."""

@@ -224,6 +224,35 @@ def test_requests_are_answered_while_a_change_is_made(service: Service, monkeypa
     assert meanwhile[0] == before and meanwhile[1] not in (before, service.answers([ScoreAsked(rows=RECORDS)]))
 
 
+def test_changes_come_one_after_the_other(run: Path, app: App, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is answered by what it did, whatever follows it before its answer is made."""
+    club, made = str((run / "artifacts" / "club").resolve()), {"path": "artifacts/club"}
+    add, remove = service.add, service.remove
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "add", lambda name, path: (add(name, path), remove(name))[0])
+        assert call(app, "PUT", "/prompts/new", made) == (201, {"name": "new", "path": club})
+    assert call(app, "GET", "/prompts/new")[0] == 404
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "remove", lambda name: (remove(name), remove(name))[1])
+        assert call(app, "DELETE", "/prompts/shop")[0] == 404
+
+
+def test_a_name_that_is_put_and_deleted_at_once_is_there_or_not(run: Path) -> None:
+    """In whatever order: who put it where there was none less who deleted it is what is there, in answers and on disk."""
+    kept: list[dict[str, str]] = []
+    service = Service(*served(run), [run], keep=lambda placed: kept.append(dict(placed)))
+    app, made = app_of(service), {"path": "artifacts/club"}
+    with ThreadPoolExecutor(4) as pool:
+        asked = [("PUT", made), ("DELETE", None)] * 20
+        told = [status for status, _ in pool.map(lambda each: call(app, each[0], "/prompts/new", each[1]), asked)]
+    assert set(told) <= {200, 201, 204, 404}
+    there = "new" in service.placed
+    assert told.count(201) - told.count(204) == there
+    assert service.placed == kept[-1] and set(service.prompts.names) == set(service.placed)
+    (answer,) = service.answers([ScoreAsked(rows=[{**RECORDS[0], "domain": "new"}])])
+    assert isinstance(answer, Scored) and answer.unknown == [[] if there else ["domain"]]
+
+
 @pytest.mark.parametrize("step", ["making", "keeping"])
 def test_a_change_that_breaks_off_leaves_everything_as_it_was(run: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """What answers cannot be made, as where there is no memory, or cannot be written down."""
