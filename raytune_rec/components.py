@@ -26,7 +26,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic import Field as _Field
 
 from raytune_rec.errors import JobError
-from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.claim import RUN, claimed
+from raytune_rec.storage.files import STORAGE, at_hand
+from raytune_rec.storage.places import located
 
 Kind = Literal["numeric", "padded", "structural"]
 Family = Literal["backbones", "prompts", "objectives", "data.sources", "trackers"]
@@ -83,11 +85,19 @@ def component(family: Family, name: str, folders: Sequence[Path] = ()) -> Any:
     """
     if name not in (known := names(family, folders)):
         raise JobError(f"{family}: there is no {name!r}; there are {', '.join(known)}.")
-    for folder in folders:
+    for folder in map(_here, folders):
         path = _own(folder, family) / f"{name}.py"
         if path.exists():
             return _public_class(_load(path, f"raytune_rec_own.{family}.{name}"))
     return _public_class(importlib.import_module(f"raytune_rec.{family}.{name}"))
+
+
+def files_of(folder: Path) -> dict[str, Path]:
+    """What a folder of the user's components holds for a job: name in it -> file. What lies in a run there is that run's."""
+    folder = _here(folder)
+    runs = {path.parent for path in STORAGE.list(folder, f"**/{RUN}") if claimed(path.parent)} - {folder}
+    found = [path for path in STORAGE.list(folder, "**/*.py", "search_spaces/*.toml") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path for path in found if runs.isdisjoint(path.parents)}
 
 
 def options_of(family: Family, name: str, values: Mapping[str, Any], folders: Sequence[Path] = ()) -> Any:
@@ -156,7 +166,13 @@ def _section(model: Any, path: Sequence[str | int]) -> type[BaseModel] | None:
 
 def _own(folder: Path, family: Family) -> Path:
     """A folder of the user's components is laid out as the package: `<folder>/prompts/x.py`."""
-    return Path(folder) / family.replace(".", "/")
+    return located(folder) / family.replace(".", "/")
+
+
+@cache
+def _here(folder: Path) -> Path:
+    """A folder of the user's components, fetched from an object store once in a process."""
+    return at_hand(folder)
 
 
 def _load(path: Path, name: str) -> ModuleType:

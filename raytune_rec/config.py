@@ -30,6 +30,7 @@ from raytune_rec.job.renamed import old_name, rename, renamed_path
 from raytune_rec.job.sections import Component, Flat, Name, Section, Seed
 from raytune_rec.job.training import PretrainingOptions, PretrainOptions, TrainingOptions
 from raytune_rec.job.tuning import TuneOptions
+from raytune_rec.storage.places import located
 from raytune_rec.task import Task
 
 _NAME = re.compile(r"(?!pretrain\.)\w[\w +.-]*")
@@ -237,7 +238,7 @@ def data_of(path: Path, settings: Settings = ()) -> tuple[DataOptions, list[str]
 
 
 def _beside(path: Path, folders: Sequence[str]) -> list[str]:
-    return [str(Path(path).resolve().parent / folder) for folder in folders]
+    return [str(Path(path).resolve().parent / located(folder)) for folder in folders]
 
 
 def _tables(path: Path, settings: Settings) -> tuple[dict[str, Any], list[str]]:

@@ -19,6 +19,7 @@ import tomli_w
 from rich.console import Console
 
 from raytune_rec.artifacts import backbone
+from raytune_rec.components import files_of
 from raytune_rec.config import Job
 from raytune_rec.errors import ArtifactError, RunFailed
 from raytune_rec.heartbeat import SECONDS, Heartbeat
@@ -28,7 +29,8 @@ from raytune_rec.report.tables.terminal import console as results_table
 from raytune_rec.stages import evaluate, export, failures, prepare, pretrain, report, tune
 from raytune_rec.stages.context import Context
 from raytune_rec.storage import claim, listing
-from raytune_rec.storage.files import STORAGE, read_json, write_text
+from raytune_rec.storage.files import STORAGE, lies_there, read_json, write_text
+from raytune_rec.storage.fingerprint import file_sha256, fingerprint
 from raytune_rec.storage.listing import Files
 from raytune_rec.storage.marker import complete
 from raytune_rec.storage.places import begin_here, shown
@@ -103,7 +105,7 @@ def run(
                     context.backbones = {v: backbone.of_fingerprint(out, fp) for v, fp in fingerprints.items()}
                 if name == (only or until):
                     break
-        if (text := job_text(job)) != _read(out / "job.toml"):
+        if (text := _repeatable(job, out)) != _read(out / "job.toml"):
             write_text(out / "job.toml", text)
             report_again(job, out)
     if only is None and until == "report":
@@ -147,6 +149,18 @@ def job_text(job: Job) -> str:
     return tomli_w.dumps(_without_none(job.model_dump(mode="json", by_alias=True)))
 
 
+def _repeatable(job: Job, out: Path) -> str:
+    """The text of a job beside a copy of the user's own components in the run folder: where these lie they may be changed later,
+    and what a submitted job brought is gone."""
+    folders = []
+    for files in filter(None, (files_of(Path(folder)) for folder in job.components)):
+        folders.append(f"{claim.COMPONENTS}/{fingerprint({name: file_sha256(path) for name, path in files.items()})}")
+        for name, path in files.items():
+            if not lies_there(copy := out / folders[-1] / name):
+                STORAGE.copy(path, copy)
+    return job_text(job.model_copy(update={"components": folders}))
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -186,7 +200,7 @@ def _stage(context: Context, name: str, module: ModuleType, verify: bool, follow
     started = time.perf_counter()
     if lost:
         marker.reopen()
-    write_text(context.folder / "job.toml", job_text(context.job))  # once nothing refuses the job any more
+    write_text(context.folder / "job.toml", _repeatable(context.job, context.folder))  # once nothing refuses the job any more
     facts = module.run(context)
     files = _files(context, module)
     if before is not None and files != before:

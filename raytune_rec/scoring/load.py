@@ -22,7 +22,9 @@ from raytune_rec.scoring.base import Base, beside
 from raytune_rec.scoring.rows import UNIT
 from raytune_rec.scoring.scorer import Scorer
 from raytune_rec.scoring.tuned import FEEDBACK, ROWS, Weights, on_base, with_events, wrong_events
-from raytune_rec.storage.places import located
+from raytune_rec.storage.claim import COMPONENTS
+from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.places import located, shown
 from raytune_rec.task import COLD_TASKS, Unit
 from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.training.parts import Parts, parts_of
@@ -119,9 +121,11 @@ def loaded(path: Path, base: Base, folders: Sequence[Path]) -> Loaded:
     """
     facts, tuned = prompt_artifact.load(path, base.facts.fingerprint)
     if missing := [f"{family}/{name}.py" for family, name in own_components(facts, folders)]:
+        copies = STORAGE.list(path.parent.parent, f"{COMPONENTS}/*")
+        kept = next((str([shown(copy)]) for copy in copies if not own_components(facts, [*folders, copy])), "[FOLDER]")
         raise ArtifactError(
             f"{path}: it needs {' and '.join(missing)}, which is no part of raytune_rec; name the folder that holds it: "
-            "load_prompt(..., components=[FOLDER])."
+            f"load_prompt(..., components={kept})."
         )
     try:
         return _served(base, facts, tuned, folders)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from raytune_rec.artifacts import backbone as backbone_artifact
-from raytune_rec.components import component, options_of
+from raytune_rec.components import component, files_of, options_of
 from raytune_rec.config import Job
 from raytune_rec.data.preparing import preparation
 from raytune_rec.data.sources.base import Source
 from raytune_rec.data.stored.store import Store
 from raytune_rec.schema.work import numbered
-from raytune_rec.storage.files import STORAGE
 from raytune_rec.storage.fingerprint import file_sha256
 from raytune_rec.strategies.taken import winner_folder
 from raytune_rec.tuning.search.plan import Plan, plan
@@ -79,8 +78,8 @@ class Context:
 
     def own_code(self) -> dict[str, str]:
         """What the user's own components are: file -> sha256. Where they change, results do; trackers only watch."""
-        files = {path.relative_to(folder): path for folder in self.own for path in STORAGE.list(folder, "**/*.py")}
-        return {str(name): file_sha256(path) for name, path in files.items() if name.parts[0] != "trackers"}
+        files = {name: path for folder in self.own for name, path in files_of(folder).items() if name.endswith(".py")}
+        return {name: file_sha256(path) for name, path in files.items() if not name.startswith("trackers/")}
 
     def winner_folder(self, method: str, unit: str) -> Path:
         return winner_folder(self.folder, method, unit)

@@ -15,6 +15,8 @@ from raytune_rec.storage.places import address, here, shown
 RUN = "run.json"
 """Written first into a run folder: it says whose the folder is."""
 LOCK = "lock"
+COMPONENTS = "components"
+"""Folders of the user's own components with which a run was made, by their fingerprints."""
 SCRATCH = "_scratch.json"
 """Written first into a folder that is needed for a while only, and that Ray fills: what bears it may be removed."""
 

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import raytune_rec
+from raytune_rec.components import files_of
 from raytune_rec.config import Job
 from raytune_rec.job import shipped
 from raytune_rec.job.data import UNIGRAM, WORDS
@@ -21,10 +22,6 @@ from raytune_rec.storage.places import address, located
 
 JOB = "job.toml"
 """The job in the package."""
-_CODE = ("**/*",)
-"""Not modules alone: the page of a report has a style and a script."""
-_COMPONENTS = ("**/*.py", "search_spaces/*.toml")
-"""Of a folder of the user's, in which other files may hold anything."""
 _FIRST = (1980, 1, 1, 0, 0, 0)
 """The time of every file, so that the same content is the same package."""
 _PATHS = {"path", "files", "train", "valid", "test", "vectors", "from", "known", "winners_of", "warm_start"}
@@ -36,11 +33,12 @@ _MODELS = {"tokenizer", "encoder", "weights"}
 @contextmanager
 def packed(job: Job) -> Iterator[Path]:
     """A zip file with a job and the code that runs it, while the block runs. The same job and code make the same bytes."""
-    own = {f"components/{number}": Path(folder) for number, folder in enumerate(job.components)}
+    own = {f"components/{number}": files_of(Path(folder)) for number, folder in enumerate(job.components)}
     code = {"raytune_rec": Path(raytune_rec.__file__).parent, **{n: shipped.folder(n) for n in ("jobs", "search_spaces")}}
     with scratch() as folder, zipfile.ZipFile(folder / "package.zip", "w") as package:
         _add(package, JOB, job_text(job.model_copy(update={"components": list(own)})).encode())
-        for name, file in (*_files(code, _CODE), *_files(own, _COMPONENTS)):
+        brought = [(f"{folder}/{name}", file) for folder, files in own.items() for name, file in files.items()]
+        for name, file in (*_files(code), *brought):
             _add(package, name, STORAGE.get(file))
         package.close()
         yield folder / "package.zip"
@@ -61,10 +59,14 @@ def travels(path: str) -> bool:
     return os.path.isabs(path) or path.startswith("~") or address(located(path)) is not None
 
 
-def _files(folders: Mapping[str, Path], patterns: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """(Name in the package, file) of what some folders hold. folders: name in the package -> folder."""
+def _files(folders: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
+    """(Name in the package, file) of what some folders hold, not modules alone: the page of a report has a style and a script.
+
+    Args:
+        folders: name in the package -> folder.
+    """
     for name, folder in folders.items():
-        for file in STORAGE.list(folder, *patterns):
+        for file in STORAGE.list(folder, "**/*"):
             if file.is_file() and "__pycache__" not in file.parts:
                 yield f"{name}/{file.relative_to(folder).as_posix()}", file
 

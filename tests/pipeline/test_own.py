@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from raytune_rec import config, pipeline
+from raytune_rec import cli, config, pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.errors import ArtifactError
 from raytune_rec.scoring import load_prompt
 from raytune_rec.storage.files import read_json
+from raytune_rec.storage.objects import store
 from tests.pages import PAGES, block
 from tests.pipeline.here import without_ray
+
+
+def _the_run_answers_by_itself(out: Path, scores: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what the job named is gone, as with what a submitted job brought, and on a machine that has nothing but a URI."""
+    Path("mine").rename("gone")
+    artifact, lines = out / "artifacts" / "feed", list[str]()
+    kept = config.read(out / "job.toml")
+    (copy,) = map(Path, kept.components)
+    assert copy.parent == out / "components"
+    pipeline.run(kept, out, until="evaluate", say=lines.append)
+    assert lines == [], "the same components, and nothing is done again"
+    rows = {"user": ["u1", "u2"], "item": ["i1", "i2"], "domain": ["feed", "feed"]}
+    pq.write_table(pa.table(rows), "rows.parquet")
+    assert cli.main(["score", str(out), "--input", "rows.parquet", "--output", "scores.parquet"]) == 0
+    for file in out.rglob("*"):
+        if file.is_file():
+            store("memory").pipe_file(f"own/{file.relative_to(out).as_posix()}", file.read_bytes())
+    monkeypatch.setenv("RAYTUNE_REC_CACHE", str(out.parent / "cache"))
+    assert cli.main(["score", "memory://own", "--input", "rows.parquet", "--output", "there.parquet"]) == 0
+    both = [pq.read_table(name)["score"].to_numpy() for name in ("scores.parquet", "there.parquet")]
+    np.testing.assert_allclose(both, [scores] * 2, rtol=1e-6)
+    for run in (str(out), "memory://own"):
+        with pytest.raises(ArtifactError, match=r"prompts/nudge\.py.*components=\['.*/components/\w{16}'\]") as told:
+            load_prompt(f"{run}/artifacts/feed")
+        named = str(told.value).partition("components=['")[2].partition("']")[0]
+        load_prompt(f"{run}/artifacts/feed", components=[named])  # the remedy
+    away = shutil.copytree(artifact, "away")
+    with pytest.raises(ArtifactError, match=r"components=\[FOLDER\]"):
+        load_prompt(away, next((out / "backbones").iterdir()))
 
 
 def write_the_pages_files(folder: Path) -> None:
@@ -45,7 +78,6 @@ def test_the_tutorials_method_runs_as_a_job_and_its_artifact_loads(tmp_path: Pat
     rows = {"user": ["u1", "u2"], "item": ["i1", "i2"]}
     assert np.isfinite(np.asarray(served.score(rows))).all()
     assert np.array_equal(np.asarray(names["prompt"].score(rows)), np.asarray(served.score(rows)))
-    with pytest.raises(ArtifactError, match=r"prompts/nudge\.py.*components=\[FOLDER\]"):
-        load_prompt(artifact, backbone)
+    _the_run_answers_by_itself(out, names["prompt"].score(rows), monkeypatch)
     card = (artifact / "README.md").read_text()
     assert "components=" in card and "`prompts/nudge.py` is no part of raytune_rec" in card

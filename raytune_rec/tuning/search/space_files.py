@@ -10,7 +10,7 @@ from raytune_rec.config import Job
 from raytune_rec.errors import JobError
 from raytune_rec.job import shipped, toml
 from raytune_rec.schema.work import Scalar
-from raytune_rec.storage.files import STORAGE
+from raytune_rec.storage.files import STORAGE, at_hand
 from raytune_rec.tuning.search.space import Dimension, Point, Space, finite, ordered
 
 _SETTINGS = {"type", "low", "high", "log", "step", "choices", "when", "optional"}
@@ -69,7 +69,7 @@ def _read(name: str, job: Job | None, problems: list[str]) -> Mapping[str, Any]:
         problems.append(f"search space: there is no {name!r}; there are {', '.join(available(job)) or 'none'}.")
         return {}
     try:
-        tables = toml.read(path)
+        tables = toml.read(at_hand(path))
     except JobError as error:
         problems += error.problems
         return {}
