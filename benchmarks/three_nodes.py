@@ -114,7 +114,7 @@ def measured(words: Sequence[str], out: Path, temporary: Path, kills: int, chanc
 def _drivers() -> list[Process]:
     """What a job of the cluster has started as the product's command."""
     ours = family(lambda process: process.pid == os.getpid())
-    return [p for p in ours if "-m raytune_rec run" in p.name and "sh -c" not in p.name]
+    return [p for p in ours if "-m raytune_rec run" in p.name and "python.sh" not in p.name]
 
 
 def _ended(command: Command, log: Path) -> None:

@@ -17,7 +17,7 @@ from raytune_rec.pipeline import check, job_text
 from raytune_rec.storage.fingerprint import fingerprint
 from raytune_rec.storage.places import located, shown
 from raytune_rec.submission.cluster import Attempt, Cluster
-from raytune_rec.submission.package import JOB, left_behind, packed, travels
+from raytune_rec.submission.package import JOB, PYTHON, left_behind, packed, travels
 
 Say = Callable[[str], None]
 
@@ -92,7 +92,7 @@ def _begun(cluster: Cluster, job: Job, folder: str, name: str, there: list[Attem
     facts = {"raytune_rec": raytune_rec.__version__, "out": folder, "job": fingerprint(job_text(job))}
     if not there or not there[-1].alive:
         number = there[-1].number + 1 if there else 1
-        entrypoint = shlex.join(["python", "-m", "raytune_rec", "run", JOB, "--out", folder])
+        entrypoint = shlex.join(["sh", PYTHON, "-m", "raytune_rec", "run", JOB, "--out", folder])
         with packed(job) as package:
             try:
                 cluster.begin(f"{name}-{number}", entrypoint, package, facts)

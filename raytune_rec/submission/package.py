@@ -22,6 +22,8 @@ from raytune_rec.storage.places import address, located
 
 JOB = "job.toml"
 """The job in the package."""
+PYTHON = "raytune_rec/submission/python.sh"
+"""In the package: runs the Python of Ray's workers."""
 _FIRST = (1980, 1, 1, 0, 0, 0)
 """The time of every file, so that the same content is the same package."""
 _PATHS = {"path", "files", "train", "valid", "test", "vectors", "from", "known", "winners_of", "warm_start"}

@@ -21,7 +21,7 @@ from raytune_rec.errors import MachineError, RunFailed
 from raytune_rec.machine import dashboard, ray_start
 from raytune_rec.submission import cluster as cluster_module
 from raytune_rec.submission.cluster import Attempt
-from raytune_rec.submission.package import left_behind, packed
+from raytune_rec.submission.package import PYTHON, left_behind, packed
 
 OUT = "s3://bucket/run"
 URL = "http://127.0.0.1:8265"
@@ -79,7 +79,7 @@ def test_the_same_command_finds_its_job_and_goes_on_after_any_end(
     assert _submit("--out", OUT) == 0
     (first,) = cluster.jobs
     assert first.startswith("raytune-rec-quickstart-") and first.endswith("-1")
-    assert cluster.entrypoints == [f"python -m raytune_rec run job.toml --out {OUT}"]
+    assert cluster.entrypoints == [f"sh raytune_rec/submission/python.sh -m raytune_rec run job.toml --out {OUT}"]
     assert _submit("--out", OUT) == 0 and len(cluster.jobs) == 1
     assert f"{first}: is there already, running" in capsys.readouterr().out
     for end in ("SUCCEEDED", "FAILED", "STOPPED"):
@@ -254,7 +254,7 @@ def test_the_package_holds_code_and_job_and_runs_by_itself(tmp_path: Path) -> No
     assert contents[0] == contents[1] and len(contents[0]) < 2 << 20
     with packed(job) as package, zipfile.ZipFile(package) as files:
         names = set(files.namelist())
-        assert {"job.toml", "raytune_rec/report/page/style.css", "search_spaces/plate.toml"} <= names
+        assert {"job.toml", PYTHON, "raytune_rec/report/page/style.css", "search_spaces/plate.toml"} <= names
         ours = [file for file in Path("raytune_rec").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
         assert {str(file) for file in ours} <= names, "a run on a cluster needs all that a run here does"
         assert not [name for name in names if name.endswith(".pyc")]
@@ -269,6 +269,37 @@ def test_the_package_holds_code_and_job_and_runs_by_itself(tmp_path: Path) -> No
         [sys.executable, "-c", where], cwd=tmp_path / "there", env={"PYTHONPATH": ""}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0 and done.stdout.startswith(str(tmp_path / "there")), done.stderr
+
+
+def _python(path: Path, packages: bool) -> Path:
+    """A Python that has our packages or none, and says what it is asked."""
+    path.parent.mkdir(parents=True)
+    path.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit {int(not packages)}\necho "$0" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def _started(path: str, above: str = "") -> subprocess.CompletedProcess[str]:
+    """What a job's entry does. path: PATH of its shell. above: an argument of the process that started the shell."""
+    start = "import subprocess, sys; sys.exit(subprocess.run(f'sh {sys.argv[1]} -m x', shell=True).returncode)"
+    words = [sys.executable, "-c", start, str(Path(PYTHON).absolute()), above]
+    return subprocess.run(words, env={"PATH": f"{path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
+def test_a_job_runs_the_python_of_rays_workers_whatever_is_on_the_path(tmp_path: Path) -> None:
+    bare, full, blank = (_python(tmp_path / name / "bin" / "python", name != "bare") for name in ("bare", "venv", "my venv"))
+    for python, command in ((full, f"{full} setup_worker.py --x=1"), (blank, f'"{blank}" setup_worker.py')):
+        done = _started(str(bare.parent), f"--python_worker_command={command}")
+        assert (done.returncode, done.stdout) == (0, f"{python} -m x\n"), done
+    assert _started(str(full.parent)).stdout == f"{full} -m x\n", "where no raylet is seen"
+
+
+def test_a_python_without_our_packages_is_told_with_the_remedy(tmp_path: Path) -> None:
+    bare = _python(tmp_path / "bare" / "bin" / "python", False)
+    for done in (_started(str(bare.parent)), _started("/nowhere", f"--python_worker_command={bare} setup.py")):
+        assert done.returncode == 2 and "has not the packages that raytune-rec needs; install it for the Python" in done.stderr
+        assert "(pip install -c constraints.txt .), and start Ray from there again." in done.stderr and not done.stdout
 
 
 def test_a_run_folder_in_the_package_of_a_ray_job_is_refused(
