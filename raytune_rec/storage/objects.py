@@ -1,7 +1,8 @@
 """Files in an object store, each with a copy on this machine that is read in its place (`places`).
 
 A file is put into the store first and then beside, so that what is only here counts for nobody. What is fetched is known by the
-tag that the store gives to each version of a file, kept in a folder of its own.
+tag that the store gives to each version of a file, kept in a folder of its own. What is sent to S3, in one piece or in parts,
+carries a checksum of botocore's (CRC32), by which the store refuses what was damaged on its way.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"config_kwargs": {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 5, "mode": "standard"}}}
 }
 """Of the connection. Endpoint, region and credentials are those of the environment (AWS_ENDPOINT_URL ...), on each machine."""
+_PART = 50 * 2**20
+"""Bytes of the parts in which s3fs puts files of two parts and more."""
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
 """That reach a store, by scheme."""
 
@@ -142,12 +145,10 @@ class Objects:
             return ""
 
     def _same(self, path: Path, version: str) -> bool:
-        """Whether a file that was put from here is what the store has: its tag is the MD5 of what was put in one piece."""
+        """Whether a file that was put from here is what the store has."""
         if not path.is_file() or self._known(path):
             return False
-        with path.open("rb") as file:
-            same = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == version
-        if same:
+        if same := _tag_of(path, "-" in version) == version:
             self._note(path, version)
         return same
 
@@ -175,6 +176,19 @@ def _root_of(path: Path) -> Path:
 
 def _tag(path: Path) -> Path:
     return _root_of(path) / "tags" / path.relative_to(_root_of(path))
+
+
+def _tag_of(path: Path, parts: bool) -> str:
+    """The tag that S3 gives to what is here: its MD5, or, put in parts, the MD5 of their MD5s and how many they are."""
+    with path.open("rb") as file:
+        if not parts:
+            return hashlib.file_digest(file, _md5).hexdigest()
+        digests = [_md5(part).digest() for part in iter(partial(file.read, _PART), b"")]
+    return f"{_md5(b''.join(digests)).hexdigest()}-{len(digests)}"
+
+
+def _md5(content: bytes = b"") -> Any:
+    return hashlib.md5(content, usedforsecurity=False)
 
 
 def _get(path: Path, to: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import sys
@@ -9,9 +10,12 @@ import time
 from _thread import interrupt_main
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+from zlib import crc32
 
 import pytest
+import s3fs.core
+from aiobotocore.httpsession import AIOHTTPSession
 
 from raytune_rec.errors import ArtifactError, UserError
 from raytune_rec.storage import claim, lease, objects
@@ -169,6 +173,31 @@ def test_a_run_that_was_removed_from_the_bucket_may_begin_anew_there(run: Path, 
     claim.check(run)  # its copy lies here still
     with claim.held(run):
         assert not (run / "results.json").exists()
+
+
+def test_each_part_of_a_large_file_has_a_checksum_and_the_file_is_not_fetched_by_who_put_it(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, sent = 5 * 2**20, list[bool]()
+    send = AIOHTTPSession.send
+
+    async def counted(self: AIOHTTPSession, request: Any) -> Any:
+        if request.method == "PUT":
+            content = request.body if isinstance(request.body, bytes) else request.body.getvalue()
+            sent.append(base64.b64decode(request.headers["x-amz-checksum-crc32"]) == crc32(content).to_bytes(4, "big"))
+        return await send(self, request)
+
+    monkeypatch.setattr(AIOHTTPSession, "send", counted)
+    monkeypatch.setattr(objects, "_PART", part)
+    monkeypatch.setattr(s3fs.core, "calculate_chunksize", lambda size, chunksize=None: part)
+    content = os.urandom(2 * part + 1)
+    STORAGE.put(run / "large", lambda path: path.write_bytes(content))
+    STORAGE.put(run / "small", lambda path: path.write_bytes(content[:100]))
+    assert sent == [True] * 4, "three parts, and a file"
+    assert at_hand(elsewhere(run, tmp_path) / "large").read_bytes() == content
+    monkeypatch.setattr(objects, "_get", None)
+    STORAGE.fetch(run)
+    assert (run / "large").read_bytes() == content
 
 
 def test_what_is_removed_while_it_is_fetched_is_not_there(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
