@@ -65,6 +65,16 @@ def test_workers_are_of_the_spot_market_and_the_head_is_not(place: str) -> None:
     assert kinds["head"]["resources"] == {"CPU": 0}
 
 
+def test_every_node_reaches_the_buckets_of_its_cloud() -> None:
+    """As the tutorial says: `s3://` with the package's extra, `gs://` with gcsfs, and an account that may use them."""
+    aws, google = (yaml.safe_load(_cluster(place)) for place in _PLACES[:2])
+    assert any('"$HOME/raytune_rec[s3]"' in command for command in aws["setup_commands"])
+    for kind in ("head", "worker"):
+        assert any(" gcsfs==" in command for command in google[f"{kind}_setup_commands"])
+    worker = [cluster["available_node_types"]["gpu_worker"]["node_config"] for cluster in (aws, google)]
+    assert "IamInstanceProfile" in worker[0] and worker[1]["serviceAccounts"][0]["scopes"]
+
+
 def test_versions_are_those_of_the_constraints() -> None:
     text = "".join((_ROOT / name).read_text() for name in ("cluster.yaml", "deploy/Containerfile"))
     assert {
