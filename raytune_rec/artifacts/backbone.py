@@ -21,7 +21,7 @@ from raytune_rec.artifacts.weights import TensorFacts
 from raytune_rec.errors import ArtifactError
 from raytune_rec.schema.work import Scalar, numbered
 from raytune_rec.storage import marker
-from raytune_rec.storage.files import STORAGE, read_json, write_json
+from raytune_rec.storage.files import STORAGE, lies_there, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256, fingerprint
 from raytune_rec.storage.listing import remove_files
 
@@ -125,7 +125,7 @@ def of_run(run: Path) -> dict[str, Path]:
         ArtifactError: the run has no finished pre-training.
     """
     path = Path(run) / PRETRAINED
-    if not path.exists():
+    if not lies_there(path):
         raise ArtifactError(f"{run}: no run with a finished backbone ({path.name} is missing); name a run folder.")
     known = read_json(path)
     if not isinstance(known, dict) or not all(isinstance(facts, dict) for facts in known.values()):
@@ -152,7 +152,7 @@ def find(path: Path, pretraining: str) -> list[Path]:
     Raises:
         ArtifactError: a run has several pre-trainings, and none of this name.
     """
-    if (path / "backbone.json").exists() or not (path / PRETRAINED).exists():
+    if lies_there(path / "backbone.json") or not lies_there(path / PRETRAINED):
         return [path]
     known = of_run(path)
     pretrainings = [name for name in known if "#" not in name]

@@ -17,7 +17,8 @@ from raytune_rec.pretraining.new_ids import check_texts, renewed
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.schema.work import Method, recipe_of
 from raytune_rec.storage import marker
-from raytune_rec.storage.files import at_hand
+from raytune_rec.storage.files import lies_there
+from raytune_rec.storage.places import located
 from raytune_rec.training.settings import method_of
 
 
@@ -97,8 +98,8 @@ def sources_of(job: Job, pretraining: str) -> list[Path]:
     Raises:
         ArtifactError: there is no finished backbone, or a run has several and none of the pre-training's name.
     """
-    path = at_hand(job.pretrainings[pretraining].from_path).absolute()
-    if not any((path / name).exists() for name in ("backbone.json", backbone.PRETRAINED)):
+    path = located(job.pretrainings[pretraining].from_path).absolute()
+    if not any(lies_there(path / name) for name in ("backbone.json", backbone.PRETRAINED)):
         raise ArtifactError(
             f"{_where(pretraining, path)} holds no backbone (backbone.json) and is no run with a finished pre-training "
             f"({backbone.PRETRAINED}); name the folder of one."

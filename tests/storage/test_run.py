@@ -10,6 +10,7 @@ import pytest
 from raytune_rec import config, runs
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.pipeline import run
+from raytune_rec.pretraining.finished import sources_of
 from raytune_rec.scoring import load_backbone, load_prompt
 from raytune_rec.scoring.base import beside
 from raytune_rec.scoring.whole import prompts_of
@@ -76,6 +77,11 @@ def test_a_run_in_an_object_store_is_the_run_on_a_disk(monkeypatch: pytest.Monke
     assert {n for n in here if not n.startswith(("lock", "tensorboard"))} - set(there) == set()
     monkeypatch.setenv("RAYTUNE_REC_CACHE", str(tmp_path / "third"))
     _readers(job, tmp_path / "disk")
+    monkeypatch.setenv("RAYTUNE_REC_CACHE", str(tmp_path / "fourth"))
+    taking = config.parse({**_JOB, "pretrainings": {"plate": {**_JOB["pretrainings"]["plate"], "from": uri}}})
+    (source,) = sources_of(taking, "plate")
+    fetched = {file.relative_to(located(uri)).parts[0] for file in located(uri).rglob("*") if file.is_file()}
+    assert fetched == {"backbones"} and source.parent == located(uri) / "backbones", "of a run that is taken, its backbones alone"
 
 
 def _readers(job: config.Job, disk: Path) -> None:
