@@ -15,6 +15,7 @@ from raytune_rec.errors import MachineError
 from raytune_rec.machine.finding import Finding
 from raytune_rec.machine.ray_address import is_local, look
 from raytune_rec.storage.files import STORAGE, scratch
+from raytune_rec.storage.places import brought
 
 _SOCKET = "ray/session_2000-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
 """The longest path of a socket below a temporary folder."""
@@ -59,7 +60,7 @@ def check_kept(folder: Path) -> None:
     Raises:
         MachineError: it lies in what `ray job submit --working-dir` has brought.
     """
-    if "working_dir_files" in folder.parts:
+    if brought(folder):
         raise MachineError(
             f"--out {folder}: lies in the package of this Ray job, which Ray removes with all that is in it; name a URI "
             "(s3://bucket/run), or an absolute path that all machines of the cluster share."

@@ -58,6 +58,11 @@ def shown(text: object) -> str:
     return _SHOWN.sub(r"\1://", str(text))
 
 
+def brought(folder: Path) -> bool:
+    """Whether a folder lies in what Ray has unpacked for a job, and removes with it."""
+    return "working_dir_files" in folder.parts
+
+
 def begin_here() -> None:
     """Remember the folder that this process works in, for `here`.
 

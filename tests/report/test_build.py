@@ -196,6 +196,13 @@ def test_the_command_that_repeats_a_run_is_read_by_a_shell(folder: Path, named: 
     assert shlex.split(html.unescape(line)) == ["cd", "/my files", "&&", *command]
 
 
+def test_the_command_that_repeats_a_submitted_run_names_no_folder_that_ray_removes(folder: Path) -> None:
+    package = "/tmp/ray/session_1/runtime_resources/working_dir_files/_ray_pkg_1"
+    (folder / "run.json").write_text(json.dumps({"raytune_rec": "0", "started_in": package, "folder": "s3://bucket/one"}))
+    (line,) = re.findall(r'<pre id="repeat">(.*?)</pre>', build(folder).read_text(encoding="utf-8"))
+    assert line == "raytune-rec run s3://bucket/one/job.toml --out s3://bucket/one-again"
+
+
 def test_a_finished_backbone_is_not_told_as_a_training_that_took_no_time(folder: Path) -> None:
     facts = json.loads((folder / "pretrain.json").read_text())
     taken = {"seconds": 0.0, "rows_per_second": 0.0, "parameters": 0, "from": "/elsewhere"}

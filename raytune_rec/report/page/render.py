@@ -20,6 +20,7 @@ from raytune_rec.report.tables import choice, cost, frames, item_texts, many, pr
 from raytune_rec.report.tables import cold_items as cold_tables
 from raytune_rec.storage.claim import RUN
 from raytune_rec.storage.files import read_json, write_text
+from raytune_rec.storage.places import brought
 
 
 def build(run: Path) -> Path:
@@ -95,13 +96,15 @@ def build(run: Path) -> Path:
 
 
 def _again(run: Path) -> str:
-    """The line of a shell that repeats a run in a folder beside it; a job's paths hold from where it was started."""
+    """The line of a shell that repeats a run in a folder beside it; a job's paths hold from where it was started, and those of a
+    submitted one everywhere."""
     facts = read_json(run / RUN) if (run / RUN).exists() else {}
     if not isinstance(facts, dict) or not facts.keys() >= {"started_in", "folder"}:  # of an earlier version
         return "raytune-rec run job.toml --out ../again"
     here, folder = str(facts["started_in"]), str(facts["folder"])
     named = folder.removeprefix(f"{here}/")
-    return f"cd {shlex.quote(here)} && raytune-rec run {shlex.quote(f'{named}/job.toml')} --out {shlex.quote(f'{named}-again')}"
+    there = "" if brought(Path(here)) else f"cd {shlex.quote(here)} && "
+    return f"{there}raytune-rec run {shlex.quote(f'{named}/job.toml')} --out {shlex.quote(f'{named}-again')}"
 
 
 def _headings(body: str) -> list[tuple[str, str]]:
