@@ -26,7 +26,7 @@ from raytune_rec.stages import export
 from raytune_rec.stages.context import Context
 from raytune_rec.stages.export import artifact_folders
 from raytune_rec.stages.failures import recorded, winner
-from raytune_rec.stages.outcomes import before_and_after, of_best, outcomes, parts_of_unit, pooled, replicates, retrieval
+from raytune_rec.stages.outcomes import before_and_after, of_best, outcomes, parts_of_unit, pooled, replicates, retrieval, tested
 from raytune_rec.stages.winners import Choice, choice, competing, winner_settings
 from raytune_rec.storage.files import STORAGE, read_json, write_json
 from raytune_rec.storage.fingerprint import file_sha256
@@ -58,13 +58,13 @@ def outputs(context: Context) -> list[Path]:
 
 def run(context: Context) -> dict[str, Any]:
     job = context.job
-    tests = {name: {u: t for u, t in units.items() if len(t)} for name, units in context.store.tests().items()}
+    tests = tested(context)
     if empty := [name for name, units in tests.items() if not units]:
         context.say(f"not evaluated, for want of test rows: {', '.join(empty)}")
     tests = {name: units for name, units in tests.items() if units}
     kind = kind_of(context.store.schema.task)
     found = retrieval(context, tests)
-    of_methods = {method: outcomes(context, kind, method, tests, found) for method in job.methods}
+    of_methods = outcomes(context, kind, tests, found)
     chosen = choice(context)
     if not (chosen and chosen.methods):  # `export` has told of units without an artifact
         chosen = None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
@@ -24,6 +27,7 @@ from raytune_rec.stages.winners import tuned, winner_settings
 from raytune_rec.storage.files import read_json
 from raytune_rec.strategies.aliases import ALIASES
 from raytune_rec.tasks.base import Further, TaskKind
+from raytune_rec.tasks.kinds import kind_of
 from raytune_rec.tasks.lists import retrieved
 from raytune_rec.training.model import Model
 from raytune_rec.training.parts import LaneOptions, parts_of
@@ -32,6 +36,11 @@ Tests = Mapping[str, Mapping[str, Table]]
 """Name of a table of the results -> unit -> its test rows."""
 Outcomes = Mapping[str, Mapping[str, Any]]
 """Likewise, of one method: its outcome, of the kind of the task."""
+Found = Mapping[str, Mapping[str, np.ndarray]]
+"""Likewise: the items that a retriever finds for each list."""
+_kept: list[tuple[Context, Tests]] = []
+ALONE = 5.0
+"""Seconds that this process scores before it asks the cluster for help, with as much left: most runs are done by then."""
 
 
 def retrieval(context: Context, tests: Tests) -> dict[str, dict[str, np.ndarray]]:
@@ -51,21 +60,26 @@ def retrieval(context: Context, tests: Tests) -> dict[str, dict[str, np.ndarray]
     return found
 
 
-def outcomes(
-    context: Context, kind: TaskKind[Any], method: str, tests: Tests, found: Mapping[str, Mapping[str, np.ndarray]]
-) -> Outcomes:
-    """What the winners of a method reach on the units on which it has some. No row is scored for two tables.
+def outcomes(context: Context, kind: TaskKind[Any], tests: Tests, found: Found) -> dict[str, Outcomes]:
+    """What the winners of each method reach on the units on which it has some. No row is scored for two tables."""
+    units = list(dict.fromkeys(unit for of_units in tests.values() for unit in of_units))
+    work = [(method, unit) for method in context.job.methods for unit in units if winner(context, method, unit)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(context.job.tune.threads)  # as in a process of the cluster: sums may depend on it
+    try:
+        scored = dict(zip(work, _scored(context, kind, work, tests, found), strict=True))
+    finally:
+        torch.set_num_threads(threads)
+    return {method: _of_method(context, kind, method, tests, scored) for method in context.job.methods}
 
-    Args:
-        found: of `retrieval`.
-    """
-    sequences, evaluate = context.job.data.sequences, context.job.evaluate
-    full = sequences is not None and sequences.full
-    seed = context.job.seed if evaluate.shuffled else None
+
+def _of_method(
+    context: Context, kind: TaskKind[Any], method: str, tests: Tests, scored: Mapping[tuple[str, str], Mapping[str, list[Any]]]
+) -> Outcomes:
     reached: dict[str, dict[str, Any]] = {}
     for name, units in tests.items():
         for unit, table in units.items():
-            if not winner(context, method, unit):
+            if (method, unit) not in scored:
                 continue
             trained = stands(context, method, unit)
             if name in JOINED:
@@ -73,11 +87,76 @@ def outcomes(
                 every = list(range(len(trained.numbers)))
                 made = kind.pooled(method, unit, [(part, every) for part in of_unit], trained)
             else:
-                further = Further(full, seed, found[name].get(unit), tuple(evaluate.rerank))
-                each = [kind.test(Scorer(m).passes, table, further) for m in _models(context, method, unit)]
-                made = kind.outcome(method, unit, each, table, trained)
+                made = kind.outcome(method, unit, scored[method, unit][name], table, trained)
             reached.setdefault(name, {})[unit] = made
     return reached
+
+
+def _scored(
+    context: Context, kind: TaskKind[Any], work: Sequence[tuple[str, str]], tests: Tests, found: Found
+) -> Iterator[Mapping[str, list[Any]]]:
+    """Table -> what each replicate of a winner reaches there, winner by winner. What takes this process long goes on on the
+    cluster.
+    """
+    began = time.monotonic()
+    for place, (method, unit) in enumerate(work):
+        spent = time.monotonic() - began
+        if place and spent > ALONE and spent / place * (len(work) - place) > ALONE:
+            yield from _scored_away(context, work[place:], found)
+            return
+        yield _tested(context, kind, method, unit, tests, _of_unit(found, unit))
+
+
+def _scored_away(context: Context, work: Sequence[tuple[str, str]], found: Found) -> Iterator[Mapping[str, list[Any]]]:
+    from raytune_rec.tuning.run.cluster import spread
+
+    given = [(replace(context, say=_silent, at=_silent), *pair, _of_unit(found, pair[1])) for pair in work]
+    context.at(f"scoring {len(work)} winners on the cluster")
+    for place, scored in enumerate(spread(context.job, _tested_away, given), 1):
+        context.at(f"scoring {len(work)} winners on the cluster, {place} are done")
+        yield scored
+
+
+def _tested_away(given: tuple[Context, str, str, Mapping[str, np.ndarray]]) -> Mapping[str, list[Any]]:
+    """In a process of the cluster, which keeps what it has read for the next winner."""
+    context, method, unit, found = given
+    torch.set_num_threads(context.job.tune.threads)
+    if not _kept or _kept[0][0] != context:
+        _kept[:] = [(context, tested(context))]
+    known, tests = _kept[0]
+    return _tested(known, kind_of(known.store.schema.task), method, unit, tests, found)
+
+
+def _tested(
+    context: Context, kind: TaskKind[Any], method: str, unit: str, tests: Tests, found: Mapping[str, np.ndarray]
+) -> Mapping[str, list[Any]]:
+    """Table -> what each replicate of the winner of a method on a unit reaches there.
+
+    Args:
+        found: of `retrieval`, for this unit.
+    """
+    sequences, evaluate = context.job.data.sequences, context.job.evaluate
+    full = sequences is not None and sequences.full
+    seed = context.job.seed if evaluate.shuffled else None
+    tables = {name: units[unit] for name, units in tests.items() if unit in units and name not in JOINED}
+    further = {name: Further(full, seed, found.get(name), tuple(evaluate.rerank)) for name in tables}
+    return {
+        name: [kind.test(Scorer(model).passes, table, further[name]) for model in _models(context, method, unit)]
+        for name, table in tables.items()
+    }
+
+
+def tested(context: Context) -> dict[str, dict[str, Table]]:
+    """The tables of the results that hold test rows: name -> unit -> its rows; a table without any is empty."""
+    return {name: {u: t for u, t in units.items() if len(t)} for name, units in context.store.tests().items()}
+
+
+def _of_unit(found: Found, unit: str) -> dict[str, np.ndarray]:
+    return {name: units[unit] for name, units in found.items() if unit in units}
+
+
+def _silent(words: str) -> None:
+    pass
 
 
 def of_best(of_methods: Mapping[str, Outcomes], chosen: Mapping[str, str]) -> Outcomes:

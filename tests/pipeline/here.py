@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
 from raytune_rec.schema.work import Pack
 from raytune_rec.scoring import Scorer
+from raytune_rec.stages import outcomes
 from raytune_rec.stages.context import Context
 from raytune_rec.task import Unit
 from raytune_rec.training.settings import Resolved, method_of, resolve
@@ -45,6 +47,7 @@ def served_ndcg(served: Scorer, store: Store, unit: Unit) -> float:
 def without_ray(patch: pytest.MonkeyPatch) -> None:
     """Packs are trained one after the other by the same trainable."""
     patch.setattr(Context, "connect", lambda self: None)
+    patch.setattr(outcomes, "ALONE", math.inf)
     patch.setattr(ray_tune, "fit", _fit)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,11 @@ from raytune_rec import pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.config import Job, parse
 from raytune_rec.data.stored.store import Store
-from raytune_rec.errors import ArtifactError, UserError
+from raytune_rec.errors import ArtifactError, RunFailed, UserError
 from raytune_rec.schema.prepared import Table
 from raytune_rec.scoring import load_prompt
+from raytune_rec.stages import outcomes
+from raytune_rec.tuning.run import cluster as cluster_module
 from tests.pipeline.here import without_ray
 
 SMALL: dict[str, Any] = {
@@ -130,6 +133,37 @@ def test_the_same_job_elsewhere_gives_bit_identical_artifacts(
     keep = ("study", "number", "state", "value", "options", "curve", "losses", "best_epoch")
     runs = [[{k: t[k] for k in keep} for t in json.loads((out / "trials.json").read_text())] for out in (done, tmp_path)]
     assert runs[0] == runs[1]
+
+
+def test_the_cluster_scores_winners_as_this_process_does(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where scoring takes long, the cluster takes over."""
+    again = shutil.copytree(done, tmp_path / "again")
+    shutil.rmtree(again / "stages" / "evaluate")
+    (again / "results.json").unlink()
+    taken: list[Any] = []
+    spread = cluster_module.spread
+    monkeypatch.setattr(cluster_module, "spread", lambda job, work, given: spread(job, work, taken.extend(given) or given))
+    monkeypatch.setattr(outcomes, "ALONE", 0.0)
+    pipeline.run(job(), again, only="evaluate")
+    assert len(taken) == 9, "five methods on two domains, but for the first"
+    assert contents(again)["results.json"] == contents(done)["results.json"]
+    assert contents(again / "artifacts") == contents(done / "artifacts")
+
+
+def test_what_a_process_of_the_cluster_raises_is_raised_here() -> None:
+    with pytest.raises(UserError, match="the rule, the value"):
+        list(cluster_module.spread(job(), _refuse, ["the rule", "the value"]))
+    with pytest.raises(RunFailed, match="ended before it had answered"):
+        list(cluster_module.spread(job(), _end, [0]))
+
+
+def _refuse(word: str) -> None:
+    if word == "the value":
+        raise UserError("the rule, the value, the remedy")
+
+
+def _end(code: int) -> None:
+    os._exit(code)
 
 
 def test_an_exported_prompt_scores_raw_rows_without_ray(done: Path) -> None:

@@ -6,7 +6,7 @@ import atexit
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -37,10 +37,28 @@ _node: Any = None
 
 def away(job: Job, function: Callable[[A], B], argument: A) -> B:
     """Call a function once where a pack would train."""
+    return next(spread(job, function, [argument], job.tune.gpus))
+
+
+def spread(job: Job, function: Callable[[A], B], arguments: Iterable[A], gpus: float = 0.0) -> Iterator[B]:
+    """Call a function for each argument on the cluster, as many at a time as have room, each on as much of a processor as a pack
+    has; the results in the order of the arguments.
+
+    Raises:
+        RunFailed: a process ended without an answer, and so did those that took its place. What a function raises is raised here.
+    """
     connect(job.tune.threads)
-    task = ray.remote(num_cpus=job.tune.cpus, num_gpus=job.tune.gpus)(function)
-    result: B = ray.get(task.remote(argument))
-    return result
+    task = ray.remote(num_cpus=job.tune.cpus, num_gpus=gpus)(function)
+    for answer in [task.remote(argument) for argument in arguments]:
+        try:
+            yield ray.get(answer)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+        except ray.exceptions.RayError as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise RunFailed(
+                f"a process of the cluster ended before it had answered: {reason}. The same command goes on."
+            ) from error
 
 
 def begin(threads: int) -> None:
