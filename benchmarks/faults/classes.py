@@ -4,57 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from benchmarks.faults.cluster import NODES, Nodes
+from benchmarks.faults.fault import Class, Drawn, Start
 from benchmarks.kills import damage, journal
 from benchmarks.kills.moments import MOST, Moment, draw
 from benchmarks.kills.sweep import STAGES, Strike
 
-Start = Literal["nothing", "prepared", "pretrained", "finished"]
-"""What of the run is there before the attempt that is struck."""
 
-
-@dataclass(frozen=True)
-class Drawn:
-    """What is drawn for one injection.
-
-    Args:
-        strikes: from outside, in the first attempt.
-        start: what is there before.
-        inside: fault within the command's processes, without its `state`.
-        before: done to the folder before the first attempt.
-        between: done to the folder before the second.
-        words: further words of attempts from the second on; first: of the first.
-        refused: mends what `before` has damaged, once the command has ended with exit code 2 and the file's name.
-    """
-
-    strikes: tuple[Strike, ...] = ()
-    start: Start = "pretrained"
-    inside: Mapping[str, Any] = field(default_factory=dict)
-    before: Callable[[Path], Path | None] | None = None
-    between: Callable[[Path], object] | None = None
-    words: tuple[str, ...] = ()
-    first: tuple[str, ...] = ()
-    refused: Callable[[Path], object] | None = None
-
-
-@dataclass(frozen=True)
-class Class:
-    """A class of faults.
-
-    Args:
-        draw: from chance, the seconds of each stage of an undisturbed run, and the cluster.
-        same: whether the run has to end as an undisturbed one; else only as one without lost or doubled results.
-    """
-
-    draw: Callable[[random.Random, Mapping[str, float], Nodes], Drawn]
-    same: bool = True
-
-
-def _inside(kind: str, least: int, most: int, **more: Any) -> Callable[..., Drawn]:
+def within(kind: str, least: int, most: int, **more: Any) -> Callable[..., Drawn]:
     """A fault within the processes, at an event whose number is drawn."""
 
     def drawn(chance: random.Random, seconds: Mapping[str, float], nodes: Nodes) -> Drawn:
@@ -95,9 +55,16 @@ def _in_search(chance: random.Random) -> Moment:
     )
 
 
-def _node(how: str) -> Callable[..., Drawn]:
+def node(how: str, when: Callable[[random.Random], Moment] = _in_search) -> Callable[..., Drawn]:
+    """A node, or all of them, is struck.
+
+    Args:
+        how: method of `Nodes`.
+        when: draws the moment.
+    """
+
     def drawn(chance: random.Random, seconds: Mapping[str, float], nodes: Nodes) -> Drawn:
-        place, moment = chance.randrange(NODES), _in_search(chance)
+        place, moment = chance.randrange(NODES), when(chance)
         blow = nodes.lose_head if how == "lose_head" else lambda: bool(getattr(nodes, how)(place))
         return Drawn((Strike(how, moment, blow=blow),))
 
@@ -127,7 +94,9 @@ def _spoil(path: Path, chance: random.Random) -> Path:
     content = bytearray(path.read_bytes())
     place = chance.randrange(len(content))
     content[place] ^= 1
-    chance.choice([lambda: path.write_bytes(content), lambda: path.write_bytes(content[:place]), path.unlink])()
+    flipped, cut = bytes(content), bytes(content[:place])
+    spoils: list[Callable[[], object]] = [lambda: path.write_bytes(flipped), lambda: path.write_bytes(cut), path.unlink]
+    chance.choice(spoils)()
     return path
 
 
@@ -172,28 +141,28 @@ EPOCHS = 40
 """Most epochs of packs that are waited for: the search of an undisturbed run has more."""
 
 CLASSES: Mapping[str, Class] = {
-    "trial_exception": Class(_inside("exception", 1, EPOCHS)),
-    "nan_loss": Class(_inside("nan", 1, EPOCHS), same=False),
+    "trial_exception": Class(within("exception", 1, EPOCHS)),
+    "nan_loss": Class(within("nan", 1, EPOCHS), same=False),
     "worker_killed": Class(_worker),
     "train_worker_killed": Class(_train_worker),
     "driver_killed": Class(_driver("driver")),
     "driver_sigterm": Class(_driver("sigterm")),
-    "killed_in_checkpoint": Class(_inside("killed at write", 1, 12, files="checkpoints/*/state*")),
+    "killed_in_checkpoint": Class(within("killed at write", 1, 12, files="checkpoints/*/state*")),
     "killed_in_export": Class(
-        _inside("killed at write", 1, 4, files=lambda chance: chance.choice(["winners/*/*/*", "artifacts/*/*"]))
+        within("killed at write", 1, 4, files=lambda chance: chance.choice(["winners/*/*/*", "artifacts/*/*"]))
     ),
     "disk_full": Class(_disk_full),
     "damaged_segment": Class(_segment),
     "damaged_checkpoint": Class(_checkpoint),
     "damaged_artifact": Class(_finished_files("artifacts/*/*", "backbones/*/*.safetensors")),
     "damaged_parquet": Class(_finished_files("data/**/*.parquet")),
-    "straggler": Class(_inside("straggler", 1, EPOCHS, seconds=5.0)),
-    "trial_deleted": Class(_inside("deleted", 1, EPOCHS)),
-    "told_twice": Class(_inside("told twice", 1, 1)),
+    "straggler": Class(within("straggler", 1, EPOCHS, seconds=5.0)),
+    "trial_deleted": Class(within("deleted", 1, EPOCHS)),
+    "told_twice": Class(within("told twice", 1, 1)),
     "concurrency_changed": Class(_concurrency),
-    "storage_late": Class(_inside("late", 1, 1, seconds=0.2)),
-    "storage_errors": Class(_inside("erring", 1, 60)),
-    "raylet_crash": Class(_node("crash")),
-    "node_replaced": Class(_node("replace")),
-    "head_lost": Class(_node("lose_head")),
+    "storage_late": Class(within("late", 1, 1, seconds=0.2)),
+    "storage_errors": Class(within("erring", 1, 60)),
+    "raylet_crash": Class(node("crash")),
+    "node_replaced": Class(node("replace")),
+    "head_lost": Class(node("lose_head")),
 }

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.classes import Class, Drawn
 from benchmarks.faults.cluster import Nodes
+from benchmarks.faults.fault import Class, Drawn, Subject
 from benchmarks.faults.inside import FAULT, FIRED
-from benchmarks.kills import compare, damage, journal, notes
+from benchmarks.kills import damage, notes
 from benchmarks.kills.processes import PATIENCE
 from benchmarks.kills.sweep import Sweep
 
@@ -26,6 +26,7 @@ class Injection:
     """A fault.
 
     Args:
+        subject: whose run is struck.
         kind: its class.
         run: a new folder, beside those that it begins with and is compared with.
         job: of the run.
@@ -33,11 +34,11 @@ class Injection:
         temporary: for Ray.
     """
 
-    def __init__(self, kind: Class, run: Path, job: Path, nodes: Nodes, temporary: Path) -> None:
-        self.kind, self.run, self.nodes = kind, run, nodes
+    def __init__(self, subject: Subject, kind: Class, run: Path, job: Path, nodes: Nodes, temporary: Path) -> None:
+        self.subject, self.kind, self.run, self.nodes = subject, kind, run, nodes
         self.base, self.state = run.parent, run.parent / f"{run.name}.state"
-        logs, module = self.base / "logs", "benchmarks.faults.inside"
-        self.sweep = Sweep(run, job, logs, temporary, nodes.variables, module, nodes.trainers)
+        self.whole = self.base / subject.finished
+        self.sweep = Sweep(run, job, self.base / "logs", temporary, nodes.variables, subject.module, nodes.trainers)
 
     def made(self, chance: random.Random, seconds: Mapping[str, float]) -> dict[str, Any] | None:
         """Inject it; what it came to, or None if the run had ended before the fault came."""
@@ -56,12 +57,12 @@ class Injection:
             "completed": self.sweep.code == 0,
             "attempts": len(self.sweep.attempts),
             "codes": [attempt.code for attempt in self.sweep.attempts],
-            "struck": self.sweep.kills or dict(drawn.inside) or str(damaged and damaged.relative_to(self.run)),
+            "struck": self.sweep.kills or dict(drawn.inside) or (str(damaged.relative_to(self.run)) if damaged else None),
             "start": drawn.start,
-            "wrong": wrong + self._wrong(drawn),
-            **self._results(),
+            "wrong": wrong + self.subject.wrong(self.sweep, drawn, self.kind.same, self.whole),
+            **self.subject.results(self.run, self.whole),
             "trained": sum(note["trained"] for note in notes_of if "epoch" in note),
-            "recovery": round(_recovery(notes_of, struck, ended) - struck, 2),
+            "recovery": round(_recovery(notes_of, struck, ended) - struck, 2) if drawn != Drawn() else 0.0,
             "seconds": round(sum(attempt.seconds for attempt in self.sweep.attempts), 2),
             "left": self._left(before),
         }
@@ -88,8 +89,6 @@ class Injection:
             if drawn.between and len(self.sweep.attempts) == 1:
                 drawn.between(self.run)
             self.sweep.attempt((), drawn.words)
-        if "Traceback" in self.sweep.log.read_text():
-            wrong.append("a traceback in what the command said")
         return wrong
 
     def _struck(self, drawn: Drawn, began: float) -> float | None:
@@ -100,24 +99,6 @@ class Injection:
             fired = self.state / FIRED
             return float(fired.read_text()) if fired.exists() else None
         return began
-
-    def _wrong(self, drawn: Drawn) -> list[str]:
-        """Differences from an undisturbed run, and what was trained again that had finished."""
-        if self.sweep.code != 0:
-            return self.sweep.failed()[-1:]
-        for attempt in self.sweep.attempts if drawn.inside else ():
-            attempt.workers += 1  # a pack that is struck from inside begins anew
-        own = self.sweep.trained_again() if drawn.start != "finished" else []
-        if not self.kind.same:
-            return journal.problems(self.run) + own
-        told = {"job.toml: differs"} if "--set" in drawn.words else set()
-        return [line for line in compare.differences(self.base / "finished", self.run) if line not in told] + own
-
-    def _results(self) -> dict[str, int]:
-        """Trials that the undisturbed run has and this one has not, and results that were told more than once."""
-        here, there = (journal.read(folder / "journal") for folder in (self.run, self.base / "finished"))
-        told = [n for counts in (here.ends, here.results) for n in counts.values()]
-        return {"lost": len({*there.ends} - {*here.ends}), "twice": sum(n > 1 for n in told)}
 
     def _left(self, before: set[Path]) -> dict[str, int]:
         """Processes that still trained once the command had ended, and pieces of shared memory."""

@@ -22,8 +22,11 @@ EVENTS = {
     "evaluate": "stages/export/_complete.json",
     "report": "stages/evaluate/_complete.json",
     "half a file": "**/.*.tmp",
+    "tune's checkpoint": "plain/*/*/checkpoint_*/state.pt",
+    "tune's state": "plain/*/experiment_state-*.json",
 }
-"""Kind -> files, relative to the run folder. `export`, `evaluate` and `report`: that stage has begun."""
+"""Kind -> files, relative to the run folder. `export`, `evaluate` and `report`: that stage has begun. `tune's`: of Ray Tune alone
+(`benchmarks.faults.plain`)."""
 LATE = ("export", "evaluate", "report")
 """Stages that take a moment each, so that a random one hardly meets them."""
 MOST = {

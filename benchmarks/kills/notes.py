@@ -28,20 +28,20 @@ def build(resolved: Any, pack: Any, *others: Any) -> Any:
 
     folder = Path(os.environ[RUN]) / "checkpoints" / pack.name
     lanes = [[f"{pack.method}/{lane.unit}", lane.trial, lane.replicate] for lane in pack.lanes]
-    _note({"pack": pack.name, "lanes": lanes, "finished": (folder / "result.json").exists()})
+    note({"pack": pack.name, "lanes": lanes, "finished": (folder / "result.json").exists()})
     trainer = real(resolved, pack, *others)
     epoch = trainer.epoch
 
     def noted() -> None:
         lanes = len(trainer.active)
         epoch()
-        _note({"epoch": pack.name, "trained": lanes})
+        note({"epoch": pack.name, "trained": lanes})
 
-    trainer.epoch = noted
+    trainer.epoch = noted  # type: ignore[method-assign]
     return trainer
 
 
-def _note(line: dict[str, Any]) -> None:
+def note(line: dict[str, Any]) -> None:
     with open(os.environ[NOTES], "a", encoding="utf-8") as file:
         file.write(json.dumps({**line, "time": time.time()}) + "\n")
 

@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 5.0
 """Seconds for Ray's processes to end after their driver; Ray's agents take longer, and are ended."""
 
+_TRAINERS = ("Trainable", "TrainWorker", "ImplicitFunc")
+"""Actors that train: of packs, of pre-trainings, and of a function that is given to Ray Tune."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -35,7 +38,7 @@ class Process:
 
     @property
     def trains(self) -> bool:
-        return self.name.startswith("ray::") and ("Trainable" in self.name or "TrainWorker" in self.name)
+        return self.name.startswith("ray::") and any(actor in self.name for actor in _TRAINERS)
 
     def kill(self) -> bool:
         """SIGKILL; False if it had ended."""

@@ -14,6 +14,10 @@ import pytest
 
 from benchmarks.faults import classes, injection, inside, table
 from benchmarks.faults.cluster import Nodes
+from benchmarks.faults.fault import Subject
+from benchmarks.faults.ours import OURS
+from benchmarks.faults.plain.classes import SECONDS
+from benchmarks.faults.plain.subject import PLAIN
 from benchmarks.kills import journal
 from benchmarks.kills.sweep import STAGES
 from raytune_rec.schema.work import Pack
@@ -77,13 +81,13 @@ def test_a_search_under_faults_ends_as_one_without(nodes: Nodes, tmp_path: Path,
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
-@pytest.mark.parametrize("name", classes.CLASSES)
-def test_what_is_drawn_of_a_class_is_the_same_again(name: str) -> None:
+@pytest.mark.parametrize(("subject", "name"), [(subject, name) for subject in (OURS, PLAIN) for name in subject.classes])
+def test_what_is_drawn_of_a_class_is_the_same_again(subject: Subject, name: str) -> None:
     """So that a campaign goes on in parts, and a finding can be made again."""
-    seconds = dict.fromkeys(STAGES, 10.0)
+    seconds = dict.fromkeys((*STAGES, SECONDS), 10.0)
 
     def drawn() -> list[Any]:
-        made = [classes.CLASSES[name].draw(random.Random(f"0/{name}/{n}"), seconds, Nodes()) for n in range(20)]
+        made = [subject.classes[name].draw(random.Random(f"0/{name}/{n}"), seconds, Nodes()) for n in range(20)]
         return [(d.start, [(s.target, s.moment) for s in d.strikes], dict(d.inside), d.first, d.words) for d in made]
 
     first = drawn()
