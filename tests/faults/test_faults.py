@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from benchmarks.faults import classes, injection, inside, table
 from benchmarks.faults.cluster import Nodes
 from benchmarks.faults.fault import Subject
 from benchmarks.faults.ours import OURS
+from benchmarks.faults.plain import script
 from benchmarks.faults.plain.classes import SECONDS
 from benchmarks.faults.plain.subject import PLAIN
 from benchmarks.kills import journal
 from benchmarks.kills.sweep import STAGES
+from benchmarks.sweep.plain import Rows, Training
 from raytune_rec.schema.work import Pack
 from raytune_rec.tuning.packs.folder import PackFolder
+from tests.faults.test_plain import made_up
 from tests.tuning import fake
 from tests.tuning.test_runner import ROOT, _expected, _facts, _search
 
@@ -79,6 +82,31 @@ def test_a_search_under_faults_ends_as_one_without(nodes: Nodes, tmp_path: Path,
     assert _facts(tmp_path) == _expected(tmp_path / "alone", job)
     assert {*journal.read(tmp_path / "journal").results.values()} == {1}
     assert not list((tmp_path / "checkpoints").glob("*"))
+
+
+@pytest.mark.slow
+def test_the_yardstick_goes_on_with_its_trials_and_reads_what_has_ended(nodes: Nodes, tmp_path: Path) -> None:
+    """Four epochs, and one more that raises; the same search again trains nothing."""
+
+    def struck(rows: Rows, config: Mapping[str, Any]) -> Training:
+        training = script.build(rows, config)
+        epoch = training.epoch
+
+        def fault() -> float:
+            if inside.tick(tmp_path / "epochs") == 3:
+                raise RuntimeError("a fault that was injected")
+            return epoch()
+
+        training.epoch = fault  # type: ignore[method-assign]
+        return training
+
+    tuned = {"trials": 2, "concurrent": 2, "max_failures": 1}
+    job = {"seed": 3, "training": {"epochs": 2, "batch_size": 64}, "tune": tuned}
+    found = [script.search("feed", made_up(), job, tmp_path / "plain", struck) for _ in range(2)]
+    told = [[results[i].metrics or {} for i in range(len(results))] for results in found]
+    values = [sorted((metrics["epoch"], metrics["value"]) for metrics in trials) for trials in told]
+    assert not found[0].errors and [epoch for epoch, _ in values[0]] == [2, 2]
+    assert values[0] == values[1] and inside.tick(tmp_path / "epochs") == 6
 
 
 @pytest.mark.parametrize(("subject", "name"), [(subject, name) for subject in (OURS, PLAIN) for name in subject.classes])

@@ -27,14 +27,14 @@ CONFIG = {
 }
 
 
-@pytest.fixture(scope="module")
-def rows() -> Rows:
+def made_up() -> Rows:
     data = test_yardstick.world()
     return replace(test_yardstick.yardstick(test_yardstick.product(data), data, 0).data.rows, orders=None)
 
 
-def test_a_trial_goes_on_from_its_checkpoint_as_if_nothing_had_happened(rows: Rows, tmp_path: Path) -> None:
+def test_a_trial_goes_on_from_its_checkpoint_as_if_nothing_had_happened(tmp_path: Path) -> None:
     """Otherwise the table would blame Ray Tune for what its user forgot."""
+    rows = made_up()
     whole = script.build(rows, CONFIG)
     values = [whole.epoch() for _ in range(4)]
     half = script.build(rows, CONFIG)
@@ -83,6 +83,8 @@ def test_what_a_script_has_lost_and_been_told_twice_is_counted(tmp_path: Path) -
     again = _run(tmp_path / "again", {"a": 0.7}, {"a": [1, 1, 2], "a again": [2], "b": [1]})
     assert PLAIN.results(again, whole) == {"lost": 1, "twice": 1}
     (again / "plain" / "results.json").unlink()
+    with (again / "plain" / "feed" / "train_2" / "result.json").open("a") as file:
+        file.write('{"config": {"lr": "b"}, "epoch": 2')  # a kill has cut it
     assert PLAIN.results(again, whole) == {"lost": 1, "twice": 1}, "of a script that never came to its end"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.faults.fault import Drawn
 from benchmarks.faults.plain.classes import CLASSES
+from benchmarks.kills import notes
 from benchmarks.kills.sweep import Sweep
 
 Trial = tuple[str, str]
@@ -51,12 +52,11 @@ def _table(run: Path) -> dict[Trial, tuple[float, int]]:
 
 def _reports(run: Path) -> list[tuple[Trial, int]]:
     """Every report that Tune has written down, of all trials that it ever began: (trial, epoch)."""
-    found = []
-    for path in sorted(run.glob("plain/*/*/result.json")):
-        for line in path.read_text().splitlines():
-            report = json.loads(line)
-            found.append(((path.parents[1].name, _name(report["config"])), report["epoch"]))
-    return found
+    return [
+        ((path.parents[1].name, _name(report["config"])), report["epoch"])
+        for path in sorted(run.glob("plain/*/*/result.json"))
+        for report in notes.lines(path)
+    ]
 
 
 def _name(config: dict[str, Any]) -> str:
