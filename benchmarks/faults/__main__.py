@@ -85,7 +85,7 @@ class Campaign:
         for kind in (*{**OURS.classes, **PLAIN.classes}, "all"):
             for subject, of in ((OURS, ours), (PLAIN, plain)):
                 name = f"{subject.prefix}{kind}"
-                if own := [i for i in of if kind == "all" or i["class"] == name]:
+                if own := [i for i in of if (i["struck"] if kind == "all" else i["class"] == name)]:
                     classes[name] = summary(own, self.whole[subject.finished])
         sound = bool(made) and all(i["completed"] and not (i["wrong"] or i["lost"] or i["twice"]) for i in ours)
         return {"classes": classes, "injections": made, "price": self.price, "sound": sound}
