@@ -36,11 +36,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
         ours = Ours(job_of(folder, cases, options.rows, options.batch), folder / "run")
-        for case, times in measure(ours, cases, options.lanes, options.repeats):
-            one, plain, lane = (float(np.median(times[kind])) for kind in KINDS)
-            ratios = f"{one / plain:.2f}", f"{lane:.4f}", f"{plain / lane:.1f}"
-            table.add_row(case.name, case.tuned, f"{one:.3f}", f"{plain:.3f}", *ratios)
-    Console(width=100).print(table)
+        try:
+            for case, times in measure(ours, cases, options.lanes, options.repeats):
+                one, plain, lane = (float(np.median(times[kind])) for kind in KINDS)
+                ratios = f"{one / plain:.2f}", f"{lane:.4f}", f"{plain / lane:.1f}"
+                table.add_row(case.name, case.tuned, f"{one:.3f}", f"{plain:.3f}", *ratios)
+        finally:  # what is broken off shows how far it came
+            Console(width=100).print(table)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Adapter:
         """Choose what is adapted, by group and shape."""
         o = self.options
         for p in parameters:
-            layer, flat = p.group in _LAYERS and p.rows is None, len(p.shape) == 1
+            layer, flat = p.group in _LAYERS and p.rows is None, _flat(p)
             table = p.group == "embedding" and not flat
             if (layer and not flat and o.layers) or (layer and flat and o.biases) or (table and o.embeddings):
                 self._changed.append(p)
@@ -73,7 +73,7 @@ class Adapter:
     def parameters(self) -> tuple[Parameter, ...]:
         made = []
         for p in self._changed:
-            if len(p.shape) == 1:
+            if _flat(p):
                 made.append(Parameter(p.name, p.shape, "prompt", zeros))
                 continue
             down, up = (zeros, xavier) if p.rows else (xavier, zeros)
@@ -100,3 +100,8 @@ class Adapter:
         self, params: Params, readings: Mapping[str, Tensor], batch: Batch, options: Mapping[str, Tensor], step: Step, run: Rerun
     ) -> Mapping[str, Tensor]:
         return {}
+
+
+def _flat(parameter: Parameter) -> bool:
+    """Biases and norms; the biases of several layers or experts may stand side by side."""
+    return len(parameter.shape) == 1 or parameter.name.rpartition(".")[2] == "bias"

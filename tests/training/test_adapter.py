@@ -109,6 +109,14 @@ def test_what_is_adapted_is_encoded_anew_and_what_is_not_is_kept() -> None:
     assert all(len(shape) == 1 for shape in alone.shapes[0].values())
 
 
+def test_biases_that_stand_side_by_side_are_no_matrix() -> None:
+    """Those of DCN's cross layers are one tensor, a column for each."""
+    assert not [key for key in adapted("dcn").trained if "bias" in key]
+    every = adapted("dcn", biases=True)
+    assert set(every.trained) - set(adapted("dcn").trained) >= {"prompt.cross.fields.bias", "prompt.output.bias"}
+    assert len(every.shapes[0]["prompt.cross.fields.bias"]) == 2
+
+
 def test_tables_of_buckets_are_adapted_like_those_of_ids() -> None:
     model = adapted("deepfm", numbers="discretize", layers=False)
     assert {f"prompt.embedding.{name}.down" for name in ("price", "tags", "user")} <= set(model.trained)

@@ -1,7 +1,7 @@
 """`script` with a fault within its own processes, and with notes of what it trains, as of `benchmarks.faults.inside`.
 
-    export RAYTUNE_KILLS_NOTES=FILE RAYTUNE_KILLS_RUN=DIR RAYTUNE_FAULT='{"kind": "nan", "count": 7, "state": "STATE"}'
-    python -m benchmarks.faults.plain.inside run JOB --out DIR
+export RAYTUNE_KILLS_NOTES=FILE RAYTUNE_KILLS_RUN=DIR RAYTUNE_FAULT='{"kind": "nan", "count": 7, "state": "STATE"}'
+python -m benchmarks.faults.plain.inside run JOB --out DIR
 """
 
 from __future__ import annotations

@@ -118,9 +118,7 @@ def search(name: str, rows: Rows, job: Mapping[str, Any], storage: Path, build: 
     from ray.tune.search.optuna import OptunaSearch
 
     tuned, training = job["tune"], job["training"]
-    trainable = tune.with_resources(
-        tune.with_parameters(train, rows=rows, epochs=training["epochs"], build=build), {"cpu": 1}
-    )
+    trainable = tune.with_resources(tune.with_parameters(train, rows=rows, epochs=training["epochs"], build=build), {"cpu": 1})
     space = {**SPACE, "batch_size": training["batch_size"], "seed": job["seed"]}
     folder = storage / name
     if tune.Tuner.can_restore(str(folder)):
