@@ -38,7 +38,7 @@ Outcomes = Mapping[str, Mapping[str, Any]]
 """Likewise, of one method: its outcome, of the kind of the task."""
 Found = Mapping[str, Mapping[str, np.ndarray]]
 """Likewise: the items that a retriever finds for each list."""
-_kept: list[tuple[Context, Tests]] = []
+_kept: list[Context] = []
 ALONE = 5.0
 """Seconds that this process scores before it asks the cluster for help, with as much left: most runs are done by then."""
 
@@ -118,13 +118,13 @@ def _scored_away(context: Context, work: Sequence[tuple[str, str]], found: Found
 
 
 def _tested_away(given: tuple[Context, str, str, Mapping[str, np.ndarray]]) -> Mapping[str, list[Any]]:
-    """In a process of the cluster, which keeps what it has read for the next winner."""
+    """In a process of the cluster, which keeps what it has opened for the next winner."""
     context, method, unit, found = given
     torch.set_num_threads(context.job.tune.threads)
-    if not _kept or _kept[0][0] != context:
-        _kept[:] = [(context, tested(context))]
-    known, tests = _kept[0]
-    return _tested(known, kind_of(known.store.schema.task), method, unit, tests, found)
+    if _kept != [context]:
+        _kept[:] = [context]
+    known = _kept[0]
+    return _tested(known, kind_of(known.store.schema.task), method, unit, tested(known, unit), found)
 
 
 def _tested(
@@ -146,9 +146,13 @@ def _tested(
     }
 
 
-def tested(context: Context) -> dict[str, dict[str, Table]]:
-    """The tables of the results that hold test rows: name -> unit -> its rows; a table without any is empty."""
-    return {name: {u: t for u, t in units.items() if len(t)} for name, units in context.store.tests().items()}
+def tested(context: Context, only: str = "") -> dict[str, dict[str, Table]]:
+    """The tables of the results, those of units without test rows left out.
+
+    Args:
+        only: as of `Store.tests`.
+    """
+    return {name: {u: t for u, t in units.items() if len(t)} for name, units in context.store.tests(only).items()}
 
 
 def _of_unit(found: Found, unit: str) -> dict[str, np.ndarray]:

@@ -139,12 +139,18 @@ class Store:
         """What made the tokens of `schema.texts`; raises DataError where there are none."""
         return read(self.path / TEXTS)
 
-    def tests(self) -> dict[str, dict[str, Table]]:
+    def tests(self, only: str = "") -> dict[str, dict[str, Table]]:
         """The tables of the results: name -> unit -> its test rows. Several units share a table where each tests a part of it; a
         unit that serves two tasks has two tables.
+
+        Args:
+            only: of one unit; the tables of others are without any.
         """
         reader, unit = self.reader, self.schema.unit
-        return {name: {u: reader.test(unit(u), part) for u, part in units.items()} for name, units in reader.tables().items()}
+        return {
+            name: {u: reader.test(unit(u), part) for u, part in units.items() if only in ("", u)}
+            for name, units in reader.tables().items()
+        }
 
     def join(self, columns: Mapping[str, Any]) -> Table:
         """Columns as they stand in the training files (user, item, domain, label, context; or user, domain, items) -> all fields.
