@@ -10,6 +10,8 @@ from typing import Any
 from benchmarks.kills import journal
 
 _TIMES = {"seconds", "seconds_per_trial", "rows_per_second", "costs"}
+_OF_JOB = {"inputs"}
+"""A fingerprint of options of the job, which `job.toml` holds: a fault may need another one to come."""
 _FILES = ("trials.json", "results.json", "pretrain.json", "job.toml")
 _FOLDERS = ("artifacts", "winners", "backbones", "data")
 _OWN = ("tensorboard", "logs")
@@ -65,7 +67,7 @@ def _digest(path: Path) -> str:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _timeless(part) for key, part in value.items() if key not in _TIMES}
+        return {key: _timeless(part) for key, part in value.items() if key not in _TIMES | _OF_JOB}
     return [_timeless(part) for part in value] if isinstance(value, list) else value
 
 
