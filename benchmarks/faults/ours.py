@@ -9,6 +9,9 @@ from benchmarks.faults.fault import Drawn
 from benchmarks.kills import compare, journal
 from benchmarks.kills.sweep import Sweep
 
+_EVERY = 1000
+"""More packs than a run has."""
+
 
 class Ours:
     """The command `raytune-rec`."""
@@ -22,7 +25,8 @@ class Ours:
         if sweep.code != 0:
             return found + sweep.failed()[-1:]
         for attempt in sweep.attempts if drawn.inside else ():
-            attempt.workers += 1  # a pack that is struck from inside begins anew
+            # a pack that is struck from inside begins anew, and on a full disk each that has no checkpoint yet
+            attempt.workers += _EVERY if drawn.inside["kind"] == "disk full" else 1
         if drawn.start != "finished":
             found += sweep.trained_again()
         if not same:
