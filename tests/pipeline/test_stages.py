@@ -182,7 +182,7 @@ def test_a_backbone_that_takes_no_prompt_is_refused_with_one_and_tuned_without(t
 def test_a_second_driver_of_a_folder_is_refused(tmp_path: Path) -> None:
     with held(tmp_path), pytest.raises(UserError, match=r"another raytune-rec works in this folder; wait until it has ended"):
         pipeline.run(job(), tmp_path, only="prepare")
-    assert [p.name for p in tmp_path.iterdir()] == ["lock"]
+    assert not list(tmp_path.iterdir()), "neither has left anything"
     pipeline.run(job(), tmp_path, only="prepare")
     pipeline.run(job(), tmp_path, only="prepare")
 

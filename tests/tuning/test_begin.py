@@ -109,7 +109,8 @@ def test_only_a_new_run_begins_with_it(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(cluster, "begin", begun.append)
     job = SMALL | {"tune": {**SMALL["tune"], "threads": 2}, "data": {**SMALL["data"], "options": {"interactions": {"home": -1}}}}
     (tmp_path / "small.toml").write_text(tomli_w.dumps(job))
-    for folder, words in (("new", []), ("new", []), ("other", ["--set", "data.nothing=1"])):
+    (tmp_path / "old").mkdir()
+    for folder, words in (("new", []), ("old", []), ("other", ["--set", "data.nothing=1"])):
         assert cli.main(["run", str(tmp_path / "small.toml"), "--out", str(tmp_path / folder), *words]) == 2
     assert cli.main(["prepare", str(tmp_path / "small.toml"), "--out", str(tmp_path / "third")]) == 2
     assert begun == [2]
