@@ -30,6 +30,9 @@ from raytune_rec.storage.claim import RUN, claimed
 from raytune_rec.storage.files import STORAGE, at_hand
 from raytune_rec.storage.places import located
 
+_ENVIRONMENT = "pyvenv.cfg"
+"""Python marks a virtual environment by it."""
+
 Kind = Literal["numeric", "padded", "structural"]
 Family = Literal["backbones", "prompts", "objectives", "data.sources", "trackers"]
 _NOT_COMPONENTS = {"base"}
@@ -93,11 +96,14 @@ def component(family: Family, name: str, folders: Sequence[Path] = ()) -> Any:
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """What a folder of the user's components holds for a job: name in it -> file. What lies in a run there is that run's."""
+    """What a folder of the user's components holds for a job: name in it -> file. What lies in a run or in a virtual environment
+    there is no part of it.
+    """
     folder = _here(folder)
-    runs = {path.parent for path in STORAGE.list(folder, f"**/{RUN}") if claimed(path.parent)} - {folder}
-    found = [path for path in STORAGE.list(folder, "**/*.py", "search_spaces/*.toml") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path for path in found if runs.isdisjoint(path.parents)}
+    others = {path.parent for path in STORAGE.list(folder, f"**/{RUN}") if claimed(path.parent)} - {folder}
+    others |= {path.parent for path in STORAGE.list(folder, f"**/{_ENVIRONMENT}")}
+    files = [path for path in STORAGE.list(folder, "**/*.py", "search_spaces/*.toml") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path for path in files if others.isdisjoint(path.parents)}
 
 
 def options_of(family: Family, name: str, values: Mapping[str, Any], folders: Sequence[Path] = ()) -> Any:

@@ -14,6 +14,7 @@ import pytest
 
 from raytune_rec import cli, config, pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
+from raytune_rec.components import files_of
 from raytune_rec.errors import ArtifactError
 from raytune_rec.scoring import load_prompt
 from raytune_rec.storage.files import read_json
@@ -59,6 +60,14 @@ def write_the_pages_files(folder: Path) -> None:
         assert code
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(code[1], encoding="utf-8")
+
+
+def test_a_virtual_environment_beside_own_components_is_no_part_of_them(tmp_path: Path) -> None:
+    """With `components = ["."]` all of its packages would be read at each start, and copied into each run."""
+    for name in ("prompts/nudge.py", "shared.py", ".venv/pyvenv.cfg", ".venv/lib/torch/nn.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert set(files_of(tmp_path)) == {"prompts/nudge.py", "shared.py"}
 
 
 def test_the_tutorials_method_runs_as_a_job_and_its_artifact_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
