@@ -6,10 +6,9 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from raytune_rec.data.stored.store import Store
 from raytune_rec.errors import Diverged
+from raytune_rec.machine.threads import threads
 from raytune_rec.pretraining.artifact import Facts, export, summary
 from raytune_rec.pretraining.pretraining import Pretraining
 from raytune_rec.pretraining.progress import Tell, silent
@@ -79,17 +78,13 @@ def pretrain(
 
 def _here(spec: Pretraining, store: Store, tell: Tell) -> Facts:
     """In this process, on rows in memory."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(spec.job.tune.threads)
-    try:
+    with threads(spec.job.tune.threads):
         trainer = in_memory(spec, store)
         while not trainer.finished:
             trainer.epoch()
             tell(summary(spec, store, trainer))
         facts = summary(spec, store, trainer)
         return export(spec, store, trainer) if facts["status"] == "complete" else facts
-    finally:
-        torch.set_num_threads(threads)
 
 
 def in_memory(spec: Pretraining, store: Store) -> Trainer:

@@ -20,6 +20,7 @@ from raytune_rec.evaluation.item_map import item_map
 from raytune_rec.evaluation.measures.inputs import MethodFacts
 from raytune_rec.evaluation.results import plain, summarise
 from raytune_rec.evaluation.sizes import LEAST
+from raytune_rec.machine.threads import threads
 from raytune_rec.schema.prepared import Table
 from raytune_rec.scoring.vectors import item_vectors
 from raytune_rec.stages import export
@@ -57,6 +58,11 @@ def outputs(context: Context) -> list[Path]:
 
 
 def run(context: Context) -> dict[str, Any]:
+    with threads(context.job.tune.threads):  # as in a process of the cluster, which may score a part
+        return _run(context)
+
+
+def _run(context: Context) -> dict[str, Any]:
     job = context.job
     tests = tested(context)
     if empty := [name for name, units in tests.items() if not units]:

@@ -9,14 +9,15 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.components import options_of
 from raytune_rec.config import BEST
 from raytune_rec.data.cold_items import JOINED
+from raytune_rec.errors import MachineError, RunFailed
 from raytune_rec.evaluation.measures.inputs import Replicates
+from raytune_rec.machine.threads import threads
 from raytune_rec.schema.prepared import Table
 from raytune_rec.schema.work import numbered
 from raytune_rec.scoring.scorer import Scorer
@@ -38,9 +39,10 @@ Outcomes = Mapping[str, Mapping[str, Any]]
 """Likewise, of one method: its outcome, of the kind of the task."""
 Found = Mapping[str, Mapping[str, np.ndarray]]
 """Likewise: the items that a retriever finds for each list."""
-_kept: list[Context] = []
 ALONE = 5.0
 """Seconds that this process scores before it asks the cluster for help, with as much left: most runs are done by then."""
+_opened: list[Context] = []
+"""The context that a process of the cluster has scored for last."""
 
 
 def retrieval(context: Context, tests: Tests) -> dict[str, dict[str, np.ndarray]]:
@@ -64,12 +66,7 @@ def outcomes(context: Context, kind: TaskKind[Any], tests: Tests, found: Found) 
     """What the winners of each method reach on the units on which it has some. No row is scored for two tables."""
     units = list(dict.fromkeys(unit for of_units in tests.values() for unit in of_units))
     work = [(method, unit) for method in context.job.methods for unit in units if winner(context, method, unit)]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(context.job.tune.threads)  # as in a process of the cluster: sums may depend on it
-    try:
-        scored = dict(zip(work, _scored(context, kind, work, tests, found), strict=True))
-    finally:
-        torch.set_num_threads(threads)
+    scored = dict(zip(work, _scored(context, kind, work, tests, found), strict=True))
     return {method: _of_method(context, kind, method, tests, scored) for method in context.job.methods}
 
 
@@ -96,35 +93,51 @@ def _scored(
     context: Context, kind: TaskKind[Any], work: Sequence[tuple[str, str]], tests: Tests, found: Found
 ) -> Iterator[Mapping[str, list[Any]]]:
     """Table -> what each replicate of a winner reaches there, winner by winner. What takes this process long goes on on the
-    cluster.
+    cluster, where it can be had.
     """
-    began = time.monotonic()
+    began, asked = time.monotonic(), False
     for place, (method, unit) in enumerate(work):
         spent = time.monotonic() - began
-        if place and spent > ALONE and spent / place * (len(work) - place) > ALONE:
-            yield from _scored_away(context, work[place:], found)
-            return
+        if place and not asked and spent > ALONE and spent / place * (len(work) - place) > ALONE:
+            asked = True
+            if _cluster_helps(context):
+                yield from _scored_on_cluster(context, work[place:], found)
+                return
         yield _tested(context, kind, method, unit, tests, _of_unit(found, unit))
 
 
-def _scored_away(context: Context, work: Sequence[tuple[str, str]], found: Found) -> Iterator[Mapping[str, list[Any]]]:
+def _cluster_helps(context: Context) -> bool:
+    """Whether there is a cluster whose machines read the run folder. One process can do all that is left, if need be."""
+    from raytune_rec.tuning.run import sharing
+
+    try:
+        context.connect()
+        sharing.check(context.folder, context.job)
+    except (MachineError, RunFailed) as error:
+        context.say(f"winners are scored here, one after the other: {error}")
+        return False
+    return True
+
+
+def _scored_on_cluster(context: Context, work: Sequence[tuple[str, str]], found: Found) -> Iterator[Mapping[str, list[Any]]]:
     from raytune_rec.tuning.run.cluster import spread
 
-    given = [(replace(context, say=_silent, at=_silent), *pair, _of_unit(found, pair[1])) for pair in work]
+    mute = replace(context, say=_silent, at=_silent)
+    asked = [(mute, method, unit, _of_unit(found, unit)) for method, unit in work]
     context.at(f"scoring {len(work)} winners on the cluster")
-    for place, scored in enumerate(spread(context.job, _tested_away, given), 1):
-        context.at(f"scoring {len(work)} winners on the cluster, {place} are done")
+    for done, scored in enumerate(spread(context.job, _tested_there, asked), 1):
+        context.at(f"scoring {len(work)} winners on the cluster, {done} are done")
         yield scored
 
 
-def _tested_away(given: tuple[Context, str, str, Mapping[str, np.ndarray]]) -> Mapping[str, list[Any]]:
-    """In a process of the cluster, which keeps what it has opened for the next winner."""
-    context, method, unit, found = given
-    torch.set_num_threads(context.job.tune.threads)
-    if _kept != [context]:
-        _kept[:] = [context]
-    known = _kept[0]
-    return _tested(known, kind_of(known.store.schema.task), method, unit, tested(known, unit), found)
+def _tested_there(asked: tuple[Context, str, str, Mapping[str, np.ndarray]]) -> Mapping[str, list[Any]]:
+    """In a process of the cluster, which keeps what a context has opened for the next winner."""
+    context, method, unit, found = asked
+    if _opened != [context]:
+        _opened[:] = [context]
+    context = _opened[0]
+    with threads(context.job.tune.threads):
+        return _tested(context, kind_of(context.store.schema.task), method, unit, tested(context, unit), found)
 
 
 def _tested(

@@ -17,11 +17,12 @@ from raytune_rec import pipeline
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.config import Job, parse
 from raytune_rec.data.stored.store import Store
-from raytune_rec.errors import ArtifactError, RunFailed, UserError
+from raytune_rec.errors import ArtifactError, MachineError, RunFailed, UserError
 from raytune_rec.schema.prepared import Table
 from raytune_rec.scoring import load_prompt
 from raytune_rec.stages import outcomes
 from raytune_rec.tuning.run import cluster as cluster_module
+from raytune_rec.tuning.run import sharing
 from tests.pipeline.here import without_ray
 
 SMALL: dict[str, Any] = {
@@ -137,9 +138,7 @@ def test_the_same_job_elsewhere_gives_bit_identical_artifacts(
 
 def test_the_cluster_scores_winners_as_this_process_does(done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where scoring takes long, the cluster takes over."""
-    again = shutil.copytree(done, tmp_path / "again")
-    shutil.rmtree(again / "stages" / "evaluate")
-    (again / "results.json").unlink()
+    again = not_evaluated(done, tmp_path / "again")
     taken: list[Any] = []
     spread = cluster_module.spread
     monkeypatch.setattr(cluster_module, "spread", lambda job, work, given: spread(job, work, taken.extend(given) or given))
@@ -148,6 +147,30 @@ def test_the_cluster_scores_winners_as_this_process_does(done: Path, tmp_path: P
     assert len(taken) == 9, "five methods on two domains, but for the first"
     assert contents(again)["results.json"] == contents(done)["results.json"]
     assert contents(again / "artifacts") == contents(done / "artifacts")
+
+
+def test_winners_are_scored_here_where_no_cluster_reads_their_folder(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be done by one process, as before."""
+
+    def refuse(folder: Path, job: Job) -> None:
+        raise MachineError(f"{folder}: the machines of the cluster do not share it.")
+
+    again, said = not_evaluated(done, tmp_path / "again"), list[str]()
+    monkeypatch.setattr(sharing, "check", refuse)
+    monkeypatch.setattr(outcomes, "ALONE", 0.0)
+    pipeline.run(job(), again, only="evaluate", say=said.append)
+    assert sum("winners are scored here, one after the other" in line and str(again) in line for line in said) == 1
+    assert contents(again)["results.json"] == contents(done)["results.json"]
+
+
+def not_evaluated(run: Path, to: Path) -> Path:
+    """A copy of a run that has been evaluated."""
+    shutil.copytree(run, to)
+    shutil.rmtree(to / "stages" / "evaluate")
+    (to / "results.json").unlink()
+    return to
 
 
 def test_what_a_process_of_the_cluster_raises_is_raised_here() -> None:

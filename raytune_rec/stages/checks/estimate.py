@@ -20,6 +20,7 @@ from optuna.samplers import RandomSampler
 from raytune_rec.data.stored.store import Store
 from raytune_rec.job.tuning import TuneOptions
 from raytune_rec.machine.hardware import cpus
+from raytune_rec.machine.threads import threads
 from raytune_rec.report.words import duration, listed
 from raytune_rec.schema.prepared import DataSchema
 from raytune_rec.schema.work import Lane, Pack
@@ -110,17 +111,13 @@ def lines(made: Plan, store: Path) -> list[str]:
         return ["Time is not told: packs train on GPUs (tune.gpus), and this machine has none."]
     slots = job.tune.concurrent or concurrency(job.tune, [{"CPU": cpus(), "GPU": torch.cuda.device_count()}])
     left, timed, until = list[str](), dict[str, Kind](), time.monotonic() + SECONDS
-    threads = torch.get_num_threads()
-    torch.set_num_threads(job.tune.threads)
-    try:
+    with threads(job.tune.threads):
         for planned in kinds:
             large = planned.parts.backbone.most_rows or planned.parts.backbone.most_lanes  # of which a step takes too long
             if large or time.monotonic() > until:
                 left.append(planned.method.name)
             else:
                 timed[planned.method.name] = _timed(planned, made.schema, store, "cuda" if job.tune.gpus else "cpu")
-    finally:
-        torch.set_num_threads(threads)
     if timed:
         return [_sentence(made, list(timed.values()), left, slots)]
     take = "takes" if len(left) == 1 else "take"

@@ -9,6 +9,7 @@ import torch
 
 from raytune_rec.config import Job
 from raytune_rec.machine.hardware import cpus
+from raytune_rec.machine.threads import threads
 from raytune_rec.training.settings import Resolved
 from raytune_rec.tuning.packs.packing import Width
 from raytune_rec.tuning.packs.study_groups import Measure
@@ -23,12 +24,8 @@ def measurer(job: Job, methods: Mapping[str, Resolved], store: Path, backbones: 
     def local(search: Search) -> Width:
         device = "cuda" if job.tune.gpus else "cpu"
         packs = job.tune.concurrent or max(1, int(cpus() / job.tune.cpus))
-        threads = torch.get_num_threads()
-        torch.set_num_threads(job.tune.threads)
-        try:
+        with threads(job.tune.threads):
             return measure(methods[search.method], search, store, backbones, packs, device)
-        finally:
-            torch.set_num_threads(threads)
 
     def remote(search: Search) -> Width:
         return away(job, local, search)
