@@ -14,6 +14,15 @@ from benchmarks.mistakes import told
 from benchmarks.sweep import driver
 
 
+def refused(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the command of a benchmark, which must refuse it."""
+    name, *arguments = words.split()
+    monkeypatch.setattr("sys.argv", [name, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    assert ended.value.code == 2
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -32,13 +41,9 @@ from benchmarks.sweep import driver
 def test_a_wrong_path_is_told_in_a_line_that_names_it(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name, *arguments = words.split()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", [name, *arguments])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
-    assert ended.value.code == 2 and "nowhere" in capsys.readouterr().err
-    assert not (tmp_path / "meta.json.gz").exists()
+    refused(words, monkeypatch)
+    assert "nowhere" in capsys.readouterr().err and not (tmp_path / "meta.json.gz").exists()
 
 
 @pytest.mark.parametrize(
@@ -54,12 +59,9 @@ def test_a_wrong_path_is_told_in_a_line_that_names_it(
 def test_a_number_of_nothing_is_refused_in_a_line(
     words: str, rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name, *arguments = words.split()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", [name, *arguments])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
-    assert ended.value.code == 2 and rule in capsys.readouterr().err and not any(tmp_path.iterdir())
+    refused(words, monkeypatch)
+    assert rule in capsys.readouterr().err and not any(tmp_path.iterdir())
 
 
 def test_what_cannot_be_finished_is_told_in_a_line(

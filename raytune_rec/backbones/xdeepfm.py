@@ -61,12 +61,13 @@ class XDeepFM(Ctr):
     def of_rows(
         self, params: Params, encoded: Mapping[str, Tensor], first: Tensor, prompt: Tensor | None, deep: DeepPart
     ) -> Tensor:
-        weights = [*(params[f"maps.{i}"] for i in range(1, len(self.options.maps))), params["output.maps"]]
-        more = [] if prompt is None else [prompt, self._first_layer(params)[1]]
+        of_fields, of_prompt = self._first_layer(params)
+        others = [] if prompt is None else [prompt, of_prompt]
+        others += [*(params[f"maps.{i}"] for i in range(1, len(self.options.maps))), params["output.maps"]]
         if "maps" in encoded:
-            interactions = self._by_lanes(self._of_lanes, encoded["fields"], encoded["maps"], *more, *weights)
+            interactions = self._by_lanes(self._of_lanes, encoded["fields"], encoded["maps"], *others)
         else:
-            interactions = self._by_lanes(self._whole, encoded["fields"], self._first_layer(params)[0], *more, *weights)
+            interactions = self._by_lanes(self._whole, encoded["fields"], of_fields, *others)
         return first.squeeze(-1) + interactions + deep(encoded["first"], prompt)
 
     def _first_layer(self, params: Params) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ _LAYERS = {"interaction", "output", "encoder", "decoder"}
 
 class Adapter:
     """Adds to each matrix W (K, H) of the deep part (of a language model: of encoder and decoder) and of the output A B, with
-    A (K, R) and B (R, H); likewise to each table of embeddings (V, D); and to biases and norms a vector of their size. The
+    A (K, R) and B (R, H); likewise to each table of embeddings (V, D); and to biases and norms numbers of their own. The
     backbone stays as it is.
 
     At the start all of it adds zero: B is zero in layers; in tables A is, so that an id without a training row is not changed.
