@@ -44,11 +44,15 @@ class Validation:
         )
         self.repeats = Repeats(self.encoded or {})
 
-    def values(self, model: Model) -> dict[str, list[float]]:
-        """Metric -> its value for each lane of the model."""
+    def values(self, model: Model, once: bool = False) -> dict[str, list[float]]:
+        """Metric -> its value for each lane of the model.
+
+        Args:
+            once: for who measures memory: the largest pass alone is made and stands for the others, which need no more of it.
+        """
         parts = [
             self.kind.reduce(logit, {n: c[0] for n, c in self.columns.items()}, rows, self.item_domains)
-            for rows, logit in self._passes(model)
+            for rows, logit in self._passes(model, once)
         ]
         kept = [torch.cat(each, dim=1) for each in zip(*parts, strict=True)]
         means = {name: torch.stack([self._value(name, kept, rows) for rows in self.domains]).mean(0) for name in self.metrics}
@@ -63,13 +67,17 @@ class Validation:
         return self.kind.value(metric, tuple(each[:, rows] for each in kept), self.label[0, rows])
 
     @torch.no_grad()
-    def _passes(self, model: Model) -> Iterator[tuple[Tensor, Tensor]]:
+    def _passes(self, model: Model, once: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """Places of a pass (n,), and their logits (U, n) or (U, n, K)."""
-        model = model.holding()
+        model, first = model.holding(), None
         for index in chunks(self.label, self.chunk // max(1, model.lanes)):  # what a pass writes stays small enough for a cache
+            if once and first is not None:
+                yield index[0], first[:, : index.shape[1]]
+                continue
             batch = self.repeats.of(take(self.columns, self.label, index))
             known = model.encode(batch) if self.encoded is None else {n: e[:, index[0]] for n, e in self.encoded.items()}
-            yield index[0], model.scores(batch, known, Step(False, model.trained_groups, last=True))
+            first = model.scores(batch, known, Step(False, model.trained_groups, last=True))
+            yield index[0], first
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from raytune_rec.schema.work import LaneResult
+from raytune_rec.tensors import Batch, Step
+from raytune_rec.training.model import Model
 from tests.training.conftest import Make, job
 
 NUMERIC = {
@@ -156,3 +158,20 @@ def test_a_step_on_a_gpu_is_timed_until_it_is_done(make: Make, monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "synchronize", wait)
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     assert trainer.timed(1.5) == (1.0, 0.0), "nor is the step before part of the validation's time"
+
+
+def test_who_measures_a_pack_waits_for_one_pass_of_its_validation(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a language model on all its rows took minutes, and need no more memory than the largest of them."""
+    own = job(training={"batch_size": 64, "epochs": 3, "lr": {"default": 0.01}, "valid_batch_size": 128})
+    trainer, passes, scores = make("single", [{}], of=own), list[tuple[bool, int]](), Model.scores
+
+    def counted(model: Model, batch: Batch, known: Any, step: Step) -> torch.Tensor:
+        passes.append((step.training, batch.index.shape[1]))
+        return scores(model, batch, known, step)
+
+    monkeypatch.setattr(Model, "scores", counted)
+    trainer.rehearse()
+    assert passes == [(False, 128)]
+    passes.clear()
+    trainer._observe()
+    assert passes == [(False, 128), (False, 128), (False, 44)]
