@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from raytune_rec.schema.contract import Batch
 from raytune_rec.schema.work import LaneResult
-from raytune_rec.tensors import Batch, Step
+from raytune_rec.tensors import Step
 from raytune_rec.training.model import Model
 from tests.training.conftest import Make, job
 
