@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -168,12 +169,37 @@ def test_the_hub_is_asked_once_for_a_file(monkeypatch: pytest.MonkeyPatch) -> No
             raise OSError("offline")
         return f"/cache/{model}/{name}"
 
-    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=download))
+    hub = SimpleNamespace(hf_hub_download=download, try_to_load_from_cache=lambda model, name: None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     with pytest.raises(DataError, match=r"cannot be had from the hub \(offline\); name a folder"):
         file_of_model("some/model", "config.json", "the test")
     found = [file_of_model("some/model", name, "the test") for name in ("config.json", "config.json", "tokenizer.json")]
     assert found[0] == found[1] == Path("/cache/some/model/config.json") != found[2]
     assert asked == ["config.json", "config.json", "tokenizer.json"]
+
+
+@pytest.mark.parametrize("hub", ["says no", "said no", "cannot be reached"])
+def test_only_a_hub_that_can_be_reached_says_that_a_model_has_no_file(
+    sentences: Path, monkeypatch: pytest.MonkeyPatch, hub: str
+) -> None:
+    """How a model pools stands in a file that not every model has: one that could not be had read like none."""
+    errors = pytest.importorskip("huggingface_hub.errors")
+    shutil.rmtree(sentences / "1_Pooling", ignore_errors=True)
+
+    def download(model: str, name: str) -> str:
+        if (sentences / name).exists():
+            return str(sentences / name)
+        raise errors.EntryNotFoundError("404") if hub == "says no" else errors.LocalEntryNotFoundError("no connection")
+
+    kept = object() if hub == "said no" else None
+    fake = SimpleNamespace(hf_hub_download=download, try_to_load_from_cache=lambda model, name: kept)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+    model = f"some/{hub.replace(' ', '-')}"
+    if hub == "cannot be reached":
+        with pytest.raises(DataError, match=r"\.json of such a model cannot be had .*no connection"):
+            sentence_vectors(model, ["red pen"], "the test")
+    else:
+        assert sentence_vectors(model, ["red pen"], "the test").shape == (1, 12)
 
 
 def test_what_is_no_encoder_is_refused(shop: Shop, sentences: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from raytune_rec.data.models import file_of_model, package
+from raytune_rec.data.models import NoSuchFile, file_of_model, package
 from raytune_rec.errors import DataError
 from raytune_rec.storage.files import STORAGE, parse_json
 
@@ -78,7 +78,7 @@ def _json(model: str, name: str, where: str, kind: type) -> Any:
     """The content of a file of a model; None where it has no such file."""
     try:
         path = file_of_model(model, name, where)
-    except DataError:
+    except NoSuchFile:
         return None
     try:
         if isinstance(values := parse_json(STORAGE.get(path).decode()), kind):
