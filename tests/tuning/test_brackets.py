@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,40 @@ def test_hyperband_has_a_ladder_from_every_rung_with_the_papers_shares() -> None
     assert [share * (81 + 34 + 15 + 8 + 5) for _, share in found] == pytest.approx([81, 34, 15, 8, 5])
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 16, 143])
+def _assigned(trials: Sequence[int], number: int = 0) -> list[list[int]]:
+    return assign(ladders(StopOptions(rule="hyperband"), 81), 3, trials, number, 7, "plate/music")
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 14, 15, 16, 143])
 def test_every_trial_of_a_round_climbs_one_ladder(size: int) -> None:
-    found = assign(ladders(StopOptions(rule="hyperband"), 81), range(size), 7, "plate/music", 0)
+    found = _assigned(range(size))
     assert sorted(t for own in found for t in own) == list(range(size))
-    assert found == assign(ladders(StopOptions(rule="hyperband"), 81), range(size)[::-1], 7, "plate/music", 0)
+    assert found == _assigned(range(size)[::-1])
+    assert (sum(map(bool, found)) == 1) == (size < 3 * len(found)), "a small round is not shared out"
     if size == 143:
         assert [len(own) for own in found] == [81, 34, 15, 8, 5]
-        assert found != assign(ladders(StopOptions(rule="hyperband"), 81), range(size), 7, "plate/music", 1)
+        assert found != _assigned(range(size), 1)
+
+
+def test_small_rounds_take_the_ladders_in_turns_by_their_shares() -> None:
+    """Shared out, a round of four had brackets of two, one and one: nobody was stopped, and packs had a lane."""
+    turns = [next(i for i, own in enumerate(_assigned(range(4), number)) if own) for number in range(143)]
+    assert turns[:5] == [0, 1, 0, 2, 0]
+    assert [turns.count(i) for i in range(5)] == [81, 34, 15, 8, 5]
+    assert turns == [next(i for i, own in enumerate(_assigned([0], number)) if own) for number in range(143)]
+
+
+def test_of_a_small_round_the_best_third_goes_on(tmp_path: Path) -> None:
+    job = _job("hyperband", trials=12, round=4)
+    planner, lanes = SearchPlanner.of(Studies(tmp_path, job), _searches(("music",))), dict[tuple[str, int], int]()
+    while isinstance(pack := planner.next(), Pack):
+        if pack.name.startswith("plate"):
+            place = pack.name.rpartition("@")[2].rpartition(".")[0], pack.until
+            lanes[place] = lanes.get(place, 0) + len(pack.lanes)
+        planner.done(pack, fake.train(pack, job))
+    assert lanes == {
+        ("r0.b0.h0", 1): 4, ("r0.b0.h1", 0): 1, ("r1.b1.h0", 3): 4, ("r1.b1.h1", 0): 1, ("r2.b0.h0", 1): 4, ("r2.b0.h1", 0): 1,
+    }  # fmt: skip
 
 
 def _members(*best: float) -> list[Member]:

@@ -81,7 +81,8 @@ class StudyGroup:
             by_ladder: list[list[Lane]] = [[] for _ in self._climbs]
             for unit, study in self.studies.items():
                 asked = study.ask(counts[unit]) if counts[unit] > 0 else []
-                shares = assign(self._climbs, [lane.trial for lane in asked], self._seed, study.name, number)
+                numbers = [lane.trial for lane in asked]
+                shares = assign(self._climbs, self._tune.stop.factor, numbers, number, self._seed, study.name)
                 for lanes, share in zip(by_ladder, shares, strict=True):
                     lanes += [lane for lane in asked if lane.trial in set(share)]
             side_by_side = sum(map(bool, by_ladder))

@@ -39,7 +39,7 @@ def ladders(stop: StopOptions, epochs: int) -> list[tuple[Ladder, float]]:
 
     Successive halving (Jamieson and Talwalkar, 2016) has one; Hyperband (Li et al., JMLR 2018, Algorithm 1) one for each first
     rung, from `min_epochs` to no rung at all, and shares in proportion to its numbers of configurations. Differs from the paper:
-    rungs are whole epochs, and a round of any size is shared out, so that a small one has small brackets.
+    rungs are whole epochs, and a round of any size is shared out (`assign`).
     """
     if stop.rule == "none":
         return [((), 1.0)]
@@ -53,16 +53,37 @@ def ladders(stop: StopOptions, epochs: int) -> list[tuple[Ladder, float]]:
     return [(longest[count - 1 - s :], sizes[s] / sum(sizes)) for s in reversed(range(count))]
 
 
-def assign(ladders: Sequence[tuple[Ladder, float]], trials: Sequence[int], *key: object) -> list[list[int]]:
-    """The trials of each ladder: shares of a round by largest remainder, in an order that (job seed, study, round) decides."""
+def assign(
+    ladders: Sequence[tuple[Ladder, float]], factor: int, trials: Sequence[int], number: int, *key: object
+) -> list[list[int]]:
+    """The trials of each ladder. A round is shared out in an order that (job seed, study, round) decides, by largest remainder.
+
+    One with fewer than `factor` trials for each ladder is not: most of its brackets would have a trial or two, of which none
+    could be stopped, in packs as small. It climbs one ladder whole, the one whose share is most behind after that many rounds.
+
+    Args:
+        number: of the round, from 0. key: what else decides the order.
+    """
+    if len(trials) < factor * len(ladders):
+        taken = _turn([share for _, share in ladders], number)
+        return [sorted(trials) if ladder == taken else [] for ladder in range(len(ladders))]
     ideal = [share * len(trials) for _, share in ladders]
     counts = [math.floor(x) for x in ideal]
     behind = sorted(range(len(ideal)), key=lambda i: (counts[i] - ideal[i], i))
     for i in behind[: len(trials) - sum(counts)]:
         counts[i] += 1
-    order = sorted(trials, key=lambda t: mix(*key, t))
+    order = sorted(trials, key=lambda t: mix(*key, number, t))
     ends = [0, *accumulate(counts)]
     return [sorted(order[a:b]) for a, b in pairwise(ends)]
+
+
+def _turn(shares: Sequence[float], number: int) -> int:
+    """Whose turn a round is, where each whole round goes to who is most behind; of equals the first."""
+    taken = [0] * len(shares)
+    for done in range(number + 1):
+        turn = max(range(len(shares)), key=lambda i: shares[i] * (done + 1) - taken[i])
+        taken[turn] += 1
+    return turn
 
 
 def survivors(
