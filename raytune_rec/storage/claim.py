@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import raytune_rec
@@ -68,17 +68,23 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         ArtifactError: another process holds it.
     """
-    with passing(folder), STORAGE.lease(folder / LOCK) as granted:
-        if not granted:
-            raise ArtifactError(
-                f"{folder}: another raytune-rec works in this folder; wait until it has ended, or use another --out folder."
-            )
-        STORAGE.fetch(folder, only=True)
+    with passing(folder):
         try:
-            yield
+            with STORAGE.lease(folder / LOCK) as granted:
+                if not granted:
+                    raise ArtifactError(
+                        f"{folder}: another raytune-rec works in this folder; wait until it has ended, or use another --out "
+                        "folder."
+                    )
+                STORAGE.fetch(folder, only=True)
+                try:
+                    yield
+                finally:
+                    if not address(folder) and STORAGE.list(folder, "*") == [folder / LOCK]:
+                        STORAGE.delete(folder / LOCK)
         finally:
-            if not address(folder) and STORAGE.list(folder, "*") == [folder / LOCK]:
-                STORAGE.delete(folder / LOCK)
+            if address(folder):
+                _remove_released(folder)
 
 
 def begin_scratch(folder: Path) -> None:
@@ -96,6 +102,15 @@ def _of_a_beginning(path: Path) -> bool:
     """What an interruption before the claim leaves."""
     ours = address(path) is not None or (path.is_file() and not path.stat().st_size)
     return (path.name == LOCK and ours) or path.match(f".{RUN}.*.tmp")
+
+
+def _remove_released(folder: Path) -> None:
+    """Remove the lease of a folder in a store that holds nothing else. One that another has taken meanwhile stays."""
+    with suppress(OSError):
+        if STORAGE.list(folder, "*") == [folder / LOCK]:
+            for path in STORAGE.list(folder / LOCK, "*"):
+                if read_json(path).get("released"):
+                    STORAGE.delete(path)
 
 
 def _says(path: Path, key: str) -> bool:

@@ -9,6 +9,7 @@ import sys
 import time
 from _thread import interrupt_main
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 from zlib import crc32
@@ -119,6 +120,21 @@ def test_a_lease_has_one_holder_and_goes_on_after_its_death(run: Path, tmp_path:
     with claim.held(there):
         assert len(store("s3").find(f"{BUCKET}/{tmp_path.name}/lock")) == 1
         assert dead._last() > dead.number, "a holder that was only slow sees that it has lost"
+
+
+@pytest.mark.parametrize("way", ["refused", "taken over", "begun"])
+def test_a_refused_run_leaves_no_lease(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """But where another has taken the folder meanwhile, or the run has begun, there is one still."""
+    folder, there = f"{BUCKET}/{tmp_path.name}", elsewhere(run, tmp_path)
+    with suppress(UserError), claim.held(run):
+        if way == "begun":
+            claim.claim(run)
+        if way == "taken over":
+            monkeypatch.setattr(lease.Lease, "_free", lambda self, number: True)
+            assert lease.Lease(STORAGE, there / claim.LOCK)._take()
+        raise UserError(["a mistake in the job"])
+    left = [Path(name).name for name in store("s3").find(folder)]
+    assert left == {"refused": [], "taken over": ["000002.json"], "begun": ["000001.json", "run.json"]}[way]
 
 
 @pytest.mark.parametrize("background", [False, True])
