@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from raytune_rec import config
 from raytune_rec.job.tuning import StopOptions
 from raytune_rec.schema.work import Lane, Pack
 from raytune_rec.tuning.packs.planner import DONE, SearchPlanner
-from raytune_rec.tuning.search.early_stopping import Member, assign, ladders, survivors
+from raytune_rec.tuning.search.early_stopping import Member, ladders, survivors, turn
 from raytune_rec.tuning.search.records import studies, trials, winners
 from raytune_rec.tuning.search.studies import Studies
 from tests.tuning import fake
@@ -65,30 +64,15 @@ def test_hyperband_has_a_ladder_from_every_rung_with_the_papers_shares() -> None
     assert [share * (81 + 34 + 15 + 8 + 5) for _, share in found] == pytest.approx([81, 34, 15, 8, 5])
 
 
-def _assigned(trials: Sequence[int], number: int = 0) -> list[list[int]]:
-    return assign(ladders(StopOptions(rule="hyperband"), 81), 3, trials, number, 7, "plate/music")
-
-
-@pytest.mark.parametrize("size", [1, 2, 7, 14, 15, 16, 143])
-def test_every_trial_of_a_round_climbs_one_ladder(size: int) -> None:
-    found = _assigned(range(size))
-    assert sorted(t for own in found for t in own) == list(range(size))
-    assert found == _assigned(range(size)[::-1])
-    assert (sum(map(bool, found)) == 1) == (size < 3 * len(found)), "a small round is not shared out"
-    if size == 143:
-        assert [len(own) for own in found] == [81, 34, 15, 8, 5]
-        assert found != _assigned(range(size), 1)
-
-
-def test_small_rounds_take_the_ladders_in_turns_by_their_shares() -> None:
-    """Shared out, a round of four had brackets of two, one and one: nobody was stopped, and packs had a lane."""
-    turns = [next(i for i, own in enumerate(_assigned(range(4), number)) if own) for number in range(143)]
+def test_rounds_take_hyperbands_ladders_in_turns_by_their_shares() -> None:
+    shares = [share for _, share in ladders(StopOptions(rule="hyperband"), 81)]
+    turns = [turn(shares, number) for number in range(143)]
     assert turns[:5] == [0, 1, 0, 2, 0]
     assert [turns.count(i) for i in range(5)] == [81, 34, 15, 8, 5]
-    assert turns == [next(i for i, own in enumerate(_assigned([0], number)) if own) for number in range(143)]
+    assert {turn([1.0], number) for number in range(9)} == {0}
 
 
-def test_of_a_small_round_the_best_third_goes_on(tmp_path: Path) -> None:
+def test_all_trials_of_a_round_meet_and_the_best_third_goes_on(tmp_path: Path) -> None:
     job = _job("hyperband", trials=12, round=4)
     planner, lanes = SearchPlanner.of(Studies(tmp_path, job), _searches(("music",))), dict[tuple[str, int], int]()
     while isinstance(pack := planner.next(), Pack):

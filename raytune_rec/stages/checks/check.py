@@ -293,13 +293,12 @@ def _sentence(made: Plan) -> str:
     units += f" ({', '.join(schema.unit_names)})"
     own = f", {_own(schema):,} of them a unit's own" if _own(schema) else ""
     stop = job.tune.stop
-    every = [rungs for rungs, _ in ladders(stop, job.training.epochs)]
-    climbs = [rungs for rungs in every if rungs]
-    turns = f" A round of fewer than {stop.factor * len(every)} takes one of these alone, in turns." if len(every) > 1 else ""
+    climbs = [rungs for rungs, _ in ladders(stop, job.training.epochs) if rungs]
+    turns = "; each round takes one of these, in turns" if len(climbs) > 1 else ""
     stopping = "; ".join(", ".join(map(str, rungs[:6])) + (" ..." if len(rungs) > 6 else "") for rungs in climbs)
     return (
         f"{_work(made, units)} "
         f"Memory is told for {schema.field(USER).size - 1:,} users and {schema.field(ITEM).size - 1:,} items{own}."
         + (_SMALL.format(job.tune.least_valid) if schema.units[0].kind == "items" and not schema.rows else "")
-        + (f" Early stopping ({stop.rule}): trials of a round are compared after epochs {stopping}.{turns}" if climbs else "")
+        + (f" Early stopping ({stop.rule}): trials of a round are compared after epochs {stopping}{turns}." if climbs else "")
     )

@@ -1,9 +1,8 @@
 """Studies that share packs, in rounds: ask, train, decide who goes on, tell. The plan of it stands in the journal.
 
-A study group is one large unit, or several small ones of a method. A round asks its studies for configurations and divides them
-over the ladders of early stopping; the lanes of one ladder that train side by side up to a rung are a rung batch. When all of its
-packs have reported, the rung is decided study by study: who has ended, or was stopped, is told; the others form the next one,
-in new packs.
+A study group is one large unit, or several small ones of a method. A round asks its studies for configurations, which
+climb one ladder of early stopping; the lanes that train side by side up to a rung are a rung batch. When all of its packs have
+reported, the rung is decided study by study: who has ended, or was stopped, is told; the others form the next one, in new packs.
 
 Each of these steps is one segment of the journal. A rung batch that is not decided yet is trained again after an interruption,
 from the states and results that its packs left on disk.
@@ -20,7 +19,7 @@ from raytune_rec.config import Job
 from raytune_rec.job.tuning import TuneOptions
 from raytune_rec.schema.work import Lane, LaneResult, Pack
 from raytune_rec.tuning.packs.packing import Width, pack_name, parts, shared
-from raytune_rec.tuning.search.early_stopping import Member, assign, ladders, survivors
+from raytune_rec.tuning.search.early_stopping import Member, ladders, survivors, turn
 from raytune_rec.tuning.search.journal import Journal
 from raytune_rec.tuning.search.studies import Search, Studies, Study
 
@@ -40,17 +39,14 @@ class StudyGroup:
         studies: of one method; their units are of a like size where there are several.
         tune: rule of early stopping.
         journal: that all studies write to.
-        seed: of the job.
         width: most lanes of a pack.
-        abreast: packs of the group that can train at a time: a round is cut into at least as many.
+        abreast: packs of the group that can train at a time: a rung batch is cut into at least as many.
     """
 
-    def __init__(
-        self, studies: Sequence[Study], tune: TuneOptions, journal: Journal, seed: int, width: int, abreast: int = 1
-    ) -> None:
+    def __init__(self, studies: Sequence[Study], tune: TuneOptions, journal: Journal, width: int, abreast: int = 1) -> None:
         self.studies = {study.search.unit: study for study in studies}
         self.method = studies[0].search.method
-        self._lead, self._tune, self._journal, self._seed, self._width = studies[0], tune, journal, seed, width
+        self._lead, self._tune, self._journal, self._width = studies[0], tune, journal, width
         self._abreast = abreast
         self._climbs = ladders(tune.stop, self._lead.search.epochs)
         keys = sorted(key for key in self._lead.attributes if key.startswith(PLAN + "."))
@@ -77,18 +73,11 @@ class StudyGroup:
         if self._open or not any(n > 0 for n in counts.values()):
             return []
         number = 1 + max((place[0] for place in self._plans), default=-1)
+        ladder = turn([share for _, share in self._climbs], number)
         with self._journal.batch():
-            by_ladder: list[list[Lane]] = [[] for _ in self._climbs]
-            for unit, study in self.studies.items():
-                asked = study.ask(counts[unit]) if counts[unit] > 0 else []
-                numbers = [lane.trial for lane in asked]
-                shares = assign(self._climbs, self._tune.stop.factor, numbers, number, self._seed, study.name)
-                for lanes, share in zip(by_ladder, shares, strict=True):
-                    lanes += [lane for lane in asked if lane.trial in set(share)]
-            side_by_side = sum(map(bool, by_ladder))
-            for ladder, lanes in enumerate(by_ladder):
-                if lanes:
-                    self._begin((number, ladder, 0), lanes, {}, side_by_side)
+            lanes = [lane for unit, study in self.studies.items() if counts[unit] > 0 for lane in study.ask(counts[unit])]
+            if lanes:
+                self._begin((number, ladder, 0), lanes, {})
         return self.open()
 
     def report(self, pack: Pack, results: Sequence[LaneResult]) -> tuple[list[Pack], list[str]]:
@@ -134,8 +123,7 @@ class StudyGroup:
                 lanes += [lane for lane, _ in on]
                 after |= {(unit, lane.trial): at for lane, at in on}
             if lanes:
-                side_by_side = len({ladder for number, ladder, _ in self._plans if number == place[0]})
-                self._begin(_next(place), lanes, after, side_by_side)
+                self._begin(_next(place), lanes, after)
 
     def _kept(self, place: Place, until: int, study: Study, results: Sequence[LaneResult]) -> set[int]:
         """Trials of one study's bracket that go on."""
@@ -147,14 +135,8 @@ class StudyGroup:
         first = min(trial for planned in rounds for unit, trial in planned["lanes"] if unit == study.search.unit)
         return paused & survivors(self._tune.stop, until, members, study.curves(first), study.higher)
 
-    def _begin(
-        self, place: Place, lanes: Sequence[Lane], after: Mapping[tuple[str, int], tuple[str, int]], side_by_side: int
-    ) -> None:
-        """Plan a rung batch and write it down. Where every bracket has one trial left, nobody is to be stopped any more.
-
-        Args:
-            side_by_side: rung batches of the round: they share what the group can train at a time.
-        """
+    def _begin(self, place: Place, lanes: Sequence[Lane], after: Mapping[tuple[str, int], tuple[str, int]]) -> None:
+        """Plan a rung batch and write it down. Where every bracket has one trial left, nobody is to be stopped any more."""
         climb, (number, ladder, rung) = self._climbs[place[1]][0], place
         contested = any(sum(lane.unit == unit for lane in lanes) > 1 for unit in self.studies)
         until = climb[rung] if rung < len(climb) and contested else 0
@@ -165,7 +147,7 @@ class StudyGroup:
                 "lanes": [[lane.unit, lane.trial] for lane in part],
                 "after": [list(after[lane.unit, lane.trial]) for lane in part if after],
             }
-            for k, part in enumerate(parts(lanes, self._width, self._lead.search.structure, -(-self._abreast // side_by_side)))
+            for k, part in enumerate(parts(lanes, self._width, self._lead.search.structure, self._abreast))
         ]
         self._lead.set_attribute(_key(place), plan)
         self._plans[place], self._open[place], self._results[place] = plan, self._packs(plan), {}
@@ -204,7 +186,7 @@ def form(studies: Studies, searches: Sequence[Search], measure: Measure | None =
         groups = shared(rows, next(iter(opened.values())).pace.round, width, job.tune.share_rows)
         sharing += [([opened[unit] for unit in units], width) for units in groups]
     abreast = -(-slots // max(1, len(sharing)))
-    return [StudyGroup(together, job.tune, studies.journal, job.seed, width, abreast) for together, width in sharing]
+    return [StudyGroup(together, job.tune, studies.journal, width, abreast) for together, width in sharing]
 
 
 def _width(lead: Study, searches: Sequence[Search], job: Job, measure: Measure | None) -> int:

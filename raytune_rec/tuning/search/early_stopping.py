@@ -10,10 +10,8 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 
 from raytune_rec.job.tuning import StopOptions
-from raytune_rec.tensors import mix
 
 Ladder = tuple[int, ...]
 """Epochs after which the members of a bracket meet, ascending; whoever is left then trains to its own end."""
@@ -35,11 +33,11 @@ class Member:
 
 
 def ladders(stop: StopOptions, epochs: int) -> list[tuple[Ladder, float]]:
-    """The ladders that the trials of a round climb, each with its share of them.
+    """The ladders of a search, each with the share of the rounds that climb it.
 
     Successive halving (Jamieson and Talwalkar, 2016) has one; Hyperband (Li et al., JMLR 2018, Algorithm 1) one for each first
     rung, from `min_epochs` to no rung at all, and shares in proportion to its numbers of configurations. Differs from the paper:
-    rungs are whole epochs, and a round of any size is shared out (`assign`).
+    rungs are whole epochs, and a bracket is a round, whatever its size (`turn`).
     """
     if stop.rule == "none":
         return [((), 1.0)]
@@ -53,37 +51,19 @@ def ladders(stop: StopOptions, epochs: int) -> list[tuple[Ladder, float]]:
     return [(longest[count - 1 - s :], sizes[s] / sum(sizes)) for s in reversed(range(count))]
 
 
-def assign(
-    ladders: Sequence[tuple[Ladder, float]], factor: int, trials: Sequence[int], number: int, *key: object
-) -> list[list[int]]:
-    """The trials of each ladder. A round is shared out in an order that (job seed, study, round) decides, by largest remainder.
+def turn(shares: Sequence[float], number: int) -> int:
+    """Which ladder a round climbs: the one whose share is most behind after that many rounds, of equals the first.
 
-    One with fewer than `factor` trials for each ladder is not: most of its brackets would have a trial or two, of which none
-    could be stopped, in packs as small. It climbs one ladder whole, the one whose share is most behind after that many rounds.
+    All trials of a round climb one. Shared out, its brackets were so small that few were stopped, and filled packs as small.
 
     Args:
-        number: of the round, from 0. key: what else decides the order.
+        number: of the round, from 0.
     """
-    if len(trials) < factor * len(ladders):
-        taken = _turn([share for _, share in ladders], number)
-        return [sorted(trials) if ladder == taken else [] for ladder in range(len(ladders))]
-    ideal = [share * len(trials) for _, share in ladders]
-    counts = [math.floor(x) for x in ideal]
-    behind = sorted(range(len(ideal)), key=lambda i: (counts[i] - ideal[i], i))
-    for i in behind[: len(trials) - sum(counts)]:
-        counts[i] += 1
-    order = sorted(trials, key=lambda t: mix(*key, number, t))
-    ends = [0, *accumulate(counts)]
-    return [sorted(order[a:b]) for a, b in pairwise(ends)]
-
-
-def _turn(shares: Sequence[float], number: int) -> int:
-    """Whose turn a round is, where each whole round goes to who is most behind; of equals the first."""
     taken = [0] * len(shares)
-    for done in range(number + 1):
-        turn = max(range(len(shares)), key=lambda i: shares[i] * (done + 1) - taken[i])
-        taken[turn] += 1
-    return turn
+    for done in range(1, number + 2):
+        ladder = max(range(len(shares)), key=lambda i: shares[i] * done - taken[i])
+        taken[ladder] += 1
+    return ladder
 
 
 def survivors(
