@@ -221,13 +221,13 @@ def _headline(run: Run, leads: Mapping[str, str], comparisons: Sequence[Mapping[
     single = [u for u in leads if u not in (MEAN, *JOINED, *AMONG)] or list(leads)
     shown = [MEAN] if many(run.results) and MEAN in leads else single
     for lead in dict.fromkeys(leads[u] for u in shown):
-        groups: dict[str, list[str]] = {}
+        groups, kinds = dict[str, list[str]](), set[frozenset[str]]()
         for unit in [u for u in shown if leads[u] == lead]:
             here = [c for c in comparisons if c["unit"] == unit and metric_of(c) == run.lead]
             groups.setdefault(_standing(run, here), []).append(unit)
-        alike = len({outcome(c, confidence) for c in comparisons if c["method"] == lead and metric_of(c) == run.lead}) == 1
+            kinds.add(frozenset(o if (o := outcome(c, confidence)) in ("ahead", "behind") else "open" for c in here))
         parts = [f"{how} {place(MEAN) if names == [MEAN] else f'in {listed(names)}'}" for how, names in groups.items()]
-        said.append(f"{lead} is {listed(parts, last='and' if alike else 'but')}")
+        said.append(f"{lead} is {listed(parts, last='and' if len(kinds) == 1 else 'but')}")
     return f"{f'By {title(run.lead)}, ' if len(run.compared) > 1 else ''}{'; '.join(said)}."
 
 

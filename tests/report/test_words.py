@@ -73,6 +73,14 @@ def test_headline(music: tuple, book: tuple, headline: str) -> None:
     assert words.verdict(_run(_all(music, book))).headline == headline
 
 
+def test_a_headline_joins_equal_outcomes_with_and_whatever_the_baselines() -> None:
+    """An interval that was above zero before correction is no other outcome, nor is what another unit showed."""
+    other, lr = _comparison("other", "music", *LEANING), _comparison("lr", "book", *OPEN)
+    rest = [_comparison("lr", "mean", *AHEAD), _comparison("other", "mean", *AHEAD)]
+    said = words.verdict(_run([other, lr, *rest])).headline
+    assert said == "new is not clearly different from other in music and not clearly different from lr in book."
+
+
 def test_a_headline_of_many_baselines_counts_them_and_speaks_of_cold_and_warm_items_alone() -> None:
     many = [f"b{i}" for i in range(9)]
     said = {"cold items": [AHEAD] * 3 + [OPEN] * 4 + [BEHIND] * 2, "warm items": [BEHIND] * 9}
