@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from raytune_rec.errors import ArtifactError, RunFailed
+from raytune_rec.errors import ArtifactError, DataError, RunFailed
 from raytune_rec.schema.work import Lane, LaneResult, Pack
 from raytune_rec.storage import local
 from raytune_rec.tuning.packs.folder import PackFolder
@@ -43,6 +43,30 @@ def test_a_pack_that_said_why_it_failed_is_not_handed_out_again(tmp_path: Path) 
     dispatcher.folder(pack).save_error("RuntimeError", ["the disk is full of music"])
     dispatcher.ended(pack)
     assert dispatcher.next() is DONE and "full of music" in str(dispatcher.failure)
+
+
+def test_a_pack_that_was_to_be_tried_again_is_handed_out_when_the_machine_of_that_attempt_is_lost(tmp_path: Path) -> None:
+    """Its word is of an attempt that Ray Tune was to make again: it must not end the run. A user's mistake does at once, and so
+    does what is raised as often as it may be."""
+    pack, job = Pack("winner.plate.music", "plate", (Lane(0, 1, {}, "music"),)), fake.job()
+    folder = PackFolder.of(tmp_path, job, pack)
+
+    def raised(times: int, kind: str = "RuntimeError", losses: int = 1) -> Dispatcher:
+        dispatcher = Dispatcher(FixedPlanner([pack]), lambda p: folder, lambda name: None, losses, attempts=3)
+        assert dispatcher.next() == pack
+        for _ in range(times):
+            folder.begin()
+            assert folder.error() is None
+            folder.save_error(kind, ["music"])
+        dispatcher.ended(pack)
+        return dispatcher
+
+    again = raised(2)
+    assert again.failure is None and again.next() == pack and folder.error() is None, "it may fail as often once more"
+    folder.save_error("RuntimeError", ["music"])
+    again.ended(pack)
+    assert "music" in str(again.failure), "machines were lost as often as they may be"
+    assert "music" in str(raised(3).failure) and isinstance(raised(1, "DataError").failure, DataError)
 
 
 def closed(monkeypatch: pytest.MonkeyPatch, number: int) -> None:

@@ -137,13 +137,26 @@ class PackFolder:
             return None
 
     def error(self) -> dict[str, Any] | None:
-        return self._read("error.json")
+        """Why the last attempt stopped, and how many did since the pack was handed out (`times`); None where it left no word."""
+        stored = self._read("error.json")
+        return stored if stored and stored["problems"] else None
 
     def save_error(self, kind: str, problems: Sequence[str]) -> None:
-        write_json(self.path / "error.json", {"key": self.key, "kind": kind, "problems": list(problems)})
+        self._write_error(kind, problems, self._times() + 1)
+
+    def begin(self) -> None:
+        """Another attempt: of those before it their number is left."""
+        if times := self._times():
+            self._write_error("", [], times)
 
     def clear_error(self) -> None:
         STORAGE.delete(self.path / "error.json")
+
+    def _times(self) -> int:
+        return int((self._read("error.json") or {}).get("times", 0))
+
+    def _write_error(self, kind: str, problems: Sequence[str], times: int) -> None:
+        write_json(self.path / "error.json", {"key": self.key, "kind": kind, "problems": list(problems), "times": times})
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

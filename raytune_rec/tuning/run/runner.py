@@ -62,7 +62,7 @@ def run(
     run_folder = Path(run_folder).resolve()
     losses = max(1, job.tune.max_failures)
     folder, gone = (lambda pack: PackFolder.of(run_folder, job, pack)), (lambda name: remove(run_folder, name))
-    dispatcher = Dispatcher(planner, folder, gone, losses)
+    dispatcher = Dispatcher(planner, folder, gone, losses, job.tune.max_failures + 1)
     first = dispatcher.next()
     if isinstance(first, Pack):
         dispatcher.put_back(first)

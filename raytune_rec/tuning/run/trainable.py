@@ -122,7 +122,7 @@ class PackTrainable(tune.Trainable):
         """The pack's trainer, where its last checkpoint left it, or the packs that its lanes go on from."""
         work = self._work
         torch.set_num_threads(work.job.tune.threads)
-        self._folder.clear_error()
+        self._folder.begin()
         device = "cuda" if work.job.tune.gpus > 0 and torch.cuda.is_available() else "cpu"
         store = _opened(work.open_store, work.store_path)
         trainer = work.build(work.methods[self._pack.method], self._pack, store, work.backbones, device)
