@@ -10,7 +10,7 @@ from torch import Tensor
 
 from raytune_rec.artifacts import weights
 from raytune_rec.data import tokens
-from raytune_rec.data.models import file_of_model
+from raytune_rec.data.models import NoSuchFile, file_of_model
 from raytune_rec.errors import AssemblyError, DataError
 from raytune_rec.schema.contract import Parameter
 from raytune_rec.storage.files import STORAGE, parse_json
@@ -109,23 +109,43 @@ def _check(model: str, options: Mapping[str, Any]) -> None:
 
 def _files(model: str) -> list[Path]:
     """Those with tensors."""
-    if whole := _there(model, _WHOLE):
-        return [whole]
-    if _there(model, _INDEX):
+    there = _with_tensors(model)
+    if _WHOLE in there:
+        return [there[_WHOLE]]
+    if _INDEX in there:
         parts = _json(model, _INDEX).get("weight_map")
         names = {str(name) for name in parts.values()} if isinstance(parts, dict) else set()
         if not names or any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
             raise DataError(f"{_WHERE} = {model!r}: {_INDEX} names no files of safetensors in its weight_map; {_SAVE}.")
         return [file_of_model(model, name, _WHERE) for name in sorted(names)]
-    why = f"{_PICKLE} alone, a pickle, which can run any code and is not read" if _there(model, _PICKLE) else "no weights"
+    why = f"{_PICKLE} alone, a pickle, which can run any code and is not read" if _has_pickle(model) else "no weights"
     raise DataError(f"{_WHERE} = {model!r}: has {why}; it needs {_WHOLE}, or {_INDEX} with its files: {_SAVE}.")
 
 
-def _there(model: str, name: str) -> Path | None:
+def _with_tensors(model: str) -> dict[str, Path]:
+    """The one file of all tensors, else the list of several; neither where the model has none.
+
+    Raises:
+        DataError: none of them is at hand, and the hub cannot be reached.
+    """
+    unknown = None
+    for name in (_WHOLE, _INDEX):
+        try:
+            return {name: file_of_model(model, name, _WHERE)}
+        except NoSuchFile:
+            continue
+        except DataError as error:
+            unknown = unknown or error
+    if unknown is not None:
+        raise unknown
+    return {}
+
+
+def _has_pickle(model: str) -> bool:
     try:
-        return file_of_model(model, name, _WHERE)
-    except DataError:
-        return None
+        return bool(file_of_model(model, _PICKLE, _WHERE))
+    except NoSuchFile:
+        return False
 
 
 def _head(head: Tensor, shared: Tensor, options: Mapping[str, Any]) -> list[str]:

@@ -73,8 +73,8 @@ def _is_absent(model: str, name: str, error: Exception) -> bool:
     A hub that cannot be reached says nothing of a file, and its error is of the same family.
     """
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    if "EntryNotFoundError" in kinds and "LocalEntryNotFoundError" not in kinds:
-        return True
+    if "LocalEntryNotFoundError" not in kinds:
+        return "EntryNotFoundError" in kinds
     kept = import_module("huggingface_hub").try_to_load_from_cache(model, name)
     return kept is not None and not isinstance(kept, str)
 

@@ -14,7 +14,7 @@ class StopOptions(Section):
     """Early stopping of trials that are behind."""
 
     rule: Literal["none", "halving", "hyperband", "median"] = Field(
-        "none", description="halving: the best 1/factor go on at each rung; hyperband: several ladders of rungs side by side"
+        "none", description="halving: the best 1/factor go on at each rung; hyperband: rounds take turns over several ladders"
     )
     min_epochs: int = Field(1, ge=1, le=TIMES, description="epochs before the first rung; of the median rule: between two rungs")
     factor: int = Field(3, ge=2, le=1000, description="one in so many goes on, for so many times the epochs")

@@ -225,18 +225,23 @@ def _headline(run: Run, leads: Mapping[str, str], comparisons: Sequence[Mapping[
         for unit in [u for u in shown if leads[u] == lead]:
             here = [c for c in comparisons if c["unit"] == unit and metric_of(c) == run.lead]
             groups.setdefault(_standing(run, here), []).append(unit)
-            kinds.add(frozenset(o if (o := outcome(c, confidence)) in ("ahead", "behind") else "open" for c in here))
+            kinds.add(frozenset(_decided(outcome(c, confidence)) for c in here))
         parts = [f"{how} {place(MEAN) if names == [MEAN] else f'in {listed(names)}'}" for how, names in groups.items()]
         said.append(f"{lead} is {listed(parts, last='and' if len(kinds) == 1 else 'but')}")
     return f"{f'By {title(run.lead)}, ' if len(run.compared) > 1 else ''}{'; '.join(said)}."
 
 
+def _decided(found: Outcome) -> Outcome:
+    """As a headline tells it: what does not stand after correction is open."""
+    return found if found in ("ahead", "behind") else "open"
+
+
 def _standing(run: Run, comparisons: Sequence[Mapping[str, Any]]) -> str:
     confidence = run.results["protocol"]["confidence"]
-    outcomes = {c["baseline"]: outcome(c, confidence) for c in comparisons}
+    outcomes = {c["baseline"]: _decided(outcome(c, confidence)) for c in comparisons}
     ahead = [b for b, o in outcomes.items() if o == "ahead"]
     behind = [b for b, o in outcomes.items() if o == "behind"]
-    undecided = [b for b, o in outcomes.items() if o in ("leaning", "open", "trailing")]
+    undecided = [b for b, o in outcomes.items() if o == "open"]
     if len(ahead) == len(outcomes):
         return f"better than all {len(ahead)} baselines" if len(ahead) > 1 else f"better than {ahead[0]}"
     parts = [f"better than {len(ahead)} of {len(outcomes)} baselines"] if ahead else []

@@ -68,23 +68,30 @@ def held(folder: Path) -> Iterator[None]:
     Raises:
         ArtifactError: another process holds it.
     """
-    with passing(folder):
+    with passing(folder), _without_lease_of_nothing(folder), STORAGE.lease(folder / LOCK) as granted:
+        if not granted:
+            raise ArtifactError(
+                f"{folder}: another raytune-rec works in this folder; wait until it has ended, or use another --out folder."
+            )
+        STORAGE.fetch(folder, only=True)
         try:
-            with STORAGE.lease(folder / LOCK) as granted:
-                if not granted:
-                    raise ArtifactError(
-                        f"{folder}: another raytune-rec works in this folder; wait until it has ended, or use another --out "
-                        "folder."
-                    )
-                STORAGE.fetch(folder, only=True)
-                try:
-                    yield
-                finally:
-                    if not address(folder) and STORAGE.list(folder, "*") == [folder / LOCK]:
-                        STORAGE.delete(folder / LOCK)
+            yield
         finally:
-            if address(folder):
-                _remove_released(folder)
+            if not address(folder) and STORAGE.list(folder, "*") == [folder / LOCK]:
+                STORAGE.delete(folder / LOCK)
+
+
+@contextmanager
+def _without_lease_of_nothing(folder: Path) -> Iterator[None]:
+    """Remove the ended lease of a folder in a store that holds nothing else afterwards. One that another has taken stays."""
+    try:
+        yield
+    finally:
+        with suppress(OSError, ArtifactError):  # the store is gone, or another was faster
+            if address(folder) and STORAGE.list(folder, "*") == [folder / LOCK]:
+                for path in STORAGE.list(folder / LOCK, "*"):
+                    if read_json(path).get("released"):
+                        STORAGE.delete(path)
 
 
 def begin_scratch(folder: Path) -> None:
@@ -102,15 +109,6 @@ def _of_a_beginning(path: Path) -> bool:
     """What an interruption before the claim leaves."""
     ours = address(path) is not None or (path.is_file() and not path.stat().st_size)
     return (path.name == LOCK and ours) or path.match(f".{RUN}.*.tmp")
-
-
-def _remove_released(folder: Path) -> None:
-    """Remove the lease of a folder in a store that holds nothing else. One that another has taken meanwhile stays."""
-    with suppress(OSError):
-        if STORAGE.list(folder, "*") == [folder / LOCK]:
-            for path in STORAGE.list(folder / LOCK, "*"):
-                if read_json(path).get("released"):
-                    STORAGE.delete(path)
 
 
 def _says(path: Path, key: str) -> bool:

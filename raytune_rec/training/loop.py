@@ -140,7 +140,7 @@ class Trainer:
 
     def rehearse(self) -> None:
         """One step and the largest pass of a validation, for whoever measures: no epoch needs more memory."""
-        self._observe(once=True)
+        self._observe(one_pass=True)
         if self.model.trained and any(self.feed.steps):
             self._step(next(iter(self.feed.epoch(1))), 0)
 
@@ -268,10 +268,10 @@ class Trainer:
         starts = [i for i, unit in enumerate(units) if i == 0 or unit != units[i - 1]]
         yield from ((units[a], a, b) for a, b in pairwise([*starts, len(units)]))
 
-    def _observe(self, once: bool = False) -> None:
+    def _observe(self, one_pass: bool = False) -> None:
         """Validate the active lanes; keep the weights of those that are at their best."""
         for unit, start, stop in self._spans():
-            values = self.validation[unit].values(self.model.part(slice(start, stop)), once)
+            values = self.validation[unit].values(self.model.part(slice(start, stop)), one_pass)
             for at in range(start, stop):
                 record = self.records[self.active[at]]
                 measures = {name: of_lanes[at - start] for name, of_lanes in values.items()}

@@ -44,40 +44,44 @@ class Validation:
         )
         self.repeats = Repeats(self.encoded or {})
 
-    def values(self, model: Model, once: bool = False) -> dict[str, list[float]]:
+    def values(self, model: Model, one_pass: bool = False) -> dict[str, list[float]]:
         """Metric -> its value for each lane of the model.
 
         Args:
-            once: for who measures memory: the largest pass alone is made and stands for the others, which need no more of it.
+            one_pass: for who measures memory: the largest pass alone is made and stands for the others.
         """
-        parts = [
-            self.kind.reduce(logit, {n: c[0] for n, c in self.columns.items()}, rows, self.item_domains)
-            for rows, logit in self._passes(model, once)
-        ]
+        model, passes = model.holding(), self._passes(model)
+        parts = [self._reduced(model, index) for index in (passes[:1] if one_pass else passes)]
+        if one_pass:
+            parts = [tuple(each[:, : index.shape[1]] for each in parts[0]) for index in passes]
         kept = [torch.cat(each, dim=1) for each in zip(*parts, strict=True)]
         means = {name: torch.stack([self._value(name, kept, rows) for rows in self.domains]).mean(0) for name in self.metrics}
         return {name: mean.expand(model.lanes).tolist() for name, mean in means.items()}
 
     def scores(self, model: Model) -> Tensor:
         """(U, N) logits, or (U, N, K) of candidates."""
-        return torch.cat([logit for _, logit in self._passes(model)], dim=1)
+        model, passes = model.holding(), self._passes(model)
+        return torch.cat([self._logits(model, index) for index in passes], dim=1)
 
     def _value(self, metric: str, kept: Sequence[Tensor], rows: Tensor) -> Tensor:
         """(U,) of some of the rows."""
         return self.kind.value(metric, tuple(each[:, rows] for each in kept), self.label[0, rows])
 
+    def _passes(self, model: Model) -> list[Tensor]:
+        """(1, n) places of each pass; what a pass writes stays small enough for a cache."""
+        return list(chunks(self.label, self.chunk // max(1, model.lanes)))
+
+    def _reduced(self, model: Model, index: Tensor) -> tuple[Tensor, ...]:
+        """What is kept of a pass, whose logits go: (U, n, ...) each."""
+        columns = {n: c[0] for n, c in self.columns.items()}
+        return self.kind.reduce(self._logits(model, index), columns, index[0], self.item_domains)
+
     @torch.no_grad()
-    def _passes(self, model: Model, once: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        """Places of a pass (n,), and their logits (U, n) or (U, n, K)."""
-        model, first = model.holding(), None
-        for index in chunks(self.label, self.chunk // max(1, model.lanes)):  # what a pass writes stays small enough for a cache
-            if once and first is not None:
-                yield index[0], first[:, : index.shape[1]]
-                continue
-            batch = self.repeats.of(take(self.columns, self.label, index))
-            known = model.encode(batch) if self.encoded is None else {n: e[:, index[0]] for n, e in self.encoded.items()}
-            first = model.scores(batch, known, Step(False, model.trained_groups, last=True))
-            yield index[0], first
+    def _logits(self, model: Model, index: Tensor) -> Tensor:
+        """(U, n), or (U, n, K) of candidates."""
+        batch = self.repeats.of(take(self.columns, self.label, index))
+        known = model.encode(batch) if self.encoded is None else {n: e[:, index[0]] for n, e in self.encoded.items()}
+        return model.scores(batch, known, Step(False, model.trained_groups, last=True))
 
 
 @torch.no_grad()

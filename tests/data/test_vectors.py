@@ -202,6 +202,13 @@ def test_only_a_hub_that_can_be_reached_says_that_a_model_has_no_file(
         assert sentence_vectors(model, ["red pen"], "the test").shape == (1, 12)
 
 
+@pytest.mark.parametrize("model", ["foo--bar", "foo.git", "a" * 120])
+def test_a_name_that_the_hub_does_not_allow_is_refused_in_a_line(model: str) -> None:
+    pytest.importorskip("huggingface_hub")
+    with pytest.raises(DataError, match=r"config.json of such a model cannot be had from the hub \(.+\); name a folder"):
+        file_of_model(model, "config.json", "the test")
+
+
 def test_what_is_no_encoder_is_refused(shop: Shop, sentences: Path, tmp_path: Path) -> None:
     def refused(says: str, *args: Any, items: Any = ITEMS, **vectors: Any) -> None:
         with pytest.raises(DataError, match=says):

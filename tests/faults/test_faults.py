@@ -76,7 +76,7 @@ def test_a_search_under_faults_ends_as_one_without(nodes: Nodes, tmp_path: Path,
         return trainer
 
     monkeypatch.setattr(PackSearcher, "on_trial_complete", twice)
-    job = fake.job(trials=6, round=6, pack=2, concurrent=3, max_failures=9)  # a busy machine loses nodes by itself
+    job = fake.job(trials=6, round=6, pack=2, concurrent=3, max_failures=3)
     _search(tmp_path, job, struck, seconds=0.0)
     assert len(ended) > 4 and inside.tick(tmp_path / "data" / "epochs") > 9, "all of them came"
     assert _facts(tmp_path) == _expected(tmp_path / "alone", job)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from raytune_rec.backbones import _hub
 from raytune_rec.backbones._text import Texts, read
 from raytune_rec.components import component, options_of
 from raytune_rec.data.text.unigram import learnt
@@ -169,6 +170,26 @@ def test_what_is_no_model_is_refused(build: Build, tokenizer: Any, tmp_path: Pat
     refused(folder, tokenizer, "names no files of safetensors in its weight_map")
     theirs.save_pretrained(folder)
     loaded(folder, tokenizer)
+
+
+def test_a_hub_that_cannot_be_reached_says_nothing_of_weights(
+    build: Build, tokenizer: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Weights in several files, all of them at hand, load without it; with none at hand the model was said to have none."""
+    folder, theirs = build()
+    (folder / "model.safetensors").unlink()
+    theirs.save_pretrained(folder, max_shard_size="8kB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+
+    def at_hand(model: str, name: str, where: str) -> Path:
+        if (folder / name).exists():
+            return folder / name
+        raise DataError(f"{where} = {model!r}: the hub cannot be reached; name a folder.")
+
+    monkeypatch.setattr(_hub, "file_of_model", at_hand)
+    loaded(folder, tokenizer)
+    (folder / "model.safetensors.index.json").unlink()
+    refused(folder, tokenizer, "the hub cannot be reached; name a folder")
 
 
 def test_options_that_are_not_the_models_are_told_at_once(build: Build, tokenizer: Any) -> None:

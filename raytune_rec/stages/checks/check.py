@@ -294,7 +294,7 @@ def _sentence(made: Plan) -> str:
     own = f", {_own(schema):,} of them a unit's own" if _own(schema) else ""
     stop = job.tune.stop
     climbs = [rungs for rungs, _ in ladders(stop, job.training.epochs) if rungs]
-    turns = "; each round takes one of these, in turns" if len(climbs) > 1 else ""
+    turns = " (each round by one of these, in turn)" if len(climbs) > 1 else ""
     stopping = "; ".join(", ".join(map(str, rungs[:6])) + (" ..." if len(rungs) > 6 else "") for rungs in climbs)
     return (
         f"{_work(made, units)} "
