@@ -227,7 +227,10 @@ def _headline(run: Run, leads: Mapping[str, str], comparisons: Sequence[Mapping[
             groups.setdefault(_standing(run, here), []).append(unit)
             kinds.add(frozenset(_decided(outcome(c, confidence)) for c in here))
         parts = [f"{how} {place(MEAN) if names == [MEAN] else f'in {listed(names)}'}" for how, names in groups.items()]
-        said.append(f"{lead} is {listed(parts, last='and' if len(kinds) == 1 else 'but')}")
+        last = "and" if len(kinds) == 1 else "but"
+        if last == "and" and len(parts) > 1 and any(" and " in how for how in groups):  # said of one place too
+            parts[-2] += ","
+        said.append(f"{lead} is {listed(parts, last)}")
     return f"{f'By {title(run.lead)}, ' if len(run.compared) > 1 else ''}{'; '.join(said)}."
 
 

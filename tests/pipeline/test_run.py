@@ -180,6 +180,16 @@ def test_what_a_process_of_the_cluster_raises_is_raised_here() -> None:
         list(cluster_module.spread(job(), _end, [0]))
 
 
+def _zeros(count: int) -> np.ndarray:
+    return np.zeros(count)
+
+
+def test_arrays_that_the_cluster_makes_are_as_those_of_this_process() -> None:
+    """Ray gives its own memory, which PyTorch warns of in the run's log."""
+    (made,) = cluster_module.spread(job(), _zeros, [10])
+    assert made.flags.writeable and not made.any()
+
+
 def _refuse(word: str) -> None:
     if word == "the value":
         raise UserError("the rule, the value, the remedy")

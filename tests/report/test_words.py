@@ -73,12 +73,19 @@ def test_headline(music: tuple, book: tuple, headline: str) -> None:
     assert words.verdict(_run(_all(music, book))).headline == headline
 
 
+def _both(unit: str, other: tuple, lr: tuple) -> list[dict]:
+    return [_comparison("other", unit, *other), _comparison("lr", unit, *lr)]
+
+
 def test_a_headline_joins_equal_outcomes_with_and_whatever_the_baselines() -> None:
     """An interval that was above zero before correction is no other outcome, nor is what another unit showed."""
     other, lr = _comparison("other", "music", *LEANING), _comparison("lr", "book", *OPEN)
     rest = [_comparison("lr", "mean", *AHEAD), _comparison("other", "mean", *AHEAD)]
     said = words.verdict(_run([other, lr, *rest])).headline
     assert said == "new is not clearly different from other in music and not clearly different from lr in book."
+    both = [*_both("music", OPEN, BEHIND), *_both("book", BEHIND, OPEN), *rest]
+    first, then = ("not clearly different from other and worse than lr", "not clearly different from lr and worse than other")
+    assert words.verdict(_run(both)).headline == f"new is {first} in music, and {then} in book."
 
 
 def test_a_headline_of_many_baselines_counts_them_and_speaks_of_cold_and_warm_items_alone() -> None:

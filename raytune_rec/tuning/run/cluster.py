@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from functools import partial
 from typing import Any, TypeVar
 
@@ -51,7 +52,7 @@ def spread(job: Job, function: Callable[[A], B], arguments: Iterable[A], gpus: f
     task = ray.remote(num_cpus=job.tune.cpus, num_gpus=gpus)(function)
     for answer in [task.remote(argument) for argument in arguments]:
         try:
-            yield ray.get(answer)
+            yield deepcopy(ray.get(answer))  # whose arrays lie in Ray's memory, and cannot be written
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except ray.exceptions.RayError as error:
