@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from raytune_rec.errors import JobError
 from raytune_rec.schema.work import Strategy
 
@@ -27,15 +29,18 @@ ALIASES: dict[str, Strategy] = {
 }
 
 
+_BY_GROUPS = ("finetune_partial", "fixed_prompt_finetune")
+
+
 def strategy(name: str) -> Strategy:
-    """The strategy called `name`. `finetune_partial:GROUP+GROUP` trains the listed groups of the backbone.
+    """The strategy called `name`. `finetune_partial:GROUP+GROUP` and `fixed_prompt_finetune:GROUP+GROUP` train the listed groups
+    of the backbone.
 
     Raises:
         JobError: there is none; the message lists what exists.
     """
     base, _, groups = name.partition(":")
-    if base not in ALIASES or (groups and base != "finetune_partial"):
-        raise JobError(
-            f"strategy: there is no {name!r}; there are {', '.join(ALIASES)} (finetune_partial:GROUP+GROUP lists groups)."
-        )
-    return Strategy(name, "backbone", tuple(groups.split("+"))) if groups else ALIASES[base]
+    if base not in ALIASES or (groups and base not in _BY_GROUPS):
+        listed = " and ".join(f"{usual}:GROUP+GROUP" for usual in _BY_GROUPS)
+        raise JobError(f"strategy: there is no {name!r}; there are {', '.join(ALIASES)} ({listed} list groups).")
+    return replace(ALIASES[base], name=name, train=tuple(groups.split("+"))) if groups else ALIASES[base]
