@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
 from pydantic import model_validator
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -98,11 +97,8 @@ class UniSRec(SasRec):
             drawn = replace(noise, rows=items.ids).normal("unisrec.gate", o.experts).to(score.dtype)
             score = score + drawn * (softplus(vectors @ params["adapter.noise"]) + _LEAST)
         weight = score.softmax(-1)
-        made = [
-            weight[..., g : g + 1] * ((vectors - mean[:, g].unsqueeze(1)) @ map_[:, g])
-            for g in range(o.experts)
-        ]  # fmt: skip
-        return torch.stack(made).sum(0)
+        made = (vectors @ map_.transpose(1, 2).flatten(2)).unflatten(-1, (o.experts, o.width))  # (U, V, G, D)
+        return (weight.unsqueeze(-1) * made).sum(-2) - weight @ (mean.unsqueeze(2) @ map_).squeeze(2)
 
     def forward(
         self,
