@@ -81,7 +81,8 @@ def _differences(results: dict[str, Any], row: str, baselines: Sequence[str]) ->
             for name in baselines
             if results["methods"][name]["backbone"] != "linear" and ":linear" not in results["methods"][name]["strategy"]
         ]
-        found[unit] = {**own, BEST: own[max(deep, key=lambda name: of[name]["valid"])]}
+        best = {BEST: own[max(deep, key=lambda name: of[name]["valid"])]} if deep else {}
+        found[unit] = {**own, **best}
     return found
 
 

@@ -240,6 +240,30 @@ def test_sigterm_ends_every_stage_with_a_word(
     assert ended.value.code == 143 and "Ended by SIGTERM. The same command goes on" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "code", "said"), [("SIGTERM", 143, "Ended by SIGTERM"), ("SIGINT", 130, "interrupted")])
+def test_a_signal_that_meets_an_object_as_it_goes_is_not_forgotten(name: str, code: int, said: str) -> None:
+    """Python prints what is raised in `__del__`, and goes on."""
+    script = f"""
+import signal, sys, time
+from raytune_rec.machine.signals import ends_on_sigterm
+class Going:
+    def __del__(self):
+        signal.raise_signal(signal.{name})
+        time.sleep(0)
+try:
+    with ends_on_sigterm():
+        Going()
+        print("went on")
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted", file=sys.stderr)
+    sys.exit(130)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=50)
+    assert ended.returncode == code and ended.stdout == "went on\n"
+    assert ended.stderr.count(said) == 1 and "Traceback" not in ended.stderr
+
+
 def test_shipped_jobs_go_by_name(calls: list[dict[str, Any]], job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (job.parent / "jobs").mkdir()
     (job.parent / "jobs" / "tiny.toml").write_text(_JOB.replace("small", "tiny"))
