@@ -75,7 +75,11 @@ class Nodes:
         return True
 
     def _remove(self, place: int, graceful: bool) -> bool:
-        self._cluster.remove_node(self._nodes.pop(place % len(self._nodes)), allow_graceful=graceful)
+        """One of those where something trains, if there is one."""
+        nodes = [node for node in self._nodes if _trains(node)] or self._nodes
+        node = nodes[place % len(nodes)]
+        self._nodes.remove(node)
+        self._cluster.remove_node(node, allow_graceful=graceful)
         return True
 
     def stop(self) -> None:
@@ -86,6 +90,12 @@ class Nodes:
     def trainers(self) -> list[Process]:
         """Processes that train, on any node."""
         return [process for process in family(lambda process: process.pid == os.getpid()) if process.trains]
+
+
+def _trains(node: Any) -> bool:
+    """Whether a process of a node's raylet trains."""
+    raylets = {of.process.pid for of in node.all_processes.get("raylet", ())}
+    return any(process.trains for process in family(lambda process: process.pid in raylets))
 
 
 def _patiently(start: Callable[[], Any]) -> Any:
