@@ -246,6 +246,7 @@ def test_a_signal_that_meets_an_object_as_it_goes_is_not_forgotten(name: str, co
     script = f"""
 import signal, sys, time
 from raytune_rec.machine.signals import ends_on_sigterm
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is given one that does nothing
 class Going:
     def __del__(self):
         signal.raise_signal(signal.{name})
