@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.mistakes import at_least, told
+from benchmarks.one_prompt import auc_of
 from raytune_rec.cli import read_job
 from raytune_rec.config import Job
 from raytune_rec.data.stored.store import Store
-from raytune_rec.evaluation.metrics.scores import auc
 from raytune_rec.schema.prepared import ALL_DOMAINS
 from raytune_rec.schema.prepared import Table as Rows
 from raytune_rec.schema.work import Lane, Pack, Scalar, recipe_of
@@ -81,7 +81,7 @@ def _used(job: Job, store: Store, row: str, weights: dict[str, Any], options: di
     parts = assemble(job, found, [own], store.schema, None)
     scorer = Scorer(scoring_model(parts, [{}], weights))
     tables: list[Rows] = [store.load(domain, "valid") for domain in store.schema.domains]
-    return float(np.mean([auc(torch.tensor(scorer.logits(t)).unsqueeze(0), torch.tensor(t.label)).item() for t in tables]))
+    return float(np.mean([auc_of(scorer, rows) for rows in tables]))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from raytune_rec.errors import RunFailed, UserError
@@ -19,6 +19,17 @@ def at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def several(option: str, numbers: Sequence[int]) -> None:
+    """What an interval is made over.
+
+    Raises:
+        UserError: there is one number, or one stands twice, which would make the interval too narrow.
+    """
+    if len(numbers) < 2 or len(set(numbers)) < len(numbers):
+        given = " ".join(map(str, numbers))
+        raise UserError(f"{option}: an interval needs two numbers or more, each once (given: {given}); name others.")
 
 
 @contextmanager

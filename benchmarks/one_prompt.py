@@ -47,29 +47,29 @@ def main() -> None:
     store = Store.open(options.run / "data")
     table = Table("domain", "as tuned", *TAKEN, title="Validation AUC, and its change")
     for domain in store.schema.domains:
-        whole, taken = leaned(options.run / "artifacts" / path_name(domain), store.load(domain, "valid"))
+        whole, taken = taken_away(options.run / "artifacts" / path_name(domain), store.load(domain, "valid"))
         table.add_row(domain, f"{whole:.4f}", *(f"{value - whole:+.4f}" for value in taken.values()))
     Console(width=110).print(table)
 
 
-def leaned(artifact: Path, rows: Rows) -> tuple[float, dict[str, float]]:
+def taken_away(artifact: Path, rows: Rows) -> tuple[float, dict[str, float]]:
     """AUC of a prompt on some rows; and with each part taken away.
 
     Raises:
         ArtifactError: there is no such prompt, or it is none of PLATE's with both prompts.
     """
-    found = {}
-    for name, taken in TAKEN.items():
+    whole, reached = auc_of(load_prompt(artifact), rows), {}
+    for part, names in TAKEN.items():
         scorer = load_prompt(artifact)
-        held = _tensors(scorer)
-        if missing := {OUT, "prompt.domain"} - held.keys():
+        tensors = _tensors(scorer)
+        if missing := {OUT, "prompt.domain"} - tensors.keys():
             raise ArtifactError(
                 f"{artifact}: it has no {', '.join(sorted(missing))}; name a run that exported a 'plate' with both prompts."
             )
-        for tensor in (held[each] for each in taken if each in held):
-            tensor.zero_()
-        found[name] = _auc(scorer, rows)
-    return _auc(load_prompt(artifact), rows), found
+        for name in tensors.keys() & set(names):  # Generative has no meta-prompts
+            tensors[name].zero_()
+        reached[part] = auc_of(scorer, rows)
+    return whole, reached
 
 
 def _tensors(scorer: Scorer) -> dict[str, Tensor]:
@@ -78,7 +78,8 @@ def _tensors(scorer: Scorer) -> dict[str, Tensor]:
     return {**group.model.fixed, **{name: rows.values for name, rows in group.tuned.items()}}
 
 
-def _auc(scorer: Scorer, rows: Rows) -> float:
+def auc_of(scorer: Scorer, rows: Rows) -> float:
+    """AUC of prepared rows."""
     return auc(torch.tensor(scorer.logits(rows)).unsqueeze(0), torch.tensor(rows.label)).item()
 
 

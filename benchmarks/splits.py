@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import ttest_1samp
 
-from benchmarks.mistakes import at_least, told
+from benchmarks.mistakes import at_least, several, told
 from raytune_rec import pipeline
 from raytune_rec.cli import read_job
 from raytune_rec.config import Job
@@ -31,6 +31,7 @@ BEST = "best deep"
 
 def main() -> None:
     options = _arguments()
+    several("--seeds", options.seeds)
     job = read_job(options.job, options.set or [])
     row = options.row or job.evaluate.compare[0]
     baselines = options.baselines or [name for name, r in job.methods.items() if r.baseline and name != row]
@@ -86,6 +87,12 @@ def _differences(results: dict[str, Any], row: str, baselines: Sequence[str]) ->
     return found
 
 
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """The 95 % t-interval of their mean."""
+    low, high = ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    return float(low), float(high)
+
+
 def _summary(found: Sequence[dict[str, dict[str, float]]], row: str, seeds: Sequence[int]) -> tuple[Table, dict[str, Any]]:
     table = Table(
         "domain",
@@ -100,13 +107,8 @@ def _summary(found: Sequence[dict[str, dict[str, float]]], row: str, seeds: Sequ
     for unit, of_unit in found[0].items():
         for name in of_unit:
             values = np.array([f[unit][name] for f in found])
-            low, high = ttest_1samp(values, 0.0).confidence_interval(0.95)
-            facts.setdefault(unit, {})[name] = {
-                "values": values.tolist(),
-                "mean": values.mean(),
-                "low": float(low),
-                "high": float(high),
-            }
+            low, high = interval(values)
+            facts.setdefault(unit, {})[name] = {"values": values.tolist(), "mean": values.mean(), "low": low, "high": high}
             cells = [f"{v:+.4f}" for v in values]
             table.add_row(
                 unit,

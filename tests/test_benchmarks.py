@@ -53,6 +53,11 @@ def test_a_wrong_path_is_told_in_a_line_that_names_it(
         ("domains --out out --domains 3 0", "--domains: give a whole number of 1 or more"),
         ("backbones --lanes 1.5", "--lanes: give a whole number of 1 or more"),
         ("prepare_large out --seed -1", "--seed: give a whole number of 0 or more"),
+        ("taste --out out --worlds 3", "--worlds: an interval needs two numbers or more, each once (given: 3); name others."),
+        (
+            "splits plate_douban --out out --seeds 1 2 1",
+            "--seeds: an interval needs two numbers or more, each once (given: 1 2 1)",
+        ),
         ("cold_items --items 150", "--items: new items come in groups of 100; give multiples of it (given: 150)"),
     ],
 )

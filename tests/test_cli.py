@@ -240,8 +240,9 @@ def test_sigterm_ends_every_stage_with_a_word(
     assert ended.value.code == 143 and "Ended by SIGTERM. The same command goes on" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("seconds", [60, 0], ids=["within the block", "after it"])
 @pytest.mark.parametrize(("name", "code", "said"), [("SIGTERM", 143, "Ended by SIGTERM"), ("SIGINT", 130, "interrupted")])
-def test_a_signal_that_meets_an_object_as_it_goes_is_not_forgotten(name: str, code: int, said: str) -> None:
+def test_a_signal_that_meets_an_object_as_it_goes_is_not_forgotten(name: str, code: int, said: str, seconds: int) -> None:
     """Python prints what is raised in `__del__`, and goes on."""
     script = f"""
 import signal, sys, time
@@ -255,7 +256,8 @@ try:
     with ends_on_sigterm():
         Going()
         print("went on")
-        time.sleep(60)
+        time.sleep({seconds})
+    time.sleep(60)
 except KeyboardInterrupt:
     print("interrupted", file=sys.stderr)
     sys.exit(130)

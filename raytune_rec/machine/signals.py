@@ -42,9 +42,10 @@ def ends_on_sigterm() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     def forgotten(what: sys.UnraisableHookArgs) -> None:
-        if what.exc_type is KeyboardInterrupt or (codes and what.exc_type is SystemExit):
-            number = signal.SIGTERM if codes else signal.SIGINT
-            again.append(_later(_AGAIN, os.kill, os.getpid(), number))
+        if what.exc_type is KeyboardInterrupt:
+            _later(_AGAIN, os.kill, os.getpid(), signal.SIGINT)  # also after the block, whose handler it is not
+        elif codes and what.exc_type is SystemExit:
+            again.append(_later(_AGAIN, os.kill, os.getpid(), signal.SIGTERM))
         else:
             usual(what)
 
