@@ -23,7 +23,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from moto.server import ThreadedMotoServer
@@ -94,14 +94,10 @@ def measured(words: Sequence[str], out: Path, temporary: Path, kills: int, chanc
         submit = ["submit", *words, "--address", f"http://127.0.0.1:{page}", "--out", RUN]
         first = Command([*submit, "--follow"], log, temporary)
         for _ in range(kills):
-            while not (tuning := [p for p in nodes.trainers() if "Trainable" in p.name]):
-                if first.code is not None:
-                    raise RunFailed(f"the job has ended before anything was killed; what it said is in {log}")
-                time.sleep(0.2)
-            time.sleep(chance.uniform(0.5, 4))
-            _say(log, f"SIGKILL for a worker: {chance.choice(tuning).kill()}")
-        time.sleep(chance.uniform(0.5, 4))
-        _say(log, f"SIGKILL for the driver: {[driver.kill() for driver in _drivers()]}")
+            _strike(first, lambda: [p for p in nodes.trainers() if "Trainable" in p.name], chance, log)
+            _say(log, "SIGKILL for a worker")
+        _strike(first, _drivers, chance, log)
+        _say(log, "SIGKILL for the driver")
         _say(log, f"the command that followed it has ended with {first.wait(_LONGEST)}")
         _ended(Command([*submit, "--follow"], log, temporary), log)
         store("s3").get(f"{BUCKET}/run", str(out / "cluster"), recursive=True)
@@ -109,6 +105,20 @@ def measured(words: Sequence[str], out: Path, temporary: Path, kills: int, chanc
         nodes.stop()
         server.stop()
     return differences(undisturbed, out / "cluster")
+
+
+def _strike(job: Command, there: Callable[[], list[Process]], chance: random.Random, log: Path) -> None:
+    """SIGKILL for one of the processes that there are, at a moment that is drawn.
+
+    Raises:
+        RunFailed: the job has ended before.
+    """
+    while job.code is None:
+        time.sleep(chance.uniform(0.5, 4))
+        processes = there()
+        if processes and chance.choice(processes).kill():
+            return
+    raise RunFailed(f"the job has ended before all was killed that is to be; what it said is in {log}")
 
 
 def _drivers() -> list[Process]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import runpy
+import signal
+import subprocess
 from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from benchmarks import three_nodes
 from benchmarks.backbones.measured import TUNED, Case, Ours, job_of, measure
 from benchmarks.backbones.plain import NAMES
+from benchmarks.kills.processes import Command, read
 from benchmarks.mistakes import told
 from benchmarks.sweep import driver
+from raytune_rec.errors import RunFailed
 
 
 def refused(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +84,21 @@ def test_what_cannot_be_finished_is_told_in_a_line(
         three_nodes.main()
     assert ended.value.code == 1 and capsys.readouterr().err.startswith("three_nodes: exit code 2; what it said is in ")
     assert "no_such_job" in (tmp_path / "out" / "undisturbed.log").read_text()
+
+
+def test_a_process_that_had_ended_is_not_counted_as_struck(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.three_nodes.time.sleep", lambda _: None)
+    with subprocess.Popen(["sleep", "60"]) as ended, subprocess.Popen(["sleep", "60"]) as working:
+        gone, there = read(ended.pid), read(working.pid)
+        assert gone and there
+        ended.kill()
+        ended.wait()
+        turns = iter([[], [gone], [there]])
+        at_work = cast(Command, SimpleNamespace(code=None))
+        three_nodes._strike(at_work, lambda: next(turns), Random(0), tmp_path / "log")
+        assert working.wait() == -signal.SIGKILL
+    with pytest.raises(RunFailed, match="the job has ended before all was killed that is to be; what it said"):
+        three_nodes._strike(cast(Command, SimpleNamespace(code=0)), list, Random(0), tmp_path / "log")
 
 
 def test_the_driver_of_a_search_is_timed_without_training(tmp_path: Path) -> None:
