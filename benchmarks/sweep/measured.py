@@ -41,14 +41,21 @@ class Measured:
 
 
 def measure(name: str, case: Case) -> dict[str, Any]:
-    """What a module's `run` gives, in a fresh process with one thread for each worker. The scratch folder goes afterwards.
+    """What a module's `run` gives, in a process of its own."""
+    return fresh("benchmarks.sweep.child", name, case.to_text(), Path(case.scratch))
+
+
+def fresh(module: str, name: str, case: str, scratch: Path) -> dict[str, Any]:
+    """What a fresh process, with one thread for each worker, writes into its scratch folder, which goes afterwards.
+
+    Args:
+        module: of the process. name, case: its arguments.
 
     Returns:
         With `load_before`, the machine's load average of the last minute: far above the cores, others were at work.
     """
-    scratch = Path(case.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "benchmarks.sweep.child", name, case.to_text()]
+    command = [sys.executable, "-m", module, name, case]
     environment = {"RAY_AUTH_MODE": "disabled", **os.environ, "OMP_NUM_THREADS": "1"}
     load = os.getloadavg()[0]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
