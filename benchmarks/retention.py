@@ -280,7 +280,7 @@ def shares(kept: Kept) -> dict[str, NDArray[np.float64]]:
 def table(kept: Kept, counts: Sequence[int]) -> rich_table.Table:
     """A line for each method: samples that are known, and the share that is retained after each count."""
     title = "Pinnacle feedback that is retained, by how often its item was declined (mean and range of the replicates)"
-    made = rich_table.Table("method", "known before", *map(str, counts), title=title)
+    made = rich_table.Table(rich_table.Column("method", overflow="fold"), "known before", *map(str, counts), title=title)
     for method, of_method in shares(kept).items():
         cells = [f"{share.mean():.3f}\n{share.min():.3f} to {share.max():.3f}" for share in of_method.T]
         made.add_row(method, f"{kept[method][:, 0].mean():.1f}", *cells)
