@@ -17,8 +17,9 @@
     averaged      {metric: [unit, ...]}: the units of the mean, of metrics that some unit has no value of (AUC of one class);
                   absent where every unit has all
     untested      {unit: why}: units without a test row, or with a single class of them; absent where there are none
-    methods          {method: {strategy, prompt, backbone, pretraining, baseline, claims, trials, tuned_parameters,
+    methods          {method: {strategy, prompt, backbone, pretraining, baseline, claims, trials, recipes, tuned_parameters,
                          backbone_parameters, tuned_share, seconds, pretrainings, units: {unit: MEASURES}, mean: MEASURES}}
+                  recipes: trials of the search of its pre-training, which methods on one share; old results do not tell them.
                   pretrainings: how many stand under the method, 0 where it starts from scratch. `best` has `among`: the methods
                   of which validation chose one for each unit, whose trials and seconds it tells again
     choice        {pretraining, pretrainings: {name: mean}, units: {unit: {method, valid: {method: value}}}}: what became of that
@@ -224,6 +225,7 @@ def _facts(f: MethodFacts, claims: bool, baseline: bool) -> dict[str, Any]:
         "baseline": f.baseline or baseline,
         "claims": claims,
         "trials": f.trials,
+        "recipes": f.recipes,
         "tuned_parameters": f.tuned_parameters,
         "backbone_parameters": f.backbone_parameters,
         "tuned_share": f.tuned_parameters / f.backbone_parameters if f.backbone_parameters else None,

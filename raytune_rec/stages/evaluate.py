@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
@@ -172,6 +173,7 @@ def _facts(context: Context, method: str, units: list[str]) -> MethodFacts:
         valid={unit: w["value"] for unit, w in winners.items()},
         options={unit: w["options"] for unit, w in winners.items()},
         trial={unit: w["trial"] for unit, w in winners.items()},
+        recipes=backbone_artifact.read(started).trials if (started := context.backbones.get(planned.pretraining)) else 0,
     )
 
 
@@ -197,6 +199,7 @@ def _facts_of_best(context: Context, chosen: Choice, of_methods: Sequence[Method
         valid={unit: facts.valid[unit] for unit, facts in units.items()},
         options={unit: facts.options[unit] for unit, facts in units.items()},
         trial={unit: facts.trial[unit] for unit, facts in units.items()},
+        recipes=among[0].recipes,
     )
 
 

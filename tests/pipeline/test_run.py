@@ -85,8 +85,10 @@ def test_the_run_folder_holds_what_was_promised(done: Path) -> None:
     assert len(plate["replicates"]) == 2 and plate["low"] <= plate["mean"] <= plate["high"]
     assert {c["baseline"] for c in results["comparisons"]} == {"logistic", "pretrained", "finetune_all"}
     assert results["methods"]["plate"]["trials"] == results["methods"]["finetune_all"]["trials"] == 8
+    recipes = {name: of["recipes"] for name, of in results["methods"].items()}
+    assert recipes == {"logistic": 0, "pretrained": 2, "finetune_all": 2, "untuned": 2, "plate": 2}, "what was searched for all"
     assert {p.name for p in (done / "artifacts").iterdir()} == {"feed", "search"}
-    assert (done / "report" / "index.html").stat().st_size > 10_000
+    assert "<small>2 recipes</small>" in (done / "report" / "index.html").read_text()
     assert not list((done / "checkpoints").glob("*")), "checkpoints are of unfinished packs only"
     assert any((done / "tensorboard").rglob("events.*"))
     trials = json.loads((done / "trials.json").read_text())

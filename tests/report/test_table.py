@@ -61,4 +61,14 @@ def test_no_column_and_no_name_is_lost(width: int) -> None:
             assert f"{0.5 + i / 100 + j / 1000:.4f} ±0.0012" in text
     words = "".join(text.split())
     assert all(unit in text for unit in UNITS[:-1]) and text.count("Test AUC") == 1 and words.count("±halfofthe95%interval") == 1
-    assert count(832) in text and count(1026) in text
+    assert count(832) in text and count(1026) in text and "recipes" not in text
+
+
+def test_recipes_stand_beside_the_trials_of_their_own_search() -> None:
+    told = results()
+    told["methods"][ROWS[1]]["recipes"] = 64
+    out = Console(file=io.StringIO(), width=400)
+    out.print(console(told))
+    head, *lines = [line for line in out.file.getvalue().splitlines() if line.startswith(("┃", "│"))]  # type: ignore[attr-defined]
+    place = [cell.strip() for cell in head.split("┃")].index("recipes")
+    assert [line.split("│")[place].strip() for line in lines] == ["0", "64", "0"]

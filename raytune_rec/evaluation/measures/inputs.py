@@ -21,7 +21,7 @@ class MethodFacts:
         baseline: whether others are compared with it.
         trials: spent on its search, over all units.
         tuned_parameters: trained for one unit. backbone_parameters: of the whole backbone.
-        seconds: of its search.
+        seconds: of its search. recipes: spent on the search of its pre-training, which methods on one pre-training share.
         valid: tuning unit -> best validation value of the winner. options: tuning unit -> its flat options. trial: tuning unit
             -> its number. A tuning unit is a unit of the table, or one of those that it pools.
         among: the methods of which it is one on each unit, by validation; trials and seconds are theirs. Empty: it is itself.
@@ -41,6 +41,7 @@ class MethodFacts:
     options: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
     trial: Mapping[str, int] = field(default_factory=dict)
     among: tuple[str, ...] = ()
+    recipes: int = 0
 
 
 @dataclass(frozen=True)

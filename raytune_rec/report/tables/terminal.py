@@ -36,8 +36,9 @@ def console(results: Mapping[str, Any]) -> Group:
 
 
 class _Main:
-    """Methods by units: mean test value of the job's own metric with half the width of its interval, best in bold, trials spent
-    and parameters tuned. Of many units means over all and over thirds of them, of the metric that is told by size.
+    """Methods by units: mean test value of the job's own metric with half the width of its interval, best in bold, trials spent,
+    those of the pre-training's recipe, and parameters tuned. Of many units means over all and over thirds of them, of the metric
+    that is told by size.
 
     Where the console is too narrow for all columns, they follow in blocks, each with the names of the methods.
     """
@@ -53,8 +54,10 @@ class _Main:
             self._metric = own(results)
             self._columns = [(unit, [self._cell(name, unit) for name in self._methods]) for unit in units]
         facts = [results["methods"][name] for name in self._methods]
+        recipes = [method.get("recipes", 0) for method in facts]
         self._columns += [
             ("trials", [Text(count(method["trials"])) for method in facts]),
+            *([("recipes", [Text(count(n)) for n in recipes])] if any(recipes) else []),
             ("tuned", [Text(count(method["tuned_parameters"])) for method in facts]),
             ("of backbone", [Text(percent(method["tuned_share"])) for method in facts]),
         ]

@@ -72,7 +72,7 @@ def main(run: Run, colour: Mapping[str, str]) -> WebTable:
         f"{words.pooled(run, ' ', '.')} {words.spread(run.results)}{words.averaged(run.results, run.own, ' ')}"
         f"{words.untested(run.results, ' ')} Intervals of levels hold the chance of the test users, whom all methods "
         "share; methods are judged by their paired differences below. "
-        f"Tuned: parameters trained for one {run.unit_word}, and their share of the backbone."
+        f"{effort(run)}"
     )
     heads = [unit if metric == run.own else f"{unit}: {title(metric)}" for unit, metric in places]
     return WebTable(caption, ["method", *heads, "trials", "tuned", "search"], lines, UNSEARCHED)
@@ -206,10 +206,17 @@ def pretraining(run: Run) -> list[tuple[str, str]]:
     return listed
 
 
+def effort(run: Run) -> str:
+    """What `cost` tells, in sentences."""
+    searched = any(run.results["methods"][method].get("recipes") for method in run.methods)
+    recipes = "Recipes: trials of the search of a pre-training, which all methods on it share. " if searched else ""
+    return f"{recipes}Tuned: parameters trained for one {run.unit_word}, and their share of the backbone."
+
+
 def cost(facts: Mapping[str, Any]) -> list[Cell]:
-    """Trials, tuned parameters and time of a method."""
+    """Trials (of its own search, and below those of its pre-training), tuned parameters and time of a method."""
     return [
-        Cell(words.count(facts["trials"])),
+        Cell(words.count(facts["trials"]), words.counted(recipes, "recipe") if (recipes := facts.get("recipes")) else ""),
         Cell(words.count(facts["tuned_parameters"]), words.percent(facts["tuned_share"])),
         Cell(words.duration(facts["seconds"]) if facts["trials"] else words.NONE),
     ]
