@@ -1,12 +1,14 @@
 """What is left of pinnacle feedback while cold items are declined again and again (PROMO, RecSys 2024, section 5.7 and Figure 5).
 
     python -m benchmarks.retention runs/promo_ml1m [--methods promo meta_emb deepfm ppr] [--declined 1 2 5 10 20] [--out FOLDER]
+    python -m benchmarks.retention runs/promo_ml1m --rate 0.001
 
 Goes on with the winners of a finished run: each learns, with its own groups, rates and losses, from users who decline its items,
-one after the other. A sample is a user of an item's pinnacle feedback (Eq. 4, alpha = beta = 1; at most 10 for each item, 500
-drawn of all). It is known where the item stands in the best tenth of the candidates (10 of 101; the job says how many it draws),
-and retained where it is known before and after. Prints for each method how many samples are known before, and of these the share
-that is retained; methods that train nothing have nothing to forget and are left out. With --out a picture.
+one after the other. With --rate all learn at one rate, which tells what is a method's from what is its rate's. A sample is a user
+of an item's pinnacle feedback (Eq. 4, alpha = beta = 1; at most 10 for each item, 500 drawn of all). It is known where the item
+stands in the best tenth of the candidates (10 of 101; the job says how many it draws), and retained where it is known before and
+after. Prints for each method how many samples are known before, and of these the share that is retained; methods that train
+nothing have nothing to forget and are left out. With --out a picture.
 
 Differs from the paper: which samples count as accurately estimated is not said there; ranks can be compared between models of
 different scales. Logs of what was taken say of nobody what he declined: users are drawn who never took the item, from warm ones
@@ -39,7 +41,7 @@ from raytune_rec.backbones.base import Paired
 from raytune_rec.data.layout import domain_file
 from raytune_rec.data.stored.pools import negatives
 from raytune_rec.data.stored.store import Store
-from raytune_rec.errors import ArtifactError
+from raytune_rec.errors import ArtifactError, UserError
 from raytune_rec.objectives._items import score_of_target
 from raytune_rec.objectives.base import RunModel
 from raytune_rec.report.pictures.theme import colours, panel
@@ -69,21 +71,25 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a finished run of cold items")
     parser.add_argument("--methods", nargs="+", default=[], help="of the job; all that train something unless given")
     parser.add_argument("--declined", type=at_least(1), nargs="+", default=[1, 2, 5, 10, 20], help="times each item is declined")
+    parser.add_argument("--rate", type=float, help="of all groups of all methods; each winner's own unless given")
     parser.add_argument("--out", type=Path, help="folder of the picture")
     options = parser.parse_args()
     counts = sorted({count for count in options.declined if count > 0})
-    kept = retained(options.run, counts, options.methods)
+    if options.rate is not None and not 0 < options.rate <= 1:
+        raise UserError(f"--rate {options.rate:g}: a learning rate is above 0 and at most 1; name another.")
+    kept = retained(options.run, counts, options.methods, options.rate)
     Console(width=120).print(table(kept, counts))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         picture(kept, counts).savefig(options.out / "retention.svg")
 
 
-def retained(run: Path, counts: Sequence[int], methods: Sequence[str] = ()) -> Kept:
+def retained(run: Path, counts: Sequence[int], methods: Sequence[str] = (), rate: float | None = None) -> Kept:
     """What the winners of a run keep in mind.
 
     Args:
         counts: times that each item is declined, ascending. methods: all that train something unless given.
+        rate: at which all learn; None: each at its own.
 
     Raises:
         ArtifactError: the run is not finished or has no groups of cold items, or a method has no winners that train.
@@ -104,7 +110,7 @@ def retained(run: Path, counts: Sequence[int], methods: Sequence[str] = ()) -> K
     asked = Asked(context.store, units, counts, sequences.negatives, context.job.seed)
     for method, replicates in found.items():
         if replicates:
-            of_units = [[_of_replicate(context, method, unit, n, asked) for n in replicates] for unit in units]
+            of_units = [[_of_replicate(context, method, unit, n, asked, rate) for n in replicates] for unit in units]
             kept[method] = np.sum(of_units, axis=0)
     return kept
 
@@ -235,9 +241,11 @@ class Stream:
     def keep(self, lanes: Sequence[int]) -> None: ...
 
 
-def _of_replicate(context: Context, method: str, unit: str, number: int, asked: Asked) -> NDArray[np.int64]:
+def _of_replicate(
+    context: Context, method: str, unit: str, number: int, asked: Asked, rate: float | None = None
+) -> NDArray[np.int64]:
     """(1 + counts,): samples of a unit that are known before, and how many of these after each count."""
-    trainer = _goes_on(context, method, unit, number, asked)
+    trainer = _goes_on(context, method, unit, number, asked, rate)
     before = known = _known(trainer, unit)
     reached = [int(before.sum())]
     for _ in asked.counts:
@@ -253,7 +261,7 @@ def _known(trainer: Trainer, unit: str) -> NDArray[np.bool_]:
     return ((scores[:, 1:] >= scores[:, :1]).sum(1) < max(1, scores.shape[1] // 10)).numpy()
 
 
-def _goes_on(context: Context, method: str, unit: str, number: int, asked: Asked) -> Trainer:
+def _goes_on(context: Context, method: str, unit: str, number: int, asked: Asked, rate: float | None = None) -> Trainer:
     """A trainer that begins where a replicate of a winner ended."""
     job, facts = context.job, winner(context, method, unit)
     assert facts is not None
@@ -267,7 +275,8 @@ def _goes_on(context: Context, method: str, unit: str, number: int, asked: Asked
     model = stack(parts, [lane], [learnt], [rows.rows], job.seed)
     model.beside = Beside.of([rows.by_id]) if rows.by_id else model.beside
     feed = Stream(declined, stage, [(job.seed, "declined", unit)], settings.training.batch_size)
-    calm = {"epochs": len(asked.counts) + 1, "patience": len(asked.counts) + 1, "schedule": "constant", "warmup": 0.0}
+    calm: dict[str, Any] = {"epochs": len(asked.counts) + 1, "patience": len(asked.counts) + 1}
+    calm |= {"schedule": "constant", "warmup": 0.0} | ({} if rate is None else {"lr": {"default": rate}})
     data = {unit: replace(rows, train=declined, valid=asked.samples(unit))}
     return Trainer(model, [lane], feed, data, [settings.training.model_copy(update=calm)], Declined())  # type: ignore[arg-type]
 

@@ -41,6 +41,7 @@ def refused(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "splits nowhere",
         "large_table nowhere folder",
         "retention nowhere",
+        "many --out out --set data.options.path=nowhere",
         "same compare nowhere nowhere",
         "sweep --data nowhere --out sweep",
     ],
@@ -65,6 +66,8 @@ def test_a_wrong_path_is_told_in_a_line_that_names_it(
             "splits plate_douban --out out --seeds 1 2 1",
             "--seeds: an interval needs two numbers or more, each once (given: 1 2 1)",
         ),
+        ("retention nowhere --rate 0", "--rate 0: a learning rate is above 0 and at most 1; name another."),
+        ("many --out out --trials 0", "--trials: give a whole number of 1 or more (given: '0')"),
         ("cold_items --items 150", "--items: new items come in groups of 100; give multiples of it (given: 150)"),
     ],
 )

@@ -58,6 +58,13 @@ def test_those_who_took_an_item_are_known_as_they_are_served_and_forgotten_as_ot
     assert list(axes.lines[0].get_ydata()) == of_promo.mean(0).tolist()
 
 
+def test_at_one_rate_it_is_the_rate_that_decides(here: Path) -> None:
+    """A rate that moves nothing forgets nothing, whatever the winners' own rates are."""
+    still, quick = (retained(here / "run", COUNTS, ["promo", "finetune"], rate) for rate in (1e-12, 0.02))
+    assert all((each == each[:, :1]).all() for each in still.values())
+    assert all(quick[method][:, -1].sum() < still[method][:, -1].sum() for method in still)
+
+
 def test_best_users_are_those_of_most_worth(here: Path) -> None:
     """Ten of each item at most; here all of them have the same worth and each item has four."""
     store = Store.open(here / "run" / "data")
