@@ -67,6 +67,34 @@ def test_winners_stand_on_the_pretrainings_in_turn(done: Path) -> None:
         assert np.mean(valid) == pytest.approx(told[name]["best"], abs=1e-6)
 
 
+def test_a_fresh_prompt_begins_where_the_backbone_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PTE: before training the model is the backbone as it is, in what it scores and not in its order alone."""
+    without_ray(monkeypatch)
+    start = {"pretraining": "pte", "prompt": "plate", "strategy": "prompt", "space": ["rates"]}
+    methods = {
+        "fusion": {**start, "options": {"prompt.temperature": 0.01}},
+        "generative": {**start, "options": {"prompt.variant": "generative"}},
+    }
+    pretrainings = {"pte": {"prompt": "plate", "learn_prompt": False}}
+    rates = {"space": {"training.lr.prompt": {"type": "float", "low": 1e-3, "high": 1e-2}}}
+    own = {"metric": "logloss"}
+    _run(
+        tmp_path,
+        methods=methods,
+        pretrainings=pretrainings,
+        spaces={"rates": rates},
+        training=JOB["training"] | own,
+        tune={"trials": 1},
+        pretrain={"workers": 0},
+        evaluate={"replicates": 1, "bootstrap": 100},
+    )
+    reached = read_json(tmp_path / "pretrain.json")["pte"]["best"]
+    for method in methods:
+        curves = [t["curve"] for t in read_json(tmp_path / "trials.json") if t["method"] == method]
+        assert np.mean([curve[0] for curve in curves]) == pytest.approx(reached, abs=1e-6)
+        assert all(curve[1] != curve[0] for curve in curves), "and it learns from there"
+
+
 def test_results_count_each_pretraining_the_same_and_artifacts_share_the_first(done: Path) -> None:
     results, told = read_json(done / "results.json"), read_json(done / "pretrain.json")
     assert {row: facts["pretrainings"] for row, facts in results["methods"].items()} == {"linear": 0, "pretrained": 2, "plate": 2}
