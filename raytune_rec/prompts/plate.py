@@ -29,13 +29,14 @@ class Plate:
     with them (Eq. 7); PTE keeps their place with zeros in pre-training and starts fresh (Eq. 8): that is the pre-training's
     `learn_prompt`.
 
-    Differs from the paper: the meta-prompts are parameters of their own and not outputs of the network (as in Figure 3). Prompts
-    start at zero, so that a fresh one (PTE), and that of a domain without rows, leaves the backbone's scores as they are: the
-    domain prompt as such, the user prompt by a zero output layer over live hidden layers (zeros in every layer never learn);
-    Fusion's meta-prompts start apart with mean zero, which is zero too under equal weights (equal ones would move as one). The user
-    features are read detached, so that a prompt does not reach into the embeddings. `elastic` pre-training draws the number of
-    meta-prompts in use anew each step, so that the first R of them serve any R. At a temperature near 1e-5 (the paper's) the
-    softmax is one-hot: its gradient vanishes, and the network stays what it was; the meta-prompts still learn.
+    Differs from the paper: the meta-prompts are parameters of their own and not outputs of the network (as in Figure 3).
+    Prompts start at zero, so that a fresh one (PTE), and that of a domain without rows, leaves the backbone's scores as they
+    are: the domain prompt as such, the user prompt by a zero output layer over live hidden layers (zeros in every layer never
+    learn); Fusion's meta-prompts start apart with mean zero, which is zero too under equal weights (equal ones would move as
+    one). The user features are read detached, so that a prompt does not reach into the embeddings. `elastic` pre-training
+    draws the number of meta-prompts in use anew each step, so that the first R of them serve any R. At a temperature near 1e-5
+    (the paper's) the softmax is one-hot: its gradient vanishes, and the network stays what it was; the meta-prompts still
+    learn.
     """
 
     groups: frozenset[str] = frozenset({"prompt"})
