@@ -59,7 +59,8 @@ def main(run: Run, colour: Mapping[str, str]) -> WebTable:
         f"test rows, and over thirds of them by size ({ranges}), with the {protocol['confidence'] * 100:g} % interval below; "
         "the best of a column is bold. Best in: on how many no other method has a higher value. "
         f"Split: {protocol['split']}; cohort: {protocol['cohort']}; {words.candidates(run.results)}. {words.spread(run.results)}"
-        f"{words.averaged(run.results, metric, ' ')}{words.untested(run.results, ' ')} "
+        f"{words.averaged(run.results, metric, ' ')}{words.untested(run.results, ' ')}"
+        f"{words.no_probabilities(run.results, ' ')} "
         f"{web.effort(run)}"
     )
     means = [f"mean {title(metric)}" for metric in more]
