@@ -241,9 +241,7 @@ class Stream:
     def keep(self, lanes: Sequence[int]) -> None: ...
 
 
-def _of_replicate(
-    context: Context, method: str, unit: str, number: int, asked: Asked, rate: float | None = None
-) -> NDArray[np.int64]:
+def _of_replicate(context: Context, method: str, unit: str, number: int, asked: Asked, rate: float | None) -> NDArray[np.int64]:
     """(1 + counts,): samples of a unit that are known before, and how many of these after each count."""
     trainer = _goes_on(context, method, unit, number, asked, rate)
     before = known = _known(trainer, unit)
@@ -261,7 +259,7 @@ def _known(trainer: Trainer, unit: str) -> NDArray[np.bool_]:
     return ((scores[:, 1:] >= scores[:, :1]).sum(1) < max(1, scores.shape[1] // 10)).numpy()
 
 
-def _goes_on(context: Context, method: str, unit: str, number: int, asked: Asked, rate: float | None = None) -> Trainer:
+def _goes_on(context: Context, method: str, unit: str, number: int, asked: Asked, rate: float | None) -> Trainer:
     """A trainer that begins where a replicate of a winner ended."""
     job, facts = context.job, winner(context, method, unit)
     assert facts is not None

@@ -32,10 +32,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.many.case import Case, at_start, job_of, prepare, rows_of, short, spread
-from benchmarks.many.curves import curve, seconds_to
+from benchmarks.fresh import fresh
+from benchmarks.many.case import Case, at_start, prepare, rows_of, short, spread
+from benchmarks.many.measured import curve, seconds_to
 from benchmarks.mistakes import at_least, told
-from benchmarks.sweep.measured import fresh
+from benchmarks.sweep.plain import Rows
 from raytune_rec.storage.files import write_json
 
 WAYS = {"ours": "this product", "plain": "plain Ray Tune"}
@@ -60,80 +61,81 @@ def main() -> None:
     options = parser.parse_args()
     out, console = options.out.absolute(), Console(width=140, highlight=False)
     shutil.rmtree(out / "scratch", ignore_errors=True)
-    whole = Case(options.job, tuple(options.set or ()), str(out / "run"), str(out / "scratch"), options.trials, options.cores)
-    everything = prepare(whole)
-    chosen = replace(whole, domains=spread(everything, options.domains or len(everything)))
-    starts = {name: at_start(rows, job_of(chosen).training.batch_size) for name, rows in rows_of(chosen).items()}
-    found = {way: _measured(way, chosen, way) for way in WAYS}
-    facts: dict[str, Any] = {
-        "case": chosen.to_text(),
-        "ways": summary(found, starts),
-        "differs": differs(chosen, found["ours"]["firsts"]),
-    }
+    job, settings = options.job, tuple(options.set or ())
+    case = Case(job, settings, str(out / "run"), str(out / "scratch"), options.trials, options.cores)
+    domains = prepare(case)
+    case = replace(case, domains=spread(domains, options.domains or len(domains)))
+    rows = rows_of(case)
+    starts = {domain: at_start(rows[domain]) for domain in case.domains}
+    measured = {way: _measured(way, case, way) for way in WAYS}
+    difference = differs(rows, measured["ours"]["firsts"])
+    facts: dict[str, Any] = {"case": case.to_text(), "ways": summary(measured, starts), "differs": difference}
     write_json(out / "many.json", facts)
-    console.print(table(facts["ways"], len(chosen.domains)))
-    if facts["differs"] > TOLERANCE:
+    console.print(table(facts["ways"], len(case.domains)))
+    if difference > TOLERANCE:
         console.print("THE YARDSTICK'S MODEL IS NOT OURS", end=": ")
-    console.print(f"Before training, plain PyTorch and ours differ by {facts['differs']:.6f} AUC at most (allowed: {TOLERANCE}).")
+    console.print(f"Before training, plain PyTorch and ours differ by {difference:.6f} AUC at most (allowed: {TOLERANCE}).")
     if options.parts:
-        few = replace(chosen, domains=spread(chosen.domains, options.parts))
-        parts = {name: _measured("ours", replace(few, **change), f"part-{i}") for i, (name, change) in enumerate(PARTS.items())}
-        facts["parts"] = summary(parts, {name: starts[name] for name in few.domains})
+        case = replace(case, domains=spread(case.domains, options.parts))
+        parts = {name: _measured("ours", replace(case, **change), f"part-{i}") for i, (name, change) in enumerate(PARTS.items())}
+        facts["parts"] = summary(parts, {domain: starts[domain] for domain in case.domains})
         write_json(out / "many.json", facts)
-        console.print(table(facts["parts"], len(few.domains)))
+        console.print(table(facts["parts"], len(case.domains)))
 
 
 def _measured(way: str, case: Case, name: str) -> dict[str, Any]:
-    own = replace(case, scratch=str(Path(case.scratch) / name))
-    return fresh("benchmarks.many.child", way, own.to_text(), Path(own.scratch))
+    return fresh(f"benchmarks.many.{way}", replace(case, scratch=str(Path(case.scratch) / name)))
 
 
-def summary(found: Mapping[str, Mapping[str, Any]], starts: Mapping[str, float]) -> dict[str, Any]:
+def summary(measured: Mapping[str, Mapping[str, Any]], starts: Mapping[str, float]) -> dict[str, Any]:
     """Way -> what it spent and reached, and when it was at the lowest of all ends. Others are compared with the first way."""
-    curves = {name: curve(of["points"], starts) for name, of in found.items()}
+    curves = {way: curve(facts["points"], starts) for way, facts in measured.items()}
     common = min(risen[-1][1] for risen in curves.values())
-    kept = ("seconds", "trials", "epochs", "load_before")
-    ways = {
-        name: {key: of[key] for key in kept}
-        | {"start": curves[name][0][1], "reached": curves[name][-1][1], "to_common": seconds_to(curves[name], common)}
-        for name, of in found.items()
-    }
-    first = next(iter(ways.values()))
+    to_common = {way: seconds_to(risen, common) for way, risen in curves.items()}
+    first = next(iter(measured))
     return {
-        name: of | {"common": common, "times": of["seconds"] / first["seconds"], "times_to": of["to_common"] / first["to_common"]}
-        for name, of in ways.items()
+        way: {
+            **{name: facts[name] for name in ("seconds", "trials", "epochs", "load_before")},
+            "start": curves[way][0][1],
+            "reached": curves[way][-1][1],
+            "common": common,
+            "to_common": to_common[way],
+            "times": facts["seconds"] / measured[first]["seconds"],
+            "times_to_common": to_common[way] / to_common[first],
+        }
+        for way, facts in measured.items()
     }
 
 
 def table(ways: Mapping[str, Mapping[str, Any]], domains: int) -> Table:
-    common = next(iter(ways.values()))["common"]
+    common, start = next((facts["common"], facts["start"]) for facts in ways.values())
     shown = Table(title=f"{domains} domains; mean of their best validation AUC, and seconds to {common:.4f}")
     for column in ("", "trials", "epochs", "AUC", "seconds", "times", f"to {common:.4f}", "times", "load before"):
         shown.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for name, of in ways.items():
+    for way, facts in ways.items():
         shown.add_row(
-            WAYS.get(name, name),
-            f"{of['trials']:,}",
-            f"{of['epochs']:,}",
-            f"{of['reached']:.4f}",
-            f"{of['seconds']:.0f}",
-            f"{of['times']:.2f}",
-            f"{of['to_common']:.0f}",
-            f"{of['times_to']:.2f}",
-            f"{of['load_before']:.1f}",
+            WAYS.get(way, way),
+            f"{facts['trials']:,}",
+            f"{facts['epochs']:,}",
+            f"{facts['reached']:.4f}",
+            f"{facts['seconds']:.0f}",
+            f"{facts['times']:.2f}",
+            f"{facts['to_common']:.0f}",
+            f"{facts['times_to_common']:.2f}",
+            f"{facts['load_before']:.1f}",
         )
-    shown.caption = f"As pre-trained: {next(iter(ways.values()))['start']:.4f}"
+    shown.caption = f"As pre-trained: {start:.4f}"
     return shown
 
 
-def differs(case: Case, firsts: Mapping[str, Any]) -> float:
+def differs(rows: Mapping[str, Rows], firsts: Mapping[str, Any]) -> float:
     """The largest difference of validation AUC before training, over the first trials of ours."""
-    rows, batch = rows_of(case), job_of(case).training.batch_size
-    own = {unit: {short(key): value for key, value in first["options"].items()} for unit, first in firsts.items()}
-    return max(
-        abs(at_start(rows[unit], batch, of["meta_prompts"], of["temperature"]) - firsts[unit]["start"])
-        for unit, of in own.items()
-    )
+    differences = []
+    for domain, first in firsts.items():
+        options = {short(key): value for key, value in first["options"].items()}
+        plain = at_start(rows[domain], options["meta_prompts"], options["temperature"])
+        differences.append(abs(plain - first["start"]))
+    return max(differences)
 
 
 if __name__ == "__main__":

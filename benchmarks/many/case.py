@@ -28,7 +28,10 @@ SPACE: Mapping[str, Mapping[str, Any]] = {
     "prompt.meta_prompts": {"type": "int", "low": 2, "high": 24},
 }
 """What every way searches, without first points: those of the shipped spaces are knowledge that plain Ray Tune does not have."""
-_START = {"lr.prompt": 1e-3, "lr.linear": 1e-3, "weight_decay.prompt": 0.0, "weight_decay.linear": 0.0, "dropout": 0.0}
+_UNTUNED = {
+    "lr.prompt": 0.0, "lr.linear": 0.0, "weight_decay.prompt": 0.0, "weight_decay.linear": 0.0, "dropout": 0.0, "batch_size": 1,
+}  # fmt: skip
+"""Of a plain model that is looked at before a step is taken."""
 _RECIPE = {"epochs": 6, "lr.default": 1e-3, "lr.linear": 3e-3, "weight_decay.default": 3e-5, "weight_decay.linear": 1e-5}
 
 
@@ -42,7 +45,7 @@ class Case:
         scratch: empty folder of this measurement.
         trials: of each domain.
         cores: processes that train at a time, one thread each.
-        domains: that are searched; empty: all.
+        domains: that are searched, as `prepare` names them.
         packs, stopping: whether ours has them.
         seed: of the search.
     """
@@ -61,6 +64,11 @@ class Case:
     def to_text(self) -> str:
         return json.dumps(asdict(self))
 
+    @classmethod
+    def from_text(cls, text: str) -> Case:
+        values = json.loads(text)
+        return cls(**{**values, "settings": tuple(values["settings"]), "domains": tuple(values["domains"])})
+
     def backbones(self) -> dict[str, Path]:
         """Pre-training -> folder of the finished backbone."""
         found = read_json(Path(self.run) / "pretrain.json")
@@ -72,16 +80,17 @@ class Case:
         return Store.open(Path(self.run) / "data")
 
 
-def of_text(text: str) -> Case:
-    values = json.loads(text)
-    return Case(**{**values, "settings": tuple(values["settings"]), "domains": tuple(values["domains"])})
-
-
 def job_of(case: Case) -> Job:
-    """The given job with this one method, and a pre-training by a fixed recipe."""
+    """The given job with this one method, and a pre-training by a fixed recipe.
+
+    Raises:
+        JobError: its backbone is none that the plain model is.
+    """
     from raytune_rec.cli import read_job
 
     given = read_job(case.job, case.settings)
+    if given.backbone.name != "deepfm":
+        raise JobError(f"{case.job}: the plain model is a 'deepfm', and the job's backbone is {given.backbone.name!r}.")
     tune: dict[str, Any] = {"trials": case.trials, "concurrent": case.cores, "threads": 1}
     if not case.packs:
         tune |= {"pack": 1, "share_rows": 0}
@@ -142,7 +151,6 @@ def rows_of(case: Case) -> dict[str, Rows]:
     return {domain: plain_rows(store.schema, unit_data(store, domain), tensors) for domain in case.domains}
 
 
-def at_start(rows: Rows, batch_size: int, meta_prompts: int = 10, temperature: float = 1.0) -> float:
+def at_start(rows: Rows, meta_prompts: int = 10, temperature: float = 1.0) -> float:
     """Validation AUC of the plain model before it is tuned."""
-    own = {**_START, "meta_prompts": meta_prompts, "temperature": temperature, "batch_size": batch_size}
-    return rows.load().training(own, 0).best
+    return rows.load().training({**_UNTUNED, "meta_prompts": meta_prompts, "temperature": temperature}, 0).best

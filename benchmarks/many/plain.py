@@ -32,13 +32,13 @@ class Watch(tune.Callback):
 
 def run(case: Case) -> Measured:
     job, rows, watch = job_of(case), rows_of(case), Watch()
-    own = {"batch_size": job.training.batch_size, "epochs": job.training.epochs, "patience": job.training.patience}
+    training = {"batch_size": job.training.batch_size, "epochs": job.training.epochs, "patience": job.training.patience}
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     connect(1)
     begin, trials = time.time(), 0
     for domain in case.domains:
         watch.domain = domain
-        with_rows = tune.with_parameters(Trial, rows=rows[domain], **own)
+        with_rows = tune.with_parameters(Trial, rows=rows[domain], **training)
         tuner = tune.Tuner(
             tune.with_resources(with_rows, {"cpu": 1}),
             param_space={short(key): _drawn(facts) for key, facts in SPACE.items()} | {"seed": case.seed},
@@ -59,10 +59,10 @@ def run(case: Case) -> Measured:
                 verbose=0,
             ),
         )
-        found = tuner.fit()
-        if found.errors:
-            raise found.errors[0]
-        trials += len(found)
+        results = tuner.fit()
+        if results.errors:
+            raise results.errors[0]
+        trials += len(results)
     seconds = time.time() - begin
     ray.shutdown()
     return Measured(seconds, [(domain, at - begin, value) for domain, at, value in watch.points], trials, watch.epochs)

@@ -63,6 +63,10 @@ class Case:
     def to_text(self) -> str:
         return json.dumps(asdict(self))
 
+    @classmethod
+    def from_text(cls, text: str) -> Case:
+        return cls(**json.loads(text))
+
 
 def job_of(case: Case) -> Job:
     """The job. What depends on the measurement stands in its row and in `tune`, so that every measurement shares one backbone."""

@@ -141,24 +141,6 @@ def untested(results: Mapping[str, Any], before: str = "") -> str:
     return f"{before}No result in {listed([f'{unit} ({why})' for unit, why in gone.items()])}{over}."
 
 
-def no_probabilities(results: Mapping[str, Any], before: str = "") -> str:
-    """Of rows: where log loss is above what their own rate of positives has; empty where it is nowhere."""
-    of_units = []
-    for unit, facts in results["units"].items():
-        if 0 < (rate := facts.get("positives", 0) / max(facts.get("n", 0), 1)) < 1:
-            constant = -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
-            measured = {name: m["units"].get(unit, {}).get("logloss", {}).get("mean") for name, m in results["methods"].items()}
-            of_units += [(loss - constant, loss, constant, f"{name} {place(unit)}") for name, loss in measured.items() if loss]
-    if not (above := [found for found in of_units if found[0] > 0]):
-        return ""
-    _, loss, constant, whose = max(above)
-    return (
-        f"{before}Log loss is above that of a constant score in {len(above):,} of {len(of_units):,} results, most for {whose} "
-        f"({fixed(loss)}, where a constant has {fixed(constant)}): such scores put rows in order and are no probabilities. With "
-        "training.metric = 'logloss' validation chooses by them."
-    )
-
-
 def not_compared(results: Mapping[str, Any], before: str = "") -> str:
     """Comparisons that could not be made; empty where all were."""
     said = [f"{c['method']} with {c['baseline']} {place(c['unit'])} ({c['why']})" for c in results.get("not_compared", ())]

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from raytune_rec.artifacts import backbone as backbone_artifact
 from raytune_rec.artifacts import prompt as prompt_artifact
 from raytune_rec.artifacts.versions import versions
 from raytune_rec.components import options_of
@@ -155,6 +154,8 @@ def _users(units: Mapping[str, Table]) -> np.ndarray:
 
 def _facts(context: Context, method: str, units: list[str]) -> MethodFacts:
     planned = context.plan.method(method).method
+    started = context.started.planned.get(method)  # not there where its pre-training failed
+    start = started.resolved.start if started else None
     winners = {unit: w for unit in units if (w := winner(context, method, unit))}
     trials = [t for t in read_json(context.folder / "trials.json") if t["method"] == method]
     first = next(iter(winners.values()), None)
@@ -173,7 +174,7 @@ def _facts(context: Context, method: str, units: list[str]) -> MethodFacts:
         valid={unit: w["value"] for unit, w in winners.items()},
         options={unit: w["options"] for unit, w in winners.items()},
         trial={unit: w["trial"] for unit, w in winners.items()},
-        recipes=backbone_artifact.read(started).trials if (started := context.backbones.get(planned.pretraining)) else 0,
+        recipes=start.trials if start else 0,
     )
 
 

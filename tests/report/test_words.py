@@ -221,18 +221,3 @@ def test_methods_that_are_equal_on_every_row_have_no_interval() -> None:
     run = _run([same, _comparison("single", "book", 0.01, 0.03, 0.001)])
     assert words.difference(run, same) == "equal on every row."
     assert "interval" in words.difference(run, {**same, "difference": 0.02, "low": 0.01, "high": 0.03, "p": 0.01, "p_holm": 0.01})
-
-
-def test_a_log_loss_above_that_of_a_constant_is_told_with_the_worst() -> None:
-    def method(**losses: float) -> dict[str, Any]:
-        return {"units": {unit: {"logloss": {"mean": loss}} for unit, loss in losses.items()}}
-
-    results = {
-        "units": {"music": {"n": 100, "positives": 50}, "book": {"n": 100, "positives": 10}, "film": {"n": 9, "positives": 9}},
-        "methods": {"good": method(music=0.6, book=0.3), "wild": method(music=0.7, book=1.9, film=5.0)},
-    }
-    said = words.no_probabilities(results, " ")
-    assert said.startswith(" Log loss is above that of a constant score in 2 of 4 results, most for wild in book (1.9000, where ")
-    assert "a constant has 0.3251)" in said
-    assert words.no_probabilities({**results, "methods": {"good": results["methods"]["good"]}}) == ""
-    assert words.no_probabilities({"units": {"all": {"n": 5, "users": 5}}, "methods": {"m": method(all=9.0)}}) == "", "of lists"

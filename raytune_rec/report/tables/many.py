@@ -8,7 +8,7 @@ from typing import Any
 
 from raytune_rec.evaluation.comparisons import MEAN
 from raytune_rec.evaluation.sizes import NAMES, NEARNESS
-from raytune_rec.report import words
+from raytune_rec.report import probabilities, words
 from raytune_rec.report.run import Run, many, title
 from raytune_rec.report.tables import web
 from raytune_rec.report.tables.web import Cell, Line, WebTable
@@ -60,7 +60,7 @@ def main(run: Run, colour: Mapping[str, str]) -> WebTable:
         "the best of a column is bold. Best in: on how many no other method has a higher value. "
         f"Split: {protocol['split']}; cohort: {protocol['cohort']}; {words.candidates(run.results)}. {words.spread(run.results)}"
         f"{words.averaged(run.results, metric, ' ')}{words.untested(run.results, ' ')}"
-        f"{words.no_probabilities(run.results, ' ')} "
+        f"{probabilities.warning(run.results, ' ')} "
         f"{web.effort(run)}"
     )
     means = [f"mean {title(metric)}" for metric in more]

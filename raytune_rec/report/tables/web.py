@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raytune_rec.evaluation.comparisons import MEAN
-from raytune_rec.report import words
+from raytune_rec.report import probabilities, words
 from raytune_rec.report.run import Run, best_of, metric_of, title
 
 
@@ -70,7 +70,7 @@ def main(run: Run, colour: Mapping[str, str]) -> WebTable:
         f"{protocol['confidence'] * 100:g} % interval below it; {lower}the best of a column is bold. "
         f"Split: {protocol['split']}; cohort: {protocol['cohort']}; {words.candidates(run.results)}."
         f"{words.pooled(run, ' ', '.')} {words.spread(run.results)}{words.averaged(run.results, run.own, ' ')}"
-        f"{words.untested(run.results, ' ')}{words.no_probabilities(run.results, ' ')} "
+        f"{words.untested(run.results, ' ')}{probabilities.warning(run.results, ' ')} "
         "Intervals of levels hold the chance of the test users, whom all methods "
         "share; methods are judged by their paired differences below. "
         f"{effort(run)}"
